@@ -1,0 +1,21 @@
+"""`python -m pipeline`: the stages, in their order, and the presets."""
+
+from pathlib import Path
+
+from pipeline.commandline import first_line, presets
+
+STAGES = ("run_all", "synthesize", "ingest", "train", "infer", "ensemble", "submit", "evaluate")
+
+
+def main() -> None:
+    here = Path(__file__).parent
+    print("Stages: python -m pipeline.<stage> --help explains one.\n")
+    for stage in STAGES:
+        print(f"  {stage:<12}{first_line(here / f'{stage}.py')}")
+    print("\nPresets: --preset <name>, or the path of a file like pipeline/presets/demo.py.\n")
+    for name, line in presets().items():
+        print(f"  {name:<18}{line}")
+
+
+if __name__ == "__main__":
+    main()

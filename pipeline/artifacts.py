@@ -1,0 +1,181 @@
+"""Where everything lies on disk, how it is written whole, and whether it is up to date."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import differences
+
+DONE = "done.json"
+RUN_CONFIG = "config.json"
+ENSEMBLE = "ensemble"
+"""The run that blends the others."""
+
+
+class StageError(RuntimeError):
+    """A stage cannot go on: the message names the file, what is wrong and the remedy."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the data, the runs and the submissions lie."""
+
+    data_dir: Path = Path("data")
+    """Datasets; $PIPELINE_DATA."""
+    runs_dir: Path = Path("runs")
+    """Trained models and predictions; $PIPELINE_RUNS."""
+    submissions_dir: Path = Path("submissions")
+    """The challenge's files; $PIPELINE_SUBMISSIONS."""
+
+    @classmethod
+    def from_environment(cls) -> "Places":
+        return cls(
+            data_dir=Path(os.environ.get("PIPELINE_DATA", "data")),
+            runs_dir=Path(os.environ.get("PIPELINE_RUNS", "runs")),
+            submissions_dir=Path(os.environ.get("PIPELINE_SUBMISSIONS", "submissions")),
+        )
+
+    def raw(self, dataset: str) -> Path:
+        return self.data_dir / dataset / "raw"
+
+    def index(self, dataset: str) -> Path:
+        return self.data_dir / dataset / "index"
+
+    def run(self, preset: str, run: str) -> Path:
+        return self.runs_dir / preset / run
+
+
+# -------------------------------------------------------------------------------------------------------- atomic writes
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; what was written there takes its name when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """The same for a whole folder; one that was there before is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old.part")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Delete what a killed process left half-written in a folder (of one name, or of all)."""
+    for path in folder.glob(f".{name}*.part*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, keys as given, one final newline."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises StageError naming the file where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StageError(f"{path} is missing") from None
+    except ValueError as error:
+        raise StageError(f"{path} is not valid JSON ({error}); delete it and run the stage that writes it") from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# -------------------------------------------------------------------------------------------------------- done or stale
+
+
+def digest(*values: Any) -> str:
+    """A short stable hash of JSON values."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digest_file(path: Path) -> str:
+    """A short hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished stage was made from, and the digest of what it made."""
+
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    output: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "Done | None":
+        path = folder / DONE
+        if not path.exists():
+            return None
+        values = read_json(path)
+        try:
+            return cls(values["config"], values["inputs"], values["output"])
+        except (KeyError, TypeError):
+            raise StageError(f"{path} is not what a stage writes; delete it and run the stage again") from None
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / DONE, {"config": self.config, "inputs": self.inputs, "output": self.output})
+
+    def changes(self, config: dict[str, Any], inputs: dict[str, str]) -> list[str]:
+        """Why the stage's result is stale: the fields of its config and the inputs that differ; empty if it is not."""
+        names = sorted(self.inputs | inputs)
+        changed = [f"{name} changed" for name in names if self.inputs.get(name) != inputs.get(name)]
+        return differences(self.config, config) + changed
+
+
+def find_run(places: Places, preset: str, run: str) -> Path:
+    """A run's folder from its name, or from its path; raises StageError, listing the runs there are, if it is none."""
+    folder = Path(run) if os.sep in run or Path(run, RUN_CONFIG).exists() else places.run(preset, run)
+    if not (folder / RUN_CONFIG).exists():
+        there = ", ".join(path.name for path in list_runs(places, preset)) or "none"
+        raise StageError(f"{folder} is not a run; runs of preset {preset}: {there}")
+    return folder
+
+
+def list_runs(places: Places, preset: str) -> list[Path]:
+    """The folders of a preset's runs, without the ensemble, by name."""
+    folder = places.runs_dir / preset
+    return sorted(path.parent for path in folder.glob(f"*/{RUN_CONFIG}") if path.parent.name != ENSEMBLE)

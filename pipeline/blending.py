@@ -1,0 +1,113 @@
+"""How several models' lists of best labels become one: the weighted mean of their scores, never as a dense matrix."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.metrics import label_dtype, top_k
+
+_CHUNK = 1 << 20  # pairs blended at once
+_best_columns = top_k  # `blend` has an argument of that name
+
+
+class _Model(NamedTuple):
+    weight: float
+    scores: NDArray[np.float32]  # N,K
+    labels: NDArray[np.int32]  # N,K
+
+
+def blend(
+    labels: Sequence[ArrayLike],
+    scores: Sequence[ArrayLike],
+    weights: Sequence[float],
+    top_k: int,
+    num_classes: int,
+) -> tuple[NDArray[np.signedinteger], NDArray[np.float32]]:
+    """Weighted mean of M models' lists, and the best of it.
+
+    A class that a model did not keep counts with the smallest score that the model kept for the video, which is as high
+    as it can have been; a model that kept all classes has no such class. Only classes that some model kept are ranked,
+    by descending mean and then ascending label. A model of weight 0 is as if it were not there.
+
+    Sums run in float64 over the models in an order made from their weights and the digests of their arrays, and are
+    rounded to float32 once: the same models in another order give the same bytes.
+
+    Args:
+        labels: M arrays, int [N,K_m], distinct within a row.
+        scores: M arrays, finite float [N,K_m].
+        weights: M finite numbers, none negative, not all 0; divided by their sum.
+        top_k: labels to keep, at most the longest list's length.
+        num_classes: V; labels are below it.
+    Returns:
+        labels, int16 where V fits, else int32, [N,top_k], and float32 scores, descending.
+    Raises:
+        ValueError: arguments that are not so; the message says which.
+    """
+    models = _checked(labels, scores, weights, num_classes)
+    lengths = [model.labels.shape[1] for model in models]
+    if not 1 <= top_k <= max(lengths):
+        raise ValueError(f"top_k must be from 1 to {max(lengths)}, the labels that the models kept, not {top_k}")
+    num_videos = len(models[0].labels)
+    best_labels = np.empty((num_videos, top_k), label_dtype(num_classes))
+    best_scores = np.empty((num_videos, top_k), np.float32)
+    step = max(1, _CHUNK // sum(lengths))
+    for low in range(0, num_videos, step):
+        rows = slice(low, low + step)
+        classes, means = _means([_Model(m.weight, m.scores[rows], m.labels[rows]) for m in models], low)
+        columns, best_scores[rows] = _best_columns(means, top_k)  # classes ascend, so ties go to the smaller one
+        best_labels[rows] = np.take_along_axis(classes, columns.astype(np.int64), axis=1)
+    return best_labels, best_scores
+
+
+def _means(models: list[_Model], first: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Classes [N,K], ascending, and the mean of each in its first place; minus infinity in the repeated ones."""
+    owners = np.repeat(np.arange(len(models)), [model.labels.shape[1] for model in models])  # K
+    floors = [model.scores.min(axis=1, keepdims=True).astype(np.float64) for model in models]  # N,1 each
+    base = sum(model.weight * floor for model, floor in zip(models, floors))  # N,1
+    gains = np.concatenate([m.weight * (m.scores - floor) for m, floor in zip(models, floors)], axis=1)  # N,K
+    # Sorting label and column packed in one integer groups a class's scores, the models in their order.
+    width = len(owners)
+    keys = np.concatenate([model.labels for model in models], axis=1).astype(np.int64) * width + np.arange(width)
+    keys.sort(axis=1)
+    classes, columns = np.divmod(keys, width)
+    starts = np.ones(keys.shape, bool)
+    starts[:, 1:] = classes[:, 1:] != classes[:, :-1]
+    double = ~starts[:, 1:] & (owners[columns[:, 1:]] == owners[columns[:, :-1]])
+    if double.any():
+        row, place = np.argwhere(double)[0]
+        raise ValueError(f"a model lists label {classes[row, place]} twice for video {first + row}")
+    means = np.full(keys.shape, -np.inf, np.float32)
+    sums = np.add.reduceat(np.take_along_axis(gains, columns, axis=1).ravel(), np.flatnonzero(starts))
+    means[starts] = np.broadcast_to(base, keys.shape)[starts] + sums
+    return classes, means
+
+
+def _checked(
+    labels: Sequence[ArrayLike], scores: Sequence[ArrayLike], weights: Sequence[float], num_classes: int
+) -> list[_Model]:
+    """The models that have a weight, weights summing to 1, in an order that depends on what they are only."""
+    if not len(labels) == len(scores) == len(weights) > 0:
+        raise ValueError(f"{len(labels)} models' labels, {len(scores)} models' scores and {len(weights)} weights")
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
+        raise ValueError(f"weights must be finite, not negative and not all 0: {list(weights)}")
+    total = math.fsum(weights)  # exact, so the same in any order
+    models = []
+    for number, (kept, given, weight) in enumerate(zip(map(np.asarray, labels), map(np.asarray, scores), weights)):
+        if kept.ndim != 2 or kept.shape != given.shape or not kept.shape[1] or len(kept) != len(labels[0]):
+            shapes = f"labels {list(kept.shape)}, scores {list(given.shape)}"
+            raise ValueError(f"model {number}: {shapes}; both must be [videos, k], as many videos for each model")
+        if kept.dtype.kind not in "iu" or (kept.size and not 0 <= kept.min() <= kept.max() < num_classes):
+            raise ValueError(f"model {number}: labels must be integers from 0 to {num_classes - 1}")
+        if not np.isfinite(given := np.ascontiguousarray(given, np.float32)).all():
+            raise ValueError(f"model {number}: a score is not a finite float32; look for where the model diverged")
+        if weight:
+            models.append(_Model(float(weight) / total, given, np.ascontiguousarray(kept, np.int32)))
+    return sorted(models, key=lambda model: (model.weight, _digest(model.scores), _digest(model.labels)))
+
+
+def _digest(array: NDArray) -> bytes:
+    return hashlib.sha256(array).digest()

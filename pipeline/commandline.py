@@ -1,0 +1,148 @@
+"""From a command line to a stage's settings: the preset, then what the flags override."""
+
+import argparse
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import tyro
+
+from pipeline.artifacts import Places, StageError
+from pipeline.config import POOLING, ConfigError, Experiment, one_of
+
+SECTIONS = ("dataset", "synthesis", "sampling", "pooling", "classifier", "training", "inference", "submission")
+"""Parts of an experiment that flags can override, as `--<section>.<field>`; a stage takes those that it reads."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """Flags of every stage."""
+
+    preset: str = "demo"
+    """An experiment: a name from pipeline/presets, or the path of a file like those."""
+    data_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().data_dir)
+    """Where datasets lie; also $PIPELINE_DATA."""
+    runs_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().runs_dir)
+    """Where runs lie; also $PIPELINE_RUNS."""
+    submissions_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().submissions_dir)
+    """Where submissions lie; also $PIPELINE_SUBMISSIONS."""
+
+    @property
+    def places(self) -> Places:
+        return Places(self.data_dir, self.runs_dir, self.submissions_dir)
+
+    @property
+    def preset_name(self) -> str:
+        return Path(self.preset).stem if self.preset.endswith(".py") else self.preset
+
+
+def presets() -> dict[str, str]:
+    """Names of the presets that come with the pipeline, and the first line of each."""
+    import pipeline.presets as package
+
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return {name: first_line(Path(package.__path__[0]) / f"{name}.py") for name in names}
+
+
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring, without importing it."""
+    return path.read_text(encoding="utf-8").removeprefix('"""').splitlines()[0].removesuffix('"""')
+
+
+def load_preset(preset: str) -> ModuleType:
+    """A preset's module: MODELS, the models that `run_all` trains, and `experiment(model) -> Experiment`."""
+    if preset.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(preset).stem, preset)
+        if not Path(preset).is_file() or spec is None or spec.loader is None:
+            raise ConfigError(f"there is no preset file {preset}")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        one_of(preset, presets(), "preset")
+        module = importlib.import_module(f"pipeline.presets.{preset}")
+    for name in ("MODELS", "experiment"):
+        if not hasattr(module, name):
+            raise ConfigError(f"preset {preset} must define {name}; see pipeline/presets/demo.py")
+    return module
+
+
+def load_experiment(preset: str, model: str | None = None) -> Experiment:
+    """A preset's experiment for one model, by default its first."""
+    module = load_preset(preset)
+    if model is None:
+        model = module.MODELS[0]
+    one_of(model, POOLING, "model")
+    return module.experiment(model)
+
+
+def parse(
+    flags: type[Common], sections: Sequence[str], arguments: Sequence[str] | None = None
+) -> tuple[Any, Experiment]:
+    """A stage's own flags, and the experiment with what the command line overrides.
+
+    `--preset` and `--model` come first: they say which fields and which defaults there are. Bad flags end the process
+    with a message that names the nearest good ones, as does `--help` with the whole list.
+
+    Args:
+        flags: a subclass of Common with the stage's own flags.
+        sections: names from SECTIONS that the stage reads.
+        arguments: by default the process's.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument("--preset", default=Common.preset)
+    chooser.add_argument("--model")
+    chosen, _ = chooser.parse_known_args(arguments)
+    experiment = load_experiment(chosen.preset, chosen.model)
+    defaults = {section: value for section in sections if (value := _section(experiment, section)) is not None}
+    bundle = dataclasses.make_dataclass(
+        "Arguments",
+        [("flags", Annotated[flags, tyro.conf.arg(name="")])]
+        + [(section, type(value), dataclasses.field(default=value)) for section, value in defaults.items()],
+        frozen=True,
+    )
+    parsed = tyro.cli(
+        bundle,
+        args=arguments,
+        prog=f"python -m {_stage_name(flags)}",
+        description=_first_paragraph(flags),
+    )
+    for section in defaults:
+        experiment = _with_section(experiment, section, getattr(parsed, section))
+    return parsed.flags, experiment
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's main function; errors that the user can mend end it with their message and status 1."""
+    try:
+        main()
+    except (StageError, ConfigError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
+
+
+def _section(experiment: Experiment, section: str) -> Any:
+    return getattr(experiment.model if section in ("pooling", "classifier") else experiment, section)
+
+
+def _with_section(experiment: Experiment, section: str, value: Any) -> Experiment:
+    if section in ("pooling", "classifier"):
+        return dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, **{section: value}))
+    return dataclasses.replace(experiment, **{section: value})
+
+
+def _stage_name(flags: type) -> str:
+    module = sys.modules[flags.__module__]
+    spec = getattr(module, "__spec__", None)  # as `python -m pipeline.train`, the module's own name is __main__
+    return spec.name if spec else flags.__module__
+
+
+def _first_paragraph(flags: type) -> str:
+    return (sys.modules[flags.__module__].__doc__ or "").strip()

@@ -1,0 +1,93 @@
+"""Score predictions, or a written CSV, against a labelled split: GAP@20, MAP@20, Hit@1, PERR.
+
+Reads runs/<preset>/*/predictions/ or a CSV, and the index; prints a table, or JSON; writes nothing.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_runs, read_json
+from pipeline.commandline import Common, parse, run_stage
+from pipeline.inputs.index import Index
+from pipeline.scoring import score, score_csv, score_priors
+from pipeline.store import PredictionStore
+
+
+@dataclass(frozen=True)
+class Flags(Common):
+    run: str | None = None
+    """One run, by name or path; by default all runs of the preset, their ensemble, and the label priors."""
+    csv: Path | None = None
+    """Score this submission instead."""
+    labels: Path | None = None
+    """Index folder with the labels; by default that of the preset's dataset."""
+    split: str | None = None
+    """Split to score; by default every labelled one that is not trained on (of a CSV: the last of them)."""
+    json: bool = False
+    """Print JSON: one object for a run or a CSV on one split, a list of them otherwise."""
+
+
+def main() -> None:
+    flags, experiment = parse(Flags, [])
+    index = Index.open(flags.labels or flags.places.index(experiment.dataset.name))
+    labelled = [split for split in index.scored_splits() if index.labelled(split)]
+    if flags.split and not index.labelled(flags.split):
+        raise StageError(
+            f"split {flags.split} of {index.folder} has no labels; labelled: {', '.join(labelled) or 'none'}"
+        )
+    splits = [flags.split] if flags.split else labelled
+    if flags.csv:
+        rows = [{"csv": str(flags.csv), "split": split, **score_csv(flags.csv, index, split)} for split in splits[-1:]]
+    elif flags.run:
+        rows = _scores(find_run(flags.places, flags.preset_name, flags.run), index, splits)
+    else:
+        runs = list_runs(flags.places, flags.preset_name)
+        runs += [path for path in [flags.places.run(flags.preset_name, ENSEMBLE)] if path.exists()]
+        rows = [row for run in runs for row in _scores(run, index, splits)]
+        rows += [{"run": "label priors", "split": split, **score_priors(index, split)} for split in splits]
+    if not rows:
+        raise StageError("nothing to score: run infer first, on a split that has labels")
+    if flags.json:
+        print(json.dumps(rows[0] if len(rows) == 1 else rows))
+    else:
+        print(_table(rows, index.dataset.synthetic))
+
+
+def _scores(run: Path, index: Index, splits: list[str]) -> list[dict]:
+    summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
+    about = {"run": run.name, "parameters": summary.get("parameters"), "examples/s": summary.get("examples_per_second")}
+    stores = {split: PredictionStore(run / "predictions" / split) for split in splits}
+    return [
+        {**about, "split": split, **score(store, index, split)}
+        for split, store in stores.items()
+        if (store.folder / "done.json").exists()
+    ]
+
+
+def _table(rows: list[dict], synthetic: bool) -> str:
+    """One line a run, the splits side by side."""
+    import pandas as pd
+
+    table = pd.DataFrame(rows)
+    names = {"gap": "GAP@20", "map": "MAP@20", "hit_at_one": "Hit@1", "perr": "PERR"}
+    key = "csv" if "csv" in table else "run"
+    about = table.drop_duplicates(key).set_index(key)
+    scores = table.pivot(index=key, columns="split", values=list(names)).swaplevel(axis=1).rename(columns=names)
+    order = [(split, name) for split in table["split"].unique() for name in names.values()]
+    shown = scores[order].loc[about.index].map("{:.4f}".format)
+    shown.columns = [f"{split} {name}" if name == "GAP@20" else name for split, name in order]
+    if key == "run":
+        whole = about["parameters"].map(lambda value: "" if pd.isna(value) else f"{int(value):,}")
+        speed = about["examples/s"].map(lambda value: "" if pd.isna(value) else f"{value:,.0f}")
+        shown.insert(0, "parameters", whole)
+        shown.insert(1, "examples/s", speed)
+    videos = ", ".join(
+        f"{split} {count}" for split, count in table.groupby("split", sort=False)["videos"].first().items()
+    )
+    note = f"videos: {videos}" + ("; SYNTHETIC data: these scores say nothing about real videos" if synthetic else "")
+    return f"{shown.rename_axis(None).to_string()}\n{note}"
+
+
+if __name__ == "__main__":
+    run_stage(main)

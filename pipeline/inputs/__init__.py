@@ -1,0 +1,1 @@
+"""Bytes to arrays: TFRecord files, their records, the index, and batches of frames."""

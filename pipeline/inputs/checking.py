@@ -1,0 +1,90 @@
+"""One pass over a shard: every checksum and every record verified, and what the index keeps of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import DatasetConfig
+from pipeline.inputs import tfrecord
+from pipeline.inputs.parsing import ParseError, parse
+
+LONGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A record that is left out, or a file: then `offset` is 0 and the file gave no record."""
+
+    file: str
+    offset: int
+    """Of the payload, in bytes; of the header where that is damaged."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What a shard holds, by column; n good records, in the file's order."""
+
+    path: str
+    size: int
+    """Bytes of the file; 0 where it cannot be read."""
+    records: int
+    """All that were met, the quarantined included."""
+    ids: list[str]
+    offsets: np.ndarray
+    """int64 [n], of the payload from the start of the file."""
+    lengths: np.ndarray
+    """int32 [n], bytes of the payload."""
+    checksums: np.ndarray
+    """uint32 [n], of the payload."""
+    num_frames: np.ndarray
+    """int32 [n], at most the dataset's max_frames."""
+    labels: np.ndarray
+    """int32, of all records in a row."""
+    label_offsets: np.ndarray
+    """int64 [n+1]: labels[label_offsets[i]:label_offsets[i+1]] are those of record i."""
+    quarantined: list[Quarantined]
+
+
+def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
+    """Read a shard once. What is wrong with it is in the report: a bad record or an unreadable file raises nothing."""
+    ids, offsets, lengths, checksums, num_frames, labels = [], [], [], [], [], []
+    quarantined = []
+    size = records = 0
+    try:
+        size = path.stat().st_size
+        for record in tfrecord.scan(path):
+            records += 1
+            fault = record.fault
+            if len(record.payload) > LONGEST:
+                fault = f"{len(record.payload)} bytes are more than protobuf allows a record, 2 GiB"
+            if fault is None:
+                try:
+                    parsed = parse(record.payload, dataset)
+                except ParseError as error:
+                    fault = str(error)
+            if fault is not None:
+                quarantined.append(Quarantined(str(path), record.offset, fault))
+                continue
+            ids.append(parsed.id)
+            offsets.append(record.offset)
+            lengths.append(len(record.payload))
+            checksums.append(tfrecord.masked_crc(record.payload))
+            num_frames.append(parsed.num_frames)
+            labels.append(parsed.labels)
+    except OSError as error:
+        quarantined.append(Quarantined(str(path), 0, f"the file cannot be read: {error.strerror or error}"))
+    return ShardReport(
+        path=str(path),
+        size=size,
+        records=records,
+        ids=ids,
+        offsets=np.array(offsets, np.int64),
+        lengths=np.array(lengths, np.int32),
+        checksums=np.array(checksums, np.uint32),
+        num_frames=np.array(num_frames, np.int32),
+        labels=np.concatenate([np.empty(0, np.int32), *labels]),
+        label_offsets=np.concatenate([[0], np.cumsum([len(row) for row in labels], dtype=np.int64)]),
+        quarantined=quarantined,
+    )

@@ -1,0 +1,109 @@
+"""How a record is encoded: Example and SequenceExample in protobuf's wire format, whole arrays of frames at once."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+Value = bytes | str | Sequence[bytes] | Sequence[int] | Sequence[float] | np.ndarray
+"""What a Feature holds: one string or several (BytesList), integers (Int64List) or floats (FloatList)."""
+
+# Tags (field number << 3 | 2, the wire type of everything that has a length), named message_field as in example.proto.
+_EXAMPLE_FEATURES = _SEQUENCE_CONTEXT = _MAP_KEY = _LIST_VALUE = _FEATURE_BYTES = b"\x0a"
+_SEQUENCE_LISTS = _MAP_VALUE = _FEATURE_FLOATS = b"\x12"
+_FEATURE_INTS = b"\x1a"
+
+
+def example(features: Mapping[str, Value]) -> bytes:
+    """A serialized tf.train.Example, keys sorted: the bytes of protobuf's deterministic serialization.
+
+    An empty list does not tell its type: give an empty array of the right dtype. Raises TypeError for it and for values
+    that are neither strings, integers nor floats, ValueError for integers beyond int64; the message names the key.
+    """
+    return _field(_EXAMPLE_FEATURES, _features(features))
+
+
+def sequence_example(context: Mapping[str, Value], feature_lists: Mapping[str, np.ndarray]) -> bytes:
+    """A serialized tf.train.SequenceExample, keys sorted.
+
+    Args:
+        context: features of the whole video, as for `example`.
+        feature_lists: an array [n,F] for each key; a frame becomes one Feature: F bytes if the array is uint8,
+            F floats if it is float32. n may differ between keys, and may be 0.
+
+    Raises TypeError or ValueError, naming the key, for arrays of another dtype or rank.
+    """
+    lists = [(key, _feature_list(key, feature_lists[key])) for key in feature_lists]
+    return _field(_SEQUENCE_CONTEXT, _features(context)) + _field(_SEQUENCE_LISTS, _entries(lists))
+
+
+def _features(features: Mapping[str, Value]) -> bytes:
+    return _entries([(key, _feature(key, value)) for key, value in features.items()])
+
+
+def _entries(pairs: list[tuple[str, bytes]]) -> bytes:
+    """The entries of a protobuf map; every map here is field 1 of its message."""
+    return b"".join(
+        _field(b"\x0a", _field(_MAP_KEY, key.encode()) + _field(_MAP_VALUE, value))
+        for key, value in sorted(pairs, key=lambda pair: pair[0].encode())
+    )
+
+
+def _feature(key: str, value: Value) -> bytes:
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, bytes):
+        return _field(_FEATURE_BYTES, _field(_LIST_VALUE, value))
+    if not isinstance(value, np.ndarray):
+        if not len(value):
+            raise TypeError(f"{key}: an empty list has no type; give an empty NumPy array of the right dtype")
+        if all(isinstance(item, bytes) for item in value):
+            return _field(_FEATURE_BYTES, b"".join(_field(_LIST_VALUE, item) for item in value))
+        value = np.asarray(value)
+    if value.dtype.kind in "iu":
+        if value.dtype == np.uint64 and value.size and value.max() >= 1 << 63:
+            raise ValueError(f"{key}: {value.max()} is beyond int64")
+        packed = b"".join(varint(item) for item in value.ravel().tolist())
+        return _field(_FEATURE_INTS, _field(_LIST_VALUE, packed) if packed else b"")
+    if value.dtype.kind == "f":
+        packed = value.astype("<f4").tobytes()
+        return _field(_FEATURE_FLOATS, _field(_LIST_VALUE, packed) if packed else b"")
+    raise TypeError(f"{key}: a feature holds strings, integers or floats, not {value.dtype}")
+
+
+def _feature_list(key: str, frames: np.ndarray) -> bytes:
+    """Every frame is as long as the others: one prefix for all of them, repeated by broadcasting."""
+    if frames.ndim != 2:
+        raise ValueError(f"{key}: frames must be an array [n,F], not of shape {frames.shape}")
+    if frames.dtype == np.uint8:
+        kind, rows = _FEATURE_BYTES, frames
+    elif frames.dtype == np.float32:
+        kind, rows = _FEATURE_FLOATS, np.ascontiguousarray(frames, dtype="<f4").view(np.uint8)
+    else:
+        raise TypeError(f"{key}: frames must be uint8 or float32, not {frames.dtype}")
+    size = rows.shape[1]
+    innermost = _LIST_VALUE + varint(size)
+    if kind == _FEATURE_FLOATS and not size:
+        innermost = b""  # a packed field without values isn't written
+    feature = kind + varint(len(innermost) + size) + innermost
+    prefix = b"\x0a" + varint(len(feature) + size) + feature
+    records = np.empty((len(rows), len(prefix) + size), np.uint8)  # n,prefix+F
+    records[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
+    records[:, len(prefix) :] = rows
+    return records.tobytes()
+
+
+def _field(tag: bytes, payload: bytes) -> bytes:
+    return tag + varint(len(payload)) + payload
+
+
+def varint(value: int) -> bytes:
+    """An int64 in base 128, least significant digits first; a negative one takes ten bytes, in two's complement."""
+    if 0 <= value < 0x80:
+        return bytes((value,))
+    value &= 0xFFFFFFFFFFFFFFFF
+    digits = bytearray()
+    while value >= 0x80:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)

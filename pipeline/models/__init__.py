@@ -1,0 +1,67 @@
+"""Arrays to probabilities: the table of pooling families, and the model around one."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config import DatasetConfig, ModelConfig, one_of
+
+if TYPE_CHECKING:
+    import keras
+
+_MODULES = {
+    "average": "average:Average",
+    "netvlad": "netvlad:NetVLAD",
+    "netrvlad": "netrvlad:NetRVLAD",
+}
+
+
+class _Families(Mapping[str, "type[keras.layers.Layer]"]):
+    """Family name -> layer class, imported when it is asked for; an unknown name lists the valid ones."""
+
+    def __getitem__(self, name: str) -> "type[keras.layers.Layer]":
+        module, _, attribute = one_of(name, _MODULES, "pooling family").partition(":")
+        return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _MODULES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+FAMILIES = _Families()
+"""The registry: every pooling layer maps frames [B,T,F] and a mask [B,T] to a descriptor [B,D]."""
+
+
+def build_model(model: ModelConfig, dataset: DatasetConfig, precision: str = "float32") -> "keras.Model":
+    """A Keras model for one dataset.
+
+    Args:
+        model: the pooling family, its settings and the classifier's.
+        dataset: declares the features, in the order in which they are concatenated, and the number of classes V.
+        precision: Keras dtype policy of the layers, `float32` or `mixed_bfloat16`; probabilities are always float32.
+
+    Returns:
+        A model from `{"frames": [B,T,F], "num_frames": int32 [B]}` (uint8 frames as stored, or float32 for float
+        features) to probabilities float32 [B,V].
+
+    Raises:
+        ConfigError: a setting that does not fit the dataset.
+    """
+    from pipeline.models.classifier import build
+
+    return build(model, dataset, precision)
+
+
+def load_model(path: Path) -> "keras.Model":
+    """The model that training stored in a `.keras` file."""
+    import keras
+
+    for module in {target.partition(":")[0] for target in _MODULES.values()} | {"classifier"}:
+        importlib.import_module(f"{__name__}.{module}")  # registers the layers by name
+    return keras.saving.load_model(path, compile=False)

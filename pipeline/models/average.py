@@ -1,0 +1,47 @@
+"""Masked statistics over the frames: the honest floor that a pooling model has to beat."""
+
+import keras
+from keras import ops
+
+from pipeline.models.pooling import Pooling
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class Average(Pooling):
+    """frames [B,T,F], mask [B,T] -> the mean of the valid frames [B,F].
+
+    With `statistics="mean_std_max"`: mean, standard deviation and maximum side by side [B,3F]. Sums are taken in
+    float32. No parameters; a video costs 2TF FLOPs (the mean).
+    """
+
+    def __init__(self, statistics: str = "mean", **kwargs):
+        super().__init__(**kwargs)
+        if statistics not in ("mean", "mean_std_max"):
+            raise ValueError(f"statistics must be mean or mean_std_max, not {statistics!r}")
+        self.statistics = statistics
+
+    def build(self, frames_shape):
+        """There are no weights."""
+
+    def call(self, frames, mask, training=False):
+        frames = ops.cast(frames, "float32")
+        weights = ops.cast(mask, "float32")
+        weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)  # B,T
+        mean = _weighted_sum(weights, frames)  # B,F
+        if self.statistics == "mean":
+            return ops.cast(mean, self.compute_dtype)
+        variance = _weighted_sum(weights, ops.square(frames - mean[:, None, :]))  # B,F
+        std = ops.sqrt(variance + 1e-6)  # one frame has no spread, and a root at 0 has no gradient
+        maximum = ops.max(ops.where(mask[:, :, None] > 0, frames, -1e9), axis=1)  # B,F
+        return ops.cast(ops.concatenate([mean, std, maximum], axis=-1), self.compute_dtype)  # B,3F
+
+    def compute_output_shape(self, frames_shape):
+        return (frames_shape[0], frames_shape[2] * (1 if self.statistics == "mean" else 3))
+
+    def get_config(self):
+        return {**super().get_config(), "statistics": self.statistics}
+
+
+def _weighted_sum(weights, frames):
+    """weights [B,T], frames [B,T,F] -> [B,F]."""
+    return ops.squeeze(ops.matmul(weights[:, None, :], frames), axis=1)

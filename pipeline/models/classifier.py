@@ -1,0 +1,97 @@
+"""The classifier around a pooling family, the same for all: features in, probabilities out."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from pipeline.config import ClassifierConfig, ConfigError, DatasetConfig, ModelConfig, PoolingConfig
+from pipeline.models import FAMILIES
+from pipeline.models.frames import Feature, FrameMask
+from pipeline.models.gating import ContextGating, SqueezeExcite
+from pipeline.models.heads import Logistic, MixtureOfExperts
+
+
+def build(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:
+    """See `pipeline.models.build_model`.
+
+    uint8 frames -> dequantize -> batch norm -> pooling of each feature -> concat -> [dropout]
+      -> dense H -> batch norm -> [ReLU] -> gating -> head -> [gating] -> probabilities [B,V]
+    """
+    outer = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return _build(model, dataset)
+    finally:
+        keras.config.set_dtype_policy(outer)
+
+
+def settings_of_feature(pooling: PoolingConfig, feature: int, features: int) -> dict[str, Any]:
+    """The arguments of one feature's layer: from each tuple that feature's value, or the only one.
+
+    Raises:
+        ConfigError: a tuple that has neither one value nor one a feature.
+    """
+    chosen = {}
+    for field in dataclasses.fields(pooling):
+        value = getattr(pooling, field.name)
+        if isinstance(value, tuple):
+            if len(value) not in (1, features):
+                raise ConfigError(
+                    f"pooling.{field.name} has {len(value)} values for {features} features: give one value, or one each"
+                )
+            value = value[feature if len(value) > 1 else 0]
+        chosen[field.name] = value
+    return chosen
+
+
+def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
+    classifier = model.classifier
+    frames = keras.Input((None, dataset.width), dtype=dataset.dtype, name="frames")  # B,T,F
+    num_frames = keras.Input((), dtype="int32", name="num_frames")  # B
+    mask = FrameMask(name="mask")(frames, num_frames)  # B,T
+    pooled = []
+    start = 0
+    for number, feature in enumerate(dataset.features):
+        values = Feature(start, feature.size, feature.dtype == "uint8", name=feature.name)(frames)
+        if classifier.input_batch_norm:
+            # Not centred: a shift of all frames is lost in the next batch norm, or equals a shift of the centres.
+            values = keras.layers.BatchNormalization(center=False, name=f"{feature.name}_norm")(values, mask=mask)
+        settings = settings_of_feature(model.pooling, number, len(dataset.features))
+        pooled.append(FAMILIES[model.family](**settings, name=f"{feature.name}_pooling")(values, mask))  # B,D
+        start += feature.size
+    descriptor = keras.layers.Concatenate(name="descriptor")(pooled) if len(pooled) > 1 else pooled[0]
+    if classifier.dropout:
+        descriptor = keras.layers.Dropout(classifier.dropout, name="descriptor_dropout")(descriptor)
+    if classifier.hidden:
+        descriptor = _dense(descriptor, classifier.hidden, classifier.activation, "hidden")  # B,H
+    descriptor = _gate(descriptor, classifier.gating, "gating")
+    for number, size in enumerate(classifier.head_hidden):
+        descriptor = _dense(descriptor, size, "relu", f"head_hidden_{number}")
+        if classifier.head_dropout:
+            descriptor = keras.layers.Dropout(classifier.head_dropout, name=f"head_dropout_{number}")(descriptor)
+    probabilities = _head(classifier, dataset.num_classes)(descriptor)  # B,V
+    if classifier.output_gating == "context":
+        probabilities = ContextGating(dtype="float32", name="output_gating")(probabilities)
+    inputs = {"frames": frames, "num_frames": num_frames}
+    return keras.Model(inputs, probabilities, name=model.family)
+
+
+def _dense(values, size: int, activation: str, name: str):
+    values = keras.layers.Dense(size, use_bias=False, name=name)(values)  # batch norm has the bias
+    values = keras.layers.BatchNormalization(name=f"{name}_norm")(values)
+    return keras.layers.ReLU(name=f"{name}_relu")(values) if activation == "relu" else values
+
+
+def _gate(values, gating: str, name: str):
+    if gating == "context":
+        return ContextGating(name=name)(values)
+    if gating == "squeeze_excite":
+        return SqueezeExcite(name=name)(values)
+    return values
+
+
+def _head(classifier: ClassifierConfig, num_classes: int) -> keras.layers.Layer:
+    if classifier.head == "moe":
+        return MixtureOfExperts(num_classes, classifier.experts, classifier.head_l2, name="head")
+    return Logistic(num_classes, classifier.head_l2, name="head")

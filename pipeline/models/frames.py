@@ -1,0 +1,44 @@
+"""From stored frames to values: the mask of valid frames, and each feature dequantized."""
+
+import keras
+from keras import ops
+
+# YouTube-8M stores value v in [-2, 2] as a byte q; this is the centre of q's bin (starter code, utils.Dequantize).
+SCALE = 4 / 255
+OFFSET = 4 / 512 - 2
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class FrameMask(keras.layers.Layer):
+    """frames [B,T,F], num_frames int32 [B] -> 1.0 on the valid rows of each video, 0.0 on padding, [B,T]."""
+
+    def call(self, frames, num_frames):
+        positions = ops.arange(ops.shape(frames)[1], dtype="int32")
+        return ops.cast(positions[None, :] < num_frames[:, None], self.compute_dtype)  # B,T
+
+    def compute_output_shape(self, frames_shape, num_frames_shape):
+        return frames_shape[:2]
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class Feature(keras.layers.Layer):
+    """The columns of one feature: frames [B,T,F] -> values [B,T,size]; bytes are dequantized, floats taken as they are.
+
+    It happens inside the model so that one byte a value travels to the device.
+    """
+
+    def __init__(self, start: int, size: int, quantized: bool, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.start = start
+        self.size = size
+        self.quantized = quantized
+
+    def call(self, frames):
+        values = ops.cast(frames[:, :, self.start : self.start + self.size], self.compute_dtype)  # B,T,size
+        return values * SCALE + OFFSET if self.quantized else values
+
+    def compute_output_shape(self, frames_shape):
+        return (*frames_shape[:2], self.size)
+
+    def get_config(self):
+        return {**super().get_config(), "start": self.start, "size": self.size, "quantized": self.quantized}

@@ -1,0 +1,75 @@
+"""Heads: from the video's descriptor to a probability for each class."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class MixtureOfExperts(keras.layers.Layer):
+    """descriptor [B,D] -> probabilities float32 [B,V]: p_v = sum_{e<=E} gate_ve sigmoid(expert_ve).
+
+    For each class a softmax gate over E experts and one dummy that always says 0. L2 on all kernels.
+    (2E+1) D V + E V parameters. Sources: Jordan, Jacobs 1994; Abu-El-Haija et al. 2016, section 4.1.2.
+    """
+
+    def __init__(self, num_classes: int, experts: int = 2, l2: float = 1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.experts = experts
+        self.l2 = l2
+        self.gate = keras.layers.Dense(
+            (experts + 1) * num_classes,
+            use_bias=False,
+            kernel_regularizer=_l2(l2),
+            dtype=self.dtype_policy,
+            name="gate",
+        )
+        self.expert = keras.layers.Dense(
+            experts * num_classes, kernel_regularizer=_l2(l2), dtype=self.dtype_policy, name="expert"
+        )
+
+    def build(self, shape):
+        self.gate.build(shape)
+        self.expert.build(shape)
+
+    def call(self, descriptor):
+        gates = ops.cast(self.gate(descriptor), "float32")
+        gates = ops.softmax(ops.reshape(gates, (-1, self.experts + 1, self.num_classes)), axis=1)  # B,E+1,V
+        experts = ops.cast(self.expert(descriptor), "float32")
+        experts = ops.sigmoid(ops.reshape(experts, (-1, self.experts, self.num_classes)))  # B,E,V
+        return ops.sum(gates[:, : self.experts] * experts, axis=1)  # B,V
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.num_classes)
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes, "experts": self.experts, "l2": self.l2}
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class Logistic(keras.layers.Layer):
+    """descriptor [B,D] -> probabilities float32 [B,V]: one logistic regression a class. L2 on the kernel."""
+
+    def __init__(self, num_classes: int, l2: float = 1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.l2 = l2
+        self.logits = keras.layers.Dense(
+            num_classes, kernel_regularizer=_l2(l2), dtype=self.dtype_policy, name="logits"
+        )
+
+    def build(self, shape):
+        self.logits.build(shape)
+
+    def call(self, descriptor):
+        return ops.sigmoid(ops.cast(self.logits(descriptor), "float32"))  # B,V
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.num_classes)
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes, "l2": self.l2}
+
+
+def _l2(strength: float):
+    return keras.regularizers.L2(strength) if strength else None

@@ -1,0 +1,35 @@
+"""NetRVLAD: NetVLAD without the residual; sums of the frames themselves."""
+
+import keras
+from keras import ops
+
+from pipeline.models.assignment import SoftAssignment
+from pipeline.models.netvlad import normalise
+from pipeline.models.pooling import Pooling
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class NetRVLAD(Pooling):
+    """frames [B,T,F], mask [B,T] -> descriptor [B,KF], as NetVLAD with every centre at 0: V_k = (A^T X)_k.
+
+    Parameters: KF + 2K; a video costs 4TKF FLOPs. Source: Miech, Laptev, Sivic 2017, section 3.2.
+    """
+
+    def __init__(self, clusters: int = 256, **kwargs):
+        super().__init__(**kwargs)
+        self.clusters = clusters
+        self.assignment = SoftAssignment(clusters, dtype=self.dtype_policy, name="assignment")
+
+    def build(self, frames_shape):
+        self.assignment.build(frames_shape)
+
+    def call(self, frames, mask, training=False):
+        assignment = self.assignment(frames, mask, training=training)  # B,T,K
+        sums = ops.matmul(ops.transpose(assignment, (0, 2, 1)), frames)  # B,K,F
+        return normalise(ops.cast(sums, "float32"))
+
+    def compute_output_shape(self, frames_shape):
+        return (frames_shape[0], self.clusters * frames_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "clusters": self.clusters}

@@ -1,0 +1,19 @@
+"""What every pooling layer is: frames [B,T,F] and a mask [B,T] to a descriptor [B,D]."""
+
+import keras
+
+
+class Pooling(keras.layers.Layer):
+    """Base of the pooling families.
+
+    A family implements `call(frames, mask, training=False)`, where padding changes nothing and no video depends on the
+    others of its batch at inference, `build(frames_shape)`, `compute_output_shape(frames_shape)`, and `get_config`.
+    The mask ends here: a descriptor has no frames.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, frames, previous_mask=None):
+        return None

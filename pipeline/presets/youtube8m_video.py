@@ -1,0 +1,44 @@
+"""YouTube-8M, video level: the mean of each video's frames, 31 GB in all.
+
+./run_all.sh --preset youtube8m_video --raw train=GLOB --raw test=GLOB
+"""
+
+from pipeline.config import (
+    POOLING,
+    ClassifierConfig,
+    DatasetConfig,
+    Experiment,
+    FeatureConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+
+MODELS = ("average",)
+
+
+def experiment(model: str) -> Experiment:
+    return Experiment(
+        dataset=DatasetConfig(
+            name="youtube8m_video",
+            features=(FeatureConfig("mean_rgb", 1024, "float32"), FeatureConfig("mean_audio", 128, "float32")),
+            num_classes=3862,
+            level="video",
+            train_splits=("train", "validate"),
+            holdout_percent=5,
+        ),
+        model=ModelConfig(
+            model,
+            POOLING[model](),
+            # One row a video leaves nothing to pool: the depth is in the head.
+            ClassifierConfig(hidden=0, gating="none", head="logistic", head_hidden=(2048, 2048), head_dropout=0.3),
+        ),
+        training=TrainingConfig(
+            batch_size=128,
+            epochs=15,
+            learning_rate=1e-3,
+            decay="cosine",
+            warmup_examples=5000,
+            ema_half_life=300,
+            mixup=0.4,
+        ),
+    )

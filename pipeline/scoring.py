@@ -1,0 +1,59 @@
+"""Predictions against the labels of an index: the challenge's metrics of a run, of a CSV, of the label priors."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.artifacts import StageError
+from pipeline.inputs.index import Index
+from pipeline.metrics import LabelLists, StreamingMetrics
+from pipeline.store import PredictionStore
+from pipeline.submission import read
+
+
+def score(store: PredictionStore, index: Index, split: str) -> dict[str, float | int]:
+    """Metrics of stored predictions. Raises StageError where they are not those of the split's videos."""
+    return _score(((part.ids, part.labels, part.scores) for part in store.read()), index, split, str(store.folder))
+
+
+def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
+    """Metrics of a written submission; its rows may be in any order."""
+    return _score(read(path, index.dataset.num_classes), index, split, str(path))
+
+
+def score_priors(index: Index, split: str) -> dict[str, float | int]:
+    """Metrics of the same answer for every video: how frequent each label is in training. What anyone must beat."""
+    rows = index.rows(split)
+    counts = np.bincount(index.labels_of(index.rows("train"))[0], minlength=index.dataset.num_classes)
+    best = np.argsort(-counts, kind="stable")[:100]
+    shares = (counts[best] / max(len(index.rows("train")), 1)).astype(np.float32)
+    metrics = StreamingMetrics(index.dataset.num_classes)
+    for start in range(0, len(rows), 8192):
+        chosen = rows[start : start + 8192]
+        shape = (len(chosen), len(best))
+        metrics.accumulate(
+            np.broadcast_to(best, shape), np.broadcast_to(shares, shape), LabelLists(*index.labels_of(chosen))
+        )
+    return metrics.result()
+
+
+def _score(parts: Iterator, index: Index, split: str, source: str) -> dict[str, float | int]:
+    rows = index.rows(split)
+    if not index.labelled(split):
+        raise StageError(f"split {split} has no labels to score against")
+    row_of = dict(zip(index.ids_of(rows), rows))
+    metrics = StreamingMetrics(index.dataset.num_classes)
+    for ids, labels, scores in parts:
+        try:
+            chosen = np.array([row_of.pop(id) for id in ids], np.int64)
+        except KeyError as error:
+            raise StageError(
+                f"{source}: video {error.args[0]!r} is not in split {split} of {index.folder}, or is there twice"
+            ) from None
+        metrics.accumulate(labels, scores, LabelLists(*index.labels_of(chosen)))
+    if row_of:
+        raise StageError(
+            f"{source}: {len(row_of)} videos of split {split} are missing, for example {next(iter(row_of))!r}"
+        )
+    return metrics.result()

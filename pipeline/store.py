@@ -1,0 +1,111 @@
+"""The Parquet store of predictions: the best labels of each video of a split, written part by part."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.artifacts import (
+    Done,
+    StageError,
+    atomic_file,
+    digest,
+    digest_file,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
+
+_PLAN = "plan.json"
+
+
+class Predictions(NamedTuple):
+    """The best labels of some videos."""
+
+    ids: list[str]
+    labels: np.ndarray
+    """int16 [n,k], best first."""
+    scores: np.ndarray
+    """float32 [n,k], descending."""
+
+
+class PredictionStore:
+    """A folder of Parquet parts: id, the best labels (int16) and scores (float32, descending), in the index's order."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def begin(self, config: dict, inputs: dict[str, str], videos: int, videos_per_part: int) -> list[tuple[int, range]]:
+        """The parts still to write, as (number, range of videos).
+
+        Parts that an earlier run wrote from the same config and inputs are kept; others are removed.
+        """
+        plan = {"key": digest(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
+        if self.folder.exists() and not self._follows(plan):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder)
+        if not (self.folder / _PLAN).exists():
+            write_json(self.folder / _PLAN, plan)
+        starts = range(0, videos, videos_per_part)
+        return [
+            (number, range(start, min(start + videos_per_part, videos)))
+            for number, start in enumerate(starts)
+            if not self._part(number).exists()
+        ]
+
+    def _follows(self, plan: dict) -> bool:
+        path = self.folder / _PLAN
+        return path.exists() and read_json(path) == plan
+
+    def write(self, number: int, predictions: Predictions) -> None:
+        """Write one part atomically."""
+        k = predictions.labels.shape[1]
+        table = pa.table(
+            {
+                "id": pa.array(predictions.ids, pa.string()),
+                "labels": _rows_of(predictions.labels.astype(np.int16, copy=False), k),
+                "scores": _rows_of(predictions.scores.astype(np.float32, copy=False), k),
+            }
+        )
+        with atomic_file(self._part(number)) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def finish(self, config: dict, inputs: dict[str, str]) -> Done:
+        """Say that every part is there."""
+        done = Done(config, inputs, digest([digest_file(part) for part in self.parts()]))
+        done.write(self.folder)
+        return done
+
+    def read(self) -> Iterator[Predictions]:
+        """Part by part. Raises StageError where the store is unfinished or a part is damaged."""
+        if Done.read(self.folder) is None:
+            raise StageError(f"{self.folder} holds no finished predictions: run infer (or ensemble) for this split")
+        for part in self.parts():
+            try:
+                table = pq.read_table(part)
+                ids, labels, scores = (table[name].combine_chunks() for name in ("id", "labels", "scores"))
+                k = labels.type.list_size
+                yield Predictions(
+                    ids.to_pylist(),
+                    labels.flatten().to_numpy().reshape(-1, k),
+                    scores.flatten().to_numpy().reshape(-1, k),
+                )
+            except (pa.ArrowInvalid, KeyError, AttributeError) as error:
+                raise StageError(
+                    f"{part} is damaged ({error}): delete {self.folder} and run the stage again"
+                ) from error
+
+    def parts(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def _part(self, number: int) -> Path:
+        return self.folder / f"part-{number:05d}.parquet"
+
+
+def _rows_of(values: np.ndarray, k: int) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), k)

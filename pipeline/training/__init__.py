@@ -1,0 +1,1 @@
+"""The loop around Keras: optimizer, schedule, checkpoints, moving average, hold-out evaluation."""

@@ -1,0 +1,56 @@
+"""The record of a training run: metrics.jsonl, and the same for TensorBoard."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+class MetricsLog:
+    """One JSON object a line, each with its step; lines after the step that a run resumes from are dropped.
+
+    The TensorBoard events are written anew from the kept lines, so that both always tell the same story.
+    """
+
+    def __init__(self, folder: Path, from_step: int):
+        from tensorboard.summary import Writer  # imports TensorFlow
+
+        self.path = folder / "metrics.jsonl"
+        self.records = [record for record in _read(self.path) if record["step"] <= from_step]
+        self.path.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
+        events = folder / "tensorboard"
+        shutil.rmtree(events, ignore_errors=True)
+        self._writer = Writer(str(events))
+        for record in self.records:
+            self._show(record)
+
+    def add(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(record))
+        self._show(record)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _show(self, record: dict[str, Any]) -> None:
+        for name, value in record.items():
+            if name != "step" and isinstance(value, float):
+                self._writer.add_scalar(name, value, record["step"])
+        self._writer.flush()
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:  # the line that a kill cut short is the last one
+            break
+    return records
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + "\n"

@@ -1,0 +1,158 @@
+"""Training from the first step, or from a checkpoint, to the last."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.artifacts import StageError, atomic_file, remove_leftovers
+from pipeline.config import InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
+from pipeline.inputs.batches import Draws, TrainBatches
+from pipeline.inputs.index import Index
+from pipeline.inputs.reader import FrameReader
+from pipeline.models import build_model
+from pipeline.prediction import Predictor
+from pipeline.training import checkpoint, optimizer
+from pipeline.training.callbacks import Watch
+from pipeline.training.checkpoint import TrainState
+from pipeline.training.log import MetricsLog
+from pipeline.training.loss import SummedBinaryCrossentropy
+
+CHECKPOINT = "checkpoint.npz"
+MODEL = "model.keras"
+"""The averaged weights that scored best on the hold-out, or the last ones where there is no hold-out."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a training run, in batches."""
+
+    total: int
+    evaluations: tuple[int, ...]
+    """Steps after which the hold-out is scored: the end of every epoch, and of the run."""
+    checkpoints: int
+
+    @classmethod
+    def of(cls, training: TrainingConfig, videos: int) -> "Plan":
+        """Raises StageError where there is nothing to train on."""
+        if not videos:
+            raise StageError("the index has no training videos: see `ingest --raw`, and dataset.train-splits")
+        total = max(math.ceil(training.epochs * videos / training.batch_size), 1)
+        ends = {math.ceil(epoch * videos / training.batch_size) for epoch in range(1, math.floor(training.epochs) + 1)}
+        return cls(total, tuple(sorted({min(end, total) for end in ends} | {total})), training.checkpoint_steps)
+
+    def next_stop(self, step: int) -> int:
+        """The first step after `step` at which something is stored."""
+        evaluation = next(end for end in self.evaluations if end > step)
+        return min(evaluation, (step // self.checkpoints + 1) * self.checkpoints)
+
+
+class Trainer:
+    """One run: its model, data and folder.
+
+    Args:
+        folder: the run's; holds the checkpoint, the best model, the log.
+        index: what to train and validate on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        index: Index,
+        model: ModelConfig,
+        sampling: SamplingConfig,
+        training: TrainingConfig,
+        inference: InferenceConfig,
+    ):
+        self.folder = folder
+        self.index = index
+        self.sampling = sampling
+        self.training = training
+        keras.utils.set_random_seed(training.seed)
+        self.reader = FrameReader(index)
+        self.draws = Draws(index.rows("train"), training.batch_size, training.seed)
+        self.holdout = index.rows("holdout") if "holdout" in index.splits else np.zeros(0, np.int64)
+        self.plan = Plan.of(training, len(self.draws.rows))
+        self.model = build_model(model, index.dataset, training.precision)
+        self.model.compile(
+            optimizer=optimizer.build(training, self.plan.total),
+            loss=SummedBinaryCrossentropy(training.label_smoothing),
+            jit_compile="auto" if keras.backend.backend() == "jax" else False,
+        )
+        self.predictor = Predictor(self.model, self.reader, sampling, inference)
+
+    def run(self) -> TrainState:
+        """Train to the end, from the last checkpoint if there is one; StageError on a loss that is not finite."""
+        path = self.folder / CHECKPOINT
+        remove_leftovers(self.folder)
+        # Restored in this order: weights, optimizer, seed generators, the state; the log follows the step.
+        state = checkpoint.restore(path, self.model) if path.exists() else TrainState()
+        log = MetricsLog(self.folder, state.step)
+        if state.step:
+            print(f"resuming at step {state.step} of {self.plan.total}")
+        batch_size = self.training.batch_size
+        bar = tqdm(
+            total=self.plan.total * batch_size,
+            initial=state.step * batch_size,
+            desc=self.model.name,
+            unit=" examples",
+            unit_scale=True,
+        )
+        with bar:
+            while state.step < self.plan.total and not self._waited_enough(state):
+                self._advance(state, log, bar)
+                checkpoint.save(path, self.model, state)
+        log.close()
+        return state
+
+    def _waited_enough(self, state: TrainState) -> bool:
+        return bool(self.training.patience) and state.waited >= self.training.patience
+
+    def _advance(self, state: TrainState, log: MetricsLog, bar: tqdm) -> None:
+        """Train up to the next stop; score the hold-out if it is an evaluation; keep the model if it is the best."""
+        steps = range(state.step, self.plan.next_stop(state.step))
+        batches = TrainBatches(self.reader, self.draws, steps, self.sampling, self.training.mixup)
+        watch = Watch(steps, self.training.batch_size, bar)
+        self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        if watch.failed_step is not None:
+            raise StageError(
+                f"the loss became {watch.loss} at step {watch.failed_step}; the last good checkpoint, of step "
+                f"{state.step}, is {self.folder / CHECKPOINT}. Try a lower --training.learning-rate, a longer "
+                "--training.warmup-examples, a smaller --training.clip-norm, or --training.precision float32"
+            )
+        state.step = steps.stop
+        state.seconds += watch.seconds
+        state.timed_examples += watch.batches * self.training.batch_size
+        record: dict[str, Any] = {
+            "step": state.step,
+            "epoch": state.step * self.training.batch_size / len(self.draws.rows),
+            "loss": watch.loss,
+            "learning_rate": float(self.model.optimizer.learning_rate),
+        }
+        if watch.seconds:
+            record["examples_per_second"] = watch.batches * self.training.batch_size / watch.seconds
+        if state.step in self.plan.evaluations:
+            record |= self._evaluate(state)
+            gap = f", hold-out GAP {record['gap']:.4f}" if "gap" in record else ""
+            bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{gap}")
+        log.add(record)
+
+    def _evaluate(self, state: TrainState) -> dict[str, float]:
+        began = time.perf_counter()
+        with optimizer.averaged_weights(self.model):
+            metrics = self.predictor.evaluate(self.holdout) if len(self.holdout) else {}
+            if not metrics or metrics["gap"] > state.best.get("gap", -1.0):
+                state.best = {**metrics, "step": state.step}
+                state.waited = 0
+                with atomic_file(self.folder / MODEL) as temporary:
+                    named = temporary.with_name(f"{temporary.name}.keras")  # Keras goes by the suffix
+                    self.model.save(named)
+                    named.replace(temporary)
+            else:
+                state.waited += 1
+        return {**metrics, "evaluation_seconds": time.perf_counter() - began} if metrics else {}

@@ -1,0 +1,64 @@
+"""Adam over accumulated batches, with clipping and a moving average of the weights."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+from keras import ops
+
+from pipeline.config import TrainingConfig
+from pipeline.training.schedule import ExampleSchedule
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class Adam(keras.optimizers.Adam):
+    """Keras's Adam (Kingma, Ba 2015), its bias correction counting updates instead of batches.
+
+    So A accumulated batches make the very update that one batch of A times the size makes.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        place = self._get_variable_index(variable)
+        momentum, velocity = self._momentums[place], self._velocities[place]
+        dtype = variable.dtype
+        gradient = ops.cast(gradient, dtype)
+        update = ops.cast(self.iterations // (self.gradient_accumulation_steps or 1) + 1, dtype)
+        bias = ops.sqrt(1 - self.beta_2**update) / (1 - self.beta_1**update)
+        self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
+        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
+        step = ops.cast(learning_rate, dtype) * bias * momentum / (ops.sqrt(velocity) + self.epsilon)
+        self.assign_sub(variable, step)
+
+    def finalize_variable_values(self, var_list):
+        """Nothing: Keras would end every `fit`, here every range of steps, with the average in the weights."""
+
+
+def build(training: TrainingConfig, total_steps: int) -> Adam:
+    """The optimizer of a training run of `total_steps` batches."""
+    accumulate = training.accumulate if training.accumulate > 1 else None
+    # Keras moves its average at every batch, also at those that only accumulate.
+    batches = training.ema_half_life * training.accumulate
+    return Adam(
+        ExampleSchedule.of(training, total_steps),
+        epsilon=1e-8,
+        global_clipnorm=training.clip_norm or None,
+        gradient_accumulation_steps=accumulate,
+        use_ema=bool(batches),
+        ema_momentum=0.5 ** (1 / batches) if batches else 0.99,
+    )
+
+
+@contextlib.contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Inside the block the model has its averaged weights; afterwards those it is trained on."""
+    if not model.optimizer.use_ema:
+        yield
+        return
+    trained = [variable.numpy().copy() for variable in model.trainable_variables]
+    for variable, average in zip(model.trainable_variables, model.optimizer._model_variables_moving_average):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, trained):
+            variable.assign(value)

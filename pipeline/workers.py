@@ -1,0 +1,52 @@
+"""Processes that work beside the main one, and end when it does."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def default_workers() -> int:
+    """As many as this process may use processors."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    """`function` of each item, in the order of the items, from `workers` fresh processes.
+
+    Few items are under way at a time, so that a slow reader of the results does not fill the memory.
+    """
+    if workers <= 1 or len(items) <= 1:
+        yield from map(function, items)
+        return
+    # Fresh processes: a fork of one with threads (Arrow has some) can hang.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent, (os.getpid(),)) as pool:
+        under_way: list[concurrent.futures.Future[R]] = []
+        try:
+            for item in items:
+                under_way.append(pool.submit(function, item))
+                if len(under_way) >= 8 * workers:
+                    yield under_way.pop(0).result()
+            while under_way:
+                yield under_way.pop(0).result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _end_with_parent(parent: int) -> None:
+    """Watch for the parent's death: a killed parent cannot tell its workers to stop."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

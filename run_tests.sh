@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Makes the environment with what the tests need, checks the style, and runs the tests.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+case " $* " in
+*" -h "* | *" --help "*)
+    cat <<'HELP'
+./run_tests.sh [pytest arguments]
+
+Makes .venv with the extras dev and jax if it is missing, then runs ruff and pytest, in parallel.
+Real data is looked for in $YT8M_SHARED_DATA (default ../shared/data); tests that need it say so where it is missing.
+
+  ./run_tests.sh tests/test_metrics.py -k ties    some of them
+  ./run_tests.sh -m long                          those that take minutes each
+HELP
+    exit 0
+    ;;
+esac
+
+. tools/environment.sh dev jax
+echo "Checking the style, then running the tests: pytest $*" >&2
+.venv/bin/ruff check --quiet .
+.venv/bin/ruff format --quiet --check . || { echo "error: run .venv/bin/ruff format" >&2; exit 1; }
+exec .venv/bin/python -m pytest --numprocesses auto --dist worksteal "$@"

@@ -1,0 +1,76 @@
+"""What the tests share: real data where it lies, a small synthetic dataset, stages run as a user runs them."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The tests run in parallel processes: one thread each is what the machine has.
+for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import pytest
+from support import ROOT, SMALL, TINY, stage_command, stage_environment, write_shard
+
+from pipeline.inputs.checking import check_shard
+from pipeline.inputs.index import Index, Source, write_index
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "long" not in config.getoption("-m"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; runs with -m long"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data. Skips where it is missing; in continuous integration that is a failure."""
+    folder = Path(os.environ.get("YT8M_SHARED_DATA", ROOT / ".." / "shared" / "data")).resolve()
+    if not (folder / "MANIFEST.md").exists():
+        message = f"needs the real data, which is not at {folder}; set YT8M_SHARED_DATA"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `python -m pipeline.<stage>` with its folders below the test's own; fails the test where the stage fails."""
+
+    def run(name: str, *arguments: object, check: bool = True, folder: Path = tmp_path, **more):
+        result = subprocess.run(
+            stage_command(name, *arguments),
+            cwd=ROOT,
+            env=stage_environment(folder),
+            capture_output=True,
+            text=True,
+            **more,
+        )
+        if check:
+            assert result.returncode == 0, f"{name} failed:\n{result.stdout}\n{result.stderr}"
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preset file as a user would write one: the demo, shrunk to seconds."""
+    path = tmp_path_factory.mktemp("presets") / "tiny.py"
+    path.write_text(TINY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def small_index(tmp_path: Path) -> Index:
+    """40 training videos in 4 shards."""
+    sources = [Source(tmp_path / "raw" / f"train{shard}.tfrecord", "train") for shard in range(4)]
+    for shard, source in enumerate(sources):
+        write_shard(source.path, range(10 * shard, 10 * shard + 10))
+    folder = tmp_path / "index"
+    folder.mkdir()
+    write_index(folder, SMALL, sources, [check_shard(source.path, SMALL) for source in sources])
+    return Index.open(folder)

@@ -1,0 +1,316 @@
+"""The index: rows come back as they went in, splits are stable, and what is odd is counted."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.artifacts import StageError
+from pipeline.config import ConfigError, DatasetConfig, FeatureConfig
+from pipeline.inputs import tfrecord
+from pipeline.inputs.checking import check_shard
+from pipeline.inputs.index import Index, Source, holdout, take_lists, write_index
+from pipeline.inputs.writing import sequence_example
+
+DATASET = DatasetConfig("small", (FeatureConfig("rgb", 4),), 4000, holdout_percent=30)
+AWKWARD = [
+    "1e10",
+    "0e12",
+    "NaN",
+    "nan",
+    "true",
+    "-abc",
+    "_abc",
+    "0012",
+    "007A",
+    "--aaILOrkII",
+    "aDoE",
+    "Adoe",
+    "ключ",
+    " ",
+]
+
+
+def record(id: str, labels: list[int], count: int = 3, fill: int = 7) -> bytes:
+    context = {"id": id, "labels": np.array(labels, np.int64)}
+    return sequence_example(context, {"rgb": np.full((count, 4), fill, np.uint8)})
+
+
+def shard(path, payloads) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        tfrecord.write(file, payloads)
+
+
+def indexed(folder, sources: list[Source], dataset: DatasetConfig = DATASET, root=None) -> tuple[dict, Index]:
+    folder.mkdir(parents=True)
+    reports = (check_shard(source.path, dataset) for source in sources)
+    return write_index(folder, dataset, sources, reports, root), Index.open(folder)
+
+
+@pytest.fixture
+def sources(tmp_path) -> list[Source]:
+    """Two shards to train on, whose names differ by case; one to score, without labels."""
+    raw = tmp_path / "raw"
+    shard(raw / "train" / "aB.tfrecord", [record(id, [i, 3999], i + 1) for i, id in enumerate(AWKWARD)])
+    shard(raw / "train" / "ab.tfrecord", [record(f"v{i}", [i] * (i % 3)) for i in range(40)])
+    shard(raw / "test" / "-_.tfrecord", [record(id, []) for id in ("t1", "t0")])
+    paths = sorted(raw.glob("*/*.tfrecord"))
+    assert len(paths) == 3
+    return [Source(path, path.parent.name) for path in paths]
+
+
+def test_every_row_leads_to_its_record(tmp_path, sources):
+    summary, index = indexed(tmp_path / "index", sources)
+    assert index.dataset == DATASET and index.folder == tmp_path / "index"
+    assert index.paths == [source.path for source in sources]
+    assert index.shard_sizes.tolist() == [source.path.stat().st_size for source in sources]
+    rows = np.concatenate([index.rows(split) for split in index.splits])
+    assert sorted(rows.tolist()) == list(range(56)) and rows.dtype == np.int64
+    ids = index.ids_of(rows)
+    assert sorted(ids) == sorted([*AWKWARD, *[f"v{i}" for i in range(40)], "t0", "t1"])
+    values, offsets = index.labels_of(rows)
+    assert values.dtype == np.int32 and offsets.dtype == np.int64 and len(offsets) == len(rows) + 1
+    for row, id, start, stop in zip(rows, ids, offsets, offsets[1:]):
+        data = index.paths[index.shard[row]].read_bytes()
+        payload = data[index.offset[row] : index.offset[row] + index.length[row]]
+        labels = values[start:stop].tolist()
+        if id.startswith("v"):
+            number = int(id[1:])
+            assert labels == [number] * (number % 3 > 0)  # repeated labels count once
+            assert payload == record(id, [number] * (number % 3))
+        else:
+            expected = [AWKWARD.index(id), 3999] if id in AWKWARD else []
+            assert labels == expected
+            assert index.num_frames[row] == (AWKWARD.index(id) + 1 if id in AWKWARD else 3)
+            assert payload == record(id, expected, index.num_frames[row])
+    types = [getattr(index, name).dtype.name for name in ("shard", "offset", "length", "num_frames")]
+    assert types == ["int32", "int64", "int32", "int32"]
+    assert summary == json.loads((tmp_path / "index" / "dataset.json").read_text())
+
+
+def test_splits(tmp_path, sources):
+    summary, index = indexed(tmp_path / "index", sources)
+    train, held = set(index.ids_of(index.rows("train"))), set(index.ids_of(index.rows("holdout")))
+    assert held == {id for id in train | held if holdout(id, 30)} and len(train | held) == 54
+    assert index.ids_of(index.rows("test")) == ["t1", "t0"]  # in the file's order
+    assert index.splits == summary["counts"] == {"test": 2, "train": len(train), "holdout": len(held)}
+    assert index.scored_splits() == ["holdout", "test"]
+    assert index.labelled("train") and index.labelled("holdout") and not index.labelled("test")
+    for ask in (index.rows, index.labelled):
+        with pytest.raises(
+            ConfigError, match=r"unknown split 'tests'. Did you mean test\? There are: train, holdout, test"
+        ):
+            ask("tests")
+
+
+def test_no_holdout(tmp_path, sources):
+    _, index = indexed(tmp_path / "index", sources, dataclasses.replace(DATASET, holdout_percent=0))
+    assert index.splits == {"test": 2, "train": 54, "holdout": 0}
+    assert len(index.rows("holdout")) == 0 and index.scored_splits() == ["test"]
+
+
+def test_several_splits_to_train_on(tmp_path, sources):
+    other = dataclasses.replace(DATASET, train_splits=("train", "test"))
+    _, index = indexed(tmp_path / "index", sources, other)
+    assert list(index.splits) == ["train", "holdout"] and sum(index.splits.values()) == 56
+    with pytest.raises(ConfigError, match="split train: the name is kept for what is made of"):
+        write_index(tmp_path, dataclasses.replace(DATASET, train_splits=("test",)), sources, [])
+
+
+def test_holdout_is_what_it_always_was():
+    """Literal: another set would mix training videos into the hold-out of models that exist already."""
+    ids = ["aDoE", "1e10", "NaN", "-abc", "0012", "true", "007A", "PSal", "klal", "fZal", "zzzz", "--aaILOrkII"]
+    assert {id for id in ids if holdout(id, 30)} == {"PSal", "klal", "zzzz", "--aaILOrkII"}
+    assert {id for id in ids if holdout(id, 10)} == {"--aaILOrkII"}
+    assert not any(holdout(id, 0) for id in ids)
+
+
+@pytest.mark.parametrize("percent", [2, 10, 50])
+def test_holdout_has_its_share(percent):
+    count, share = 50_000, percent / 100
+    held = sum(holdout(f"video {i}", percent) for i in range(count))
+    assert abs(held - count * share) < 4 * (count * share * (1 - share)) ** 0.5
+
+
+def test_duplicates_and_leakage(tmp_path):
+    raw = tmp_path / "raw"
+    shard(raw / "0.tfrecord", [record("a", [1]), record("b", [2]), record("a", [3])])
+    shard(raw / "1.tfrecord", [record("b", [4]), record("c", [5])])
+    shard(raw / "2.tfrecord", [record("c", [6]), record("A", [7])])
+    splits = ["train", "train", "test"]
+    sources = [Source(raw / f"{i}.tfrecord", split) for i, split in enumerate(splits)]
+    summary, index = indexed(tmp_path / "index", sources, dataclasses.replace(DATASET, holdout_percent=0))
+    assert index.splits == {"train": 3, "holdout": 0, "test": 2}
+    assert index.ids_of(np.arange(5)) == ["a", "b", "c", "c", "A"]
+    assert index.labels_of(np.arange(5))[0].tolist() == [1, 2, 5, 6, 7]  # the first record of each counts
+    assert summary["duplicates"]["count"] == 2
+    first = summary["duplicates"]["first"]
+    assert [(entry["id"], entry["split"], entry["file"]) for entry in first] == [
+        ("a", "train", str(raw / "0.tfrecord")),
+        ("b", "train", str(raw / "1.tfrecord")),
+    ]
+    assert summary["leakage"] == {"count": 1, "first": [{"id": "c", "splits": ["train", "test"]}]}
+
+
+def test_what_is_quarantined_is_counted_and_the_first_listed(tmp_path):
+    shard(tmp_path / "a.tfrecord", [record("good", [1]), *[record(f"bad{i}", [4000]) for i in range(130)]])
+    sources = [Source(tmp_path / "a.tfrecord", "train"), Source(tmp_path / "missing.tfrecord", "train")]
+    summary, index = indexed(tmp_path / "index", sources)
+    assert sum(index.splits.values()) == 1
+    assert summary["quarantined"]["count"] == 131 and len(summary["quarantined"]["first"]) == 100
+    entry = summary["quarantined"]["first"][0]
+    assert entry["file"] == str(tmp_path / "a.tfrecord") and entry["reason"] == "label 4000 is outside 0..3999"
+    assert [shard["records"] for shard in summary["shards"]] == [131, 0]
+
+
+def test_an_index_of_nothing(tmp_path):
+    (tmp_path / "a.tfrecord").touch()
+    _, index = indexed(tmp_path / "index", [Source(tmp_path / "a.tfrecord", "test")])
+    assert index.splits == {"test": 0} and len(index.rows("test")) == 0 and not index.labelled("test")
+    assert index.ids_of(index.rows("test")) == [] and index.labels_of(index.rows("test"))[1].tolist() == [0]
+
+
+def test_reports_must_be_those_of_the_sources(tmp_path, sources):
+    reports = [check_shard(source.path, DATASET) for source in sources]
+    with pytest.raises(ValueError, match="report 0 is about"):
+        write_index(tmp_path, DATASET, sources, reports[::-1])
+    with pytest.raises(ValueError, match="shorter"):
+        write_index(tmp_path, DATASET, sources, reports[:2])
+
+
+def test_labels_must_fit(tmp_path):
+    with pytest.raises(ConfigError, match="num-classes"):
+        write_index(tmp_path, dataclasses.replace(DATASET, num_classes=40_000), [], [])
+
+
+def test_rows_spread_over_row_groups(tmp_path, sources, monkeypatch):
+    _, whole = indexed(tmp_path / "whole", sources)
+    monkeypatch.setattr("pipeline.inputs.index.ROWS_PER_GROUP", 10)
+    _, parts = indexed(tmp_path / "parts", sources)
+    assert pq.ParquetFile(tmp_path / "parts" / "index.parquet").num_row_groups > 1
+    assert parts.digest == whole.digest
+    rows = np.random.default_rng(0).permutation(56)
+    assert parts.ids_of(rows) == whole.ids_of(rows)
+    assert parts.labels_of(rows)[0].tolist() == whole.labels_of(rows)[0].tolist()
+    for split in whole.splits:
+        assert parts.rows(split).tolist() == whole.rows(split).tolist()
+
+
+# ------------------------------------------------------------------------------------------------------ paths, digest
+
+
+def test_a_tree_that_moves_keeps_its_index(tmp_path, sources):
+    moved = [Source(tmp_path / "a" / "raw" / s.path.relative_to(tmp_path / "raw"), s.split) for s in sources]
+    shutil.copytree(tmp_path / "raw", tmp_path / "a" / "raw")
+    summary, here = indexed(tmp_path / "a" / "index", moved, root=tmp_path / "a")
+    assert [entry["path"] for entry in summary["shards"]] == [
+        "raw/test/-_.tfrecord",
+        "raw/train/aB.tfrecord",
+        "raw/train/ab.tfrecord",
+    ]
+    assert here.paths == [source.path for source in moved]
+    (tmp_path / "a").rename(tmp_path / "b")
+    there = Index.open(tmp_path / "b" / "index")
+    assert there.paths[0] == tmp_path / "b" / "raw" / "test" / "-_.tfrecord" and there.paths[0].exists()
+    assert there.digest == here.digest
+
+
+def test_shards_outside_the_root_stay_absolute(tmp_path, sources):
+    _, index = indexed(tmp_path / "index", sources, root=tmp_path / "index")
+    assert index.paths == [source.path for source in sources]
+
+
+def test_the_digest_is_of_the_content_alone(tmp_path, sources):
+    _, index = indexed(tmp_path / "one", sources)
+    copies = [Source(tmp_path / "copy" / f"{i}.tfrecord", source.split) for i, source in enumerate(sources)]
+    (tmp_path / "copy").mkdir()
+    for source, copy in zip(sources, copies):
+        shutil.copy(source.path, copy.path)
+    assert indexed(tmp_path / "two", copies)[1].digest == index.digest
+    digests = {index.digest}
+    payloads = [bytes(found.payload) for found in tfrecord.scan(copies[0].path)]
+    # another frame, another id, another label: each as long as what was there before
+    for number, changed in enumerate([record("t1", [], fill=8), record("t2", []), record("t1", [1])]):
+        shard(copies[0].path, [changed, payloads[1]])
+        digests.add(indexed(tmp_path / f"changed{number}", copies)[1].digest)
+    shard(copies[0].path, payloads)
+    for number, change in enumerate([{"num_classes": 3999 + 2}, {"holdout_percent": 40.0}]):
+        digests.add(indexed(tmp_path / f"other{number}", copies, dataclasses.replace(DATASET, **change))[1].digest)
+    assert len(digests) == 6
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+
+def test_a_missing_or_damaged_index_names_the_remedy(tmp_path, sources):
+    folder = tmp_path / "index"
+    indexed(folder, sources)
+    rows, summary = (folder / "index.parquet").read_bytes(), (folder / "dataset.json").read_text()
+    values = json.loads(summary)
+    damages = {
+        "index.parquet": [b"", rows[:-20], rows[: len(rows) // 2], b"text"],
+        "dataset.json": [
+            b"",
+            b"[]",
+            summary[:100].encode(),
+            json.dumps({key: value for key, value in values.items() if key != "digest"}).encode(),
+            json.dumps(values | {"counts": {"train": 3}}).encode(),
+            json.dumps(values | {"dataset": values["dataset"] | {"nonsense": 1}}).encode(),
+        ],
+    }
+    for name, versions in damages.items():
+        whole = (folder / name).read_bytes()
+        for damaged in versions:
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(
+                StageError, match=r"index holds no usable index \(.+\): run `python -m pipeline.ingest`"
+            ):
+                Index.open(folder)
+        (folder / name).unlink()
+        with pytest.raises(StageError, match="run `python -m pipeline"):
+            Index.open(folder)
+        (folder / name).write_bytes(whole)
+    Index.open(folder)
+
+
+def test_a_flipped_bit_in_a_page_is_found(tmp_path, sources):
+    folder = tmp_path / "index"
+    indexed(folder, sources)
+    whole = (folder / "index.parquet").read_bytes()
+    column = pq.ParquetFile(folder / "index.parquet").metadata.row_group(0).column(2)  # offset
+    end = (column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size
+    damaged = bytearray(whole)
+    damaged[end - 3] ^= 4
+    (folder / "index.parquet").write_bytes(damaged)
+    with pytest.raises(StageError, match="no usable index"):
+        Index.open(folder)
+
+
+def test_take_lists():
+    values, offsets = np.arange(10) * 10, np.array([0, 2, 2, 7, 10], np.int32)
+    for rows in ([], [1], [3, 0], [2, 2, 1, 0]):
+        found, ends = take_lists(values, offsets, np.array(rows, np.int64))
+        expected = [values[offsets[row] : offsets[row + 1]].tolist() for row in rows]
+        assert [part.tolist() for part in np.split(found, ends[1:-1])] * bool(rows) == expected
+    with pytest.raises(IndexError):
+        take_lists(values, offsets, np.array([4]))
+
+
+@pytest.mark.real_data
+def test_audioset_whose_files_differ_by_case(tmp_path, shared_data):
+    dataset = DatasetConfig("audioset", (FeatureConfig("audio_embedding", 128),), 527, holdout_percent=10)
+    paths = sorted((shared_data / "audioset" / "train").iterdir(), key=lambda path: path.name.lower())[:400]
+    names = [path.name.lower() for path in paths]
+    assert len(set(names)) < len(names)
+    summary, index = indexed(tmp_path / "index", [Source(path, "train") for path in paths], dataset)
+    assert summary["quarantined"]["count"] == summary["duplicates"]["count"] == 0
+    assert sum(index.splits.values()) == sum(shard["records"] for shard in summary["shards"])
+    assert 0.08 < index.splits["holdout"] / sum(index.splits.values()) < 0.12
+    for row in index.rows("holdout")[::40]:
+        (id,) = index.ids_of(np.array([row]))
+        data = index.paths[index.shard[row]].read_bytes()
+        assert id.encode() in data[index.offset[row] : index.offset[row] + index.length[row]]

@@ -1,0 +1,226 @@
+"""The contract of every pooling family in the registry, on the model around it."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from support import ROOT
+
+from pipeline.config import POOLING, ClassifierConfig, ConfigError, DatasetConfig, FeatureConfig, ModelConfig
+from pipeline.models import FAMILIES, build_model, load_model
+
+DATASET = DatasetConfig("contract", (FeatureConfig("rgb", 24), FeatureConfig("audio", 8)), num_classes=11)
+SETTINGS = {"clusters": (4, 2)}
+"""Small values of settings, taken by the families that have them."""
+ORDERED: set[str] = set()
+"""Families that promise nothing under a permutation of the frames."""
+FRAMES, VIDEOS = 9, 6
+
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def config(family: str, **classifier) -> ModelConfig:
+    settings = POOLING[family]
+    known = {field.name for field in dataclasses.fields(settings)}
+    pooling = settings(**{name: value for name, value in SETTINGS.items() if name in known})
+    return ModelConfig(family, pooling, ClassifierConfig(**{"hidden": 16, **classifier}))
+
+
+def build(family: str, precision: str = "float32", **classifier) -> keras.Model:
+    """A model whose every weight, batch norm's statistics included, differs from its initial value."""
+    keras.utils.set_random_seed(1)
+    model = build_model(config(family, **classifier), DATASET, precision)
+    rng = np.random.default_rng(2)
+    for weight in model.weights:
+        value = weight.numpy() + rng.normal(0, 0.1, weight.shape)
+        weight.assign(np.abs(value) + 0.1 if "variance" in weight.path else value)
+    return model
+
+
+def videos(seed: int = 3) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 256, (VIDEOS, FRAMES, DATASET.width), dtype=np.uint8)
+    return {"frames": frames, "num_frames": np.array([FRAMES, 1, 5, 8, 2, 7], np.int32)}
+
+
+def labels(seed: int = 4) -> np.ndarray:
+    return (np.random.default_rng(seed).random((VIDEOS, DATASET.num_classes)) < 0.3).astype(np.float32)
+
+
+def call(model: keras.Model, inputs: dict[str, np.ndarray], training: bool = False) -> np.ndarray:
+    return np.asarray(model(inputs, training=training))
+
+
+def test_the_registry_and_the_settings_name_the_same_families():
+    assert set(FAMILIES) == set(POOLING)
+
+
+def test_an_unknown_family_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"netvald.*Did you mean netvlad\?.*average"):
+        FAMILIES["netvald"]
+
+
+def test_settings_need_one_value_or_one_a_feature():
+    model = ModelConfig("netvlad", POOLING["netvlad"](clusters=(4, 2, 1)))
+    with pytest.raises(ConfigError, match=r"clusters has 3 values for 2 features"):
+        build_model(model, DATASET)
+
+
+@every_family
+def test_settings_are_the_arguments_of_the_layer(family):
+    layer = FAMILIES[family](**{name: value[0] for name, value in SETTINGS.items() if hasattr(POOLING[family](), name)})
+    settings = layer.get_config()
+    assert {field.name for field in dataclasses.fields(POOLING[family])} <= settings.keys()
+    assert FAMILIES[family].from_config(settings).get_config() == settings
+
+
+@every_family
+def test_probabilities(family):
+    model = build(family)
+    probabilities = model.predict_on_batch(videos())
+    assert probabilities.shape == (VIDEOS, DATASET.num_classes)
+    assert probabilities.dtype == np.float32
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    assert probabilities.std(axis=0).min() > 0, "every class depends on the video"
+
+
+@every_family
+@pytest.mark.parametrize("training", [False, True])
+def test_padding_changes_nothing(family, training):
+    model, inputs = build(family), videos()
+    expected = call(model, inputs, training)
+    garbage = np.random.default_rng(5).integers(0, 256, inputs["frames"].shape, dtype=np.uint8)
+    padding = np.arange(FRAMES) >= inputs["num_frames"][:, None]
+    inputs["frames"][padding] = garbage[padding]
+    longer = {"frames": np.concatenate([inputs["frames"], garbage[:, :4]], 1), "num_frames": inputs["num_frames"]}
+    model = build(family)  # training moves batch norm's statistics
+    np.testing.assert_allclose(call(model, longer, training), expected, rtol=2e-5, atol=1e-6)
+
+
+@every_family
+def test_training_statistics_ignore_padding(family):
+    """After a training step on padded videos, batch norm's statistics are those of the valid frames alone."""
+    inputs = videos()
+    padding = np.arange(FRAMES) >= inputs["num_frames"][:, None]
+    statistics = []
+    for value in (0, 255):
+        inputs["frames"][padding] = value
+        model = build(family)
+        call(model, inputs, training=True)
+        statistics.append({weight.path: weight.numpy().copy() for weight in model.weights if "moving" in weight.path})
+    for path, value in statistics[0].items():
+        np.testing.assert_allclose(statistics[1][path], value, rtol=1e-4, atol=1e-6, err_msg=path)
+
+
+@every_family
+def test_a_video_is_predicted_alike_in_every_batch(family):
+    model, inputs = build(family), videos()
+    together = model.predict_on_batch(inputs)
+    for row in range(VIDEOS):
+        alone = model.predict_on_batch({name: value[row : row + 1] for name, value in inputs.items()})
+        np.testing.assert_allclose(alone[0], together[row], rtol=2e-5, atol=1e-6)
+
+
+@every_family
+def test_the_order_of_frames_does_not_matter(family):
+    if family in ORDERED:
+        pytest.skip("this family promises nothing about the order")
+    model, inputs = build(family), videos()
+    expected = model.predict_on_batch(inputs)
+    rng = np.random.default_rng(6)
+    for row, count in enumerate(inputs["num_frames"]):
+        inputs["frames"][row, :count] = inputs["frames"][row, rng.permutation(count)]
+    np.testing.assert_allclose(model.predict_on_batch(inputs), expected, rtol=2e-5, atol=1e-6)
+
+
+@every_family
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_saved_and_loaded_it_is_the_same(family, precision, tmp_path):
+    model = build(family, precision, gating="squeeze_excite", output_gating="context", head_hidden=(12,))
+    model.save(tmp_path / "model.keras")
+    again = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict_on_batch(videos()), model.predict_on_batch(videos()))
+    assert [type(layer) for layer in again.layers] == [type(layer) for layer in model.layers]
+    assert [weight.path for weight in again.weights] == [weight.path for weight in model.weights]
+
+
+@every_family
+@pytest.mark.parametrize("head", ["moe", "logistic"])
+def test_gradients_reach_every_weight(family, head):
+    import tensorflow as tf
+
+    from pipeline.training.loss import SummedBinaryCrossentropy
+
+    model = build(family, head=head, gating="squeeze_excite", output_gating="context", head_hidden=(12,))
+    with tf.GradientTape() as tape:
+        loss = SummedBinaryCrossentropy()(labels(), model(videos(), training=True))
+    for weight, gradient in zip(model.trainable_weights, tape.gradient(loss, model.trainable_weights), strict=True):
+        assert gradient is not None, weight.path
+        # Rounding leaves about 1e-8 where the mathematics says 0.
+        assert float(tf.reduce_max(tf.abs(gradient))) > 1e-6, weight.path
+
+
+@every_family
+def test_it_overfits_one_batch(family):
+    from pipeline.metrics import global_average_precision
+    from pipeline.training.loss import SummedBinaryCrossentropy
+
+    keras.utils.set_random_seed(7)
+    model = build_model(config(family), DATASET)
+    model.compile(keras.optimizers.Adam(0.02), SummedBinaryCrossentropy(), jit_compile=False)
+    wanted = labels()
+    for _ in range(120):
+        model.train_on_batch(videos(), wanted)
+    # Batch norm's statistics still remember the beginning, so this asks for the order only.
+    assert global_average_precision(model.predict_on_batch(videos()), wanted) > 0.99
+
+
+@every_family
+def test_bfloat16_is_near_float32(family):
+    half, full = build(family, "mixed_bfloat16"), build(family)
+    half.set_weights(full.get_weights())
+    inputs = videos()
+    assert all(weight.dtype == "float32" for weight in half.weights)
+    difference = np.abs(half.predict_on_batch(inputs) - full.predict_on_batch(inputs))
+    assert 0 < difference.max() < 0.03
+
+
+def test_tensorflow_and_jax_agree(tmp_path):
+    """The same weights give the same float32 probabilities on both backends."""
+    here = {}
+    for family in FAMILIES:
+        model = build(family)
+        for number, weight in enumerate(model.get_weights()):
+            here[f"{family}/{number:03d}"] = weight
+        here[f"{family}/probabilities"] = model.predict_on_batch(videos())
+    np.savez(tmp_path / "tensorflow.npz", **here)
+    subprocess.run(
+        [sys.executable, __file__, tmp_path / "tensorflow.npz", tmp_path / "jax.npz"],
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+    )
+    with np.load(tmp_path / "jax.npz") as there:
+        assert set(there) == set(FAMILIES)
+        for family in FAMILIES:
+            np.testing.assert_allclose(there[family], here[f"{family}/probabilities"], rtol=1e-4, err_msg=family)
+
+
+def _predict_with_stored_weights(source: Path, target: Path) -> None:
+    assert keras.backend.backend() == "jax"
+    stored, probabilities = np.load(source), {}
+    for family in FAMILIES:
+        model = build_model(config(family), DATASET)
+        names = sorted(name for name in stored if name.startswith(f"{family}/") and name[-1].isdigit())
+        model.set_weights([stored[name] for name in names])
+        probabilities[family] = model.predict_on_batch(videos())
+    np.savez(target, **probabilities)
+
+
+if __name__ == "__main__":
+    _predict_with_stored_weights(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,81 @@
+"""The rules of the tree: who may import whom, and what every file says of itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+from pipeline.__main__ import STAGES
+
+FILES = sorted((ROOT / "pipeline").rglob("*.py"))
+ROOMS = ("inputs", "models", "training")
+
+
+def imported(path: Path) -> set[str]:
+    """The project's modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_no_file_imports_a_stage():
+    stages = {f"pipeline.{stage}" for stage in STAGES}
+    for path in FILES:
+        assert not imported(path) & stages, path
+
+
+@pytest.mark.parametrize(("room", "other"), [("models", "inputs"), ("inputs", "models"), ("models", "training")])
+def test_rooms_that_know_nothing_of_each_other(room, other):
+    for path in (ROOT / "pipeline" / room).rglob("*.py"):
+        assert not {name for name in imported(path) if name.startswith(f"pipeline.{other}")}, path
+
+
+@pytest.mark.parametrize("module", ["metrics", "config"])
+def test_modules_that_import_nothing_of_the_project(module):
+    assert not {name for name in imported(ROOT / "pipeline" / f"{module}.py") if name.startswith("pipeline")}
+
+
+def test_metrics_need_numpy_only():
+    assert {name.partition(".")[0] for name in imported(ROOT / "pipeline" / "metrics.py")} <= {
+        "numpy",
+        "typing",
+        "collections",
+    }
+
+
+def test_models_are_pure_keras():
+    """No backend by name, so that all of them run the models."""
+    for path in (ROOT / "pipeline" / "models").rglob("*.py"):
+        assert not {name for name in imported(path) if name.partition(".")[0] in ("tensorflow", "jax", "numpy")}, path
+
+
+def test_every_stage_is_listed_and_every_listed_stage_is_there():
+    runnable = {path.stem for path in FILES if "run_stage(main)" in path.read_text(encoding="utf-8")}
+    assert runnable == set(STAGES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_first_line_says_what_a_file_knows(path):
+    documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert documentation and documentation.splitlines()[0].endswith((".", ":", ";", "submit, evaluate."))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_presets_are_short(path):
+    if path.parent.name == "presets":
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_tests_mirror_the_code():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        relative = path.relative_to(ROOT / "tests")
+        if relative.stem in ("test_architecture", "test_end_to_end", "test_killed", "test_contract"):
+            continue
+        mirrored = ROOT / "pipeline" / relative.parent / f"{relative.stem.removeprefix('test_')}.py"
+        assert mirrored.exists(), f"{path} mirrors nothing"

@@ -1,0 +1,112 @@
+"""Atomic writes, and done or stale."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+from pipeline.artifacts import (
+    Done,
+    Places,
+    StageError,
+    atomic_file,
+    atomic_folder,
+    digest,
+    find_run,
+    list_runs,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "below" / "file.txt"
+    with pytest.raises(RuntimeError), atomic_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert list(path.parent.iterdir()) == []
+    with atomic_file(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_rewrite_leaves_what_was_there(tmp_path):
+    write_json(tmp_path / "value.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "value.json", object())
+    assert read_json(tmp_path / "value.json") == 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    folder = tmp_path / "folder"
+    for value in ("first", "second"):
+        with atomic_folder(folder) as temporary:
+            (temporary / value).touch()
+    assert [path.name for path in folder.iterdir()] == ["second"]
+    with pytest.raises(RuntimeError), atomic_folder(folder) as temporary:
+        (temporary / "third").touch()
+        raise RuntimeError
+    assert [path.name for path in folder.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.artifacts import atomic_file, atomic_folder\n"
+        "place = Path(sys.argv[1])\nwith atomic_file(place / 'file.csv') as file, atomic_folder(place / 'folder') as folder:\n"
+        "    file.write_text('half')\n    (folder / 'part').touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.glob("*.csv"))  # what looks for results does not see it
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_that_is_missing_or_damaged_names_the_file(tmp_path):
+    with pytest.raises(StageError, match=r"nothing\.json is missing"):
+        read_json(tmp_path / "nothing.json")
+    (tmp_path / "half.json").write_text('{"a": ')
+    with pytest.raises(StageError, match=r"half\.json is not valid JSON.*delete it"):
+        read_json(tmp_path / "half.json")
+
+
+def test_done_says_what_changed(tmp_path):
+    assert Done.read(tmp_path) is None
+    done = Done({"training": {"epochs": 5}}, {"index": "aa", "model": "bb"}, "cc")
+    done.write(tmp_path)
+    assert Done.read(tmp_path) == done
+    assert done.changes(done.config, done.inputs) == []
+    assert done.changes({"training": {"epochs": 6}}, {"index": "xx", "model": "bb"}) == [
+        "training.epochs: 5 -> 6",
+        "index changed",
+    ]
+    (tmp_path / "done.json").write_text(json.dumps({"config": {}}))
+    with pytest.raises(StageError, match="not what a stage writes"):
+        Done.read(tmp_path)
+
+
+def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.5})
+    assert digest({"a": 1}) != digest({"a": "1"})
+
+
+def test_runs_are_found_by_name_and_by_path(tmp_path):
+    places = Places(runs_dir=tmp_path)
+    for name in ("one", "two", "ensemble"):
+        write_json(places.run("demo", name) / "config.json", {})
+    assert [run.name for run in list_runs(places, "demo")] == ["one", "two"]
+    assert find_run(places, "demo", "two") == tmp_path / "demo" / "two"
+    assert find_run(Places(), "other", str(tmp_path / "demo" / "one")) == tmp_path / "demo" / "one"
+    with pytest.raises(StageError, match=r"three is not a run; runs of preset demo: one, two"):
+        find_run(places, "demo", "three")

@@ -1,0 +1,96 @@
+"""Command lines: presets, overrides, refusals, and help without a backend."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from support import ROOT
+
+from pipeline.__main__ import STAGES
+from pipeline.commandline import Common, load_experiment, parse
+from pipeline.config import ConfigError
+
+
+@dataclass(frozen=True)
+class Flags(Common):
+    """A stage's own."""
+
+    model: str | None = None
+
+
+def test_flags_override_the_preset_of_the_chosen_model():
+    arguments = (
+        "--preset audioset --model netvlad --pooling.clusters 32 --training.batch-size 7 --classifier.head logistic"
+    )
+    flags, experiment = parse(Flags, ["pooling", "training", "classifier"], arguments.split())
+    assert flags.model == "netvlad"
+    assert experiment.model.pooling.clusters == (32,)
+    assert experiment.training.batch_size == 7
+    assert experiment.model.classifier.head == "logistic"
+    untouched = load_experiment("audioset", "netvlad")
+    assert experiment.training.epochs == untouched.training.epochs
+    assert experiment.dataset == untouched.dataset
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--training.epohs", "3"], "training.epochs"),
+        (["--model", "average", "--pooling.clusters", "3"], "pooling.clusters"),
+        (["--training.batch-size", "many"], "many"),
+        (["--training.decay", "cosin"], "cosin"),
+    ],
+)
+def test_wrong_flags_end_the_process_and_name_what_is_wrong(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse(Flags, ["pooling", "training"], arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_section_that_a_stage_does_not_read_is_refused():
+    with pytest.raises(SystemExit):
+        parse(Flags, ["inference"], ["--training.epochs", "3"])
+
+
+def test_an_unknown_preset_or_model_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown preset 'audoset'\. Did you mean audioset\?"):
+        load_experiment("audoset")
+    with pytest.raises(ConfigError, match=r"unknown model 'netvald'\. Did you mean netvlad\?"):
+        load_experiment("demo", "netvald")
+
+
+def test_a_preset_may_be_a_file_of_the_users(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from pipeline.presets.demo import *\n")
+    assert load_experiment(str(path), "average") == load_experiment("demo", "average")
+    path.write_text("MODELS = ('average',)\n")
+    with pytest.raises(ConfigError, match="must define experiment"):
+        load_experiment(str(path))
+    with pytest.raises(ConfigError, match="no preset file"):
+        load_experiment(str(tmp_path / "other.py"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_explains_the_stage_and_imports_no_backend(stage):
+    check = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{stage}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('pipeline.{stage}', run_name='__main__')\n"
+        "except SystemExit as stopped:\n"
+        "    assert not stopped.code, stopped.code\n"
+        "heavy = {'tensorflow', 'keras', 'jax', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--preset" in result.stdout
+    assert f"python -m pipeline.{stage}" in result.stdout
+
+
+def test_the_package_lists_its_stages_and_presets():
+    result = subprocess.run([sys.executable, "-m", "pipeline"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in (*STAGES, "demo", "audioset", "youtube8m", "youtube8m_video"):
+        assert f"  {name} " in result.stdout

@@ -1,0 +1,313 @@
+"""The challenge's file: what is written is valid and reads back; each way to damage it is found where it is."""
+
+import codecs
+import gzip
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import submission
+from pipeline.metrics import StreamingMetrics
+from pipeline.submission import FAULT_LIMIT, HEADER, Fault, check, read, write
+
+IDS = ["aDoE", "1e10", "NaN", "-abc", "0012", "true"]
+ROWS = [f"{video},71 0.985 3 0.912 0 0.31" for video in IDS]
+ONE = ROWS[1:]  # the rows below a line that a test damages
+
+
+def put(path, lines, end="\n"):
+    path.write_bytes("\n".join([HEADER, *lines]).encode() + end.encode())
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "submission.csv"
+
+
+# -------------------------------------------------------------------------------------------------------------- faults
+
+
+def test_a_valid_file_has_no_faults(path):
+    assert check(put(path, ROWS), IDS) == []
+    assert check(path) == []
+    assert check(path, reversed(IDS), num_classes=72, top_k=3) == []
+
+
+PAIRS = " ".join(f"{label} 0.5" for label in range(21))
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        ("aDoE", "character 5", "0 commas"),
+        ("aDoE,71 0.9,3 0.5", "character 12", "2 commas"),
+        ("aDoE,71 0.9,", "character 12", "2 commas"),
+        ("aDoE,", "pair 1", "no pairs"),
+        ("aDoE, ", "pair 1", "no pairs"),
+        ("aDoE,71 0.9 3", "pair 2", "odd number of fields, 3"),
+        ("aDoE,71", "pair 1", "odd number of fields, 1"),
+        ("aDoE,71 0.9  3 0.5", "character 13", "a space too many"),
+        ("aDoE, 71 0.9", "character 6", "a space too many"),
+        ("aDoE,71 0.9 ", "character 12", "a space too many"),
+        (f"aDoE,{PAIRS}", "pair 21", "21 pairs"),
+        ("aDoE,71 0.9 3 0.5 71 0.4", "pair 3", "label 71 occurs twice"),
+        ("aDoE,71 0.9 3862 0.5", "pair 2", "label '3862' is out of range"),
+        ("aDoE,-1 0.9", "pair 1", "label '-1' is out of range"),
+        ("aDoE,99999999999999999999 0.9", "pair 1", "out of range"),
+        (f"aDoE,{'9' * 5000} 0.9", "pair 1", "out of range"),
+        ("aDoE,71.0 0.9", "pair 1", "label '71.0' is not an integer"),
+        ("aDoE,x 0.9", "pair 1", "label 'x' is not an integer"),
+        ("aDoE,7_1 0.9", "pair 1", "label '7_1' is not an integer"),
+        ("aDoE,071 0.9", "pair 1", "not written plainly, as 71"),
+        ("aDoE,71 NaN", "pair 1", "confidence 'NaN' is not finite"),
+        ("aDoE,71 inf", "pair 1", "confidence 'inf' is not finite"),
+        ("aDoE,71 -Infinity", "pair 1", "is not finite"),
+        ("aDoE,71 -0.1", "pair 1", "confidence '-0.1' is negative"),
+        ("aDoE,71 1.00001", "pair 1", "confidence '1.00001' is above 1"),
+        ("aDoE,71 1e999", "pair 1", "is above 1"),
+        ("aDoE,71 0.5 3 0.6 0 0.55", "pair 2", "confidence 0.6 ascends, after 0.5"),
+        ("aDoE,71 0.5 3 0.50001", "pair 2", "ascends"),
+        ("aDoE,71 high", "pair 1", "confidence 'high' is not a number"),
+        ("aDoE,71 0_1", "pair 1", "confidence '0_1' is not a number"),
+        ("aDoE,71 ٠.٥", "pair 1", "is not a number"),
+        ("aDoE,71 0.5\t", "pair 1", "is not a number"),
+        ("aDoE,71 0.5\u00a0", "pair 1", "is not a number"),
+        ("aDoE,71 0.5\r3", "pair 1", "is not a number"),
+        ('aDoE,"71 0.5"', "pair 1", "is not an integer"),
+        ('"aDoE",71 0.5', "VideoId", "quote"),
+        (" aDoE,71 0.5", "VideoId", "a space"),
+        (",71 0.5", "VideoId", "empty"),
+        ("", "character 1", "blank"),
+        ("  ", "character 1", "blank"),
+    ],
+)
+def test_a_faulty_row(path, row, column, reason):
+    put(path, [ROWS[1], row, *ROWS[2:]])
+    fault = check(path)[0]
+    assert (fault.line, fault.column) == (3, column)
+    assert reason in fault.reason and fault.remedy
+    assert {fault.line for fault in check(path)} == {3}
+    if row.startswith("aDoE,"):
+        assert check(path, IDS) == check(path)  # the id is there, whatever its pairs are like
+    if "21 pairs" not in reason:  # how many is no matter when it is only scored
+        with pytest.raises(ValueError, match=r"submission\.csv: line 3, "):
+            list(read(path, 3862))
+
+
+def test_every_fault_of_a_row_is_named(path):
+    put(path, [*ONE, "aDoE,71 0.2 71 0.1 x nan 5000 0.3"])
+    found = [(fault.line, fault.column, fault.reason.split(" ")[0]) for fault in check(path)]
+    assert found == [(7, f"pair {place}", word) for place, word in
+                     [(2, "label"), (3, "label"), (3, "confidence"), (4, "label"), (4, "confidence")]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column", "reason"),
+    [
+        (b"", 1, "header", "empty"),
+        (b"aDoE,71 0.5\n", 1, "header", "the header is missing"),
+        (b"VideoId,Pairs\naDoE,71 0.5\n", 1, "header", "reads 'VideoId,Pairs'"),
+        (b"videoid,labelconfidencepairs\naDoE,71 0.5\n", 1, "header", "reads"),
+        (b"\naDoE,71 0.5\n", 1, "header", "reads ''"),
+        (codecs.BOM_UTF8 + HEADER.encode() + b"\naDoE,71 0.5\n", 1, "character 1", "byte order mark"),
+        (HEADER.encode() + b"\r\naDoE,71 0.5\r\nbbbb,71 0.5\r\n", 1, "character 29", "CR LF"),
+        (HEADER.encode() + b"\nbbbb,71 0.5\naDoE,71 0.5\r\n", 3, "character 12", "CR LF"),
+        (HEADER.encode() + b"\nbbbb,71 0.5\naDoE,71 0.5", 3, "character 12", "no newline"),
+        (HEADER.encode() + b"\naDoE,71 0.5\n\n", 3, "character 1", "blank"),
+        (HEADER.encode() + b"\naDoE,71 0.5\nbb\xffb,71 0.5\n", 3, "character 3", "byte 0xff is not UTF-8"),
+        (HEADER.encode() + b"\n", 1, "file", "no videos"),
+        (HEADER.encode(), 1, "character 29", "no newline"),
+        (HEADER.encode().replace(b",", b";") + b"\naDoE,71 0.5\n", 1, "header", "reads"),
+    ],
+)
+def test_a_faulty_file(path, content, line, column, reason):
+    path.write_bytes(content)
+    (fault,) = check(path)
+    assert (fault.line, fault.column) == (line, column)
+    assert reason in fault.reason
+
+
+def test_a_row_that_was_cut_off_is_named_with_the_missing_newline(path):
+    put(path, [*ONE, "aDoE,71 0.985 3"], end="")
+    newline, row = check(path, IDS)
+    assert (newline.line, row.line, row.column) == (7, 7, "pair 2")
+    assert "cut off" in newline.reason and "odd" in row.reason
+
+
+def test_a_missing_header_does_not_hide_the_first_row(path):
+    path.write_bytes("\n".join(ROWS).encode() + b"\n")
+    assert [fault.column for fault in check(path, IDS)] == ["header"]
+
+
+def test_ids_that_are_missing_double_or_unknown(path):
+    put(path, [ROWS[0], ROWS[1], ROWS[0], ROWS[2], "zzzz,1 0.5", "ADOE,1 0.5"])
+    double, unknown, other, missing = check(path, IDS)
+    assert (double.line, double.column) == (4, "VideoId") and "'aDoE' is on line 2 already" in double.reason
+    assert unknown.line == 6 and unknown.reason == "unknown id 'zzzz'"
+    assert other.line == 7 and other.reason == "unknown id 'ADOE'"
+    assert missing.line == 7 and "missing from the file: 3: '-abc', '0012', 'true'" in missing.reason
+    assert [fault.line for fault in check(path)] == [4]
+
+
+def test_a_double_far_away_is_found(path, monkeypatch):
+    monkeypatch.setattr(submission, "_BLOCK", 40)
+    put(path, [*ROWS, ROWS[1]])
+    (double,) = check(path, IDS)
+    assert double.line == 8 and "on line 3 already" in double.reason
+
+
+@pytest.mark.parametrize(
+    ("damaged", "original"),
+    [("1E+10", "1e10"), ("10000000000", "1e10"), ("12", "0012"), ("#NAME?", "-abc"), ("TRUE", "true")],
+)
+def test_a_spreadsheet_is_recognised(path, damaged, original):
+    rows = [row.replace(f"{original},", f"{damaged},", 1) for row in ROWS]
+    unknown, missing = check(put(path, rows), IDS)
+    assert unknown.line == 2 + IDS.index(original)
+    assert f"unknown id {damaged!r}, while {original!r} is missing: a spreadsheet rewrote it" == unknown.reason
+    assert "do not open it in a spreadsheet" in unknown.remedy
+    assert repr(original) in missing.reason
+
+
+@pytest.mark.parametrize("damaged", ["1-Mar", "Mar-01", "2018-03-01", "3/1/2018"])
+def test_a_date_is_recognised(path, damaged):
+    unknown, _ = check(put(path, [f"{damaged},1 0.5", *ONE]), [*IDS, "mar1"])[:2]
+    assert unknown.line == 2 and "date" in unknown.reason and "spreadsheet" in unknown.remedy
+
+
+def test_ids_are_compared_byte_for_byte(path):
+    put(path, [f"{video},1 0.5" for video in ("1e10", "10e9", "nan", "NaN", "0012", "12", "é", "e\u0301")])
+    assert check(path) == []
+    assert len(check(path, ["1e10", "10e9", "nan", "NaN", "0012", "12", "é", "é"])) == 1
+
+
+def test_faults_beyond_the_limit_are_counted(path):
+    rows = [f"v{number},1 2" for number in range(FAULT_LIMIT + 30)]
+    faults = check(put(path, rows), ["other"])
+    assert len(faults) == FAULT_LIMIT + 2
+    assert [fault.line for fault in faults[:4]] == [2, 2, 3, 3]  # the confidence and the id
+    assert "'other'" in faults[-2].reason
+    assert faults[-1].reason == f"{2 * len(rows) - FAULT_LIMIT} more faults after the first {FAULT_LIMIT}"
+
+
+def test_a_fault_reads_as_a_sentence():
+    assert str(Fault(3, "pair 2", "what is wrong", "what to do")) == "line 3, pair 2: what is wrong; what to do"
+
+
+def test_a_damaged_gzip_is_a_fault(tmp_path):
+    whole = gzip.compress("\n".join([HEADER, *ROWS, ""]).encode())
+    for content in (whole[:-10], b"not gzip at all", whole[:20] + b"\xff" * 20 + whole[40:]):
+        path = tmp_path / "submission.csv.gz"
+        path.write_bytes(content)
+        assert "unzipped" in check(path)[0].reason
+        with pytest.raises(ValueError, match="unzipped"):
+            list(read(path, 3862))
+
+
+ROW_CHARACTERS = st.text(st.sampled_from('07139.eE+-_ ,"\r\tna٣\u00a0x'), max_size=12)
+
+
+@given(st.lists(st.one_of(ROW_CHARACTERS, ROW_CHARACTERS.map("id,1 0.5 2 ".__add__)), min_size=1, max_size=3))
+@settings(max_examples=400, deadline=None)
+def test_what_is_checked_together_equals_what_is_checked_alone(lines):
+    """The quick look at a whole block calls a line wrong just when the slow look at the line says why."""
+    table = {str(label): label for label in range(30)}
+    block = submission._examine(5, lines, table, 3)
+    slow = [fault for number, line in enumerate(lines, 5) for fault in submission._line_faults(number, line, table, 3)]
+    assert block.faults == slow
+    assert block.rows is not None or slow
+
+
+# ------------------------------------------------------------------------------------------------------- write and read
+
+VIDEO_IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6).filter(lambda x: not submission._id_fault(x))
+
+
+@st.composite
+def batches(draw):
+    num_classes, k = draw(st.integers(1, 30)), draw(st.integers(1, 25))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    ids = draw(st.lists(st.one_of(VIDEO_IDS, st.sampled_from(IDS)), min_size=1, max_size=9, unique=True))
+    k = min(k, num_classes)
+    labels = np.array([rng.permutation(num_classes)[:k] for _ in ids], np.int16)
+    scores = draw(st.sampled_from([rng.random, lambda shape: rng.integers(0, 2, shape), lambda x: rng.random(x) ** 99]))
+    scores = -np.sort(-scores(labels.shape).astype(np.float32), axis=1)
+    return ids, labels, scores, num_classes
+
+
+@given(batches(), st.integers(1, 20), st.sampled_from(["x.csv", "x.csv.gz"]), st.sampled_from([30, 1 << 20]))
+@settings(max_examples=80, deadline=None)
+def test_written_files_are_valid_and_read_back(tmp_path_factory, batch, top_k, name, block):
+    ids, labels, scores, num_classes = batch
+    path = tmp_path_factory.getbasetemp() / name
+    parts = [(ids[:2], labels[:2], scores[:2]), (ids[2:], labels[2:], scores[2:])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(submission, "_BLOCK", block)
+        assert write(path, parts, top_k) == len(ids)
+        assert check(path, ids, num_classes, top_k) == []
+        chunks = list(read(path, num_classes))
+    assert [video for chunk in chunks for video in chunk[0]] == ids
+    assert np.array_equal(np.concatenate([chunk[1] for chunk in chunks]), labels[:, :top_k])
+    expected = [[np.float32(f"{score:g}") for score in row] for row in scores[:, :top_k].tolist()]
+    assert np.array_equal(np.concatenate([chunk[2] for chunk in chunks]), expected)
+
+
+def test_the_bytes_are_those_of_the_challenge(path):
+    write(path, [(["1e10", "-abc"], [[71, 3], [0, 3861]], [[0.98512345, 0.5], [1 + 5e-7, -5e-7]])])
+    assert path.read_bytes() == f"{HEADER}\n1e10,71 0.985123 3 0.5\n-abc,0 1 3861 0\n".encode()
+
+
+def test_gzipped_files_hold_neither_time_nor_name(tmp_path, monkeypatch):
+    batch = [(["aDoE"], [[1]], [[0.5]])]
+    write(tmp_path / "a.csv.gz", batch)
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    write(tmp_path / "b.csv.gz", batch)
+    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == f"{HEADER}\naDoE,1 0.5\n".encode()
+
+
+def test_rows_with_fewer_pairs_are_padded_and_scored(path):
+    put(path, ["aDoE,2 0.75", "1e10,1 0.5 2 0.25 0 0.125"])
+    ((ids, labels, scores),) = read(path, 5)
+    assert ids == ["aDoE", "1e10"]
+    assert labels.tolist() == [[2, -1, -1], [1, 2, 0]] and labels.dtype == np.int16
+    assert scores.tolist() == [[0.75, 0, 0], [0.5, 0.25, 0.125]] and scores.dtype == np.float32
+    metrics = StreamingMetrics(5)
+    metrics.accumulate(labels, scores, [[2], [0]])
+    assert metrics.result()["gap"] == pytest.approx((1 + 2 / 4) / 2)
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "scores", "message"),
+    [
+        (["a", "b"], [[1], [2]], [[0.5], [np.nan]], "'b' has a confidence that is not finite"),
+        (["a", "b"], [[1], [2]], [[np.inf], [0.5]], "'a' has a confidence that is not finite"),
+        (["a"], [[1]], [[1.00001]], r"outside \[0, 1\]"),
+        (["a"], [[1]], [[-0.00001]], r"outside \[0, 1\]"),
+        (["a"], [[1, 2]], [[0.4, 0.5]], "ascending"),
+        (["a"], [[1, 1]], [[0.5, 0.4]], "'a' has a label twice"),
+        (["a"], [[1, -1]], [[0.5, 0.4]], "negative"),
+        (["a"], [[1.5]], [[0.5]], "integers"),
+        (["a"], [[1], [2]], [[0.5], [0.4]], "1 ids"),
+        (["a"], [[1]], [[0.5, 0.4]], "1 ids"),
+        (["a"], [1], [0.5], "1 ids"),
+        (["a,b"], [[1]], [[0.5]], "comma"),
+        (["a b"], [[1]], [[0.5]], "space"),
+        (["a\nb"], [[1]], [[0.5]], "unprintable"),
+        (["a", ""], [[1], [1]], [[0.5], [0.5]], "empty"),
+    ],
+)
+def test_bad_rows_are_not_written(path, ids, labels, scores, message):
+    with pytest.raises(ValueError, match=message):
+        write(path, [(ids, labels, scores)])
+    assert list(path.parent.iterdir()) == []
+
+
+def test_pairs_beyond_top_k_are_not_looked_at(path):
+    write(path, [(["a"], [[1, 1]], [[0.5, np.nan]])], top_k=1)
+    assert check(path, ["a"]) == []
+    with pytest.raises(ValueError, match="top_k"):
+        write(path, [], top_k=0)
