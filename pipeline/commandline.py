@@ -82,7 +82,7 @@ def load_experiment(preset: str, model: str | None = None) -> Experiment:
 
 
 def parse(
-    flags: type[Common], sections: Sequence[str], arguments: Sequence[str] | None = None
+    flags: type[Common], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
 ) -> tuple[Any, Experiment]:
     """A stage's own flags, and the experiment with what the command line overrides.
 
@@ -93,13 +93,14 @@ def parse(
         flags: a subclass of Common with the stage's own flags.
         sections: names from SECTIONS that the stage reads.
         arguments: by default the process's.
+        model: the model whose defaults count; by default that of --model, or the preset's first.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", default=Common.preset)
     chooser.add_argument("--model")
     chosen, _ = chooser.parse_known_args(arguments)
-    experiment = load_experiment(chosen.preset, chosen.model)
+    experiment = load_experiment(chosen.preset, model or chosen.model)
     defaults = {section: value for section in sections if (value := _section(experiment, section)) is not None}
     bundle = dataclasses.make_dataclass(
         "Arguments",

@@ -18,7 +18,7 @@ from pipeline.config import POOLING, one_of
 _SECTIONS_OF = {
     "synthesize": ("dataset", "synthesis"),
     "ingest": ("dataset",),
-    "train": ("sampling", "pooling", "classifier", "training"),
+    "train": ("sampling", "classifier", "training"),
     "infer": ("inference",),
     "ensemble": ("inference",),
     "submit": ("submission",),
@@ -30,6 +30,8 @@ _FLAGS_OF = {
     "train": ("force",),
 }
 _COMMON = ("preset", "data-dir", "runs-dir", "submissions-dir")
+_WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
+"""Pooling's settings differ from model to model."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +49,34 @@ class Flags(Common):
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
-    groups = _groups(arguments)
-    flags, experiment = parse(Flags, [*SECTIONS] if _asks_help(arguments) else _present(groups), _drop_pooling(groups))
+    groups = _groups(sys.argv[1:])
+    whole = {name: tokens for name, tokens in groups.items() if not name.startswith("pooling.")}
+    asks_help = {"help", "-h"} & groups.keys()
+    flags, experiment = parse(Flags, SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
     models = flags.models.split(",") if flags.models else list(load_preset(flags.preset).MODELS)
-    overrides = {model: _for_model(groups, one_of(model, POOLING, "model")) for model in models}
-    lost = {name for name in groups if name.startswith("pooling.")} - {
-        name for own in overrides.values() for name in own
-    }
-    if lost:
-        raise StageError(f"no model of {', '.join(models)} has the settings {', '.join(sorted(lost))}")
-    for model, own in overrides.items():  # wrong values are refused before anything runs
-        parse(Common, ["pooling"], [*_flatten({"preset": groups.get("preset", [])}), "--model", model, *_flatten(own)])
+    pooling = {model: _pooling(groups, one_of(model, POOLING, "model")) for model in models}
+    if foreign := groups.keys() - whole.keys() - set().union(*pooling.values()):
+        raise StageError(f"none of {', '.join(models)} has a setting {', '.join(sorted(foreign))}")
+    for model, own in pooling.items():  # wrong values are refused before anything runs
+        parse(Flags, SECTIONS, _tokens(whole | own), model)
     if experiment.synthesis and not flags.raw:
-        _run("synthesize", groups)
-    _run("ingest", groups)
-    for model in models:
-        _run("train", groups, ["--model", model, *_flatten(overrides[model])])
-        _run("infer", groups, ["--model", model])
-    _run("ensemble", groups, ["--runs", *models])
-    _run("submit", groups)
-    _run("evaluate", groups)
+        _run("synthesize", whole)
+    _run("ingest", whole)
+    for model, own in pooling.items():
+        _run("train", whole, "--model", model, *_tokens(own))
+        _run("infer", whole, "--model", model)
+    _run("ensemble", whole, "--runs", *models)
+    _run("submit", whole)
+    _run("evaluate", whole)
 
 
-def _run(stage: str, groups: dict[str, list[str]], more: Sequence[str] = ()) -> None:
+def _run(stage: str, groups: dict[str, list[str]], *more: str) -> None:
     """One stage in a process of its own, with those of the flags that it takes; its failure ends this process too."""
     taken = (*_COMMON, *_FLAGS_OF.get(stage, ()))
-    sections = tuple(f"{section}." for section in _SECTIONS_OF[stage] if section != "pooling")
+    sections = tuple(f"{section}." for section in _SECTIONS_OF[stage])
     own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
-    command = [sys.executable, "-m", f"pipeline.{stage}", *_flatten(own), *more]
     print(f"\n== {stage} {' '.join(more)}".rstrip(), flush=True)
-    status = subprocess.run(command).returncode
+    status = subprocess.run([sys.executable, "-m", f"pipeline.{stage}", *_tokens(own), *more]).returncode
     if status:
         raise StageError(f"{stage} failed; when it is mended, the same command goes on from here")
 
@@ -89,31 +88,20 @@ def _groups(arguments: Sequence[str]) -> dict[str, list[str]]:
     for token in arguments:
         if token.startswith("--"):
             name = token[2:].partition("=")[0].replace("_", "-").removeprefix("no-")
+        elif token == "-h":
+            name = token
         groups.setdefault(name, []).append(token)
     return groups
 
 
-def _flatten(groups: dict[str, list[str]]) -> list[str]:
+def _tokens(groups: dict[str, list[str]]) -> list[str]:
     return [token for tokens in groups.values() for token in tokens]
 
 
-def _present(groups: dict[str, list[str]]) -> list[str]:
-    return [section for section in SECTIONS if section != "pooling"]
-
-
-def _drop_pooling(groups: dict[str, list[str]]) -> list[str]:
-    """The flags that mean the same for every model."""
-    return _flatten({name: tokens for name, tokens in groups.items() if not name.startswith("pooling.")})
-
-
-def _for_model(groups: dict[str, list[str]], settings: type) -> dict[str, list[str]]:
-    """The pooling flags that a family has; several models may each take a part of them."""
+def _pooling(groups: dict[str, list[str]], settings: type) -> dict[str, list[str]]:
+    """The pooling flags that a family has; of several models each takes what it knows."""
     known = {f"pooling.{field.name.replace('_', '-')}" for field in fields(settings)}
     return {name: tokens for name, tokens in groups.items() if name in known}
-
-
-def _asks_help(arguments: Sequence[str]) -> bool:
-    return bool({"-h", "--help"} & set(arguments))
 
 
 if __name__ == "__main__":

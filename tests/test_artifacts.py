@@ -61,7 +61,8 @@ def test_a_folder_is_replaced_whole(tmp_path):
 def test_what_a_killed_process_left_is_removed(tmp_path):
     script = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom pipeline.artifacts import atomic_file, atomic_folder\n"
-        "place = Path(sys.argv[1])\nwith atomic_file(place / 'file.csv') as file, atomic_folder(place / 'folder') as folder:\n"
+        "place = Path(sys.argv[1])\n"
+        "with atomic_file(place / 'file.csv') as file, atomic_folder(place / 'folder') as folder:\n"
         "    file.write_text('half')\n    (folder / 'part').touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     killed = subprocess.run([sys.executable, "-c", script, tmp_path], env={**os.environ, "PYTHONPATH": str(ROOT)})
