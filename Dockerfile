@@ -17,7 +17,7 @@ WORKDIR /app
 COPY --chown=pipeline pyproject.toml uv.lock README.md LICENSE ./
 RUN python3 -m venv .venv \
     && .venv/bin/pip install --no-cache-dir uv==0.13.9 \
-    && .venv/bin/uv sync --locked --inexact --no-cache --extra gpu
+    && .venv/bin/uv sync --locked --inexact --compile-bytecode --no-cache --extra gpu
 
 COPY --chown=pipeline . .
 

@@ -16,6 +16,8 @@ DONE = "done.json"
 RUN_CONFIG = "config.json"
 ENSEMBLE = "ensemble"
 """The run that blends the others."""
+WEIGHTS = "weights.json"
+"""Its members, their weights, and the scores of all."""
 
 
 class StageError(RuntimeError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.artifacts import ENSEMBLE, Done, StageError, find_run, list_runs, write_json
+from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, find_run, list_runs, write_json
 from pipeline.blending import blend
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.inputs.index import Index
@@ -45,7 +45,7 @@ def main() -> None:
             for member in members:
                 scores[split][member.name] = score(PredictionStore(member / "predictions" / split), index, split)
     write_json(
-        folder / "weights.json",
+        folder / WEIGHTS,
         {
             "members": [
                 {"run": member.name, "path": str(member), "weight": weight} for member, weight in zip(members, weights)

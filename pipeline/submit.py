@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.artifacts import ENSEMBLE, Done, StageError, digest_file, list_runs, read_json, write_json
+from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, digest_file, find_run, read_json, write_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import to_dict
 from pipeline.inputs.index import Index
@@ -20,7 +20,7 @@ from pipeline.submission import check, write
 @dataclass(frozen=True)
 class Flags(Common):
     run: str | None = None
-    """Name of the run to submit; by default the ensemble, or the only run."""
+    """Name or path of the run to submit; by default whichever is best on the hold-out, of the runs and their blend."""
     split: str | None = None
     """Split to submit; by default test, or the only one that is not trained on."""
     check: Path | None = None
@@ -55,7 +55,7 @@ def main() -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    weights = run / "weights.json"
+    weights = flags.places.run(flags.preset_name, ENSEMBLE) / WEIGHTS
     write_json(
         path.with_suffix(".json"),
         {
@@ -86,15 +86,16 @@ def submitted_split(index: Index) -> str:
 
 
 def _run(flags: Flags) -> Path:
-    if flags.run:
-        return flags.places.run(flags.preset_name, flags.run) if "/" not in flags.run else Path(flags.run)
     ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
-    runs = list_runs(flags.places, flags.preset_name)
-    if ensemble.exists():
-        return ensemble
-    if len(runs) == 1:
-        return runs[0]
-    raise StageError(f"which run? Choose --run from: {', '.join(run.name for run in runs) or 'none is trained'}")
+    if flags.run:
+        return ensemble if flags.run == ENSEMBLE else find_run(flags.places, flags.preset_name, flags.run)
+    if not (ensemble / WEIGHTS).exists():
+        raise StageError(f"{ensemble} holds no blend: run ensemble first, or name a run with --run")
+    blend = read_json(ensemble / WEIGHTS)
+    scores = blend["scores"].get("holdout", {ENSEMBLE: {"gap": 0.0}})
+    best = max(scores, key=lambda run: scores[run]["gap"])
+    paths = {member["run"]: Path(member["path"]) for member in blend["members"]}
+    return paths.get(best, ensemble)
 
 
 def _check(flags: Flags) -> None:

@@ -29,7 +29,8 @@ make_environment() {
     # Nothing to do is found out in a moment; otherwise uv says what it installs.
     if ! .venv/bin/uv sync --quiet --locked --inexact --check "${extras[@]}" 2>/dev/null; then
         echo "Installing what uv.lock pins into .venv (about 3 GB, once)" >&2
-        .venv/bin/uv sync --locked --inexact "${extras[@]}" >&2 || return 1
+        # Compiled at once: importing TensorFlow from source alone takes ten seconds, at every start.
+        .venv/bin/uv sync --locked --inexact --compile-bytecode "${extras[@]}" >&2 || return 1
     fi
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,15 +52,15 @@ def restore(path: Path, model: keras.Model) -> TrainState:
                 raise ValueError("it holds other variables than the model has")
             for name, variable in variables:
                 variable.assign(arrays[name])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise StageError(f"{path} cannot be restored ({error}): train again with --force") from error
     return state
 
 
 def _variables(model: keras.Model) -> list[tuple[str, keras.Variable]]:
-    """Model variables (seed generators included), then the optimizer's. Numbered: paths need not be unique."""
+    """Model variables (seed generators included), then the optimizer's; numbered, since names are not stable."""
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     variables = [("model", variable) for variable in model.variables]
     variables += [("optimizer", variable) for variable in model.optimizer.variables]
-    return [(f"{owner}/{number:04d}/{variable.path}", variable) for number, (owner, variable) in enumerate(variables)]
+    return [(f"{owner}/{number:04d}", variable) for number, (owner, variable) in enumerate(variables)]

@@ -1,10 +1,9 @@
-"""Adam over accumulated batches, with clipping and a moving average of the weights."""
+"""Adam with clipping, accumulated batches, and a moving average of the weights."""
 
 import contextlib
 from collections.abc import Iterator
 
 import keras
-from keras import ops
 
 from pipeline.config import TrainingConfig
 from pipeline.training.schedule import ExampleSchedule
@@ -12,22 +11,7 @@ from pipeline.training.schedule import ExampleSchedule
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Adam(keras.optimizers.Adam):
-    """Keras's Adam (Kingma, Ba 2015), its bias correction counting updates instead of batches.
-
-    So A accumulated batches make the very update that one batch of A times the size makes.
-    """
-
-    def update_step(self, gradient, variable, learning_rate):
-        place = self._get_variable_index(variable)
-        momentum, velocity = self._momentums[place], self._velocities[place]
-        dtype = variable.dtype
-        gradient = ops.cast(gradient, dtype)
-        update = ops.cast(self.iterations // (self.gradient_accumulation_steps or 1) + 1, dtype)
-        bias = ops.sqrt(1 - self.beta_2**update) / (1 - self.beta_1**update)
-        self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
-        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
-        step = ops.cast(learning_rate, dtype) * bias * momentum / (ops.sqrt(velocity) + self.epsilon)
-        self.assign_sub(variable, step)
+    """Keras's Adam (Kingma, Ba 2015), whose moving average stays beside the weights until it is asked for."""
 
     def finalize_variable_values(self, var_list):
         """Nothing: Keras would end every `fit`, here every range of steps, with the average in the weights."""

@@ -1,0 +1,215 @@
+"""The stages as a user runs them: the demo shrunk, and the real data shrunk."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from support import ROOT, SMALL, stage_command, stage_environment, write_shard
+
+from pipeline.inputs.index import Index
+from pipeline.inputs.synthetic import AWKWARD_IDS
+
+
+def csv_rows(path) -> dict[str, list[str]]:
+    header, *lines = path.read_text(encoding="utf-8").split("\n")
+    assert header == "VideoId,LabelConfidencePairs"
+    assert lines.pop() == ""
+    rows = dict(line.split(",") for line in lines)
+    assert len(rows) == len(lines), "an id is there twice"
+    return {identity: pairs.split(" ") for identity, pairs in rows.items()}
+
+
+@pytest.fixture(scope="module")
+def demo(tiny_preset, tmp_path_factory):
+    """The whole pipeline on the shrunk demo: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("demo")
+    result = run_all(folder, "--preset", tiny_preset)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result.stdout
+
+
+def run_all(folder, *arguments):
+    return subprocess.run(
+        stage_command("run_all", *arguments), cwd=ROOT, env=stage_environment(folder), capture_output=True, text=True
+    )
+
+
+def test_it_ends_with_the_path_of_a_valid_csv_and_a_table(demo, stage):
+    folder, output = demo
+    (csv,) = (folder / "submissions").glob("tiny-*.csv")
+    assert f"{csv}: 40 videos of split test, valid (synthetic data)" in output
+    table = output[output.index("== evaluate") :]
+    for name in ("average", "netvlad", "ensemble", "label priors", "parameters", "examples/s", "holdout GAP@20"):
+        assert name in table
+    assert "SYNTHETIC" in table
+    rows = csv_rows(csv)
+    assert set(AWKWARD_IDS) <= set(rows)
+    for pairs in rows.values():
+        labels, confidences = pairs[::2], [float(value) for value in pairs[1::2]]
+        assert len(labels) == len(set(labels)) == 20
+        assert all(0 <= int(label) < 24 for label in labels)
+        assert confidences == sorted(confidences, reverse=True)
+        assert confidences[-1] >= 0 and confidences[0] <= 1
+    checked = stage("submit", "--check", csv, "--ids", folder / "data" / "tiny" / "index")
+    assert "valid, 40 videos" in checked.stdout
+
+
+def test_a_submission_tells_what_made_it(demo):
+    folder, _ = demo
+    (path,) = (folder / "submissions").glob("tiny-*.json")
+    about = json.loads(path.read_text())
+    assert about["preset"] == "tiny" and about["split"] == "test" and about["synthetic"] is True
+    scores = about["made_from"]["scores"]["holdout"]
+    best = max(scores, key=lambda run: scores[run]["gap"])
+    assert about["run"] == best
+
+
+def test_the_same_command_again_finds_everything_done(demo, tiny_preset):
+    folder, _ = demo
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+    (csv,) = (folder / "submissions").glob("*.csv")
+    content = csv.read_bytes()
+    result = run_all(folder, "--preset", tiny_preset)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("up to date") >= 2 + 2 * (1 + 2) + 2  # stages, models and splits
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")} == before
+    assert [path.read_bytes() for path in (folder / "submissions").glob("*.csv")] == [content]
+
+
+def test_other_settings_for_a_trained_run_are_refused_by_name(demo, tiny_preset, stage):
+    folder, _ = demo
+    arguments = ["--preset", tiny_preset, "--model", "average", "--training.epochs", "4"]
+    result = stage("train", *arguments, check=False, folder=folder)
+    assert result.returncode == 1
+    assert "training.epochs: 3 -> 4" in result.stderr and "--force" in result.stderr
+    stage("train", *arguments, "--run", "longer", folder=folder)
+    assert (folder / "runs" / "tiny" / "longer" / "model.keras").exists()
+
+
+def test_a_run_predicts_from_its_path_alone(demo, stage, tmp_path):
+    folder, _ = demo
+    run = folder / "runs" / "tiny" / "average"
+    stage("infer", "--run", run, "--index", folder / "data" / "tiny" / "index", "--split", "train")
+    assert (run / "predictions" / "train" / "done.json").exists()
+
+
+def test_evaluate_scores_a_run_like_its_training_did(demo, tiny_preset, stage):
+    folder, _ = demo
+    summary = json.loads((folder / "runs" / "tiny" / "netvlad" / "summary.json").read_text())
+    arguments = ["--preset", tiny_preset, "--run", "netvlad", "--split", "holdout", "--json"]
+    scores = json.loads(stage("evaluate", *arguments, folder=folder).stdout)
+    assert scores["gap"] == pytest.approx(summary["best"]["gap"], abs=1e-6)
+    assert scores["videos"] == summary["best"]["videos"]
+
+
+def test_wrong_flags_are_refused_before_anything_runs(tmp_path, tiny_preset):
+    for flags, message in (
+        (["--trainin.epochs", "3"], "trainin"),
+        (["--pooling.cluster", "3"], "pooling.cluster"),
+        (["--models", "average", "--pooling.clusters", "3"], "none of average has a setting pooling.clusters"),
+        (["--models", "averag"], "Did you mean average?"),
+        (["--training.epochs", "many"], "many"),
+    ):
+        result = run_all(tmp_path, "--preset", tiny_preset, *flags)
+        assert result.returncode != 0
+        assert message in result.stderr, result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_pooling_flags_reach_the_models_that_have_them(tmp_path, tiny_preset, demo):
+    folder, _ = demo
+    result = run_all(folder, "--preset", tiny_preset, "--pooling.clusters", "3", "2")
+    assert result.returncode == 1
+    assert "pooling.clusters: [4, 2] -> [3, 2]" in result.stderr  # netvlad's; average trains as before
+    assert "average: up to date" in result.stdout
+
+
+# ---------------------------------------------------------------------------------------------------------- bad records
+
+
+def test_bad_records_are_named_and_counted(tmp_path, stage, tiny_preset):
+    preset = tmp_path / "small.py"
+    preset.write_text(
+        f"from pipeline.config import *\nimport dataclasses\nMODELS = ('average',)\n"
+        f"def experiment(model):\n    return Experiment({SMALL!r}, ModelConfig(model, POOLING[model]()))\n"
+    )
+    path = tmp_path / "raw" / "train.tfrecord"
+    write_shard(path, range(10))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    arguments = ["--preset", preset, "--raw", f"train={path}"]
+    result = stage("ingest", *arguments, check=False)
+    assert result.returncode == 1
+    assert "1 bad records, 0 are tolerated" in result.stderr
+    assert f"{path}, offset " in result.stderr and "checksum of the record is wrong" in result.stderr
+    assert not (tmp_path / "data" / "small" / "index").exists()
+    result = stage("ingest", *arguments, "--max-quarantined", 1)
+    assert "train 9, holdout 0 videos; 1 records quarantined" in result.stdout
+
+
+def test_files_that_are_not_there_or_hold_something_else(tmp_path, stage, tiny_preset):
+    result = stage("ingest", "--preset", tiny_preset, check=False)
+    assert "no files to index" in result.stderr and "--raw SPLIT=DIR_OR_GLOB" in result.stderr
+    result = stage("ingest", "--preset", tiny_preset, "--raw", f"train={tmp_path}", check=False)
+    assert "no *.tfrecord files there" in result.stderr
+    path = tmp_path / "raw" / "a.tfrecord"
+    write_shard(path, range(2))
+    result = stage("ingest", "--preset", tiny_preset, "--raw", f"train={path}", check=False)
+    assert result.returncode == 1
+    assert "rgb" in result.stderr and "6" in result.stderr and "32" in result.stderr and str(path) in result.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------ real data
+
+
+@pytest.mark.real_data
+def test_audioset(shared_data, tmp_path):
+    """All clips indexed, whatever their files are called; a short training is better than the priors."""
+    audioset = shared_data / "audioset"
+    arguments = ["--preset", "audioset", "--raw", f"train={audioset}/train", "--raw", f"eval={audioset}/eval"]
+    short = ["--models", "average", "--training.epochs", "1", "--training.learning-rate", "3e-3"]
+    result = run_all(tmp_path, *arguments, *short, "--training.warmup-examples", "0", "--training.ema-half-life", "10")
+    assert result.returncode == 0, result.stdout + result.stderr
+    index = Index.open(tmp_path / "data" / "audioset" / "index")
+    assert index.splits["train"] + index.splits["holdout"] == 22_160
+    assert 0.08 < index.splits["holdout"] / 22_160 < 0.12
+    names = {path.name for path in index.paths}
+    assert len({name.lower() for name in names}) < len(names), "some names differ by case only"
+    assert any(name.startswith("-") for name in names)
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    assert set(csv_rows(csv)) == set(index.ids_of(index.rows("eval")))
+    rows = evaluated(tmp_path, "audioset")
+    assert rows["average", "eval"]["gap"] > 3 * rows["label priors", "eval"]["gap"]
+
+
+@pytest.mark.real_data
+def test_unlabelled_video_id_shards_of_2017(shared_data, tmp_path):
+    import tensorflow as tf
+
+    arguments = ["--preset", "youtube8m_video", "--training.epochs", "1", "--classifier.head-hidden", "64"]
+    raw = [f"train={shared_data}/youtube8m-2018-video/validate000[0-3].tfrecord"]
+    raw += [f"test={shared_data}/youtube8m-2017-video/testa*.tfrecord"]
+    result = run_all(tmp_path, *arguments, *[token for item in raw for token in ("--raw", item)])
+    assert result.returncode == 0, result.stdout + result.stderr
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    ids = []
+    for path in sorted((shared_data / "youtube8m-2017-video").glob("testa*.tfrecord")):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            ids += tf.train.Example.FromString(record).features.feature["video_id"].bytes_list.value
+    assert sorted(csv_rows(csv)) == sorted(identity.decode() for identity in ids)
+
+
+def evaluated(folder, preset) -> dict[tuple[str, str], dict]:
+    result = subprocess.run(
+        stage_command("evaluate", "--preset", preset, "--json"),
+        cwd=ROOT,
+        env=stage_environment(folder),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = json.loads(result.stdout)
+    assert np.isfinite([row["gap"] for row in rows]).all()
+    return {(row["run"], row["split"]): row for row in rows}

@@ -1,0 +1,73 @@
+"""Scores of stores, of CSVs and of the label priors, against dense metrics."""
+
+import numpy as np
+import pytest
+from support import labels_of
+
+from pipeline.artifacts import StageError
+from pipeline.metrics import (
+    global_average_precision,
+    hit_at_one,
+    mean_average_precision,
+    precision_at_equal_recall_rate,
+    top_k,
+)
+from pipeline.scoring import score, score_csv, score_priors
+from pipeline.store import Predictions, PredictionStore
+from pipeline.submission import write
+
+
+@pytest.fixture
+def scored(small_index, tmp_path):
+    """The small index, a store of random predictions of its videos, and both in dense form."""
+    rows = small_index.rows("train")
+    ids = small_index.ids_of(rows)
+    dense = np.random.default_rng(0).random((len(rows), 9)).astype(np.float32)
+    hot = np.zeros((len(rows), 9))
+    for row, identity in enumerate(ids):
+        hot[row, labels_of(int(identity[1:]))] = 1
+    store = PredictionStore(tmp_path / "predictions")
+    for number, videos in store.begin({}, {}, len(rows), 16):
+        part = slice(videos.start, videos.stop)
+        store.write(number, Predictions(ids[part], *top_k(dense[part], 9)))
+    store.finish({}, {})
+    return small_index, store, dense, hot
+
+
+def expected(dense, hot):
+    return {
+        "gap": global_average_precision(dense, hot),
+        "map": mean_average_precision(dense, hot, top_k=20),
+        "hit_at_one": hit_at_one(dense, hot),
+        "perr": precision_at_equal_recall_rate(dense, hot),
+        "videos": len(hot),
+    }
+
+
+def test_a_store(scored):
+    index, store, dense, hot = scored
+    assert score(store, index, "train") == pytest.approx(expected(dense, hot))
+
+
+def test_a_csv_in_another_order(scored, tmp_path):
+    index, store, dense, hot = scored
+    path = tmp_path / "submission.csv"
+    write(path, reversed(list(store.read())))
+    assert score_csv(path, index, "train") == pytest.approx(expected(dense, hot), rel=1e-4)
+
+
+def test_the_label_priors(scored):
+    index, _, _, hot = scored
+    assert score_priors(index, "train") == pytest.approx(expected(np.tile(hot.mean(axis=0), (len(hot), 1)), hot))
+
+
+def test_videos_missing_or_unknown_are_named(scored, tmp_path):
+    index, store, *_ = scored
+    parts = list(store.read())
+    path = tmp_path / "part.csv"
+    write(path, parts[:1])
+    with pytest.raises(StageError, match=r"part\.csv: 24 videos of split train are missing, for example 'v016'"):
+        score_csv(path, index, "train")
+    write(path, [*parts, parts[0]])
+    with pytest.raises(StageError, match=r"'v000' is not in split train .*, or is there twice"):
+        score_csv(path, index, "train")

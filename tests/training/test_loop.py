@@ -1,0 +1,171 @@
+"""Training: resumed or not it is the same; the best model is kept; a loss that is not finite stops it."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.artifacts import StageError
+from pipeline.config import (
+    ClassifierConfig,
+    InferenceConfig,
+    ModelConfig,
+    NetVLADConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from pipeline.models import load_model
+from pipeline.training import checkpoint
+from pipeline.training.loop import CHECKPOINT, MODEL, Plan, Trainer
+
+TRAINING = TrainingConfig(
+    batch_size=8, epochs=2.5, learning_rate=0.01, decay="cosine", ema_half_life=3, mixup=0.4, checkpoint_steps=100
+)
+
+
+def trainer(index, folder, **changes) -> Trainer:
+    folder.mkdir(exist_ok=True)
+    model = ModelConfig("netvlad", NetVLADConfig((3, 2)), ClassifierConfig(hidden=8, dropout=0.3))
+    sampling = SamplingConfig(train="random_frames", frames=5)
+    training = dataclasses.replace(TRAINING, **changes)
+    return Trainer(folder, index, model, sampling, training, InferenceConfig(batch_size=8))
+
+
+def state_of(run: Trainer) -> dict[str, np.ndarray]:
+    with np.load(run.folder / CHECKPOINT) as arrays:
+        return {name: arrays[name] for name in arrays.files if name != "state"}
+
+
+def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.fixture
+def held_out(small_index):
+    """The small index with its last ten training videos held out."""
+    rows = small_index.rows("train")
+    small_index.splits = {"train": 30, "holdout": 10}
+    small_index.rows = lambda split: {"train": rows[:30], "holdout": rows[30:]}[split]
+    return small_index
+
+
+def test_a_plan_stops_at_epochs_and_at_checkpoints():
+    plan = Plan.of(TrainingConfig(batch_size=8, epochs=2.5, checkpoint_steps=3), videos=30)
+    assert plan.total == 10  # 75 examples
+    assert plan.evaluations == (4, 8, 10)
+    stops, step = [], 0
+    while step < plan.total:
+        stops.append(step := plan.next_stop(step))
+    assert stops == [3, 4, 6, 8, 9, 10]
+    with pytest.raises(StageError, match="no training videos"):
+        Plan.of(TrainingConfig(), videos=0)
+
+
+def test_where_it_stops_to_store_changes_nothing(held_out, tmp_path):
+    often, seldom = (trainer(held_out, tmp_path / str(steps), checkpoint_steps=steps) for steps in (1, 100))
+    often.run()
+    seldom.run()
+    assert_same(state_of(often), state_of(seldom))
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"precision": "mixed_bfloat16"}], ids=str)
+def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, changes, monkeypatch):
+    whole = trainer(held_out, tmp_path / "whole", checkpoint_steps=2, **changes)
+    expected = whole.run()
+    # Killed after the checkpoint of step 6, in the middle of the second epoch, and again in the third.
+    for last in (6, 9, None):
+        run = trainer(held_out, tmp_path / "parts", checkpoint_steps=2, **changes)
+        save = checkpoint.save
+
+        def save_then_stop(path, model, state, last=last, save=save):
+            save(path, model, state)
+            if last is not None and state.step >= last:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "save", save_then_stop)
+            if last is None:
+                state = run.run()
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    run.run()
+    assert_same(state_of(run), state_of(whole))
+    assert state.best == expected.best
+    inputs = {"frames": np.ones((2, 5, 8), np.uint8), "num_frames": np.array([5, 3], np.int32)}
+    one, other = (load_model(each.folder / MODEL).predict_on_batch(inputs) for each in (run, whole))
+    np.testing.assert_array_equal(one, other)
+    logs = [
+        [json.loads(line) for line in (each.folder / "metrics.jsonl").read_text().splitlines()] for each in (run, whole)
+    ]
+    assert [record["step"] for record in logs[0]] == [record["step"] for record in logs[1]] == [2, 4, 6, 8, 10]
+    assert [record["loss"] for record in logs[0]] == [record["loss"] for record in logs[1]]
+    assert [record.get("gap") for record in logs[0]] == [record.get("gap") for record in logs[1]]
+
+
+def test_the_best_model_is_the_averaged_weights_of_the_best_evaluation(held_out, tmp_path, monkeypatch):
+    run = trainer(held_out, tmp_path / "run", epochs=3)
+    gaps = iter([0.3, 0.6, 0.5])
+    kept = []
+
+    def evaluate(rows, progress=None):
+        kept.append([weight.copy() for weight in run.model.get_weights()])
+        return {"gap": next(gaps), "map": 0.0}
+
+    monkeypatch.setattr(run.predictor, "evaluate", evaluate)
+    state = run.run()
+    assert state.best == {"gap": 0.6, "map": 0.0, "step": 8}
+    for stored, expected in zip(load_model(run.folder / MODEL).get_weights(), kept[1], strict=True):
+        np.testing.assert_array_equal(stored, expected)
+    trained = run.model.get_weights()
+    assert any((weight != average).any() for weight, average in zip(trained, kept[2])), "the average was put back"
+
+
+def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch):
+    run = trainer(held_out, tmp_path / "run", epochs=9, patience=2)
+    gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])
+    monkeypatch.setattr(run.predictor, "evaluate", lambda rows, progress=None: {"gap": next(gaps)})
+    state = run.run()
+    assert state.best["gap"] == 0.6
+    assert state.step == run.plan.evaluations[3]
+
+
+def test_without_a_hold_out_the_last_weights_are_kept(small_index, tmp_path):
+    run = trainer(small_index, tmp_path / "run")
+    state = run.run()
+    assert state.best == {"step": run.plan.total}
+    assert (run.folder / MODEL).exists()
+
+
+def test_a_loss_that_is_not_finite_stops_it_and_says_what_to_try(held_out, tmp_path):
+    run = trainer(held_out, tmp_path / "run", checkpoint_steps=2)
+
+    class Poison(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if run.draws_seen == 5:
+                weight = self.model.trainable_weights[0]
+                weight.assign(np.full(weight.shape, np.nan))
+            run.draws_seen += 1
+
+    run.draws_seen = 0
+    fit = run.model.fit
+    run.model.fit = lambda *arguments, callbacks, **more: fit(*arguments, callbacks=[Poison(), *callbacks], **more)
+    with pytest.raises(StageError, match=r"became nan at step 5; the last good checkpoint, of step 4, is .*rate"):
+        run.run()
+    assert checkpoint.restore(run.folder / CHECKPOINT, run.model).step == 4
+    assert all(np.isfinite(weight).all() for weight in run.model.get_weights())
+
+
+def test_a_checkpoint_that_is_damaged_or_of_another_model_is_refused(held_out, tmp_path):
+    run = trainer(held_out, tmp_path / "run")
+    run.run()
+    path = run.folder / CHECKPOINT
+    other = trainer(held_out, tmp_path / "other", ema_half_life=0)
+    with pytest.raises(StageError, match="holds other variables"):
+        checkpoint.restore(path, other.model)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(StageError, match=r"checkpoint\.npz cannot be restored .* --force"):
+        trainer(held_out, tmp_path / "run").run()

@@ -1,0 +1,85 @@
+"""Adam against its equations; accumulation against the larger batch; the moving average against its sum."""
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.config import TrainingConfig
+from pipeline.training.optimizer import averaged_weights, build
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=(24, 5)).astype(np.float32)
+TARGETS = RNG.normal(size=(24, 2)).astype(np.float32)
+
+
+def model(batch_size: int, seed: int = 0, **training) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    config = TrainingConfig(**{"batch_size": batch_size, "decay": "constant", "learning_rate": 0.05, **training})
+    built = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, use_bias=False)])
+    built.compile(build(config, 100), "mse", jit_compile=False)
+    return built
+
+
+def train(built: keras.Model, batch_size: int, batches: int) -> list[np.ndarray]:
+    """The weights before and after each batch."""
+    weights = [built.get_weights()[0].copy()]
+    for batch in range(batches):
+        rows = np.arange(batch * batch_size, (batch + 1) * batch_size) % len(INPUTS)
+        built.train_on_batch(INPUTS[rows], TARGETS[rows])
+        weights.append(built.get_weights()[0].copy())
+    return weights
+
+
+def test_adam_with_clipping():
+    steps = train(model(8, clip_norm=0.1), 8, 4)
+    weights, first, second = steps[0].astype(np.float64), 0.0, 0.0
+    for update in range(1, 5):
+        rows = np.arange((update - 1) * 8, update * 8) % len(INPUTS)
+        x, y = INPUTS[rows].astype(np.float64), TARGETS[rows]
+        gradient = 2 * x.T @ (x @ weights - y) / y.size
+        gradient *= min(1, 0.1 / np.linalg.norm(gradient))
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        rate = 0.05 * np.sqrt(1 - 0.999**update) / (1 - 0.9**update)  # the paper's end of section 2
+        weights = weights - rate * first / (np.sqrt(second) + 1e-8)
+        np.testing.assert_allclose(steps[update], weights, atol=2e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.05}, {"decay": "cosine"}])
+def test_accumulated_batches_make_the_update_of_one_large_batch(settings):
+    small = train(model(4, accumulate=3, **settings), 4, 6)
+    np.testing.assert_array_equal(small[0], small[2])
+    if settings.get("decay") != "cosine":  # whose rate is that of the last of the batches
+        large = train(model(12, **settings), 12, 2)
+        np.testing.assert_allclose(small[3], large[1], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(small[6], large[2], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_average_forgets_half_in_a_half_life_of_updates(accumulate):
+    built = model(4, ema_half_life=3, accumulate=accumulate)
+    weights = train(built, 4, 12)
+    momentum = 0.5 ** (1 / (3 * accumulate))
+    average = weights[accumulate].astype(np.float64)  # it begins with the first update
+    for later in weights[accumulate + 1 :]:
+        average = momentum * average + (1 - momentum) * later
+    with averaged_weights(built):
+        np.testing.assert_allclose(built.get_weights()[0], average, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(built.get_weights()[0], weights[-1])
+
+
+def test_without_an_average_the_weights_are_themselves():
+    built = model(4)
+    weights = train(built, 4, 2)
+    with averaged_weights(built):
+        np.testing.assert_array_equal(built.get_weights()[0], weights[-1])
+
+
+def test_fit_does_not_put_the_average_in_the_place_of_the_weights():
+    """Keras does at the end of each `fit`; here a `fit` is a range of steps."""
+    whole, halves = (model(4, ema_half_life=5) for _ in range(2))
+    arguments = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    whole.fit(INPUTS, TARGETS, **arguments)
+    halves.fit(INPUTS[:12], TARGETS[:12], **arguments)
+    halves.fit(INPUTS[12:], TARGETS[12:], **arguments)
+    np.testing.assert_allclose(halves.get_weights()[0], whole.get_weights()[0], rtol=1e-6)
