@@ -14,11 +14,12 @@ Run it again after a kill, and it goes on; stages that are up to date are skippe
 
 HELP
     if [ -x .venv/bin/python ]; then exec .venv/bin/python -m pipeline.run_all --help; fi
-    echo "Every flag is listed here once the environment is made: ./run_all.sh, or . tools/environment.sh"
+    echo "Every flag is listed here once the environment is made: run ./run_all.sh once"
     exit 0
     ;;
 esac
 
 . tools/environment.sh
+make_environment
 echo "Running every stage: python -m pipeline.run_all $*" >&2
 exec .venv/bin/python -m pipeline.run_all "$@"

@@ -18,7 +18,8 @@ HELP
     ;;
 esac
 
-. tools/environment.sh dev jax
+. tools/environment.sh
+make_environment dev jax
 echo "Checking the style, then running the tests: pytest $*" >&2
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --quiet --check . || { echo "error: run .venv/bin/ruff format" >&2; exit 1; }

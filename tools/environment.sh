@@ -1,5 +1,5 @@
-# Makes .venv with what uv.lock pins. Sourced by run_all.sh and run_tests.sh, from the project's folder:
-#   . tools/environment.sh [extra ...]
+# Makes .venv with what uv.lock pins. Sourced by run_all.sh and run_tests.sh, in the project's folder:
+#   . tools/environment.sh && make_environment [extra ...]
 # A second run changes nothing. Extras that are installed already stay.
 
 uv_version=0.13.9
@@ -33,8 +33,6 @@ make_environment() {
         .venv/bin/uv sync --locked --inexact --compile-bytecode "${extras[@]}" >&2 || return 1
     fi
 }
-
-make_environment "$@" || exit 1
 
 # TensorFlow's start-up notices say nothing that a user could act on; errors still show.
 export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"

@@ -8,7 +8,6 @@ A field is a tag (number << 3 | wire type) and a value; a message is fields in a
     Feature { one of: bytes_list = 1; float_list = 2; int64_list = 3 }            each list { repeated value = 1 }
 """
 
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.inputs.writing import varint
+from pipeline.submission_lines import id_fault
 
 Buffer = bytes | memoryview
 Span = tuple[int, int]
@@ -27,7 +27,6 @@ BYTES, FLOATS, INTEGERS = 0x0A, 0x12, 0x1A  # what a Feature holds, by the tag o
 ONE_INTEGER, ONE_FLOAT = 0x08, 0x0D  # a value of a list that is not packed
 KINDS = {0: "an empty feature", BYTES: "a bytes_list", FLOATS: "a float_list", INTEGERS: "an int64_list"}
 WHATS = {BYTES: "bytes", FLOATS: "floats", INTEGERS: "integers"}
-UNFIT_FOR_CSV = re.compile('[\x00-\x1f\x7f\x85\u2028\u2029",]')
 
 
 class ParseError(ValueError):
@@ -154,10 +153,8 @@ def read_id(data: Buffer, entries: dict[str, list[Span]], dataset: DatasetConfig
         text = raw.decode()
     except UnicodeDecodeError:
         raise ParseError(f"id {raw!r} is not UTF-8") from None
-    if not text:
-        raise ParseError(f"{key}, the id, is empty")
-    if UNFIT_FOR_CSV.search(text):
-        raise ParseError(f"id {text!r} has a comma, quote or line break, which the challenge's CSV cannot hold")
+    if fault := id_fault(text):
+        raise ParseError(f"{key} is {text!r}, an id that the challenge's CSV cannot hold: {fault}")
     return text
 
 

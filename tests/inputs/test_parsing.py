@@ -165,7 +165,7 @@ def test_the_first_key_of_an_id_counts():
     assert parse(payload, FRAME).id == "first"
 
 
-@pytest.mark.parametrize("id", ["1e10", "NaN", "-abc", "_abc", "0012", "true", "0e12", "-_aaILOrkII", "ключ", " a b"])
+@pytest.mark.parametrize("id", ["1e10", "NaN", "-abc", "_abc", "0012", "true", "0e12", "-_aaILOrkII", "ключ", "a b"])
 def test_ids_are_text(id):
     assert parse(frame_record(context={"id": in_bytes(id.encode())}), FRAME).id == id
 
@@ -239,12 +239,18 @@ GOOD = in_bytes(bytes(24))
         (frame_record(context={}), "no id under the keys id, video_id; there are: none"),
         (frame_record(context={"id": in_integers(4)}), "id is an int64_list where the bytes of an id are declared"),
         (frame_record(context={"id": in_bytes(b"a", b"b")}), "id holds 2 values where one id is declared"),
-        (frame_record(context={"id": in_bytes(b"")}), "id, the id, is empty"),
+        (
+            frame_record(context={"id": in_bytes(b"")}),
+            "id is '', an id that the challenge's CSV cannot hold: it is empty",
+        ),
         (frame_record(context={"id": in_bytes(b"\xff")}), r"id b'\\xff' is not UTF-8"),
-        (frame_record(context={"id": in_bytes(b"a,b")}), "id 'a,b' has a comma, quote or line break, which the challe"),
-        (frame_record(context={"id": in_bytes(b'a"b')}), "has a comma, quote or line break"),
-        (frame_record(context={"id": in_bytes(b"a\r")}), "has a comma, quote or line break"),
-        (frame_record(context={"id": in_bytes("a\u2028".encode())}), "has a comma, quote or line break"),
+        (
+            frame_record(context={"id": in_bytes(b"a,b")}),
+            "id is 'a,b', an id that the challenge's CSV cannot hold: it",
+        ),
+        (frame_record(context={"id": in_bytes(b'a"b')}), "an id that the challenge's CSV cannot hold"),
+        (frame_record(context={"id": in_bytes(b"a\r")}), "an id that the challenge's CSV cannot hold"),
+        (frame_record(context={"id": in_bytes("a\u2028".encode())}), "an id that the challenge's CSV cannot hold"),
         (frame_record(context={"id": in_bytes(b"a"), "labels": in_integers(1, 4000)}), "label 4000 is outside 0..3861"),
         (frame_record(context={"id": in_bytes(b"a"), "labels": in_integers(-1)}), "label -1 is outside 0..3861"),
         (frame_record(context={"id": in_bytes(b"a"), "labels": in_floats(1)}), "labels is a float_list where integers"),
