@@ -16,7 +16,17 @@ import tyro
 from pipeline.artifacts import Places, StageError
 from pipeline.config import POOLING, ConfigError, Experiment, one_of
 
-SECTIONS = ("dataset", "synthesis", "sampling", "pooling", "classifier", "training", "inference", "submission")
+SECTIONS = (
+    "dataset",
+    "synthesis",
+    "sampling",
+    "pooling",
+    "classifier",
+    "training",
+    "inference",
+    "ensemble",
+    "submission",
+)
 """Parts of an experiment that flags can override, as `--<section>.<field>`; a stage takes those that it reads."""
 
 

@@ -243,6 +243,14 @@ class InferenceConfig:
 
 
 @dataclass(frozen=True)
+class EnsembleConfig:
+    """How runs are blended: with equal weights."""
+
+    top_k: int = 100
+    """Labels kept for each video."""
+
+
+@dataclass(frozen=True)
 class SubmissionConfig:
     """The challenge's file."""
 
@@ -259,6 +267,7 @@ class Experiment:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
     synthesis: SynthesisConfig | None = None
 

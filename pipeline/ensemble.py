@@ -23,7 +23,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["inference"])
+    flags, experiment = parse(Flags, ["ensemble"])
     if flags.runs:
         members = [find_run(flags.places, flags.preset_name, run) for run in flags.runs]
     else:
@@ -39,7 +39,7 @@ def main() -> None:
     scores = {}
     for split in splits:
         store = PredictionStore(folder / "predictions" / split)
-        _blend(members, weights, split, store, index, experiment.inference.top_k)
+        _blend(members, weights, split, store, index, experiment.ensemble.top_k)
         if index.labelled(split):
             scores[split] = {"ensemble": score(store, index, split)}
             for member in members:
@@ -69,10 +69,12 @@ def _blend(members: list[Path], weights: list[float], split: str, store: Predict
     if done and not done.changes(config, inputs):
         print(f"{store.folder}: up to date")
         return
+    sizes = {each.videos_per_part for each in stores}
+    if len(sizes) > 1:
+        raise StageError(f"the runs' predictions of {split} are cut into parts of {sizes} videos: infer them alike")
     videos = len(index.rows(split))
-    sizes = [len(part.ids) for part in stores[0].read()]
-    missing = dict(store.begin(config, inputs, videos, max(sizes, default=1)))
-    with tqdm(total=len(sizes), desc=f"ensemble {split}", unit=" parts") as bar:
+    missing = dict(store.begin(config, inputs, videos, sizes.pop()))
+    with tqdm(total=len(stores[0].parts()), desc=f"ensemble {split}", unit=" parts") as bar:
         for number, parts in enumerate(zip(*(each.read() for each in stores), strict=True)):
             if any(part.ids != parts[0].ids for part in parts[1:]):
                 raise StageError(f"the runs predicted different videos of {split}: run infer again for each of them")
@@ -81,7 +83,7 @@ def _blend(members: list[Path], weights: list[float], split: str, store: Predict
                     [part.labels for part in parts],
                     [part.scores for part in parts],
                     weights,
-                    min(k, index.dataset.num_classes),
+                    min(k, max(part.labels.shape[1] for part in parts)),
                     index.dataset.num_classes,
                 )
                 store.write(number, Predictions(parts[0].ids, labels, scores))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pipeline import backend
 from pipeline.artifacts import RUN_CONFIG, Done, StageError, find_run, read_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import DatasetConfig, InferenceConfig, SamplingConfig, from_dict
@@ -45,7 +46,11 @@ def main() -> None:
     for split in flags.split or index.scored_splits():
         rows = index.rows(split)
         store = folder / "predictions" / split
-        made_with = {"sampling": [sampling.evaluation, sampling.frames], "top_k": experiment.inference.top_k}
+        made_with = {
+            "sampling": [sampling.evaluation, sampling.frames],
+            "top_k": experiment.inference.top_k,
+            "videos_per_part": experiment.inference.videos_per_part,
+        }
         inputs = {"model": trained.output, "index": index.digest}
         done = Done.read(store)
         if done and not done.changes(made_with, inputs):
@@ -56,8 +61,9 @@ def main() -> None:
 
 
 def _load(folder: Path, index: Index, sampling: SamplingConfig, inference: InferenceConfig):
+    backend.start()
     from pipeline.inputs.reader import FrameReader
-    from pipeline.models import load_model  # imports TensorFlow
+    from pipeline.models import load_model
     from pipeline.prediction import Predictor
     from pipeline.training.loop import MODEL
 

@@ -20,7 +20,7 @@ _SECTIONS_OF = {
     "ingest": ("dataset",),
     "train": ("sampling", "classifier", "training"),
     "infer": ("inference",),
-    "ensemble": ("inference",),
+    "ensemble": ("ensemble",),
     "submit": ("submission",),
     "evaluate": (),
 }

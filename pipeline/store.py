@@ -100,6 +100,11 @@ class PredictionStore:
                     f"{part} is damaged ({error}): delete {self.folder} and run the stage again"
                 ) from error
 
+    @property
+    def videos_per_part(self) -> int:
+        """Videos in each part but the last."""
+        return read_json(self.folder / _PLAN)["videos_per_part"]
+
     def parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))
 

@@ -16,6 +16,8 @@ from pipeline.inputs.index import Index
 from pipeline.store import PredictionStore
 from pipeline.submission import check, write
 
+CHALLENGE_CLASSES = 3862
+
 
 @dataclass(frozen=True)
 class Flags(Common):
@@ -27,8 +29,8 @@ class Flags(Common):
     """Check this file instead: exit status 0 and one line, or each fault with its line, column, reason and remedy."""
     ids: Path | None = None
     """With --check: the videos that must be there, each once: an index folder (its split) or a file, one id a line."""
-    num_classes: int = 3862
-    """With --check: labels are below this."""
+    num_classes: int | None = None
+    """With --check: labels are below this; by default as in the index, or else the 3862 of the challenge."""
 
 
 def main() -> None:
@@ -99,10 +101,11 @@ def _run(flags: Flags) -> Path:
 
 
 def _check(flags: Flags) -> None:
-    ids = None
+    ids, num_classes = None, flags.num_classes
     if flags.ids is not None and flags.ids.is_dir():
         index = Index.open(flags.ids)
         ids = index.ids_of(index.rows(flags.split or submitted_split(index)))
+        num_classes = num_classes or index.dataset.num_classes
     elif flags.ids is not None:
         if not flags.ids.is_file():
             raise StageError(f"--ids {flags.ids}: there is no such index or file")
@@ -110,7 +113,7 @@ def _check(flags: Flags) -> None:
         ids = ids[:-1] if ids[-1] == "" else ids
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")
-    faults = check(flags.check, ids, flags.num_classes)
+    faults = check(flags.check, ids, num_classes or CHALLENGE_CLASSES)
     for fault in faults:
         print(f"{flags.check}: {fault}", file=sys.stderr)
     if faults:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import backend
 from pipeline.artifacts import ENSEMBLE, RUN_CONFIG, Done, StageError, digest, read_json, write_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import differences, to_dict
@@ -44,7 +45,8 @@ def main() -> None:
         print(f"{folder}: up to date")
         return
 
-    from pipeline.training.loop import MODEL, Trainer  # imports TensorFlow
+    backend.start()
+    from pipeline.training.loop import MODEL, Trainer
 
     trainer = Trainer(folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference)
     state = trainer.run()

@@ -74,20 +74,14 @@ def test_a_preset_may_be_a_file_of_the_users(tmp_path):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_help_explains_the_stage_and_imports_no_backend(stage):
-    check = (
-        "import runpy, sys\n"
-        f"sys.argv = ['{stage}', '--help']\n"
-        "try:\n"
-        f"    runpy.run_module('pipeline.{stage}', run_name='__main__')\n"
-        "except SystemExit as stopped:\n"
-        "    assert not stopped.code, stopped.code\n"
-        "heavy = {'tensorflow', 'keras', 'jax', 'pandas'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    result = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-X", "importtime", "-m", f"pipeline.{stage}", "--help"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "--preset" in result.stdout
     assert f"python -m pipeline.{stage}" in result.stdout
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "pipeline.commandline" in imported
+    assert not {"tensorflow", "keras", "jax", "pandas"} & imported
 
 
 def test_the_package_lists_its_stages_and_presets():

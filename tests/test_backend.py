@@ -1,0 +1,42 @@
+"""What a user sees when the backend starts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+def test_one_line_says_what_it_runs_on(name):
+    environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
+    command = [sys.executable, "-c", "from pipeline import backend; backend.start()"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"{name} on ") and result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+def test_what_was_held_back_is_shown_when_it_fails():
+    script = (
+        "import os\nfrom pipeline.backend import _held_back\n"
+        "with _held_back():\n    os.write(2, b'a notice')\n    raise RuntimeError('broken')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "a notice" in result.stderr and "RuntimeError: broken" in result.stderr
+
+
+def test_a_driver_without_a_gpu_shows_what_was_held_back(tmp_path):
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\n")
+    driver.chmod(0o755)
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": str(tmp_path)}
+    environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    command = [sys.executable, "-c", "from pipeline import backend; backend.start()"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "no GPU was found: see above" in result.stderr
+    assert "port.cc" in result.stderr or "cuda" in result.stderr.lower()
+    assert result.stdout.startswith("tensorflow on ")
