@@ -42,6 +42,8 @@ TRIALS = {
     "mixup": {"training.mixup": "0.4"},
     "one-layer": {**_LAYERS, "classifier.head-hidden": "1024"},
     "two-layers": {**_LAYERS, "classifier.head-hidden": "1024 1024"},
+    "two-layers-no-mixup": {**_LAYERS, "classifier.head-hidden": "1024 1024", "training.mixup": "0.0"},
+    "two-layers-light-mixup": {**_LAYERS, "classifier.head-hidden": "1024 1024", "training.mixup": "0.2"},
     "two-layers-gated": {**_LAYERS, "classifier.head-hidden": "1024 1024", "classifier.output-gating": "context"},
     "two-layers-dropout": {**_LAYERS, "classifier.head-hidden": "1024 1024", "classifier.dropout": "0.3"},
 }

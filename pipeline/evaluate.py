@@ -1,4 +1,4 @@
-"""Score predictions, or a written CSV, against a labelled split: GAP@20, MAP@20, Hit@1, PERR.
+"""Score predictions, or a written CSV, against a labelled split: GAP@20, MAP, Hit@1, PERR.
 
 Reads runs/<preset>/*/predictions/ or a CSV, and the index; prints a table, or JSON; writes nothing.
 """
@@ -70,12 +70,13 @@ def _table(rows: list[dict], synthetic: bool) -> str:
     import pandas as pd
 
     table = pd.DataFrame(rows)
-    names = {"gap": "GAP@20", "map": "MAP@20", "hit_at_one": "Hit@1", "perr": "PERR"}
+    names = {"gap": "GAP@20", "map": "MAP@20", "map_all_kept": "MAP", "hit_at_one": "Hit@1", "perr": "PERR"}
+    names = {name: title for name, title in names.items() if name in table}
     key = "csv" if "csv" in table else "run"
     about = table.drop_duplicates(key).set_index(key)
     scores = table.pivot(index=key, columns="split", values=list(names)).swaplevel(axis=1).rename(columns=names)
     order = [(split, name) for split in table["split"].unique() for name in names.values()]
-    shown = scores[order].loc[about.index].map("{:.4f}".format)
+    shown = scores[order].loc[about.index].map(lambda score: "" if pd.isna(score) else f"{score:.4f}")
     shown.columns = [f"{split} {name}" if name == "GAP@20" else name for split, name in order]
     if key == "run":
         whole = about["parameters"].map(lambda value: "" if pd.isna(value) else f"{int(value):,}")

@@ -13,13 +13,19 @@ from pipeline.submission import read
 
 
 def score(store: PredictionStore, index: Index, split: str) -> dict[str, float | int]:
-    """Metrics of stored predictions. Raises StageError where they are not those of the split's videos."""
-    return _score(((part.ids, part.labels, part.scores) for part in store.read()), index, split, str(store.folder))
+    """Metrics of stored predictions. Raises StageError where they are not those of the split's videos.
+
+    Beside those of the challenge, `map_all_kept`: MAP over all labels that the store keeps for a video, by default 100,
+    not 20. With few classes that is MAP over all of them, or very near it.
+    """
+    kept = StreamingMetrics(index.dataset.num_classes, top_k=index.dataset.num_classes)
+    scores = _score(((part.ids, part.labels, part.scores) for part in store.read()), index, split, store.folder, kept)
+    return {**scores, "map_all_kept": kept.map()}
 
 
 def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
     """Metrics of a written submission; its rows may be in any order."""
-    return _score(read(path, index.dataset.num_classes), index, split, str(path))
+    return _score(read(path, index.dataset.num_classes), index, split, path)
 
 
 def score_priors(index: Index, split: str) -> dict[str, float | int]:
@@ -38,7 +44,9 @@ def score_priors(index: Index, split: str) -> dict[str, float | int]:
     return metrics.result()
 
 
-def _score(parts: Iterator, index: Index, split: str, source: str) -> dict[str, float | int]:
+def _score(
+    parts: Iterator, index: Index, split: str, source: Path, also: StreamingMetrics | None = None
+) -> dict[str, float | int]:
     rows = index.rows(split)
     if not index.labelled(split):
         raise StageError(f"split {split} has no labels to score against")
@@ -51,7 +59,8 @@ def _score(parts: Iterator, index: Index, split: str, source: str) -> dict[str, 
             raise StageError(
                 f"{source}: video {error.args[0]!r} is not in split {split} of {index.folder}, or is there twice"
             ) from None
-        metrics.accumulate(labels, scores, LabelLists(*index.labels_of(chosen)))
+        for each in filter(None, (metrics, also)):
+            each.accumulate(labels, scores, LabelLists(*index.labels_of(chosen)))
     if row_of:
         raise StageError(
             f"{source}: {len(row_of)} videos of split {split} are missing, for example {next(iter(row_of))!r}"

@@ -1,6 +1,7 @@
 """The rules of the tree: who may import whom, and what every file says of itself."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,21 @@ def test_tests_mirror_the_code():
             continue
         mirrored = ROOT / "pipeline" / relative.parent / f"{relative.stem.removeprefix('test_')}.py"
         assert mirrored.exists(), f"{path} mirrors nothing"
+
+
+def test_the_readme_names_every_stage_preset_and_model():
+    from pipeline.commandline import presets
+    from pipeline.models import FAMILIES
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in (*STAGES, *FAMILIES):
+        assert f"`{name}`" in readme, name
+    for preset in set(presets()) - {"demo"}:
+        assert f"--preset {preset}" in readme, preset
+
+
+@pytest.mark.parametrize("script", ["run_all.sh", "run_tests.sh"])
+def test_the_scripts_explain_themselves(script):
+    result = subprocess.run([f"./{script}", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"./{script} [")

@@ -1,5 +1,7 @@
 """Scores of stores, of CSVs and of the label priors, against dense metrics."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from support import labels_of
@@ -46,7 +48,26 @@ def expected(dense, hot):
 
 def test_a_store(scored):
     index, store, dense, hot = scored
-    assert score(store, index, "train") == pytest.approx(expected(dense, hot))
+    all_kept = mean_average_precision(dense, hot)  # the store keeps all nine classes
+    assert score(store, index, "train") == pytest.approx({**expected(dense, hot), "map_all_kept": all_kept})
+
+
+def test_map_of_all_kept_goes_beyond_the_best_twenty(small_index, tmp_path):
+    """With 60 classes of which 40 are kept, against AP class by class over those pairs."""
+    index, rng = small_index, np.random.default_rng(1)
+    index.dataset = dataclasses.replace(index.dataset, num_classes=60)
+    rows = index.rows("train")
+    dense, hot = rng.random((len(rows), 60)).astype(np.float32), np.zeros((len(rows), 60))
+    for row, identity in enumerate(index.ids_of(rows)):
+        hot[row, labels_of(int(identity[1:]))] = 1
+    store = PredictionStore(tmp_path / "predictions")
+    ((number, _),) = store.begin({}, {}, len(rows), 100)
+    store.write(number, Predictions(index.ids_of(rows), *top_k(dense, 40)))
+    store.finish({}, {})
+    scores = score(store, index, "train")
+    assert scores["map_all_kept"] == pytest.approx(mean_average_precision(dense, hot, top_k=40))
+    assert scores["map"] == pytest.approx(mean_average_precision(dense, hot, top_k=20))
+    assert scores["map"] != pytest.approx(scores["map_all_kept"])
 
 
 def test_a_csv_in_another_order(scored, tmp_path):
