@@ -44,6 +44,11 @@ TRIALS = {
     "two-layers": {**_LAYERS, "classifier.head-hidden": "1024 1024"},
     "two-layers-no-mixup": {**_LAYERS, "classifier.head-hidden": "1024 1024", "training.mixup": "0.0"},
     "two-layers-light-mixup": {**_LAYERS, "classifier.head-hidden": "1024 1024", "training.mixup": "0.2"},
+    "experts-dropout": {
+        "training.mixup": "0.4",
+        "classifier.head-hidden": "1024",
+        "classifier.head-dropout": "0.5",
+    },
     "two-layers-gated": {**_LAYERS, "classifier.head-hidden": "1024 1024", "classifier.output-gating": "context"},
     "two-layers-dropout": {**_LAYERS, "classifier.head-hidden": "1024 1024", "classifier.dropout": "0.3"},
 }
