@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ ENSEMBLE = "ensemble"
 """The run that blends the others."""
 WEIGHTS = "weights.json"
 """Its members, their weights, and the scores of all."""
+
+
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.\d+(\.old)?\.part(\..+)?")
+"""Temporary names: a dot, the final name, the process, `.part`."""
 
 
 class StageError(RuntimeError):
@@ -60,6 +65,7 @@ class Places:
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what was written there takes its name when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -91,9 +97,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path, name: str = "") -> None:
-    """Delete what a killed process left half-written in a folder (of one name, or of all)."""
-    for path in folder.glob(f".{name}*.part*"):
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Delete what a killed process left half-written in a folder, of one name or of all."""
+    for path in folder.glob(".*.part*"):
+        left = _LEFTOVER.fullmatch(path.name)
+        if left is None or name not in (None, left["name"]):
+            continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -69,8 +69,19 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert killed.returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 2
     assert not list(tmp_path.glob("*.csv"))  # what looks for results does not see it
+    with atomic_file(tmp_path / "file.csv") as temporary:  # the next one of that name
+        temporary.write_text("whole")
+    assert [path.name for path in tmp_path.glob("*file*")] == ["file.csv"]
     remove_leftovers(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file.csv"]
+
+
+def test_only_leftovers_of_the_name_are_removed(tmp_path):
+    others = [".a.csv.12.part", ".b.1.part", ".a.part", "a.12.part", ".ab.12.part"]
+    for name in (".a.12.part", ".a.12.part.keras", ".a.12.old.part", *others):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 def test_json_that_is_missing_or_damaged_names_the_file(tmp_path):
