@@ -18,9 +18,7 @@ def score(store: PredictionStore, index: Index, split: str) -> dict[str, float |
     Beside those of the challenge, `map_all_kept`: MAP over all labels that the store keeps for a video, by default 100,
     not 20. With few classes that is MAP over all of them, or very near it.
     """
-    kept = StreamingMetrics(index.dataset.num_classes, top_k=index.dataset.num_classes)
-    scores = _score(((part.ids, part.labels, part.scores) for part in store.read()), index, split, store.folder, kept)
-    return {**scores, "map_all_kept": kept.map()}
+    return _score_all_kept(((part.ids, part.labels, part.scores) for part in store.read()), index, split, store.folder)
 
 
 def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
@@ -30,18 +28,18 @@ def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
 
 def score_priors(index: Index, split: str) -> dict[str, float | int]:
     """Metrics of the same answer for every video: how frequent each label is in training. What anyone must beat."""
-    rows = index.rows(split)
     counts = np.bincount(index.labels_of(index.rows("train"))[0], minlength=index.dataset.num_classes)
     best = np.argsort(-counts, kind="stable")[:100]
     shares = (counts[best] / max(len(index.rows("train")), 1)).astype(np.float32)
-    metrics = StreamingMetrics(index.dataset.num_classes)
-    for start in range(0, len(rows), 8192):
-        chosen = rows[start : start + 8192]
-        shape = (len(chosen), len(best))
-        metrics.accumulate(
-            np.broadcast_to(best, shape), np.broadcast_to(shares, shape), LabelLists(*index.labels_of(chosen))
-        )
-    return metrics.result()
+    ids = index.ids_of(index.rows(split))
+    shape = (len(ids), len(best))
+    answer = ids, np.broadcast_to(best, shape), np.broadcast_to(shares, shape)
+    return _score_all_kept(iter([answer]), index, split, index.folder)
+
+
+def _score_all_kept(parts: Iterator, index: Index, split: str, source: Path) -> dict[str, float | int]:
+    kept = StreamingMetrics(index.dataset.num_classes, top_k=index.dataset.num_classes)
+    return {**_score(parts, index, split, source, kept), "map_all_kept": kept.map()}
 
 
 def _score(
