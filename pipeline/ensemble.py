@@ -13,7 +13,7 @@ from pipeline.blending import blend
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.inputs.index import Index
 from pipeline.scoring import score
-from pipeline.store import Predictions, PredictionStore
+from pipeline.store import Predictions, PredictionStore, predicted_splits
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ def main() -> None:
     if flags.runs:
         members = [find_run(flags.places, flags.preset_name, run) for run in flags.runs]
     else:
-        members = [run for run in list_runs(flags.places, flags.preset_name) if _splits(run)]
+        members = [run for run in list_runs(flags.places, flags.preset_name) if predicted_splits(run)]
     if len({member.resolve() for member in members}) < max(len(members), 1):
         raise StageError(f"no runs to blend, or one named twice: {', '.join(map(str, members)) or 'none'}")
-    splits = sorted(set.intersection(*(_splits(member) for member in members)))
+    splits = sorted(set.intersection(*(set(predicted_splits(member)) for member in members)))
     if not splits:
         raise StageError("the runs have no split in common that all have predicted: run infer for each of them")
     index = Index.open(flags.places.index(experiment.dataset.name))
@@ -54,11 +54,6 @@ def main() -> None:
         },
     )
     print(f"{folder}: {len(members)} runs blended on {', '.join(splits)}")
-
-
-def _splits(run: Path) -> set[str]:
-    """The splits that a run has finished predictions for."""
-    return {done.parent.name for done in run.glob("predictions/*/done.json")}
 
 
 def _blend(members: list[Path], weights: list[float], split: str, store: PredictionStore, index: Index, k: int) -> None:

@@ -11,7 +11,7 @@ from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_runs, read_j
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.inputs.index import Index
 from pipeline.scoring import score, score_csv, score_priors
-from pipeline.store import PredictionStore
+from pipeline.store import PredictionStore, predicted_splits
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ def main() -> None:
 def _scores(run: Path, index: Index, splits: list[str]) -> list[dict]:
     summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
     about = {"run": run.name, "parameters": summary.get("parameters"), "examples/s": summary.get("examples_per_second")}
-    stores = {split: PredictionStore(run / "predictions" / split) for split in splits}
+    predicted = predicted_splits(run)
     return [
-        {**about, "split": split, **score(store, index, split)}
-        for split, store in stores.items()
-        if (store.folder / "done.json").exists()
+        {**about, "split": split, **score(PredictionStore(run / "predictions" / split), index, split)}
+        for split in splits
+        if split in predicted
     ]
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import (
+    DONE,
     Done,
     StageError,
     atomic_file,
@@ -110,6 +111,11 @@ class PredictionStore:
 
     def _part(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.parquet"
+
+
+def predicted_splits(run: Path) -> list[str]:
+    """The splits that a run has finished predictions for."""
+    return sorted(done.parent.name for done in run.glob(f"predictions/*/{DONE}"))
 
 
 def _rows_of(values: np.ndarray, k: int) -> pa.FixedSizeListArray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts import StageError
-from pipeline.store import Predictions, PredictionStore
+from pipeline.store import Predictions, PredictionStore, predicted_splits
 
 IDS = ["1e10", "NaN", "-abc", "0012", "true", "a b", "é"]
 
@@ -71,6 +71,15 @@ def test_a_damaged_part_is_named(tmp_path):
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(StageError, match=r"part-00001\.parquet is damaged"):
         list(store.read())
+
+
+def test_the_splits_of_a_run_are_those_it_finished(tmp_path):
+    for split in ("test", "holdout"):
+        store = PredictionStore(tmp_path / "predictions" / split)
+        fill(store, {})
+        store.finish({}, {"model": "m"})
+    PredictionStore(tmp_path / "predictions" / "unfinished").begin({}, {}, 3, 3)
+    assert predicted_splits(tmp_path) == ["holdout", "test"]
 
 
 def test_the_same_predictions_have_the_same_digest(tmp_path):

@@ -79,6 +79,8 @@ class Trainer:
         self.holdout = index.rows("holdout") if "holdout" in index.splits else np.zeros(0, np.int64)
         self.plan = Plan.of(training, len(self.draws.rows))
         self.model = build_model(model, index.dataset, training.precision)
+        # The same layers, never compiled: stored without the optimizer, which is three times as large.
+        self.stored = keras.Model(self.model.input, self.model.output, name=self.model.name)
         self.model.compile(
             optimizer=optimizer.build(training, self.plan.total),
             loss=SummedBinaryCrossentropy(training.label_smoothing),
@@ -151,7 +153,7 @@ class Trainer:
                 state.waited = 0
                 with atomic_file(self.folder / MODEL) as temporary:
                     named = temporary.with_name(f"{temporary.name}.keras")  # Keras goes by the suffix
-                    self.model.save(named)
+                    self.stored.save(named)
                     named.replace(temporary)
             else:
                 state.waited += 1

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -120,6 +122,8 @@ def test_the_best_model_is_the_averaged_weights_of_the_best_evaluation(held_out,
     assert state.best == {"gap": 0.6, "map": 0.0, "step": 8}
     for stored, expected in zip(load_model(run.folder / MODEL).get_weights(), kept[1], strict=True):
         np.testing.assert_array_equal(stored, expected)
+    with zipfile.ZipFile(run.folder / MODEL) as archive, archive.open("model.weights.h5") as weights:
+        assert "optimizer" not in h5py.File(weights)
     trained = run.model.get_weights()
     assert any((weight != average).any() for weight, average in zip(trained, kept[2])), "the average was put back"
 
