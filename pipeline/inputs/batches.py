@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -10,6 +11,8 @@ from pipeline.config import SamplingConfig
 from pipeline.inputs.reader import FrameReader
 from pipeline.inputs.sampling import frame_indices, sampled_length
 
+AHEAD = 4
+"""Batches that are read before they are asked for."""
 Inputs = dict[str, np.ndarray]
 """{"frames": [B,T,F], "num_frames": int32 [B]}"""
 
@@ -46,21 +49,28 @@ class TrainBatches(keras.utils.PyDataset):
         steps: range,
         sampling: SamplingConfig,
         mixup: float = 0.0,
-        workers: int = 2,
     ):
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        super().__init__()
         self.reader = reader
         self.draws = draws
         self.steps = steps
         self.sampling = sampling
         self.mixup = mixup
+        # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most.
+        self._pool = ThreadPoolExecutor(2)
+        self._ahead: dict[int, Future] = {}
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __getitem__(self, number: int) -> tuple[Inputs, np.ndarray]:
-        """({"frames": [B,T,F], "num_frames": int32 [B]}, labels float32 [B,V])."""
-        step = self.steps[number]
+        """({"frames": [B,T,F], "num_frames": int32 [B]}, labels float32 [B,V]); the next ones are read meanwhile."""
+        for later in range(number, min(number + 1 + AHEAD, len(self))):
+            if later not in self._ahead:
+                self._ahead[later] = self._pool.submit(self._read, self.steps[later])
+        return self._ahead.pop(number).result()
+
+    def _read(self, step: int) -> tuple[Inputs, np.ndarray]:
         # 1 sets these draws apart from those of the epochs' permutations.
         rng = np.random.default_rng((self.draws.seed, step, 1))
         rows = self.draws.step(step)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
+from keras import ops
 
 from pipeline.config import TrainingConfig
 from pipeline.training.schedule import ExampleSchedule
@@ -40,7 +41,7 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
         return
     trained = [variable.numpy().copy() for variable in model.trainable_variables]
     for variable, average in zip(model.trainable_variables, model.optimizer._model_variables_moving_average):
-        variable.assign(average)
+        variable.assign(ops.copy(average))  # JAX gives a variable's memory away in a step; the average keeps its own
     try:
         yield
     finally:

@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 import zipfile
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from support import ROOT
 
 from pipeline.artifacts import StageError
 from pipeline.config import (
@@ -72,6 +76,18 @@ def test_where_it_stops_to_store_changes_nothing(held_out, tmp_path):
     often.run()
     seldom.run()
     assert_same(state_of(often), state_of(seldom))
+
+
+def test_it_resumes_on_jax_too():
+    """The first two tests of this kind again, on the other backend."""
+    chosen = f"{__file__}::test_where_it_stops_to_store_changes_nothing"
+    resumed = f"{__file__}::test_a_resumed_run_ends_like_one_that_was_not_stopped[{{}}]"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", chosen, resumed]
+    result = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout
+    assert "2 passed" in result.stdout
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"precision": "mixed_bfloat16"}], ids=str)
