@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import keras
 import numpy as np
 
+from pipeline.artifacts import StageError
 from pipeline.config import SamplingConfig
 from pipeline.inputs.reader import FrameReader
 from pipeline.inputs.sampling import frame_indices, sampled_length
@@ -59,6 +60,8 @@ class TrainBatches(keras.utils.PyDataset):
         # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most.
         self._pool = ThreadPoolExecutor(2)
         self._ahead: dict[int, Future] = {}
+        self.failure: StageError | None = None
+        """Why a batch could not be read; TensorFlow would wrap it in an error of its own."""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -68,7 +71,11 @@ class TrainBatches(keras.utils.PyDataset):
         for later in range(number, min(number + 1 + AHEAD, len(self))):
             if later not in self._ahead:
                 self._ahead[later] = self._pool.submit(self._read, self.steps[later])
-        return self._ahead.pop(number).result()
+        try:
+            return self._ahead.pop(number).result()
+        except StageError as error:
+            self.failure = error
+            raise
 
     def _read(self, step: int) -> tuple[Inputs, np.ndarray]:
         # 1 sets these draws apart from those of the epochs' permutations.

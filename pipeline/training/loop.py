@@ -120,7 +120,12 @@ class Trainer:
         steps = range(state.step, self.plan.next_stop(state.step))
         batches = TrainBatches(self.reader, self.draws, steps, self.sampling, self.training.mixup)
         watch = Watch(steps, self.training.batch_size, bar)
-        self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        try:
+            self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+        except Exception:
+            if batches.failure:
+                raise batches.failure from None
+            raise
         if watch.failed_step is not None:
             raise StageError(
                 f"the loss became {watch.loss} at step {watch.failed_step}; the last good checkpoint, of step "

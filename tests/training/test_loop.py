@@ -179,6 +179,13 @@ def test_a_loss_that_is_not_finite_stops_it_and_says_what_to_try(held_out, tmp_p
     assert all(np.isfinite(weight).all() for weight in run.model.get_weights())
 
 
+def test_a_shard_that_went_away_is_named(held_out, tmp_path):
+    run = trainer(held_out, tmp_path / "run")
+    held_out.paths[0].unlink()
+    with pytest.raises(StageError, match=rf"{held_out.paths[0].name}.*run ingest again"):
+        run.run()
+
+
 def test_a_checkpoint_that_is_damaged_or_of_another_model_is_refused(held_out, tmp_path):
     run = trainer(held_out, tmp_path / "run")
     run.run()
