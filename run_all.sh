@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From nothing to a scored, validated submission: makes the environment, then runs every stage.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 case " $* " in
 *" -h "* | *" --help "*)
@@ -13,13 +13,16 @@ for each model, ensemble, submit, evaluate. Without flags: the demo, on syntheti
 Run it again after a kill, and it goes on; stages that are up to date are skipped.
 
 HELP
-    if [ -x .venv/bin/python ]; then exec .venv/bin/python -m pipeline.run_all --help; fi
+    if [ -x "$project/.venv/bin/python" ]; then
+        PYTHONPATH=$project exec "$project/.venv/bin/python" -m pipeline.run_all --help
+    fi
     echo "Every flag is listed here once the environment is made: run ./run_all.sh once"
     exit 0
     ;;
 esac
 
-. tools/environment.sh
-make_environment
+. "$project/tools/environment.sh"
+(cd "$project" && make_environment)
 echo "Running every stage: python -m pipeline.run_all $*" >&2
-exec .venv/bin/python -m pipeline.run_all "$@"
+# Paths in the flags, data/, runs/ and submissions/ are those of the folder that the user is in.
+PYTHONPATH=$project exec "$project/.venv/bin/python" -m pipeline.run_all "$@"

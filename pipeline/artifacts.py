@@ -1,6 +1,7 @@
 """Where everything lies on disk, how it is written whole, and whether it is up to date."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ WEIGHTS = "weights.json"
 """Its members, their weights, and the scores of all."""
 
 
-_LEFTOVER = re.compile(r"\.(?P<name>.+)\.\d+(\.old)?\.part(\..+)?")
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(\.old)?\.part(\..+)?")
 """Temporary names: a dot, the final name, the process, `.part`."""
 
 
@@ -101,12 +102,48 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Delete what a killed process left half-written in a folder, of one name or of all."""
     for path in folder.glob(".*.part*"):
         left = _LEFTOVER.fullmatch(path.name)
-        if left is None or name not in (None, left["name"]):
+        if left is None or name not in (None, left["name"]) or _alive(int(left["process"])):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that a kill midway leaves nothing that looks like one: it loses its name first."""
+    doomed = folder.with_name(f".{folder.name}.{os.getpid()}.old.part")
+    folder.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Inside the block no other process is at work on a folder; StageError if one is. It ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StageError(f"another process is at work on {folder}; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _alive(process: int) -> bool:
+    """Whether another process of this number is running here; our own leftovers are not in use."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -180,7 +217,7 @@ class Done:
 def find_run(places: Places, preset: str, run: str) -> Path:
     """A run's folder from its name, or from its path; raises StageError, listing the runs there are, if it is none."""
     folder = Path(run) if os.sep in run or Path(run, RUN_CONFIG).exists() else places.run(preset, run)
-    if not (folder / RUN_CONFIG).exists():
+    if not (folder / RUN_CONFIG).exists() and not (folder / WEIGHTS).exists():
         there = ", ".join(path.name for path in list_runs(places, preset)) or "none"
         raise StageError(f"{folder} is not a run; runs of preset {preset}: {there}")
     return folder

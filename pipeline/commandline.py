@@ -72,7 +72,10 @@ def load_preset(preset: str) -> ModuleType:
         if not Path(preset).is_file() or spec is None or spec.loader is None:
             raise ConfigError(f"there is no preset file {preset}")
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ConfigError(f"preset {preset} cannot be loaded: {type(error).__name__}: {error}") from error
     else:
         one_of(preset, presets(), "preset")
         module = importlib.import_module(f"pipeline.presets.{preset}")
@@ -88,7 +91,10 @@ def load_experiment(preset: str, model: str | None = None) -> Experiment:
     if model is None:
         model = module.MODELS[0]
     one_of(model, POOLING, "model")
-    return module.experiment(model)
+    try:
+        return module.experiment(model)
+    except (TypeError, AttributeError, NameError) as error:
+        raise ConfigError(f"preset {preset}, model {model}: {error}") from error
 
 
 def parse(

@@ -199,6 +199,9 @@ class SamplingConfig:
     frames: int = 256
     """Frames after sampling; `all` pads up to the dataset's longest video instead."""
 
+    def __post_init__(self) -> None:
+        _at_least(self, "sampling", frames=1)
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -230,6 +233,12 @@ class TrainingConfig:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _at_least(self, "training", batch_size=1, accumulate=1, decay_examples=1, checkpoint_steps=1)
+        _at_least(self, "training", warmup_examples=0, clip_norm=0, ema_half_life=0, mixup=0, patience=0, seed=0)
+        if self.epochs <= 0 or self.learning_rate <= 0:
+            raise ConfigError("training.epochs and training.learning-rate must be more than 0")
+
 
 @dataclass(frozen=True)
 class InferenceConfig:
@@ -241,6 +250,9 @@ class InferenceConfig:
     videos_per_part: int = 8192
     """Videos in one Parquet file: what a killed run loses at most."""
 
+    def __post_init__(self) -> None:
+        _at_least(self, "inference", batch_size=1, top_k=1, videos_per_part=1)
+
 
 @dataclass(frozen=True)
 class EnsembleConfig:
@@ -249,13 +261,20 @@ class EnsembleConfig:
     top_k: int = 100
     """Labels kept for each video."""
 
+    def __post_init__(self) -> None:
+        _at_least(self, "ensemble", top_k=1)
+
 
 @dataclass(frozen=True)
 class SubmissionConfig:
     """The challenge's file."""
 
     top_k: int = 20
-    """Pairs of label and confidence for each video."""
+    """Pairs of label and confidence for each video; the challenge takes 20 at most."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.top_k <= 20:
+            raise ConfigError(f"submission.top-k must be from 1 to 20, not {self.top_k}")
 
 
 @dataclass(frozen=True)
@@ -282,6 +301,13 @@ def one_of(name: str, valid: dict[str, T], what: str) -> T:
     near = difflib.get_close_matches(name, valid, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ConfigError(f"unknown {what} {name!r}.{hint} There are: {', '.join(valid)}")
+
+
+def _at_least(config: Any, section: str, **least: float) -> None:
+    for name, bound in least.items():
+        if not getattr(config, name) >= bound:
+            flag = f"{section}.{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} must be at least {bound}, not {getattr(config, name)}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

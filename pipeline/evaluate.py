@@ -37,6 +37,8 @@ def main() -> None:
             f"split {flags.split} of {index.folder} has no labels; labelled: {', '.join(labelled) or 'none'}"
         )
     splits = [flags.split] if flags.split else labelled
+    if flags.csv and not splits:
+        raise StageError(f"{index.folder} has no labelled split beside those that are trained on; choose one: --split")
     if flags.csv:
         rows = [{"csv": str(flags.csv), "split": split, **score_csv(flags.csv, index, split)} for split in splits[-1:]]
     elif flags.run:
@@ -45,9 +47,13 @@ def main() -> None:
         runs = list_runs(flags.places, flags.preset_name)
         runs += [path for path in [flags.places.run(flags.preset_name, ENSEMBLE)] if path.exists()]
         rows = [row for run in runs for row in _scores(run, index, splits)]
+        splits = [split for split in splits if any(row["split"] == split for row in rows)]
         rows += [{"run": "label priors", "split": split, **score_priors(index, split)} for split in splits]
+    if not rows and not labelled and not (flags.split or flags.csv or flags.run):
+        print(f"{index.folder}: no split has labels to score against, but those that are trained on")
+        return
     if not rows:
-        raise StageError("nothing to score: run infer first, on a split that has labels")
+        raise StageError(f"no run has predicted {', '.join(splits)}: run infer first")
     if flags.json:
         print(json.dumps(rows[0] if len(rows) == 1 else rows))
     else:

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from pipeline.artifacts import Done, StageError, atomic_folder, digest, read_json
 from pipeline.commandline import Common, parse, run_stage
-from pipeline.config import to_dict
+from pipeline.config import DatasetConfig, to_dict
 from pipeline.inputs.checking import check_shard
-from pipeline.inputs.index import Source, write_index
-from pipeline.inputs.schema import preflight
+from pipeline.inputs.index import HOLDOUT, TRAIN, Source, write_index
+from pipeline.inputs.schema import SchemaError, preflight
 from pipeline.inputs.tfrecord import scan
 from pipeline.workers import default_workers, map_in_processes
 
@@ -40,9 +40,10 @@ def main() -> None:
     dataset = experiment.dataset
     folder = flags.places.index(dataset.name)
     before = Done.read(folder)
-    raw = list(flags.raw) or (before.config["raw"] if before else [])
     root = flags.places.raw(dataset.name)
-    sources = given(raw) if raw else below(root)
+    own = below(root)
+    raw = list(flags.raw) or (before.config["raw"] if before and not own else [])
+    sources = given(raw) if raw else own
     if not sources:
         raise StageError(
             f"there are no files to index: {root} has no <split>/*.tfrecord. Name them with --raw SPLIT=DIR_OR_GLOB"
@@ -65,6 +66,7 @@ def main() -> None:
         ) as bar:
             summary = write_index(temporary, dataset, sources, _counted(reports, bar), None if raw else root)
         _check_budget(summary, flags.max_quarantined)
+        _check_training(summary, dataset)
         Done(config, inputs, read_json(temporary / "dataset.json")["digest"]).write(temporary)
     _tell(folder, summary)
 
@@ -100,12 +102,15 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _check_schema(sources: list[Source], dataset) -> None:
+def _check_schema(sources: list[Source], dataset: DatasetConfig) -> None:
     """Compare the first readable record of a split with what is declared."""
     for source in sources:
         for record in scan(source.path):
             if record.fault is None:
-                preflight(record.payload, dataset, f"{source.path}, first record")
+                try:
+                    preflight(record.payload, dataset, f"{source.path}, first record")
+                except SchemaError as error:
+                    raise StageError(str(error)) from error
                 return
 
 
@@ -123,6 +128,23 @@ def _check_budget(summary: dict[str, Any], budget: int) -> None:
         raise StageError(
             f"{count} bad records, {budget} are tolerated (--max-quarantined):\n{listed}{more}\nnothing was indexed"
         )
+
+
+def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
+    """Splits that are to be trained on need videos with labels."""
+    names = ", ".join(dataset.train_splits)
+    if TRAIN not in summary["counts"]:
+        there = ", ".join(summary["counts"])
+        print(f"nothing is trained on: dataset.train-splits names {names}; there are: {there}")
+    elif not summary["counts"][TRAIN]:
+        raise StageError(f"the training splits ({names}) hold no videos")
+    elif not summary["labelled"][TRAIN]:
+        raise StageError(
+            f"no video of the training splits ({names}) has labels under the key {dataset.labels_key!r}; "
+            "see --dataset.labels-key"
+        )
+    elif 0 < summary["counts"][HOLDOUT] < 50:
+        print(f"the hold-out has only {summary['counts'][HOLDOUT]} videos; see --dataset.holdout-percent")
 
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:

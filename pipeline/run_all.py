@@ -18,7 +18,7 @@ from pipeline.config import POOLING, one_of
 _SECTIONS_OF = {
     "synthesize": ("dataset", "synthesis"),
     "ingest": ("dataset",),
-    "train": ("sampling", "classifier", "training"),
+    "train": ("sampling", "classifier", "training", "inference"),
     "infer": ("inference",),
     "ensemble": ("ensemble",),
     "submit": ("submission",),
@@ -45,7 +45,7 @@ class Flags(Common):
     max_quarantined: int = 0
     """Bad records that ingest tolerates."""
     force: bool = False
-    """Redo what was made with other settings."""
+    """Make everything anew."""
 
 
 def main() -> None:
@@ -53,10 +53,12 @@ def main() -> None:
     whole = {name: tokens for name, tokens in groups.items() if not name.startswith("pooling.")}
     asks_help = {"help", "-h"} & groups.keys()
     flags, experiment = parse(Flags, SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
-    models = flags.models.split(",") if flags.models else list(load_preset(flags.preset).MODELS)
+    named = [name.strip() for name in flags.models.split(",")] if flags.models else load_preset(flags.preset).MODELS
+    models = list(dict.fromkeys(named))
     pooling = {model: _pooling(groups, one_of(model, POOLING, "model")) for model in models}
     if foreign := groups.keys() - whole.keys() - set().union(*pooling.values()):
-        raise StageError(f"none of {', '.join(models)} has a setting {', '.join(sorted(foreign))}")
+        settings = {f"pooling.{field.name.replace('_', '-')}": field for m in models for field in fields(POOLING[m])}
+        one_of(min(foreign), settings, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
         parse(Flags, SECTIONS, _tokens(whole | own), model)
     if experiment.synthesis and not flags.raw:

@@ -22,8 +22,11 @@ def score(store: PredictionStore, index: Index, split: str) -> dict[str, float |
 
 
 def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
-    """Metrics of a written submission; its rows may be in any order."""
-    return _score(read(path, index.dataset.num_classes), index, split, path)
+    """Metrics of a written submission; its rows may be in any order. Raises StageError where it cannot be read."""
+    try:
+        return _score(read(path, index.dataset.num_classes), index, split, path)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{error}; `submit --check {path}` lists every fault") from error
 
 
 def score_priors(index: Index, split: str) -> dict[str, float | int]:

@@ -9,11 +9,22 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, digest_file, find_run, read_json, write_json
+from pipeline.artifacts import (
+    ENSEMBLE,
+    WEIGHTS,
+    Done,
+    StageError,
+    digest_file,
+    find_run,
+    list_runs,
+    read_json,
+    write_json,
+)
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import to_dict
-from pipeline.inputs.index import Index
-from pipeline.store import PredictionStore
+from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.scoring import score
+from pipeline.store import PredictionStore, predicted_splits
 from pipeline.submission import check, write
 
 CHALLENGE_CLASSES = 3862
@@ -40,7 +51,7 @@ def main() -> None:
         return
     index = Index.open(flags.places.index(experiment.dataset.name))
     split = flags.split or submitted_split(index)
-    run = _run(flags)
+    run, scores = _run(flags, index, split)
     store = PredictionStore(run / "predictions" / split)
     predicted = Done.read(store.folder)
     if predicted is None:
@@ -57,7 +68,7 @@ def main() -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    weights = flags.places.run(flags.preset_name, ENSEMBLE) / WEIGHTS
+    about = run / (WEIGHTS if run.name == ENSEMBLE else "summary.json")
     write_json(
         path.with_suffix(".json"),
         {
@@ -69,7 +80,8 @@ def main() -> None:
             "submission": to_dict(experiment.submission),
             "index": index.digest,
             "predictions": predicted.output,
-            "made_from": read_json(weights) if weights.exists() else read_json(run / "summary.json"),
+            "made_from": read_json(about),
+            "holdout": scores,
             "python": platform.python_version(),
             "packages": {name: version(name) for name in ("keras", "numpy", "tensorflow")},
         },
@@ -82,22 +94,31 @@ def submitted_split(index: Index) -> str:
     others = [split for split in index.scored_splits() if split != "holdout"]
     if "test" in others:
         return "test"
+    if not others:
+        raise StageError(f"{index.folder} has no split to submit: ingest one, for example with --raw test=DIR_OR_GLOB")
     if len(others) == 1:
         return others[0]
-    raise StageError(f"which split is to be submitted? Choose --split from: {', '.join(others) or 'none is left'}")
+    raise StageError(f"which split is to be submitted? Choose --split from: {', '.join(others)}")
 
 
-def _run(flags: Flags) -> Path:
-    ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
+def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:
+    """The run to submit, and the hold-out GAP of all that were to choose from."""
     if flags.run:
-        return ensemble if flags.run == ENSEMBLE else find_run(flags.places, flags.preset_name, flags.run)
-    if not (ensemble / WEIGHTS).exists():
-        raise StageError(f"{ensemble} holds no blend: run ensemble first, or name a run with --run")
-    blend = read_json(ensemble / WEIGHTS)
-    scores = blend["scores"].get("holdout", {ENSEMBLE: {"gap": 0.0}})
-    best = max(scores, key=lambda run: scores[run]["gap"])
-    paths = {member["run"]: Path(member["path"]) for member in blend["members"]}
-    return paths.get(best, ensemble)
+        return find_run(flags.places, flags.preset_name, flags.run), {}
+    ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
+    runs = [run for run in (*list_runs(flags.places, flags.preset_name), ensemble) if split in predicted_splits(run)]
+    if not runs:
+        raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer")
+    scores = {}
+    if HOLDOUT in index.splits and index.labelled(HOLDOUT):
+        for run in runs:
+            if HOLDOUT in predicted_splits(run):
+                scores[run.name] = score(PredictionStore(run / "predictions" / HOLDOUT), index, HOLDOUT)["gap"]
+    if scores:
+        return flags.places.run(flags.preset_name, max(scores, key=scores.get)), scores
+    if len(runs) == 1 or runs[-1] == ensemble:
+        return runs[-1], scores
+    raise StageError(f"which run? Choose --run from: {', '.join(run.name for run in runs)}")
 
 
 def _check(flags: Flags) -> None:
@@ -105,15 +126,15 @@ def _check(flags: Flags) -> None:
     if flags.ids is not None and flags.ids.is_dir():
         index = Index.open(flags.ids)
         ids = index.ids_of(index.rows(flags.split or submitted_split(index)))
-        num_classes = num_classes or index.dataset.num_classes
+        num_classes = index.dataset.num_classes if num_classes is None else num_classes
     elif flags.ids is not None:
         if not flags.ids.is_file():
             raise StageError(f"--ids {flags.ids}: there is no such index or file")
         ids = flags.ids.read_text(encoding="utf-8").split("\n")
-        ids = ids[:-1] if ids[-1] == "" else ids
+        ids = list(dict.fromkeys(ids[:-1] if ids[-1] == "" else ids))
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")
-    faults = check(flags.check, ids, num_classes or CHALLENGE_CLASSES)
+    faults = check(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)
     for fault in faults:
         print(f"{flags.check}: {fault}", file=sys.stderr)
     if faults:

@@ -4,12 +4,11 @@ Reads nothing; writes data/<dataset>/raw/<split>/*.tfrecord. Scores on it are la
 """
 
 import functools
-import shutil
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, StageError, digest, read_json, remove_leftovers, write_json
+from pipeline.artifacts import Done, StageError, digest, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import differences, to_dict
 from pipeline.inputs import synthetic
@@ -36,7 +35,7 @@ def main() -> None:
     if settings.exists() and (changed := differences(read_json(settings), config)):
         if not flags.force:
             raise StageError(f"{folder} was made with other settings ({'; '.join(changed)}); --force makes it anew")
-        shutil.rmtree(folder)
+        remove_folder(folder)
     elif not settings.exists() and folder.exists() and any(folder.iterdir()):
         raise StageError(f"{folder} holds files that synthesize did not make; choose another --data-dir")
     if Done.read(folder):

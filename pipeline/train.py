@@ -3,14 +3,24 @@
 Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, checkpoint, and the best model on the hold-out.
 """
 
-import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import backend
-from pipeline.artifacts import ENSEMBLE, RUN_CONFIG, Done, StageError, digest, read_json, write_json
+from pipeline.artifacts import (
+    ENSEMBLE,
+    RUN_CONFIG,
+    Done,
+    StageError,
+    digest,
+    locked,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import differences, to_dict
 from pipeline.inputs.index import Index
@@ -23,14 +33,14 @@ class Flags(Common):
     run: str | None = None
     """Name of the run; by default the model's."""
     force: bool = False
-    """Delete the run if it was trained with other settings, and train anew."""
+    """Delete the run, whatever it was trained with, and train anew."""
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["sampling", "pooling", "classifier", "training"])
+    flags, experiment = parse(Flags, ["sampling", "pooling", "classifier", "training", "inference"])
     run = flags.run or experiment.model.family
-    if run == ENSEMBLE:
-        raise StageError(f"{ENSEMBLE} is the name of the blend of all runs; choose another --run")
+    if run == ENSEMBLE or run.startswith(".") or "/" in run:
+        raise StageError(f"--run {run}: choose a plain name, other than {ENSEMBLE}, the blend of all runs")
     folder = flags.places.run(flags.preset_name, run)
     index = Index.open(flags.places.index(experiment.dataset.name))
     config = {
@@ -48,8 +58,11 @@ def main() -> None:
     backend.start()
     from pipeline.training.loop import MODEL, Trainer
 
-    trainer = Trainer(folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference)
-    state = trainer.run()
+    with locked(folder):
+        trainer = Trainer(
+            folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference
+        )
+        state = trainer.run()
     summary = {
         "run": run,
         "family": experiment.model.family,
@@ -75,19 +88,19 @@ def _prepare(folder: Path, config: dict[str, Any], inputs: dict[str, str], force
     if path.exists():
         stored = read_json(path)
         stored_inputs = stored.pop("inputs")
-        if changed := differences(stored, config):
-            if not force:
-                raise StageError(
-                    f"{folder} was trained with other settings: {'; '.join(changed)}. "
-                    "Give this run another name with --run, or train it anew with --force"
-                )
-            shutil.rmtree(folder)
+        if force:
+            remove_folder(folder)
+        elif changed := differences(stored, config):
+            raise StageError(
+                f"{folder} was trained with other settings: {'; '.join(changed)}. "
+                "Give this run another name with --run of train, or train it anew with --force"
+            )
         elif stored_inputs != inputs:
             print(f"{folder} is trained anew: the index changed")
-            shutil.rmtree(folder)
+            remove_folder(folder)
         elif Done.read(folder):
             return True
-    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
     write_json(path, {**config, "inputs": inputs})
     return False
 

@@ -77,8 +77,8 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
 
 def test_only_leftovers_of_the_name_are_removed(tmp_path):
-    others = [".a.csv.12.part", ".b.1.part", ".a.part", "a.12.part", ".ab.12.part"]
-    for name in (".a.12.part", ".a.12.part.keras", ".a.12.old.part", *others):
+    others = [".a.csv.99999999.part", ".b.99999999.part", ".a.part", "a.99999999.part", f".a.{os.getppid()}.part"]
+    for name in (".a.99999999.part", ".a.99999999.part.keras", ".a.99999998.old.part", *others):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path, "a")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)

@@ -12,8 +12,12 @@ from pipeline.config import (
     DatasetConfig,
     Experiment,
     FeatureConfig,
+    InferenceConfig,
     ModelConfig,
     NetVLADConfig,
+    SamplingConfig,
+    SubmissionConfig,
+    TrainingConfig,
     differences,
     from_dict,
     one_of,
@@ -54,6 +58,23 @@ def test_a_dataset_that_cannot_be_is_refused(change, message):
     dataset = DatasetConfig("d", (FeatureConfig("rgb", 4),), 3)
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(dataset, **change)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: TrainingConfig(batch_size=0), "training.batch-size must be at least 1, not 0"),
+        (lambda: TrainingConfig(epochs=-1), "training.epochs"),
+        (lambda: TrainingConfig(learning_rate=0), "training.learning-rate"),
+        (lambda: TrainingConfig(mixup=-0.1), "training.mixup must be at least 0"),
+        (lambda: SamplingConfig(frames=0), "sampling.frames must be at least 1"),
+        (lambda: InferenceConfig(videos_per_part=0), "inference.videos-per-part must be at least 1"),
+        (lambda: SubmissionConfig(top_k=30), "submission.top-k must be from 1 to 20"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
 
 
 def test_differences_name_each_field_with_both_values():

@@ -2,13 +2,20 @@
 
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from support import ROOT, SMALL, stage_command, stage_environment, write_shard
 
+from pipeline.artifacts import locked
 from pipeline.inputs.index import Index
 from pipeline.inputs.synthetic import AWKWARD_IDS
+
+SMALL_PRESET = (
+    f"from pipeline.config import *\nMODELS = ('average',)\n"
+    f"def experiment(model):\n    return Experiment({SMALL!r}, ModelConfig(model, POOLING[model]()))\n"
+)
 
 
 def csv_rows(path) -> dict[str, list[str]]:
@@ -60,9 +67,10 @@ def test_a_submission_tells_what_made_it(demo):
     (path,) = (folder / "submissions").glob("tiny-*.json")
     about = json.loads(path.read_text())
     assert about["preset"] == "tiny" and about["split"] == "test" and about["synthetic"] is True
-    scores = about["made_from"]["scores"]["holdout"]
-    best = max(scores, key=lambda run: scores[run]["gap"])
-    assert about["run"] == best
+    assert set(about["holdout"]) == {"average", "netvlad", "ensemble"}
+    assert about["run"] == max(about["holdout"], key=about["holdout"].get)
+    made_from = folder / "runs" / "tiny" / about["run"] / ("weights" if about["run"] == "ensemble" else "summary")
+    assert about["made_from"] == json.loads(made_from.with_suffix(".json").read_text())
 
 
 def test_the_same_command_again_finds_everything_done(demo, tiny_preset):
@@ -106,8 +114,8 @@ def test_evaluate_scores_a_run_like_its_training_did(demo, tiny_preset, stage):
 def test_wrong_flags_are_refused_before_anything_runs(tmp_path, tiny_preset):
     for flags, message in (
         (["--trainin.epochs", "3"], "trainin"),
-        (["--pooling.cluster", "3"], "pooling.cluster"),
-        (["--models", "average", "--pooling.clusters", "3"], "none of average has a setting pooling.clusters"),
+        (["--pooling.cluster", "3"], "Did you mean pooling.clusters?"),
+        (["--models", "average", "--pooling.clusters", "3"], "unknown setting of average 'pooling.clusters'"),
         (["--models", "averag"], "Did you mean average?"),
         (["--training.epochs", "many"], "many"),
     ):
@@ -125,15 +133,44 @@ def test_pooling_flags_reach_the_models_that_have_them(tmp_path, tiny_preset, de
     assert "average: up to date" in result.stdout
 
 
+def test_run_all_takes_paths_of_the_folder_the_user_is_in(tmp_path):
+    (tmp_path / "mine.py").write_text("from pipeline.presets.demo import *\n")
+    (tmp_path / "empty").mkdir()
+    command = [ROOT / "run_all.sh", "--preset", "mine.py", "--raw", "train=empty"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "--raw train=empty: no *.tfrecord files there" in result.stderr
+
+
 # ---------------------------------------------------------------------------------------------------------- bad records
+
+
+def test_training_files_without_labels_are_refused(tmp_path, stage):
+    preset = tmp_path / "small.py"
+    preset.write_text(SMALL_PRESET)
+    path = tmp_path / "raw" / "train.tfrecord"
+    write_shard(path, range(10))
+    arguments = ["--preset", preset, "--raw", f"train={path}"]
+    result = stage("ingest", *arguments, "--dataset.labels-key", "lables", check=False)
+    assert result.returncode == 1
+    assert "no video of the training splits (train) has labels under the key 'lables'" in result.stderr
+    result = stage("ingest", "--preset", preset, "--raw", f"trian={path}")
+    assert "nothing is trained on: dataset.train-splits names train; there are: trian" in result.stdout
+
+
+def test_a_run_in_use_by_another_process_is_left_alone(tmp_path):
+    with locked(tmp_path / "run"):
+        script = "import sys\nfrom pathlib import Path\nfrom pipeline.artifacts import locked\n"
+        script += "with locked(Path(sys.argv[1])):\n    pass\n"
+        command = [sys.executable, "-c", script, tmp_path / "run"]
+        busy = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert "another process is at work on" in busy.stderr
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
 
 
 def test_bad_records_are_named_and_counted(tmp_path, stage, tiny_preset):
     preset = tmp_path / "small.py"
-    preset.write_text(
-        f"from pipeline.config import *\nimport dataclasses\nMODELS = ('average',)\n"
-        f"def experiment(model):\n    return Experiment({SMALL!r}, ModelConfig(model, POOLING[model]()))\n"
-    )
+    preset.write_text(SMALL_PRESET)
     path = tmp_path / "raw" / "train.tfrecord"
     write_shard(path, range(10))
     data = bytearray(path.read_bytes())

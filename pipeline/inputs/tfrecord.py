@@ -38,6 +38,9 @@ def scan(path: Path) -> Iterator[Record]:
     """
     data = memoryview(path.read_bytes())
     position = 0
+    if data[:2] == b"\x1f\x8b":
+        yield Record(0, data[:0], "the file is gzipped; unpack it")
+        return
     while position < len(data):
         start = position + HEADER.size
         if start > len(data):
