@@ -2,14 +2,14 @@
 # CUDA's libraries come with the Python packages of the `gpu` extra; the base adds the driver's interface.
 #
 #   docker build -t learnable-pooling .
-#   docker run --gpus all -v "$PWD/work:/work" learnable-pooling --preset demo
+#   docker run --gpus all -v "$PWD/workspace:/workspace" learnable-pooling --preset demo
 FROM nvidia/cuda:12.9.1-base-ubuntu24.04
 
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 
-RUN useradd --create-home --uid 10001 pipeline && mkdir -p /app /work && chown pipeline /app /work
+RUN useradd --create-home --uid 10001 pipeline && mkdir -p /app /workspace && chown pipeline /app /workspace
 USER pipeline
 WORKDIR /app
 
@@ -22,6 +22,6 @@ RUN python3 -m venv .venv \
 COPY --chown=pipeline . .
 
 # Data, runs and submissions live in a volume, whatever the image.
-ENV PIPELINE_DATA=/work/data PIPELINE_RUNS=/work/runs PIPELINE_SUBMISSIONS=/work/submissions
-VOLUME /work
+ENV PIPELINE_DATA=/workspace/data PIPELINE_RUNS=/workspace/runs PIPELINE_SUBMISSIONS=/workspace/submissions
+VOLUME /workspace
 ENTRYPOINT ["./run_all.sh"]

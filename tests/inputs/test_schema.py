@@ -85,15 +85,22 @@ def test_describe_names_everything():
 
 
 def test_what_is_declared_passes():
-    preflight(sequence(CONTEXT, rgb=frames(3, 1024), audio=frames(3, 128)), FRAME, "a")
-    preflight(sequence({"video_id": in_bytes(b"a")}, rgb=frames(3, 1024), audio=frames(3, 128), more=[]), FRAME, "a")
-    preflight(example(id=in_bytes(b"a"), mean_rgb=in_floats(1024), mean_audio=in_floats(128)), VIDEO, "a")
+    assert preflight(sequence(CONTEXT, rgb=frames(3, 1024), audio=frames(3, 128)), FRAME, "a") is None
+    assert (
+        preflight(
+            sequence({"video_id": in_bytes(b"a")}, rgb=frames(3, 1024), audio=frames(3, 128), more=[]), FRAME, "a"
+        )
+        is None
+    )
+    assert (
+        preflight(example(id=in_bytes(b"a"), mean_rgb=in_floats(1024), mean_audio=in_floats(128)), VIDEO, "a") is None
+    )
 
 
 def test_a_fault_of_one_record_is_no_difference():
     uneven = [*frames(2, 1024), *frames(1, 1000)]
-    preflight(sequence(CONTEXT | {"id": in_bytes(b"a,b")}, rgb=uneven, audio=frames(5, 128)), FRAME, "a")
-    preflight(sequence(CONTEXT, rgb=[], audio=[]), FRAME, "a")
+    assert preflight(sequence(CONTEXT | {"id": in_bytes(b"a,b")}, rgb=uneven, audio=frames(5, 128)), FRAME, "a") is None
+    assert preflight(sequence(CONTEXT, rgb=[], audio=[]), FRAME, "a") is None
 
 
 def test_everything_that_differs_is_listed_at_once():
@@ -176,7 +183,7 @@ def test_the_malformed_adverts(shared_data):
         "feature audio has 299 values a row where 128 are declared: set --dataset.features.1.size 299",
     ]
     wide = (FeatureConfig("rgb", 1024, "float32"), FeatureConfig("audio", 299, "float32"))
-    preflight(payload, dataclasses.replace(FRAME, features=wide), "as the message says")
+    assert preflight(payload, dataclasses.replace(FRAME, features=wide), "as the message says") is None
     assert faults(payload, VIDEO) == [
         "feature mean_audio has 299 values a row where 128 are declared: set --dataset.features.1.size 299"
     ]
@@ -184,9 +191,13 @@ def test_the_malformed_adverts(shared_data):
 
 @pytest.mark.real_data
 def test_real_records_pass_as_declared(shared_data):
-    preflight(first_payload(shared_data / "youtube8m-2018-video" / "validate0000.tfrecord"), VIDEO, "2018")
+    assert (
+        preflight(first_payload(shared_data / "youtube8m-2018-video" / "validate0000.tfrecord"), VIDEO, "2018") is None
+    )
     of_2017 = dataclasses.replace(VIDEO, num_classes=4716)
     for name in ("validatea0", "testa0"):
-        preflight(first_payload(shared_data / "youtube8m-2017-video" / f"{name}.tfrecord"), of_2017, "2017")
+        assert (
+            preflight(first_payload(shared_data / "youtube8m-2017-video" / f"{name}.tfrecord"), of_2017, "2017") is None
+        )
     audio = DatasetConfig("audioset", (FeatureConfig("audio_embedding", 128),), 527)
-    preflight(first_payload(shared_data / "audioset" / "train" / "--.tfrecord"), audio, "audioset")
+    assert preflight(first_payload(shared_data / "audioset" / "train" / "--.tfrecord"), audio, "audioset") is None
