@@ -57,8 +57,8 @@ def main() -> None:
     models = list(dict.fromkeys(named))
     pooling = {model: _pooling(groups, one_of(model, POOLING, "model")) for model in models}
     if foreign := groups.keys() - whole.keys() - set().union(*pooling.values()):
-        settings = {f"pooling.{field.name.replace('_', '-')}": field for m in models for field in fields(POOLING[m])}
-        one_of(min(foreign), settings, f"setting of {', '.join(models)}")
+        known = {name: name for model in models for name in _pooling_names(POOLING[model])}
+        one_of(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
         parse(Flags, SECTIONS, _tokens(whole | own), model)
     if experiment.synthesis and not flags.raw:
@@ -102,8 +102,13 @@ def _tokens(groups: dict[str, list[str]]) -> list[str]:
 
 def _pooling(groups: dict[str, list[str]], settings: type) -> dict[str, list[str]]:
     """The pooling flags that a family has; of several models each takes what it knows."""
-    known = {f"pooling.{field.name.replace('_', '-')}" for field in fields(settings)}
+    known = _pooling_names(settings)
     return {name: tokens for name, tokens in groups.items() if name in known}
+
+
+def _pooling_names(settings: type) -> list[str]:
+    """The flags of a family's settings, as `_groups` names them."""
+    return [f"pooling.{field.name.replace('_', '-')}" for field in fields(settings)]
 
 
 if __name__ == "__main__":
