@@ -55,20 +55,32 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray
 
 
 def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
+    """Only scores that reach a floor are sorted: the k-th best of groups' maxima, at most that of all."""
     num_videos, num_classes = scores.shape
-    tail = np.partition(scores, num_classes - k, axis=1)[:, -k:]  # NaN sorts behind every number, so it would be here
-    _refuse_nan(tail)
-    floor = tail[:, :1]
+    size = min(max(num_classes // (4 * k), 1), 16)
+    maxima = scores[:, : num_classes // size * size].reshape(num_videos, size, -1).max(axis=1)
+    _refuse_nan(maxima)  # a maximum with NaN in it is NaN
+    _refuse_nan(scores[:, maxima.shape[1] * size :])
+    floor = np.partition(maxima, maxima.shape[1] - k, axis=1)[:, -k, None]
     keep = scores >= floor
-    tied = np.flatnonzero(np.count_nonzero(keep, axis=1) > k)
-    if tied.size:  # more classes at the floor than there is room for: the smaller labels stay
-        above, level = scores[tied] > floor[tied], scores[tied] == floor[tied]
-        room = k - np.count_nonzero(above, axis=1)
-        keep[tied] = above | (level & (np.cumsum(level, axis=1) <= room[:, None]))
+    bounds = np.arange(num_videos + 1) * num_classes
     chosen = np.flatnonzero(keep)
-    values = scores.ravel()[chosen].reshape(num_videos, k)
-    columns = (chosen % num_classes).reshape(num_videos, k)
-    order = np.argsort(-values, axis=1, kind="stable")  # columns ascend, so the smaller label goes first
+    crowded = np.flatnonzero(np.diff(np.searchsorted(chosen, bounds)) > 4 * k)
+    if crowded.size:  # many at the floor: of those at the k-th best score the smaller labels stay
+        rows = scores[crowded]
+        best = np.partition(rows, num_classes - k, axis=1)[:, -k, None]
+        above, level = rows > best, rows == best
+        room = k - np.count_nonzero(above, axis=1)
+        keep[crowded] = above | (level & (np.cumsum(level, axis=1) <= room[:, None]))
+        chosen = np.flatnonzero(keep)
+    starts = np.searchsorted(chosen, bounds)
+    counts = np.diff(starts)
+    places = (np.repeat(np.arange(num_videos), counts), np.arange(len(chosen)) - np.repeat(starts[:-1], counts))
+    values = np.full((num_videos, counts.max(initial=k)), -np.inf, scores.dtype)
+    columns = np.full(values.shape, num_classes)
+    values[places] = scores.ravel()[chosen]
+    columns[places] = chosen % num_classes
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]  # columns ascend, so the smaller label goes first
     return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
@@ -296,7 +308,7 @@ def _checked(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.floa
 
 
 def _refuse_nan(scores: NDArray) -> None:
-    if np.isnan(scores.min(initial=np.inf)):  # a minimum with NaN in it is NaN
+    if np.isnan(scores.min(initial=np.inf)):  # a minimum with NaN in it is NaN too
         raise ValueError("NaN among the scores; look for where the model diverged")
 
 

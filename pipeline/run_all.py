@@ -26,7 +26,7 @@ _SECTIONS_OF = {
 }
 _FLAGS_OF = {
     "synthesize": ("workers", "force"),
-    "ingest": ("raw", "workers", "max-quarantined", "force"),
+    "ingest": ("raw", "append", "workers", "max-quarantined", "force"),
     "train": ("force",),
 }
 _COMMON = ("preset", "data-dir", "runs-dir", "submissions-dir")
@@ -40,6 +40,8 @@ class Flags(Common):
     """Pooling families to train, separated by commas; by default the preset's."""
     raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """SPLIT=DIR_OR_GLOB, repeatable: files to index where they are."""
+    append: bool = False
+    """Index only the files that came since the last time."""
     workers: int | None = None
     """Processes of synthesize and ingest; by default as many as there are processors."""
     max_quarantined: int = 0

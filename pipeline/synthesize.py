@@ -8,9 +8,18 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, StageError, digest, read_json, remove_folder, remove_leftovers, write_json
+from pipeline.artifacts import (
+    Done,
+    StageError,
+    digest,
+    locked,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
 from pipeline.commandline import Common, parse, run_stage
-from pipeline.config import differences, to_dict
+from pipeline.config import DatasetConfig, SynthesisConfig, differences, to_dict
 from pipeline.inputs import synthetic
 from pipeline.workers import default_workers, map_in_processes
 
@@ -28,6 +37,11 @@ def main() -> None:
     dataset, synthesis = experiment.dataset, experiment.synthesis
     if synthesis is None:
         raise StageError(f"preset {flags.preset_name} is for real data: there is nothing to synthesize")
+    with locked(flags.places.raw(dataset.name).parent):
+        _synthesize(flags, dataset, synthesis)
+
+
+def _synthesize(flags: Flags, dataset: DatasetConfig, synthesis: SynthesisConfig) -> None:
     folder = flags.places.raw(dataset.name)
     config = {"dataset": to_dict(dataset), "synthesis": to_dict(synthesis)}
     # The settings are written before the first shard, so that shards of two settings never mix.

@@ -338,6 +338,27 @@ def test_top_k_of_many_classes_and_of_infinities(monkeypatch):
     assert labels.tolist() == [slow_best(row.tolist(), 50) for row in scores]
 
 
+@pytest.mark.parametrize("k", [1, 5, 20])
+@pytest.mark.parametrize("values", [2, 5, 40, 100_000])
+def test_top_k_by_a_floor(k, values):
+    """Videos with few scores at the floor, with many, and with all of them, beside each other."""
+    rng = np.random.default_rng(k * values)
+    scores = rng.integers(0, values, (40, 701)).astype(np.float32) ** 2
+    scores[7], scores[8, :650], scores[9, 1:] = 3, -np.inf, -np.inf
+    labels, best = metrics.top_k(scores, k)
+    expected = [slow_best(row.tolist(), k) for row in scores]
+    assert labels.tolist() == expected
+    assert best.tolist() == [row[kept].tolist() for row, kept in zip(scores, expected)]
+
+
+@pytest.mark.parametrize("place", [0, 350, 700])
+def test_top_k_refuses_nan_wherever_it_is(place):
+    scores = np.random.default_rng(0).random((3, 701), np.float32)
+    scores[1, place] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        metrics.top_k(scores, 5)
+
+
 @pytest.mark.parametrize(
     ("scores", "k", "message"),
     [([[0.1, np.nan, 0.3]], 1, "NaN"), ([0.1], 1, "classes"), ([[0.1]], 0, "k >= 1"), ([[]], 1, "classes")],

@@ -1,0 +1,30 @@
+"""Synthesize as a command: what it refuses, and that it leaves everything as it was then."""
+
+from pipeline.artifacts import locked
+
+
+def test_two_at_once(tmp_path, stage, tiny_preset):
+    with locked(tmp_path / "data" / "tiny"):
+        result = stage("synthesize", "--preset", tiny_preset, check=False)
+    assert result.returncode == 1 and "another process is at work on" in result.stderr
+    assert not list((tmp_path / "data" / "tiny").iterdir())
+
+
+def test_files_that_it_did_not_make_are_left_alone(tmp_path, stage, tiny_preset):
+    mine = tmp_path / "data" / "tiny" / "raw" / "train" / "mine.tfrecord"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    result = stage("synthesize", "--preset", tiny_preset, check=False)
+    assert result.returncode == 1 and "holds files that synthesize did not make" in result.stderr
+    assert mine.read_bytes() == b"mine" and len(list(mine.parent.parent.iterdir())) == 1
+
+
+def test_other_settings_are_refused_by_name(tmp_path, stage, tiny_preset):
+    small = ("--synthesis.train-videos", 8, "--synthesis.test-videos", 4, "--workers", 1)
+    stage("synthesize", "--preset", tiny_preset, *small)
+    shards = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrecord")}
+    result = stage("synthesize", "--preset", tiny_preset, *small, "--synthesis.seed", 7, check=False)
+    assert result.returncode == 1 and "synthesis.seed: 0 -> 7" in result.stderr
+    assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrecord")} == shards
+    stage("synthesize", "--preset", tiny_preset, *small, "--synthesis.seed", 7, "--force")
+    assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrecord")} != shards
