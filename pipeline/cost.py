@@ -31,6 +31,8 @@ class Cost:
     """Trainable ones of the pooling layers."""
     flops: int
     """Of a video at inference: of the matrix products, see `count_flops`."""
+    training_flops: int
+    """Of a video in training: of the matrix products, forward and backward."""
     activation_bytes: int
     """Of a video in training, forward and backward in float32, its frames included: see `peak_bytes`."""
 
@@ -52,8 +54,8 @@ def of_experiment(experiment: Experiment) -> Cost:
         def inference(videos: int) -> int:
             return count_flops(needed(model(_inputs(videos, frames, dataset), training=False)))
 
-        def training(videos: int) -> int:
-            return peak_bytes(_training_step(model, _inputs(videos, training_frames, dataset)))
+        def training(videos: int) -> "list[tf.Operation]":
+            return _training_step(model, _inputs(videos, training_frames, dataset))
 
         return Cost(
             frames=frames,
@@ -61,7 +63,8 @@ def of_experiment(experiment: Experiment) -> Cost:
             parameters=_parameters(model),
             pooling_parameters=sum(_parameters(layer) for layer in model.layers if isinstance(layer, Pooling)),
             flops=_of_one_more(inference),
-            activation_bytes=_of_one_more(training),
+            training_flops=_of_one_more(lambda videos: count_flops(training(videos))),
+            activation_bytes=_of_one_more(lambda videos: peak_bytes(training(videos))),
         )
 
 

@@ -1,0 +1,171 @@
+"""A training step at the paper's sizes: examples a second, share of the matrix-product peak, memory, for each family.
+
+    python -m benchmarks.step [--families nextvlad dbof] [--precisions float32 mixed_bfloat16]
+
+Rgb and audio, 3862 classes, 256 frames, the settings of the preset youtube8m: forward, backward and the update of every
+weight, as `train` does them through `fit`. FLOPs are those of the matrix products in the step's graph; the limit is a
+product of two 2048 x 2048 matrices through the same backend, in the same precision, measured between the steps. The
+peer is `fit` of the same model with Keras's own Adam, for the families that `--generic` names. Each family is measured
+in a process of its own; the time of the first step, which traces and compiles, is given apart.
+"""
+
+import dataclasses
+import multiprocessing
+import os
+import resource
+import time
+from typing import Any
+
+import tyro
+
+from benchmarks.figures import Common, Figure, interleaved, show
+from pipeline.config import POOLING
+
+SIZE = 2048
+PRODUCTS = 16
+"""Products in a row, so that starting them does not count."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(Common):
+    families: tuple[str, ...] = tuple(POOLING)
+    precisions: tuple[str, ...] = ("float32", "mixed_bfloat16")
+    generic: tuple[str, ...] = ("netvlad",)
+    """Families whose step is compared with Keras's own `fit` and Adam."""
+    batch: int = 32
+    """Videos B."""
+    frames: int = 256
+    """Frames T of every video."""
+    steps: int = 2
+    """Steps in a round."""
+
+
+def main() -> None:
+    flags = tyro.cli(Flags, description=__doc__)
+    figures = []
+    for family in flags.families:
+        for precision in flags.precisions:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                figures += pool.apply(_measure, (family, precision, flags))
+    about = f"training step, B={flags.batch} T={flags.frames}"
+    show(figures, flags.json, about)
+
+
+def _measure(family: str, precision: str, flags: Flags) -> list[Figure]:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    from pipeline import cost
+    from pipeline.commandline import load_experiment
+
+    experiment = load_experiment("youtube8m", family)
+    sampling = dataclasses.replace(experiment.sampling, train="uniform", evaluation="uniform", frames=flags.frames)
+    experiment = dataclasses.replace(experiment, sampling=sampling)
+    # Counted in float32: a conversion is not a product.
+    flops = flags.batch * cost.of_experiment(experiment).training_flops if _tensorflow() else None
+    product = _product(precision)
+    batches = _batches(experiment.dataset, flags)
+    ours = _model(experiment, precision, generic=False)
+    began = time.perf_counter()
+    ours.train_on_batch(*batches[0])
+    first = time.perf_counter() - began
+    ours.fit(batches, verbose=0)  # traces `fit`
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    product()
+    sides: dict[str, Any] = {"ours": lambda: ours.fit(batches, verbose=0), "limit": product}
+    if family in flags.generic:
+        peer = _model(experiment, precision, generic=True)
+        peer.fit(batches, verbose=0)
+        sides["generic fit"] = lambda: peer.fit(batches, verbose=0)
+    seconds = interleaved(flags.rounds, sides)
+    peak = PRODUCTS * 2 * SIZE**3 / seconds["limit"]
+    case = f"{family}, {precision.removeprefix('mixed_')}, {keras.backend.backend()}"
+    figures = []
+    for who in sides.keys() - {"limit"}:
+        step = seconds[who] / flags.steps
+        figures.append(Figure(f"{case}: examples", who, flags.batch / step, "/s"))
+        if flops:
+            figures.append(Figure(f"{case}: rate", who, flops / step / 1e9, "GFLOP/s"))
+            figures.append(Figure(f"{case}: of the limit", who, flops / step / peak, "share"))
+    figures.append(Figure(f"{case}: rate", "limit", peak / 1e9, "GFLOP/s"))
+    figures.append(Figure(f"{case}: first step", "ours", first, "s"))
+    figures.append(Figure(f"{case}: peak memory", "ours", memory / 1e9, "GB"))
+    order = {"ours": 0, "generic fit": 1, "limit": 2}
+    return sorted(figures, key=lambda figure: order[figure.who])
+
+
+def _tensorflow() -> bool:
+    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+
+
+def _model(experiment: Any, precision: str, generic: bool) -> Any:
+    """Compiled as `train` does it, or as anyone would."""
+    import keras
+
+    from pipeline.models import build_model
+    from pipeline.training import optimizer
+    from pipeline.training.loss import SummedBinaryCrossentropy
+    from pipeline.training.penalised import Penalised
+
+    model = build_model(experiment.model, experiment.dataset, precision)
+    if generic:
+        model.compile(keras.optimizers.Adam(3e-4, global_clipnorm=1.0), SummedBinaryCrossentropy(), jit_compile=False)
+    else:
+        model = Penalised(model)
+        model.compile(
+            optimizer.build(experiment.training, 1000),
+            SummedBinaryCrossentropy(),
+            jit_compile="auto" if keras.backend.backend() == "jax" else False,
+        )
+    return model
+
+
+def _batches(dataset: Any, flags: Flags) -> Any:
+    """As many equal batches as a round has steps."""
+    import keras
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    inputs = {
+        "frames": rng.integers(0, 256, (flags.batch, flags.frames, dataset.width), np.uint8),
+        "num_frames": np.full(flags.batch, flags.frames, np.int32),
+    }
+    labels = (rng.random((flags.batch, dataset.num_classes)) < 0.001).astype(np.float32)
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return flags.steps
+
+        def __getitem__(self, number: int) -> Any:
+            return inputs, labels
+
+    return Batches()
+
+
+def _product(precision: str) -> Any:
+    """Runs PRODUCTS products of matrices, each of the one before."""
+    import keras
+    import numpy as np
+    from keras import ops
+
+    dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
+    matrix = ops.cast(np.random.default_rng(0).normal(size=(SIZE, SIZE)) / SIZE**0.5, dtype)
+
+    def chain(value: Any) -> Any:
+        for _ in range(PRODUCTS):
+            value = ops.matmul(value, matrix)
+        return value
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        compiled = jax.jit(chain)
+    else:
+        import tensorflow as tf
+
+        compiled = tf.function(chain)
+    return lambda: ops.convert_to_numpy(compiled(matrix)[:1, :1])
+
+
+if __name__ == "__main__":
+    main()
