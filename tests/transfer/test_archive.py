@@ -5,11 +5,13 @@ import gzip
 import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,14 @@ def there(tmp_path: Path) -> dict[str, bytes]:
 def expected(members: dict[str, bytes]) -> dict[str, bytes]:
     places = {"bal_train": "raw/train", "eval": "raw/eval"}
     return {f"{places[name.split('/')[-2]]}/{name.split('/')[-1]}": data for name, data in members.items()}
+
+
+def unzipped(data: bytes) -> bytes | None:
+    """None where zlib finds damage."""
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 # --------------------------------------------------------------------------------------------------------- into place
@@ -235,11 +245,17 @@ def test_a_tar_cut_short_inside_a_whole_gzip_is_damaged_too(tmp_path, folders):
 @pytest.mark.parametrize("seed", [*range(60), pytest.param("many", marks=pytest.mark.long)])
 def test_flipped_bits_never_pass(tmp_path, folders, seed):
     whole = bytearray(tar(tmp_path / "whole.tar.gz", MEMBERS, format=tarfile.PAX_FORMAT).read_bytes())
+    plain = gzip.decompress(whole)
     chance, path = random.Random(seed), tmp_path / "a.tar.gz"
     for _ in range(3000 if seed == "many" else 1):
         data, offset = bytearray(whole), chance.randrange(20, len(whole))  # behind gzip's header: a time and a name
         data[offset] ^= 1 << chance.randrange(8)
         path.write_bytes(data)
+        if unzipped(data) == plain:  # a copy of equal bytes from another place: one flip in a thousand
+            unpack(path, folders)
+            assert there(tmp_path) == expected(MEMBERS)
+            shutil.rmtree(tmp_path / "data")
+            continue
         with pytest.raises(StageError):
             unpack(path, folders)
         assert not any(map(is_unpacked, folders.values()))
