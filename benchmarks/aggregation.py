@@ -18,11 +18,11 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.figures import Common, Figure, show
 
 
 @dataclasses.dataclass(frozen=True)
-class Flags:
+class Flags(Common):
     batch: int = 8
     """Videos B."""
     frames: int = 256
@@ -31,8 +31,6 @@ class Flags:
     """Clusters K."""
     size: int = 1024
     """Size F of a frame."""
-    rounds: int = 5
-    """Interleaved rounds; the medians count."""
     seconds: float = 2.0
     """Least time of a round."""
 
@@ -62,15 +60,15 @@ def main() -> None:
             speeds[form].append(speed)
     for worker in workers.values():
         worker.send("stop")
-    print(f"{machine()}; B={flags.batch} T={flags.frames} K={flags.clusters} F={flags.size}, float32")
-    print("| form | videos/s | added memory |\n| --- | --- | --- |")
     median = {form: statistics.median(values) for form, values in speeds.items()}
-    for form in FORMS:
-        print(f"| {form} | {median[form]:.1f} | {memory[form] / 1e6:,.0f} MB |")
-    print(
-        f"| ratio | {median['factorised'] / median['literal']:.0f} times as fast "
-        f"| {memory['literal'] / memory['factorised']:.0f} times less |"
+    figures = [Figure("speed", form, median[form], "videos/s") for form in FORMS]
+    figures += [Figure("added memory", form, memory[form] / 1e6, "MB") for form in FORMS]
+    figures.append(
+        Figure("speed, of the literal form", "factorised", median["factorised"] / median["literal"], "times")
     )
+    less = memory["literal"] / memory["factorised"]
+    figures.append(Figure("memory, less than the literal form", "factorised", less, "times"))
+    show(figures, flags.json, f"B={flags.batch} T={flags.frames} K={flags.clusters} F={flags.size}, float32")
 
 
 def _serve(pipe: multiprocessing.connection.Connection, form: str, flags: Flags) -> None:

@@ -9,6 +9,7 @@ of Python on. Rounds are interleaved, the medians are printed.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -23,21 +24,19 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.figures import Common, Figure, interleaved, show
 
 ROOT = Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
-class Flags:
+class Flags(Common):
     gigabytes: float = 4.0
     """All files together."""
     files: int = 32
     """At most 676."""
     workers: int = 8
     """Transfers at a time, of both."""
-    rounds: int = 5
-    """Interleaved rounds; the medians count."""
     folder: Path = Path(tempfile.gettempdir())
     """Where the files lie and go: twice their size has to be free."""
 
@@ -57,27 +56,23 @@ def main() -> None:
         try:
             url = f"http://127.0.0.1:{int(server.stdout.readline())}"
             commands = {"download": _download(url, folder, flags), "curl": _curl(url, names, folder, flags)}
-            seconds: dict[str, list[float]] = {who: [] for who in commands}
             memory: dict[str, list[int]] = {who: [] for who in commands}
-            for _ in range(flags.rounds):
-                for who, command in commands.items():
-                    shutil.rmtree(folder / "out", ignore_errors=True)
-                    (folder / "out").mkdir()
-                    took, peak = _measured(command)
-                    seconds[who].append(took)
-                    memory[who].append(peak)
-                    _check(folder, len(names), flags)
+
+            def transfer(who: str) -> None:
+                shutil.rmtree(folder / "out", ignore_errors=True)
+                (folder / "out").mkdir()
+                memory[who].append(_peak(commands[who]))
+                _check(folder, len(names), flags)
+
+            seconds = interleaved(flags.rounds, {who: functools.partial(transfer, who) for who in commands})
         finally:
             server.kill()
             server.wait()
-    median = {who: statistics.median(values) for who, values in seconds.items()}
-    print(
-        f"{machine()}; {flags.gigabytes:g} GB in {flags.files} files, {flags.workers} at a time, {flags.rounds} rounds"
-    )
-    print("| program | MB/s | peak memory |\n| --- | --- | --- |")
-    for who in commands:
-        print(f"| {who} | {1e3 * flags.gigabytes / median[who]:.0f} | {statistics.median(memory[who]) / 1e6:.0f} MB |")
-    print(f"| download reaches | {median['curl'] / median['download']:.0%} of curl | |")
+    what = f"{flags.gigabytes:g} GB in {flags.files} files, {flags.workers} at a time"
+    figures = [Figure("transfer", who, 1e3 * flags.gigabytes / taken, "MB/s") for who, taken in seconds.items()]
+    figures.append(Figure("of curl", "download", seconds["curl"] / seconds["download"], "share"))
+    figures += [Figure("peak memory", who, statistics.median(peaks) / 1e6, "MB") for who, peaks in memory.items()]
+    show(figures, flags.json, what)
 
 
 def _make(mirror: Path, flags: Flags) -> list[str]:
@@ -113,9 +108,9 @@ def _curl(url: str, names: list[str], folder: Path, flags: Flags) -> list[str]:
     return ["curl", "--silent", "--fail", *parallel, "--remote-name-all", "--output-dir", str(folder / "out"), *urls]
 
 
-def _measured(command: list[str]) -> tuple[float, int]:
-    """Seconds, and the most bytes that the process had in memory."""
-    began, peak = time.perf_counter(), 0
+def _peak(command: list[str]) -> int:
+    """Run it; the most bytes that the process had in memory."""
+    peak = 0
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=said)
         while process.poll() is None:
@@ -124,11 +119,10 @@ def _measured(command: list[str]) -> tuple[float, int]:
                 status = Path(f"/proc/{process.pid}/status").read_text()
                 peak = max(peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
             time.sleep(0.02)
-        seconds = time.perf_counter() - began
         if process.returncode:
             said.seek(0)
             raise SystemExit(f"{command[0]} failed: {said.read().decode(errors='replace')[-2000:]}")
-    return seconds, peak * 1024
+    return peak * 1024
 
 
 def _check(folder: Path, count: int, flags: Flags) -> None:

@@ -21,7 +21,7 @@ class Figure:
     """Who did it: ours, a peer, or a limit of the machine."""
     value: float
     unit: str
-    """More is better where it ends in `/s` or is `share`, less is otherwise."""
+    """More is better where it ends in `/s` or is `share` or `times`, less is otherwise."""
 
 
 @dataclass(frozen=True)

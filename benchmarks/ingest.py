@@ -14,10 +14,10 @@ import csv
 import dataclasses
 import functools
 import gzip
+import itertools
 import multiprocessing
 import os
 import resource
-import statistics
 import struct
 import tempfile
 import time
@@ -28,7 +28,7 @@ import google_crc32c
 import numpy as np
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.figures import Common, Figure, interleaved, show
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs import synthetic, tfrecord, writing
 from pipeline.inputs.checking import ShardReport
@@ -41,12 +41,11 @@ YOUTUBE8M = DatasetConfig("youtube8m", (FeatureConfig("rgb", 1024), FeatureConfi
 
 
 @dataclasses.dataclass(frozen=True)
-class Flags:
+class Flags(Common):
     shards: int = 16
     """Frame-level shards to read; 0 leaves this out."""
     videos: int = 250
     """Videos a shard: about 68 MB."""
-    rounds: int = 5
     workers: int = default_workers()
     """Processes of either side."""
     index_videos: int = 5_000_000
@@ -55,38 +54,37 @@ class Flags:
 
 def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
+    figures = []
     with tempfile.TemporaryDirectory() as folder:
         if flags.shards:
-            _compare(Path(folder), flags)
+            figures += _compare(Path(folder), flags)
         if flags.index_videos:
-            _index(Path(folder), flags.index_videos)
-    print(f"\n{machine()}")  # at the end: what it imports would count as memory of ingest
+            figures += _index(Path(folder), flags.index_videos)
+    show(figures, flags.json, f"ingest, {flags.workers} processes")
 
 
 # -------------------------------------------------------------------------------------------------------------- speed
 
 
-def _compare(folder: Path, flags: Flags) -> None:
+def _compare(folder: Path, flags: Flags) -> list[Figure]:
     shards = [folder / f"{number:04d}.tfrecord" for number in range(flags.shards)]
     list(map_in_processes(functools.partial(_write_shard, videos=flags.videos), shards, flags.workers))
     size = sum(path.stat().st_size for path in shards)
-    seconds: dict[str, list[float]] = {"reading": [], "ingest": []}
-    for number in range(flags.rounds):
-        for name, run in (("reading", _read), ("ingest", _ingest)):
-            began = time.perf_counter()
-            run(shards, flags.workers, folder / f"round{number}")
-            seconds[name].append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(
-        f"\n{size / 1e9:.2f} GB, {flags.shards} shards of {flags.videos} videos, {flags.workers} processes, medians of "
-        f"{flags.rounds} interleaved rounds\n\n| | seconds | MB/s |\n| --- | --- | --- |"
-    )
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, median in medians.items():
-        spread = f"{min(seconds[name]):.2f} to {max(seconds[name]):.2f}"
-        print(f"| {name} | {median:.2f} ({spread}) | {size / median / 1e6:.0f} |")
-    print(f"\ningest at {100 * medians['reading'] / medians['ingest']:.0f} % of the speed of reading; ", end="")
-    print(f"largest worker {peak / 1e6:.0f} MB, main process {_peak() / 1e6:.0f} MB", flush=True)
+    numbers = itertools.count()
+    sides = {
+        "ingest": lambda: _ingest(shards, flags.workers, folder / f"round{next(numbers)}"),
+        "reading, checksums on": lambda: _read(shards, flags.workers),
+    }
+    seconds = interleaved(flags.rounds, sides)
+    peak = max(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, _peak())
+    what = f"{size / 1e9:.2f} GB, {flags.shards} shards of {flags.videos} videos"
+    figures = [Figure(what, who, size / taken / 1e6, "MB/s") for who, taken in seconds.items()]
+    share = seconds["reading, checksums on"] / seconds["ingest"]
+    return [
+        *figures,
+        Figure("of reading", "ingest", share, "share"),
+        Figure("peak memory, the largest process", "ingest", peak / 1e6, "MB"),
+    ]
 
 
 def _write_shard(path: Path, videos: int) -> None:
@@ -103,7 +101,7 @@ def _write_shard(path: Path, videos: int) -> None:
             tfrecord.write(file, [writing.sequence_example(context, frames)])
 
 
-def _read(shards: list[Path], workers: int, _: Path) -> None:
+def _read(shards: list[Path], workers: int) -> None:
     assert sum(map_in_processes(_read_shard, shards, workers)) > 0
 
 
@@ -133,17 +131,24 @@ def _ingest(shards: list[Path], workers: int, folder: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- index
 
 
-def _index(folder: Path, videos: int) -> None:
+def _index(folder: Path, videos: int) -> list[Figure]:
     folder = folder / "millions"
     folder.mkdir()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        drawn_from, seconds, peak = pool.apply(_write_millions, (folder, videos))
+        drawn_from, written, writing_peak = pool.apply(_write_millions, (folder, videos))
     size = sum((folder / name).stat().st_size for name in (ROWS, LEFT_OUT))
-    print(f"\nindex of {videos:,} videos, label sets {drawn_from}: {size / 1e6:.0f} MB")
-    print(f"written in {seconds:.0f} s, peak {peak / 1e9:.2f} GB", flush=True)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        opened, rows, permuted, peak = pool.apply(_open_millions, (folder,))
-    print(f"opened in {opened:.2f} s, an epoch of {rows:,} drawn in {permuted:.2f} s, peak {peak / 1e9:.2f} GB")
+        opened, permuted, peak = pool.apply(_open_millions, (folder,))
+    what = f"index of {videos:,} videos, label sets {drawn_from}"
+    figures = {
+        "size": (size / 1e6, "MB"),
+        "written": (written, "s"),
+        "written, peak memory": (writing_peak / 1e6, "MB"),
+        "opened": (opened, "s"),
+        "epoch permuted": (permuted, "s"),
+        "opened and permuted, peak memory": (peak / 1e6, "MB"),
+    }
+    return [Figure(f"{what}: {case}", "ingest", value, unit) for case, (value, unit) in figures.items()]
 
 
 def _write_millions(folder: Path, videos: int) -> tuple[str, float, int]:
@@ -197,7 +202,7 @@ def _label_sets() -> tuple[tuple[np.ndarray, np.ndarray], str]:
     return (np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])])), what
 
 
-def _open_millions(folder: Path) -> tuple[float, int, float, int]:
+def _open_millions(folder: Path) -> tuple[float, float, int]:
     from pipeline.inputs.batches import Draws
 
     began = time.perf_counter()
@@ -206,7 +211,7 @@ def _open_millions(folder: Path) -> tuple[float, int, float, int]:
     began = time.perf_counter()
     draws = Draws(index.rows("train"), 80, 0)
     draws.step(0)
-    return opened, len(draws.rows), time.perf_counter() - began, _peak()
+    return opened, time.perf_counter() - began, _peak()
 
 
 def _peak() -> int:
