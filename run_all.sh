@@ -9,7 +9,7 @@ case " $* " in
 ./run_all.sh [--preset P] [--models a,b] [--raw SPLIT=DIR_OR_GLOB ...] [--SECTION.FIELD VALUE ...]
 
 Makes .venv if it is missing, then runs every stage: synthesize (where there is no real data), ingest, train and infer
-for each model, ensemble, submit, evaluate. Without flags: the demo, on synthetic data, within minutes.
+for each model, ensemble, submit, evaluate, report. Without flags: the demo, on synthetic data, within minutes.
 Run it again after a kill, and it goes on; stages that are up to date are skipped.
 
 HELP

@@ -19,11 +19,8 @@ from typing import Any
 import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
+from benchmarks.products import products
 from pipeline.config import POOLING
-
-SIZE = 2048
-PRODUCTS = 16
-"""Products in a row, so that starting them does not count."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +60,7 @@ def _measure(family: str, precision: str, flags: Flags) -> list[Figure]:
     experiment = dataclasses.replace(experiment, sampling=sampling)
     # Counted in float32: a conversion is not a product.
     flops = flags.batch * cost.of_experiment(experiment).training_flops if _tensorflow() else None
-    product = _product(precision)
+    limit = products(precision)
     batches = _batches(experiment.dataset, flags)
     ours = _model(experiment, precision, generic=False)
     began = time.perf_counter()
@@ -71,14 +68,13 @@ def _measure(family: str, precision: str, flags: Flags) -> list[Figure]:
     first = time.perf_counter() - began
     ours.fit(batches, verbose=0)  # traces `fit`
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    product()
-    sides: dict[str, Any] = {"ours": lambda: ours.fit(batches, verbose=0), "limit": product}
+    sides: dict[str, Any] = {"ours": lambda: ours.fit(batches, verbose=0), "limit": limit.run}
     if family in flags.generic:
         peer = _model(experiment, precision, generic=True)
         peer.fit(batches, verbose=0)
         sides["generic fit"] = lambda: peer.fit(batches, verbose=0)
     seconds = interleaved(flags.rounds, sides)
-    peak = PRODUCTS * 2 * SIZE**3 / seconds["limit"]
+    peak = limit.flops / seconds["limit"]
     case = f"{family}, {precision.removeprefix('mixed_')}, {keras.backend.backend()}"
     figures = []
     for who in sides.keys() - {"limit"}:
@@ -140,31 +136,6 @@ def _batches(dataset: Any, flags: Flags) -> Any:
             return inputs, labels
 
     return Batches()
-
-
-def _product(precision: str) -> Any:
-    """Runs PRODUCTS products of matrices, each of the one before."""
-    import keras
-    import numpy as np
-    from keras import ops
-
-    dtype = "bfloat16" if precision == "mixed_bfloat16" else "float32"
-    matrix = ops.cast(np.random.default_rng(0).normal(size=(SIZE, SIZE)) / SIZE**0.5, dtype)
-
-    def chain(value: Any) -> Any:
-        for _ in range(PRODUCTS):
-            value = ops.matmul(value, matrix)
-        return value
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        compiled = jax.jit(chain)
-    else:
-        import tensorflow as tf
-
-        compiled = tf.function(chain)
-    return lambda: ops.convert_to_numpy(compiled(matrix)[:1, :1])
 
 
 if __name__ == "__main__":

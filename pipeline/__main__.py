@@ -4,7 +4,21 @@ from pathlib import Path
 
 from pipeline.commandline import first_line, presets
 
-STAGES = ("run_all", "synthesize", "download", "ingest", "train", "infer", "ensemble", "submit", "evaluate")
+STAGES = (
+    "run_all",
+    "synthesize",
+    "download",
+    "ingest",
+    "train",
+    "soup",
+    "infer",
+    "ensemble",
+    "submit",
+    "evaluate",
+    "report",
+    "export",
+    "predict",
+)
 COMMANDS = ("models",)
 """Packages that are commands too, by their `__main__.py`."""
 

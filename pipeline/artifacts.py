@@ -32,7 +32,7 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True)
 class Places:
-    """Where the data, the runs and the submissions lie."""
+    """Where the data, the runs, the submissions and the reports lie."""
 
     data_dir: Path = Path("data")
     """Datasets; $PIPELINE_DATA."""
@@ -40,6 +40,8 @@ class Places:
     """Trained models and predictions; $PIPELINE_RUNS."""
     submissions_dir: Path = Path("submissions")
     """The challenge's files; $PIPELINE_SUBMISSIONS."""
+    reports_dir: Path = Path("reports")
+    """Pages; $PIPELINE_REPORTS."""
 
     @classmethod
     def from_environment(cls) -> "Places":
@@ -47,6 +49,7 @@ class Places:
             data_dir=Path(os.environ.get("PIPELINE_DATA", "data")),
             runs_dir=Path(os.environ.get("PIPELINE_RUNS", "runs")),
             submissions_dir=Path(os.environ.get("PIPELINE_SUBMISSIONS", "submissions")),
+            reports_dir=Path(os.environ.get("PIPELINE_REPORTS", "reports")),
         )
 
     def raw(self, dataset: str) -> Path:

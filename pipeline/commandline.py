@@ -48,10 +48,12 @@ class Common(Choice):
     """Where runs lie; also $PIPELINE_RUNS."""
     submissions_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().submissions_dir)
     """Where submissions lie; also $PIPELINE_SUBMISSIONS."""
+    reports_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().reports_dir)
+    """Where reports lie; also $PIPELINE_REPORTS."""
 
     @property
     def places(self) -> Places:
-        return Places(self.data_dir, self.runs_dir, self.submissions_dir)
+        return Places(self.data_dir, self.runs_dir, self.submissions_dir, self.reports_dir)
 
     @property
     def preset_name(self) -> str:

@@ -1,17 +1,32 @@
-"""Blend the predictions of several runs: their weighted mean, with equal weights.
+"""Blend the predictions of several runs, with weights chosen on one half of the hold-out and reported on the other.
 
 Reads runs/<preset>/*/predictions/<split>/; writes runs/<preset>/ensemble/: weights, scores, blended predictions.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, find_run, list_runs, write_json
-from pipeline.blending import blend
+from pipeline.artifacts import (
+    ENSEMBLE,
+    WEIGHTS,
+    Done,
+    StageError,
+    find_run,
+    list_runs,
+    locked,
+    read_json,
+    remove_folder,
+    write_json,
+)
+from pipeline.blending.choosing import choose, table
+from pipeline.blending.holdout import side_by_side
+from pipeline.blending.recipe import Recipe
 from pipeline.commandline import Common, parse, run_stage
-from pipeline.inputs.index import Index
+from pipeline.config import EnsembleConfig, from_dict, to_dict
+from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.scoring import score
 from pipeline.store import Predictions, PredictionStore, predicted_splits
 
@@ -20,70 +35,110 @@ from pipeline.store import Predictions, PredictionStore, predicted_splits
 class Flags(Common):
     runs: tuple[str, ...] = ()
     """Names or paths of the runs to blend; by default every run of the preset that has predictions."""
+    split: tuple[str, ...] = ()
+    """Splits to blend; by default all that are not trained on and that every run in the blend has predicted."""
 
 
 def main() -> None:
     flags, experiment = parse(Flags, ["ensemble"])
+    settings = experiment.ensemble
+    if settings.given and len(settings.given) != len(flags.runs):
+        raise StageError(
+            f"--ensemble.given has {len(settings.given)} weights for {len(flags.runs)} --runs: one for each"
+        )
     if flags.runs:
-        members = [find_run(flags.places, flags.preset_name, run) for run in flags.runs]
+        named = [find_run(flags.places, flags.preset_name, run) for run in flags.runs]
     else:
-        members = [run for run in list_runs(flags.places, flags.preset_name) if predicted_splits(run)]
-    if len({member.resolve() for member in members}) < max(len(members), 1):
-        raise StageError(f"no runs to blend, or one named twice: {', '.join(map(str, members)) or 'none'}")
-    splits = sorted(set.intersection(*(set(predicted_splits(member)) for member in members)))
-    if not splits:
-        raise StageError("the runs have no split in common that all have predicted: run infer for each of them")
+        named = [run for run in list_runs(flags.places, flags.preset_name) if predicted_splits(run)]
+    runs = sorted(named, key=lambda run: run.name)  # so that their order means nothing
+    names = [run.name for run in runs]
+    if not runs or len(set(names)) < len(names) or ENSEMBLE in names:
+        raise StageError(f"no runs to blend, two of one name, or the blend itself: {', '.join(names) or 'none'}")
     index = Index.open(flags.places.index(experiment.dataset.name))
+    given = [settings.given[named.index(run)] for run in runs] if settings.given else []
     folder = flags.places.run(flags.preset_name, ENSEMBLE)
-    weights = [1 / len(members)] * len(members)
-    scores = {}
-    for split in splits:
-        store = PredictionStore(folder / "predictions" / split)
-        _blend(members, weights, split, store, index, experiment.ensemble.top_k)
-        if index.labelled(split):
-            scores[split] = {"ensemble": score(store, index, split)}
-            for member in members:
-                scores[split][member.name] = score(PredictionStore(member / "predictions" / split), index, split)
-    write_json(
-        folder / WEIGHTS,
-        {
-            "members": [
-                {"run": member.name, "path": str(member), "weight": weight} for member, weight in zip(members, weights)
-            ],
-            "scores": scores,
-        },
-    )
-    print(f"{folder}: {len(members)} runs blended on {', '.join(splits)}")
+    with locked(folder):
+        about, recipe = _weights(folder, runs, given, settings, index)
+        used = [run for run, member in zip(runs, recipe.members) if member.weight]
+        for split in flags.split or _splits(used, index):
+            _blend(recipe, used, split, PredictionStore(folder / "predictions" / split), index)
+        _score([folder, *runs], about, index)
+        write_json(folder / WEIGHTS, about)
+    print(table(about))
+    print(f"{folder}: {len(used)} of {len(runs)} runs blended on {', '.join(predicted_splits(folder))}")
 
 
-def _blend(members: list[Path], weights: list[float], split: str, store: PredictionStore, index: Index, k: int) -> None:
-    stores = [PredictionStore(member / "predictions" / split) for member in members]
-    inputs = {str(number): Done.read(each.folder).output for number, each in enumerate(stores)}
-    config = {"members": [member.name for member in members], "weights": weights, "top_k": k}
+def _weights(
+    folder: Path, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index
+) -> tuple[dict[str, Any], Recipe]:
+    """What weights.json says, and its recipe: as it was, or chosen anew. Blends by other recipes are removed."""
+    names = [run.name for run in runs]
+    config = {**to_dict(settings), "given": dict(zip(names, given)), "runs": names}
+    inputs = {run.name: done.output for run in runs if (done := Done.read(run / "predictions" / HOLDOUT))}
+    inputs = {**inputs, "index": index.digest}
+    about = read_json(folder / WEIGHTS) if (folder / WEIGHTS).exists() else {}
+    changes = Done(**about["made_from"], output="").changes(config, inputs) if "made_from" in about else [""]
+    if changes:
+        print(f"{folder}: choosing weights" + (f" anew: {'; '.join(changes)}" if any(changes) else ""))
+        choice = choose(runs, settings, given, index)
+        told = {"method": choice.method, "steps": choice.steps, "reported": choice.reported}
+        made_from = {"config": config, "inputs": inputs}
+        about = {**choice.recipe.to_dict(), **told, "scores": {}, "scored": {}, "made_from": made_from}
+    for run, member in zip(runs, about["members"]):
+        member["path"] = str(run)
+    recipe = from_dict(Recipe, {name: about[name] for name in ("members", "combine", "top_k")}, folder / WEIGHTS)
+    for split in predicted_splits(folder):
+        store = folder / "predictions" / split
+        if differ := Done.read(store).changes(recipe.settings(), Done.read(store).inputs):
+            print(f"{store}: was blended otherwise: {'; '.join(differ)}")
+            remove_folder(store)
+    write_json(folder / WEIGHTS, about)
+    return about, recipe
+
+
+def _splits(used: list[Path], index: Index) -> list[str]:
+    """The splits that are not trained on and that all have predicted."""
+    lacking = {
+        split: [run.name for run in used if split not in predicted_splits(run)] for split in index.scored_splits()
+    }
+    for split, names in lacking.items():
+        if names:
+            print(f"{split} is left out: not predicted by {', '.join(names)}; run infer for it")
+    if not (splits := [split for split, names in lacking.items() if not names]):
+        raise StageError("the runs have no split in common that all have predicted: run infer for each of them")
+    return splits
+
+
+def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore, index: Index) -> None:
+    if missing := [run.name for run in runs if split not in predicted_splits(run)]:
+        raise StageError(f"{split} is not predicted by {', '.join(missing)}: run infer --split {split} for each")
+    stores = [PredictionStore(run / "predictions" / split) for run in runs]
+    config = recipe.settings()
+    inputs = {run.name: Done.read(each.folder).output for run, each in zip(runs, stores)}
     done = Done.read(store.folder)
     if done and not done.changes(config, inputs):
         print(f"{store.folder}: up to date")
         return
-    sizes = {each.videos_per_part for each in stores}
-    if len(sizes) > 1:
-        raise StageError(f"the runs' predictions of {split} are cut into parts of {sizes} videos: infer them alike")
-    videos = len(index.rows(split))
-    missing = dict(store.begin(config, inputs, videos, sizes.pop()))
+    missing = dict(store.begin(config, inputs, len(index.rows(split)), stores[0].videos_per_part))
     with tqdm(total=len(stores[0].parts()), desc=f"ensemble {split}", unit=" parts") as bar:
-        for number, parts in enumerate(zip(*(each.read() for each in stores), strict=True)):
-            if any(part.ids != parts[0].ids for part in parts[1:]):
-                raise StageError(f"the runs predicted different videos of {split}: run infer again for each of them")
+        for number, (_, parts) in enumerate(side_by_side(stores, index, split)):
             if number in missing:
-                labels, scores = blend(
-                    [part.labels for part in parts],
-                    [part.scores for part in parts],
-                    weights,
-                    min(k, max(part.labels.shape[1] for part in parts)),
-                    index.dataset.num_classes,
-                )
-                store.write(number, Predictions(parts[0].ids, labels, scores))
+                labels, scores = [part.labels for part in parts], [part.scores for part in parts]
+                blended = recipe.apply(labels, scores, index.dataset.num_classes)
+                store.write(number, Predictions(parts[0].ids, *blended))
             bar.update()
     store.finish(config, inputs)
+
+
+def _score(runs: list[Path], about: dict[str, Any], index: Index) -> None:
+    """Put the metrics of the runs on each labelled split that is blended into `about`; those that are there stay."""
+    for split in predicted_splits(runs[0]):
+        if split in index.splits and index.labelled(split):
+            stores = {run.name: PredictionStore(run / "predictions" / split) for run in runs}
+            made = {name: done.output for name, store in stores.items() if (done := Done.read(store.folder))}
+            if about["scored"].get(split) != made:
+                about["scores"][split] = {name: score(stores[name], index, split) for name in made}
+                about["scored"][split] = made
 
 
 if __name__ == "__main__":

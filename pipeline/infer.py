@@ -1,19 +1,28 @@
-"""Predict the best labels of every video of a split, with one trained run.
+"""Predict the best labels of every video of a split, with one trained run or with a bundle.
 
-Reads runs/<preset>/<run>/ and the index; writes runs/<preset>/<run>/predictions/<split>/ as Parquet parts.
+Reads runs/<preset>/<run>/, or a bundle, and the index; writes runs/<preset>/<run>/predictions/<split>/ as Parquet
+parts, the bundle's under its file's name. Each record is read once for all members of a bundle.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
 from pipeline import backend
-from pipeline.artifacts import RUN_CONFIG, Done, StageError, find_run, read_json
+from pipeline.artifacts import RUN_CONFIG, WEIGHTS, Done, StageError, digest_file, find_run, locked, write_json
+from pipeline.bundle.header import read_header, read_scores
 from pipeline.commandline import Common, parse, run_stage
-from pipeline.config import DatasetConfig, InferenceConfig, SamplingConfig, from_dict
+from pipeline.config import DatasetConfig, Experiment, InferenceConfig
 from pipeline.inputs.index import Index
+from pipeline.runs import TrainedRun, describe
 from pipeline.store import Predictions, PredictionStore
+
+if TYPE_CHECKING:
+    from pipeline.prediction import IndexScorer, Scorer
 
 
 @dataclass(frozen=True)
@@ -22,70 +31,110 @@ class Flags(Common):
     """Pooling family: names the run where --run does not."""
     run: str | None = None
     """The run's name, or its path, which is all that is needed; by default the model's."""
+    bundle: Path | None = None
+    """A file that `export` made, to predict with instead of a run."""
     split: tuple[str, ...] = ()
     """Splits to predict; by default the hold-out and all that are not trained on."""
     index: Path | None = None
     """Index folder; by default that of the dataset the run was trained on."""
 
 
+class _Source(NamedTuple):
+    """What predicts."""
+
+    folder: Path
+    """Where its predictions go."""
+    dataset: DatasetConfig
+    """What it was trained on."""
+    settings: dict[str, Any]
+    """What its predictions depend on, beside itself."""
+    digest: str
+    load: Callable[[], "Scorer"]
+
+
 def main() -> None:
     flags, experiment = parse(Flags, ["inference"])
-    folder = find_run(flags.places, flags.preset_name, flags.run or experiment.model.family)
-    trained = Done.read(folder)
-    if trained is None:
-        raise StageError(f"{folder} is not trained to its end: run train again, it goes on from its checkpoint")
-    config = read_json(folder / RUN_CONFIG)
-    dataset = from_dict(DatasetConfig, config["dataset"], folder / RUN_CONFIG)
-    sampling = from_dict(SamplingConfig, config["sampling"], folder / RUN_CONFIG)
+    if flags.bundle and (flags.run or flags.model):
+        raise StageError("--bundle brings its own models: leave out --run and --model")
+    source = _of_bundle(flags, experiment.inference) if flags.bundle else _of_run(flags, experiment)
+    dataset = source.dataset
     index = Index.open(flags.index or flags.places.index(dataset.name))
     if index.dataset.features != dataset.features or index.dataset.num_classes != dataset.num_classes:
         raise StageError(
-            f"{folder} was trained on {_shape(dataset)}; the index {index.folder} has {_shape(index.dataset)}"
+            f"{source.folder} was trained on {describe(dataset)}; the index {index.folder} has "
+            f"{describe(index.dataset)}"
         )
-    predictor = None
+    scorer = None
     for split in flags.split or index.scored_splits():
         rows = index.rows(split)
-        store = folder / "predictions" / split
-        made_with = {
-            "sampling": [sampling.evaluation, sampling.frames],
-            "top_k": experiment.inference.top_k,
-            "videos_per_part": experiment.inference.videos_per_part,
-        }
-        inputs = {"model": trained.output, "index": index.digest}
-        done = Done.read(store)
+        store = PredictionStore(source.folder / "predictions" / split)
+        made_with = {**source.settings, "videos_per_part": experiment.inference.videos_per_part}
+        inputs = {"model": source.digest, "index": index.digest}
+        done = Done.read(store.folder)
         if done and not done.changes(made_with, inputs):
-            print(f"{store}: up to date")
+            print(f"{store.folder}: up to date")
             continue
-        predictor = predictor or _load(folder, index, sampling, experiment.inference)
-        _predict(predictor, store, split, rows, made_with, inputs, experiment.inference.videos_per_part)
+        scorer = scorer or _load(source, index)
+        with locked(store.folder.parent):
+            _predict(scorer, store, split, rows, made_with, inputs)
 
 
-def _load(folder: Path, index: Index, sampling: SamplingConfig, inference: InferenceConfig):
+def _of_run(flags: Flags, experiment: Experiment) -> _Source:
+    run = TrainedRun.read(find_run(flags.places, flags.preset_name, flags.run or experiment.model.family))
+    top_k = experiment.inference.top_k
+
+    def load() -> "Scorer":
+        from pipeline.models import load_model
+        from pipeline.prediction import SampledModel, Scorer
+
+        return Scorer([SampledModel(load_model(run.stored), run.sampling)], run.dataset, experiment.inference)
+
+    settings = {"sampling": [run.sampling.evaluation, run.sampling.frames], "top_k": top_k}
+    return _Source(run.folder, run.dataset, settings, run.digest, load)
+
+
+def _of_bundle(flags: Flags, inference: InferenceConfig) -> _Source:
+    path = flags.bundle
+    header, digest = read_header(path), digest_file(path)
+    folder = flags.places.run(flags.preset_name, path.stem)
+    if (folder / RUN_CONFIG).exists():
+        raise StageError(f"{folder} is a run: give the bundle {path} another name, its predictions go by it")
+    summary = {"run": folder.name, "bundle": path.name, "digest": digest, "synthetic": header.dataset.synthetic}
+    summary |= {"weights": header.weights, "versions": header.versions, "scores": read_scores(path)}
+    write_json(folder / WEIGHTS, header.recipe.to_dict())
+    write_json(folder / "summary.json", summary)
+
+    def load() -> "Scorer":
+        from pipeline.bundle.loading import load
+
+        return load(path).scorer(inference)
+
+    return _Source(folder, header.dataset, {"top_k": header.recipe.top_k}, digest, load)
+
+
+def _load(source: _Source, index: Index) -> "IndexScorer":
     backend.start()
     from pipeline.inputs.reader import FrameReader
-    from pipeline.models import load_model
-    from pipeline.prediction import Predictor
-    from pipeline.training.loop import MODEL
+    from pipeline.prediction import IndexScorer
 
-    return Predictor(load_model(folder / MODEL), FrameReader(index), sampling, inference)
+    return IndexScorer(source.load(), FrameReader(index))
 
 
-def _predict(predictor, folder: Path, split: str, rows, config: dict, inputs: dict, videos_per_part: int) -> None:
-    store = PredictionStore(folder)
-    missing = store.begin(config, inputs, len(rows), videos_per_part)
-    done = len(rows) - sum(len(videos) for _, videos in missing)
-    with tqdm(total=len(rows), initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True) as bar:
-        for number, videos in missing:
-            chosen = rows[videos.start : videos.stop]
-            labels, scores = predictor.predict(chosen, bar.update)
-            store.write(number, Predictions(predictor.reader.index.ids_of(chosen), labels, scores))
+def _predict(scorer: "IndexScorer", store: PredictionStore, split: str, rows, config: dict, inputs: dict) -> None:
+    missing = store.begin(config, inputs, len(rows), config["videos_per_part"])
+    parts = [rows[videos.start : videos.stop] for _, videos in missing]
+    done = len(rows) - sum(map(len, parts))
+    bar = tqdm(total=len(rows), initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True)
+    with bar, ThreadPoolExecutor(1) as writer:
+        written = None
+        for (number, _), part, best in zip(missing, parts, scorer.predict_each(parts, bar.update)):
+            if written:
+                written.result()
+            written = writer.submit(store.write, number, Predictions(scorer.reader.index.ids_of(part), *best))
+        if written:
+            written.result()
     store.finish(config, inputs)
-    print(f"{folder}: {len(rows)} videos")
-
-
-def _shape(dataset: DatasetConfig) -> str:
-    features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
-    return f"{features}; {dataset.num_classes} classes"
+    print(f"{store.folder}: {len(rows)} videos")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run every stage in its turn, from the files to the validated submission and its score.
+"""Run every stage in its turn, from the files to the validated submission, its score, and the report.
 
 Reads and writes what the stages do. A stage that is up to date says so and is skipped; a killed run goes on.
 """
@@ -23,13 +23,14 @@ _SECTIONS_OF = {
     "ensemble": ("ensemble",),
     "submit": ("submission",),
     "evaluate": (),
+    "report": (),
 }
 _FLAGS_OF = {
     "synthesize": ("workers", "force"),
     "ingest": ("raw", "append", "workers", "max-quarantined", "force"),
     "train": ("force",),
 }
-_COMMON = ("preset", "data-dir", "runs-dir", "submissions-dir")
+_COMMON = ("preset", "data-dir", "runs-dir", "submissions-dir", "reports-dir")
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
 """Pooling's settings differ from model to model."""
 
@@ -77,6 +78,7 @@ def main() -> None:
     _run("ensemble", whole, "--runs", *models)
     _run("submit", whole)
     _run("evaluate", whole)
+    _run("report", whole)
 
 
 def _run(stage: str, groups: dict[str, list[str]], *more: str) -> None:

@@ -1,12 +1,13 @@
 """Predictions against the labels of an index: the challenge's metrics of a run, of a CSV, of the label priors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import StageError
-from pipeline.inputs.index import Index
+from pipeline.artifacts import WEIGHTS, Done, StageError, read_json
+from pipeline.blending.holdout import reported_gap
+from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists, StreamingMetrics
 from pipeline.store import PredictionStore
 from pipeline.submission import read
@@ -19,6 +20,26 @@ def score(store: PredictionStore, index: Index, split: str) -> dict[str, float |
     not 20. With few classes that is MAP over all of them, or very near it.
     """
     return _score_all_kept(((part.ids, part.labels, part.scores) for part in store.read()), index, split, store.folder)
+
+
+def holdout_gaps(runs: Iterable[Path], ensemble: Path, index: Index) -> dict[str, float]:
+    """GAP by the name of each run that has predicted a labelled hold-out, on the half that no blend is tuned on.
+
+    It is as `ensemble` reported it, where it chose by the same predictions and the same index; or else computed anew.
+    """
+    if not index.splits.get(HOLDOUT) or not index.labelled(HOLDOUT):
+        return {}
+    about = read_json(ensemble / WEIGHTS) if (ensemble / WEIGHTS).exists() else {}
+    made_from = about.get("made_from", {}).get("inputs", {})
+    known = about["reported"] if made_from.get("index") == index.digest else {}
+    gaps = {}
+    for run in runs:
+        store = PredictionStore(run / "predictions" / HOLDOUT)
+        if done := Done.read(store.folder):
+            blended = {name: digest for name, digest in made_from.items() if name in done.inputs}
+            same = done.inputs == blended if run == ensemble else made_from.get(run.name) == done.output
+            gaps[run.name] = known[run.name] if same and run.name in known else reported_gap(store, index)
+    return gaps
 
 
 def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:

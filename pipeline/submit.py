@@ -1,34 +1,22 @@
 """Write the challenge's CSV from stored predictions, or check any such file.
 
-Reads runs/<preset>/<run>/predictions/<split>/; writes submissions/<preset>-<hash>.csv and, beside it, what made it;
---upload puts both in a bucket too.
+Reads runs/<preset>/<run>/predictions/<split>/; writes submissions/<preset>-<hash>.csv (.csv.gz) and, beside it, what
+made it and the commands that make it again; --upload puts both in a bucket too; --kaggle submits the CSV, and adds what
+came of it to the JSON and to submissions/log.jsonl.
 """
 
-import platform
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.artifacts import (
-    ENSEMBLE,
-    WEIGHTS,
-    Done,
-    StageError,
-    digest_file,
-    find_run,
-    list_runs,
-    read_json,
-    write_json,
-)
+from pipeline import provenance
+from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_runs, write_json
 from pipeline.commandline import Common, parse, run_stage
-from pipeline.config import to_dict
-from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.scoring import score
+from pipeline.inputs.index import Index
+from pipeline.scoring import holdout_gaps
 from pipeline.store import PredictionStore, predicted_splits
-from pipeline.submission import check, write
-
-CHALLENGE_CLASSES = 3862
+from pipeline.submission import CHALLENGE_CLASSES, check, write_named
+from pipeline.submission_log import SubmissionLog, submit_and_record
 
 
 @dataclass(frozen=True)
@@ -46,6 +34,16 @@ class Flags(Common):
     upload: str | None = None
     """gs://BUCKET/PATH: put the CSV and its JSON below it too, with your Google Cloud credentials, verified; what is
     there with other content is never replaced."""
+    kaggle: bool = False
+    """Submit the CSV at Kaggle, with your credentials, and wait for its score; the same content is submitted once."""
+    competition: str | None = None
+    """With --kaggle: where; by default the preset's --submission.competition."""
+    message: str | None = None
+    """With --kaggle: what the site shows beside it; by default preset, run and hold-out GAP."""
+    wait: float = 600.0
+    """With --kaggle: seconds in which the score is waited for; the same command goes on waiting."""
+    again: bool = False
+    """With --kaggle: submit the same content once more."""
 
 
 def main() -> None:
@@ -57,46 +55,44 @@ def main() -> None:
         from pipeline.transfer import gcs  # its client takes half a second to import
 
         gcs.parts(flags.upload)  # a wrong address is refused before anything runs
+    if flags.kaggle:
+        from pipeline.transfer.kaggle import Kaggle  # so is having no credentials
+
+        site = Kaggle(flags.competition or experiment.submission.competition)
+    elif flags.again or flags.message is not None or flags.competition is not None:
+        raise StageError("--again, --message and --competition say how to submit with --kaggle: give that too")
     index = Index.open(flags.places.index(experiment.dataset.name))
     split = flags.split or submitted_split(index)
     run, scores = _run(flags, index, split)
-    store = PredictionStore(run / "predictions" / split)
-    predicted = Done.read(store.folder)
-    if predicted is None:
-        raise StageError(f"{store.folder} holds no finished predictions: run infer, then ensemble")
-    top_k = experiment.submission.top_k
-    folder = flags.submissions_dir
-    temporary = folder / f".{flags.preset_name}.{predicted.output}.csv"
-    try:
-        rows = write(temporary, store.read(), top_k)
-        faults = check(temporary, index.ids_of(index.rows(split)), index.dataset.num_classes, top_k)
-        if faults:
-            raise StageError("the file would not be valid:\n" + "\n".join(map(str, faults)))
-        path = folder / f"{flags.preset_name}-{digest_file(temporary)[:8]}.csv"
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    about = run / (WEIGHTS if run.name == ENSEMBLE else "summary.json")
+    store, settings = PredictionStore(run / "predictions" / split), experiment.submission
+    ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
+    path, written = write_named(flags.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
+    about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
+    steps = provenance.commands(run, flags.preset, split)
+    chosen = ("--run", run.name, "--split", split, "--submission.top-k", str(settings.top_k))
     write_json(
-        path.with_suffix(".json"),
+        about,
         {
             "preset": flags.preset_name,
-            "run": run.name,
-            "split": split,
-            "videos": rows,
+            "videos": written.rows,
+            "sha256": written.digest,
             "synthetic": index.dataset.synthetic,
-            "submission": to_dict(experiment.submission),
             "index": index.digest,
-            "predictions": predicted.output,
-            "made_from": read_json(about),
             "holdout": scores,
-            "python": platform.python_version(),
-            "packages": {name: version(name) for name in ("keras", "numpy", "tensorflow")},
+            **provenance.describe(run, split),
+            **provenance.environment(),
+            "submitted": SubmissionLog(path.parent).outcomes(written.digest),
+            "commands": [*steps, provenance.command("submit", flags.preset, *chosen)],
         },
     )
-    print(f"{path}: {rows} videos of split {split}, valid{' (synthetic data)' if index.dataset.synthetic else ''}")
+    synthetic = " (synthetic data)" if index.dataset.synthetic else ""
+    print(f"{path}: {written.rows} videos of split {split}, valid{synthetic}")
+    if flags.kaggle:
+        gap = f", hold-out GAP {scores[run.name]:.4f}" if run.name in scores else ""
+        message = flags.message if flags.message is not None else f"{flags.preset_name} {run.name}{gap}"
+        print(submit_and_record(path, about, written.digest, message, site, flags.again, flags.wait))
     if flags.upload:
-        for url in gcs.upload_all([path.with_suffix(".json"), path], flags.upload):
+        for url in gcs.upload_all([about, path], flags.upload):
             print(f"{url}: uploaded, checksum verified")
 
 
@@ -113,19 +109,14 @@ def submitted_split(index: Index) -> str:
 
 
 def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:
-    """The run to submit, and the hold-out GAP of all that were to choose from."""
+    """The run to submit, and the hold-out GAP of all that were to choose from, by name: see `holdout_gaps`."""
     if flags.run:
         return find_run(flags.places, flags.preset_name, flags.run), {}
     ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
     runs = [run for run in (*list_runs(flags.places, flags.preset_name), ensemble) if split in predicted_splits(run)]
     if not runs:
         raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer")
-    scores = {}
-    if HOLDOUT in index.splits and index.labelled(HOLDOUT):
-        for run in runs:
-            if HOLDOUT in predicted_splits(run):
-                scores[run.name] = score(PredictionStore(run / "predictions" / HOLDOUT), index, HOLDOUT)["gap"]
-    if scores:
+    if scores := holdout_gaps(runs, ensemble, index):
         return flags.places.run(flags.preset_name, max(scores, key=scores.get)), scores
     if len(runs) == 1 or runs[-1] == ensemble:
         return runs[-1], scores
@@ -133,8 +124,8 @@ def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]
 
 
 def _check(flags: Flags) -> None:
-    if flags.upload:
-        raise StageError("--check only checks: without it, --upload writes the submission and uploads it")
+    if flags.upload or flags.kaggle:
+        raise StageError("--check only checks: without it, --upload and --kaggle write the submission and send it")
     ids, num_classes = None, flags.num_classes
     if flags.ids is not None and flags.ids.is_dir():
         index = Index.open(flags.ids)
@@ -143,8 +134,7 @@ def _check(flags: Flags) -> None:
     elif flags.ids is not None:
         if not flags.ids.is_file():
             raise StageError(f"--ids {flags.ids}: there is no such index or file")
-        ids = flags.ids.read_text(encoding="utf-8").split("\n")
-        ids = list(dict.fromkeys(ids[:-1] if ids[-1] == "" else ids))
+        ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")
     faults = check(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)

@@ -3,7 +3,6 @@
 Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, checkpoint, and the best model on the hold-out.
 """
 
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from pipeline.artifacts import (
     RUN_CONFIG,
     Done,
     StageError,
-    digest,
     locked,
     read_json,
     remove_folder,
@@ -25,6 +23,8 @@ from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import differences, to_dict
 from pipeline.hardware import fast_precision
 from pipeline.inputs.index import Index
+from pipeline.training.stored import MODEL, digest_model
+from pipeline.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,28 @@ def main() -> None:
         "training": to_dict(experiment.training),
     }
     inputs = {"index": index.digest}
+    teacher = None
+    if name := experiment.training.teacher:
+        teacher = Teacher(flags.places, flags.preset, flags.preset_name, name, folder)
+        finished = Done.read(folder)
+        kept = finished and not flags.force and finished.inputs["index"] == index.digest
+        inputs["teacher"] = teacher.digest(finished if kept else None)
     if _prepare(folder, config, inputs, flags.force):
         print(f"{folder}: up to date")
         return
 
     backend.start()
-    from pipeline.training.loop import MODEL, Trainer
+    from pipeline.inputs.soft_labels import SoftLabels
+    from pipeline.training.loop import Trainer
 
     with locked(folder):
+        share = experiment.training.teacher_share
+        soft_labels = SoftLabels(teacher.store, folder / "teacher", index, share) if teacher else None
         trainer = Trainer(
-            folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference
+            folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference, soft_labels
         )
-        write_json(
-            folder / RUN_CONFIG, {**config, "inputs": inputs}
-        )  # only now: settings that are refused leave no run
+        # Only now: settings that are refused leave no run.
+        write_json(folder / RUN_CONFIG, {**config, "inputs": inputs})
         state = trainer.run()
     summary = {
         "run": run,
@@ -82,11 +90,12 @@ def main() -> None:
         "best": state.best,
     }
     write_json(folder / "summary.json", summary)
-    Done(config, inputs, _digest_model(folder / MODEL)).write(folder)
+    if soft_labels:
+        soft_labels.remove()
+    Done(config, inputs, digest_model(folder / MODEL)).write(folder)
     gap = f", hold-out GAP {state.best['gap']:.4f} at step {state.best['step']}" if "gap" in state.best else ""
-    print(
-        f"{folder / MODEL}: {summary['parameters']:,} parameters{gap}{' (synthetic)' if summary['synthetic'] else ''}"
-    )
+    synthetic = " (synthetic)" if index.dataset.synthetic else ""
+    print(f"{folder / MODEL}: {summary['parameters']:,} parameters{gap}{synthetic}")
 
 
 def _prepare(folder: Path, config: dict[str, Any], inputs: dict[str, str], force: bool) -> bool:
@@ -103,18 +112,13 @@ def _prepare(folder: Path, config: dict[str, Any], inputs: dict[str, str], force
                 "Give this run another name with --run of train, or train it anew with --force"
             )
         elif stored_inputs != inputs:
-            print(f"{folder} is trained anew: the index changed")
+            changed = [name for name in inputs if stored_inputs.get(name) != inputs[name]]
+            print(f"{folder} is trained anew: the {' and the '.join(changed)} changed")
             remove_folder(folder)
         elif Done.read(folder):
             return True
     remove_leftovers(folder.parent)
     return False
-
-
-def _digest_model(path: Path) -> str:
-    """A hash of the architecture and the weights, not of the date that the file holds too."""
-    with zipfile.ZipFile(path) as archive:
-        return digest([[item.filename, item.CRC] for item in archive.infolist() if item.filename != "metadata.json"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Processes that work beside the main one, and end when it does."""
+"""What works beside the main thread: processes that end when it does, and one thread that is an item ahead."""
 
 import concurrent.futures
 import multiprocessing
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -39,6 +40,15 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
         finally:
             for future in under_way:
                 future.cancel()
+
+
+def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+    """The same items, none of them None, made in a thread while those before are in use: at most `depth` wait."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        upcoming = deque(pool.submit(next, items, None) for _ in range(depth))
+        while (item := upcoming.popleft().result()) is not None:
+            upcoming.append(pool.submit(next, items, None))
+            yield item
 
 
 def _end_with_parent(parent: int) -> None:

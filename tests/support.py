@@ -1,10 +1,12 @@
 """What several tests use: stages as a user runs them, a preset shrunk to seconds, shards of known content."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs import tfrecord, writing
@@ -19,8 +21,17 @@ def stage_command(name: str, *arguments: object) -> list[str]:
 
 
 def stage_environment(folder: Path) -> dict[str, str]:
-    places = {"PIPELINE_DATA": "data", "PIPELINE_RUNS": "runs", "PIPELINE_SUBMISSIONS": "submissions"}
-    return {**os.environ, **{name: str(folder / place) for name, place in places.items()}}
+    places = ("data", "runs", "submissions", "reports")
+    return {**os.environ, **{f"PIPELINE_{place.upper()}": str(folder / place) for place in places}}
+
+
+def run_here(name: str, folder: Path, *arguments: object) -> None:
+    """A stage in this process, which has TensorFlow already, with `folder`/small.py as its preset."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in stage_environment(folder).items():
+            patch.setenv(variable, value)
+        patch.setattr(sys, "argv", [name, "--preset", str(folder / "small.py"), *map(str, arguments)])
+        importlib.import_module(f"pipeline.{name}").main()
 
 
 TINY = '''"""The demo, shrunk to seconds."""

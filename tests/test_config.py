@@ -67,6 +67,8 @@ def test_a_dataset_that_cannot_be_is_refused(change, message):
         (lambda: TrainingConfig(epochs=-1), "training.epochs"),
         (lambda: TrainingConfig(learning_rate=0), "training.learning-rate"),
         (lambda: TrainingConfig(mixup=-0.1), "training.mixup must be at least 0"),
+        (lambda: TrainingConfig(snapshots=-1), "training.snapshots must be at least 0"),
+        (lambda: TrainingConfig(teacher_share=1.1), "training.teacher-share must be from 0 to 1, not 1.1"),
         (lambda: SamplingConfig(frames=0), "sampling.frames must be at least 1"),
         (lambda: InferenceConfig(videos_per_part=0), "inference.videos-per-part must be at least 1"),
         (lambda: SubmissionConfig(top_k=30), "submission.top-k must be from 1 to 20"),

@@ -69,8 +69,9 @@ def test_a_submission_tells_what_made_it(demo):
     assert about["preset"] == "tiny" and about["split"] == "test" and about["synthetic"] is True
     assert set(about["holdout"]) == {"average", "netvlad", "ensemble"}
     assert about["run"] == max(about["holdout"], key=about["holdout"].get)
-    made_from = folder / "runs" / "tiny" / about["run"] / ("weights" if about["run"] == "ensemble" else "summary")
-    assert about["made_from"] == json.loads(made_from.with_suffix(".json").read_text())
+    assert set(about["runs"]) == ({"average", "netvlad"} if about["run"] == "ensemble" else {about["run"]})
+    for name, run in about["runs"].items():
+        assert run["summary"] == json.loads((folder / "runs" / "tiny" / name / "summary.json").read_text())
 
 
 def test_the_same_command_again_finds_everything_done(demo, tiny_preset):
@@ -113,6 +114,14 @@ def test_a_run_predicts_from_its_path_alone(demo, stage, tmp_path):
     run = folder / "runs" / "tiny" / "average"
     stage("infer", "--run", run, "--index", folder / "data" / "tiny" / "index", "--split", "train")
     assert (run / "predictions" / "train" / "done.json").exists()
+
+
+def test_two_inferences_of_a_run_at_once(demo, tiny_preset, stage):
+    folder, _ = demo
+    arguments = ("--preset", tiny_preset, "--model", "average", "--split", "train")
+    with locked(folder / "runs" / "tiny" / "average" / "predictions"):
+        result = stage("infer", *arguments, folder=folder, check=False)
+    assert result.returncode == 1 and "another process is at work on" in result.stderr
 
 
 def test_evaluate_scores_a_run_like_its_training_did(demo, tiny_preset, stage):

@@ -140,7 +140,7 @@ def test_large_tied_blocks_and_small_chunks(monkeypatch):
     predictions = (rng.integers(0, 3, (90, 12)) / 4).astype(np.float32)
     labels = rng.random((90, 12)) < 0.3
     for chunk in (1, 7, 1 << 20):
-        monkeypatch.setattr(metrics, "_CHUNK", chunk)
+        monkeypatch.setattr(metrics.ranking, "CHUNK", chunk)
         assert metrics.global_average_precision(predictions, labels, 8) == close(slow_gap(predictions, labels, 8))
         assert metrics.mean_average_precision(predictions, labels) == close(slow_map(predictions, labels, None))
         assert metrics.mean_average_precision(predictions, labels, 8) == close(slow_map(predictions, labels, 8))
@@ -271,7 +271,7 @@ def test_chunks_within_a_batch_change_nothing(monkeypatch):
     rng = np.random.default_rng(2)
     predictions, labels = rng.random((50, 9), np.float32), rng.random((50, 9)) < 0.3
     expected = streamed(predictions, labels, 4)
-    monkeypatch.setattr(metrics, "_CHUNK", 30)
+    monkeypatch.setattr(metrics.ranking, "CHUNK", 30)
     assert streamed(predictions, labels, 4) == expected
     assert expected == close(slow_all(predictions, labels, 4) | {"videos": 50})
 
@@ -330,7 +330,7 @@ def test_top_k_equals_sorting(problem, k):
 
 
 def test_top_k_of_many_classes_and_of_infinities(monkeypatch):
-    monkeypatch.setattr(metrics, "_CHUNK", 100_000)
+    monkeypatch.setattr(metrics.ranking, "CHUNK", 100_000)
     rng = np.random.default_rng(4)
     scores = rng.choice(np.array([-np.inf, 0, 1, np.inf], np.float32), (5, 40_000), p=[0.5, 0.4, 0.0999, 0.0001])
     labels, _ = metrics.top_k(scores, 50)

@@ -1,14 +1,16 @@
-"""From a model to the best labels: order, ties to a dense form, memory that runs out, damaged weights."""
+"""From models to the best labels: order, ties to a dense form, memory that runs out, damaged weights, blends."""
 
 import numpy as np
 import pytest
 from support import labels_of
 
 from pipeline.artifacts import StageError
+from pipeline.blending.recipe import Member, Recipe
 from pipeline.config import InferenceConfig, SamplingConfig
 from pipeline.inputs.reader import FrameReader
+from pipeline.inputs.sampling import choose_frames
 from pipeline.metrics import global_average_precision, hit_at_one
-from pipeline.prediction import Predictor
+from pipeline.prediction import IndexScorer, Predictor, SampledModel, Scorer
 
 ALL = SamplingConfig(train="all", evaluation="all")
 
@@ -31,7 +33,8 @@ class Counting:
 
 
 def dense(index, rows) -> np.ndarray:
-    frames, num_frames = FrameReader(index).read(rows, 12, lambda _, n: np.arange(n))
+    chosen, num_frames = choose_frames("all", index.num_frames[rows], 12)
+    frames = FrameReader(index).read(rows, chosen, num_frames)
     return Counting().predict_on_batch({"frames": frames, "num_frames": num_frames})
 
 
@@ -100,3 +103,67 @@ def test_evaluation_is_the_metrics_of_the_predictions(small_index):
     assert metrics["videos"] == 40
     assert metrics["gap"] == pytest.approx(global_average_precision(expected, hot))
     assert metrics["hit_at_one"] == pytest.approx(hit_at_one(expected, hot))
+
+
+def test_lists_of_rows_one_after_the_other(small_index):
+    rows = small_index.rows("train")
+    parts = [rows[:13], rows[:0], rows[13:14], rows[14:]]
+    model, heard = Counting(), []
+    answers = list(predictor(small_index, model, batch_size=8).predict_each(parts, heard.append))
+    expected = np.argsort(-dense(small_index, rows), axis=1, kind="stable")[:, :4]
+    assert [len(labels) for labels, _ in answers] == [13, 0, 1, 26]
+    np.testing.assert_array_equal(np.concatenate([labels for labels, _ in answers]), expected)
+    assert model.batches == [8, 8, 1, 8, 8, 8, 8]  # a part does not depend on its neighbours
+    assert sum(heard) == 40
+
+
+class Other(Counting):
+    """Answers that have little in common with those of Counting."""
+
+    def predict_on_batch(self, inputs):
+        return 1 - super().predict_on_batch({**inputs, "frames": inputs["frames"][:, ::2]}) ** 2
+
+
+RECIPE = Recipe((Member("a", "", 1.0), Member("unused", "", 0.0), Member("b", "", 3.0), Member("c", "", 2.0)), top_k=5)
+UNIFORM = SamplingConfig(frames=6)
+
+
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_models_answer_together_as_they_would_alone(small_index, batch_size):
+    """Three models, two samplings: each alone over the whole index, then blended."""
+    rows = small_index.rows("train")
+    models = [SampledModel(Counting(), ALL), SampledModel(Other(), UNIFORM), SampledModel(Other(), ALL)]
+    inference = InferenceConfig(batch_size=batch_size, top_k=4)
+    alone = [Predictor(each.model, FrameReader(small_index), each.sampling, inference).predict(rows) for each in models]
+    expected = RECIPE.apply(*zip(*alone), 9)
+    scorer = Scorer(models, small_index.dataset, inference, RECIPE)
+    together = IndexScorer(scorer, FrameReader(small_index))
+    labels, scores = together.predict(rows)
+    np.testing.assert_array_equal(labels, expected[0])
+    np.testing.assert_array_equal(scores, expected[1])
+    assert together.predict(rows[:0])[0].shape == (0, 4)
+
+
+def test_each_record_is_read_once_for_all_models(small_index, monkeypatch):
+    reader, asked = FrameReader(small_index), []
+    read = reader.read
+    monkeypatch.setattr(reader, "read", lambda rows, *more: asked.extend(rows) or read(rows, *more))
+    models = [SampledModel(Counting(), sampling) for sampling in (ALL, UNIFORM, UNIFORM)]
+    scorer = Scorer(models, small_index.dataset, InferenceConfig(batch_size=8), RECIPE)
+    IndexScorer(scorer, reader).predict(small_index.rows("train"))
+    assert asked == list(small_index.rows("train"))
+
+
+def test_as_many_models_as_the_recipe_uses():
+    with pytest.raises(ValueError, match="1 models for a recipe of 3"):
+        Scorer([SampledModel(Counting(), ALL)], None, InferenceConfig(), RECIPE)
+
+
+def test_memory_that_runs_out_for_one_of_the_models_halves_the_batches_of_all(small_index, capsys):
+    models = [SampledModel(Counting(), ALL), SampledModel(Counting(room=5), ALL), SampledModel(Counting(), ALL)]
+    scorer = Scorer(models, small_index.dataset, InferenceConfig(batch_size=16, top_k=9), RECIPE)
+    _, scores = IndexScorer(scorer, FrameReader(small_index)).predict(small_index.rows("train"))
+    expected = dense(small_index, small_index.rows("train"))
+    np.testing.assert_allclose(scores, -np.sort(-expected, axis=1)[:, :5], rtol=1e-6)
+    assert set(models[1].model.batches) == {4} and models[0].model.batches[0] == 16
+    assert capsys.readouterr().out.count("out of memory") == 2

@@ -1,12 +1,14 @@
 """Scores of stores, of CSVs and of the label priors, against dense metrics."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 from support import labels_of
 
-from pipeline.artifacts import StageError
+from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, write_json
+from pipeline.blending.holdout import halves
 from pipeline.metrics import (
     global_average_precision,
     hit_at_one,
@@ -14,7 +16,7 @@ from pipeline.metrics import (
     precision_at_equal_recall_rate,
     top_k,
 )
-from pipeline.scoring import score, score_csv, score_priors
+from pipeline.scoring import holdout_gaps, score, score_csv, score_priors
 from pipeline.store import Predictions, PredictionStore
 from pipeline.submission import write
 
@@ -94,3 +96,27 @@ def test_videos_missing_or_unknown_are_named(scored, tmp_path):
     write(path, [*parts, parts[0]])
     with pytest.raises(StageError, match=r"'v000' is not in split train .*, or is there twice"):
         score_csv(path, index, "train")
+
+
+def test_holdout_gaps_are_those_of_the_ensemble_where_it_is_up_to_date(scored, tmp_path, monkeypatch):
+    index, store, dense, hot = scored
+    monkeypatch.setattr("pipeline.scoring.HOLDOUT", "train")
+    monkeypatch.setattr("pipeline.blending.holdout.HOLDOUT", "train")
+    run, ensemble = tmp_path / "run", tmp_path / ENSEMBLE
+    for folder in (run, ensemble):
+        shutil.copytree(store.folder, folder / "predictions" / "train")
+    Done({}, {"run": "its digest"}, "of the blend").write(ensemble / "predictions" / "train")
+    Done({}, {"model": "x"}, "its digest").write(run / "predictions" / "train")
+    other = ~halves(index.ids_of(index.rows("train")))
+    anew = pytest.approx(global_average_precision(dense[other], hot[other]))
+    assert holdout_gaps([run, ensemble], ensemble, index) == {"run": anew, ENSEMBLE: anew}
+    inputs = {"run": "its digest", "worse": "not used", "index": index.digest}
+    about = {"reported": {"run": 0.25, ENSEMBLE: 0.75}, "made_from": {"inputs": inputs}}
+    write_json(ensemble / WEIGHTS, about)
+    assert holdout_gaps([run, ensemble, tmp_path / "none"], ensemble, index) == {"run": 0.25, ENSEMBLE: 0.75}
+    inputs["run"] = "another digest"
+    write_json(ensemble / WEIGHTS, about)
+    assert holdout_gaps([run, ensemble], ensemble, index) == {"run": anew, ENSEMBLE: anew}
+    inputs |= {"run": "its digest", "index": "another index"}
+    write_json(ensemble / WEIGHTS, about)
+    assert holdout_gaps([run], ensemble, index) == {"run": anew}

@@ -1,13 +1,22 @@
-"""The stage `submit` with --upload: the CSV and what made it get into a bucket, verified, and replace nothing there."""
+"""The stage `submit` with --upload and --kaggle: what it made gets there, verified, replaces nothing, and goes once."""
+
+import calendar
+import json
+import time
 
 import numpy as np
 import pytest
 from bucket_emulator import Fault
 from google.cloud import storage
+from kaggle_server import Fault as SiteFault
+from kaggle_server import kaggle_site
 from support import SMALL, write_shard
 
 from pipeline.artifacts import write_json
-from pipeline.inputs.index import Index
+from pipeline.config import POOLING, Experiment, ModelConfig, to_dict
+from pipeline.inputs.checking import check_shard
+from pipeline.inputs.index import Index, Source
+from pipeline.inputs.indexing import write_index
 from pipeline.store import Predictions, PredictionStore
 
 PRESET = (
@@ -20,8 +29,9 @@ def predict(folder, seed: int) -> None:
     """What infer leaves behind, with scores drawn from a seed."""
     index = Index.open(folder / "data" / "small" / "index")
     run = folder / "runs" / "small" / "average"
-    for name in ("config.json", "summary.json"):
-        write_json(run / name, {"seed": seed})
+    config = to_dict(Experiment(SMALL, ModelConfig("average", POOLING["average"]())))
+    write_json(run / "config.json", {"preset": "small", "run": "average", **config})
+    write_json(run / "summary.json", {"seed": seed})
     ids, chance = index.ids_of(index.rows("test")), np.random.default_rng(seed)
     labels = np.argsort(chance.random((len(ids), SMALL.num_classes)), axis=1)
     scores = -np.sort(-chance.random(labels.shape), axis=1)
@@ -35,8 +45,10 @@ def predict(folder, seed: int) -> None:
 def submit(tmp_path, stage):
     preset = tmp_path / "small.py"
     preset.write_text(PRESET)
-    write_shard(tmp_path / "raw" / "a.tfrecord", range(30))
-    stage("ingest", "--preset", preset, "--raw", f"test={tmp_path / 'raw'}")
+    shard, index = tmp_path / "raw" / "a.tfrecord", tmp_path / "data" / "small" / "index"
+    write_shard(shard, range(30))
+    index.mkdir(parents=True)
+    write_index(index, SMALL, [Source(shard, "test")], [check_shard(shard, SMALL)])
     predict(tmp_path, 0)
     return lambda *arguments, **more: stage("submit", "--preset", preset, *arguments, **more)
 
@@ -96,3 +108,87 @@ def test_what_cannot_work_is_said_clearly(tmp_path, submit, put, network, monkey
     result = submit("--upload", "gs://bucket/x", check=False)
     assert result.returncode == 1 and "gcloud auth application-default login" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+# -------------------------------------------------------------------------------------------------------------- kaggle
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """Kaggle, and a token for it in the environment."""
+    (tmp_path / "kaggle").mkdir()
+    with kaggle_site(tmp_path / "kaggle") as site:
+        for name, value in site.environment(tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("KAGGLE_API_TOKEN", site.script.token)
+        monkeypatch.setenv("VERBOSE", "1")  # the package would log each request
+        yield site
+
+
+def told(tmp_path) -> list[dict]:
+    """What the JSON beside the CSV says of submissions."""
+    (about,) = (tmp_path / "submissions").glob("small-*.json")
+    return json.loads(about.read_text(encoding="utf-8"))["submitted"]
+
+
+def logged(tmp_path) -> list[str]:
+    lines = (tmp_path / "submissions" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["status"] for line in lines]
+
+
+def test_a_submission_gets_its_score_and_is_not_sent_again(tmp_path, submit, site):
+    site.settle("youtube8m-2018", 2, status="COMPLETE", publicScore="0.87123", privateScore="0.86999")
+    site.fail(SiteFault("Start", status=503), SiteFault("Put", reset=True), SiteFault("Create", lost=True))
+    begun = time.time()
+    outputs = [submit("--kaggle", "--message", "the “best”")]
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    (there,) = site.submissions("youtube8m-2018")
+    assert (there["file"], there["message"], there["bytes"]) == (csv.name, "the “best”", csv.read_bytes())
+    outcome = "submitted to youtube8m-2018, no. 1000: public score 0.87123, private score 0.86999"
+    assert outputs[0].stdout.splitlines()[1:] == [f"{csv}: {outcome}"]
+    (entry,) = told(tmp_path)
+    assert entry.items() >= {"status": "complete", "ref": 1000, "public_score": 0.87123, "file": csv.name}.items()
+    assert begun - 1 <= calendar.timegm(time.strptime(entry["time"], "%Y-%m-%dT%H:%M:%S+00:00")) <= time.time()
+    assert logged(tmp_path) == ["sending", "pending", "complete"] and not site.left()
+    asked = len(site.seen())
+    outputs += [submit("--kaggle", "--submission.gzip"), submit()]
+    assert outputs[1].stdout.splitlines()[1:] == [f"{csv}.gz: known since {entry['time']}: {outcome}"]
+    assert len(site.seen()) == asked, "the site was asked for what the log knows"
+    assert told(tmp_path) == [entry], "forgotten when the file is written anew"
+    assert not any(line["kind"] == "Connect" for line in site.seen()), "the real site was asked"
+    for path in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert site.script.token.encode() not in path.read_bytes(), path
+    for output in outputs:
+        assert site.script.token not in output.stdout + output.stderr
+        assert "upload" not in output.stdout + output.stderr, "an address where anybody could upload"
+
+
+def test_a_killed_run_only_waits_and_a_rejected_file_says_why(tmp_path, submit, site):
+    waiting = submit("--kaggle", "--competition", "other", "--wait", "0")
+    assert waiting.stdout.endswith("submitted to other, no. 1000, no score yet: the same command asks again\n")
+    assert told(tmp_path)[0]["message"] == "small average" and logged(tmp_path) == ["sending", "pending"]
+    log = tmp_path / "submissions" / "log.jsonl"
+    log.write_text(log.read_text().splitlines(True)[0])  # as if it was killed before the site had answered
+    site.settle("other", status="ERROR", errorDescription="line 3: unknown id")
+    rejected = submit("--kaggle", "--competition", "other", check=False)
+    assert rejected.returncode == 1 and "no. 1000: line 3: unknown id; --again" in rejected.stderr
+    assert "Traceback" not in rejected.stderr
+    assert len(site.submissions("other")) == 1 and told(tmp_path)[0]["status"] == "error"
+
+
+def test_what_cannot_be_submitted_is_said_clearly(tmp_path, submit, site, monkeypatch):
+    for token, arguments, message in (
+        ("x", ("--message", "x"), "give that too"),
+        ("x", ("--kaggle", "--check", "x.csv"), "--check only checks"),
+        ("", ("--kaggle",), "there are no credentials for Kaggle: make a new token at https://"),
+        ("KGAT_0ld", ("--kaggle",), "the credentials from $KAGGLE_API_TOKEN are expired or wrong"),
+    ):
+        monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+        result = submit(*arguments, check=False)
+        assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
+        assert "KGAT" not in result.stdout + result.stderr
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    assert f"{csv} was not submitted" in result.stderr
+    assert logged(tmp_path) == ["refused"] and site.submissions("youtube8m-2018") == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from pipeline.workers import map_in_processes
+from pipeline.workers import ahead, map_in_processes
 
 
 def squared(value: int) -> tuple[int, int]:
@@ -41,7 +41,7 @@ def test_an_error_reaches_the_caller():
 
 def test_workers_end_when_the_parent_is_killed(tmp_path):
     script = (
-        "import sys\nfrom pipeline.workers import map_in_processes\nfrom test_workers import sleep_beside\n"
+        "import sys\nfrom pipeline.workers import ahead, map_in_processes\nfrom test_workers import sleep_beside\n"
         "if __name__ == '__main__':\n    list(map_in_processes(sleep_beside, [sys.argv[1]] * 2, 2))\n"
     )
     path = tmp_path / "parent.py"
@@ -70,3 +70,30 @@ def _ended(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_items_are_made_ahead_in_their_order_and_no_further(depth):
+    made = []
+
+    def items():
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    taken = []
+    for item in ahead(items(), depth):
+        assert len(made) <= item + 1 + depth
+        taken.append(item)
+    assert taken == list(range(20))
+
+
+def test_an_error_of_what_is_made_ahead_comes_after_the_items_before_it():
+    def items():
+        yield 1
+        raise ValueError("two")
+
+    upcoming = ahead(items())
+    assert next(upcoming) == 1
+    with pytest.raises(ValueError, match="two"):
+        next(upcoming)

@@ -42,8 +42,14 @@ def from_dict(kind: type[T], values: dict[str, Any], source: str | Path = "") ->
     try:
         return _converter().structure(values, kind)
     except (cattrs.BaseValidationError, ConfigError) as error:
-        faults = cattrs.transform_error(error) if isinstance(error, cattrs.BaseValidationError) else [str(error)]
+        faults = [str(error)]
+        if isinstance(error, cattrs.BaseValidationError):
+            faults = cattrs.transform_error(error, format_exception=_reason)
         raise ConfigError(f"{source or kind.__name__}: {'; '.join(faults)}") from error
+
+
+def _reason(error: BaseException, kind: type | None) -> str:
+    return str(error) if isinstance(error, ConfigError) else cattrs.v.format_exception(error, kind)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
@@ -63,6 +69,8 @@ def _converter() -> cattrs.Converter:
 
     def structure_model(values: dict[str, Any], _: type) -> ModelConfig:
         settings = one_of(values["family"], POOLING, "pooling family")
+        if unknown := values.keys() - {field.name for field in dataclasses.fields(ModelConfig)}:
+            raise ConfigError(f"a model has no {', '.join(sorted(unknown))}")
         return ModelConfig(
             family=values["family"],
             pooling=converter.structure(values["pooling"], settings),

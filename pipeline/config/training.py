@@ -47,6 +47,12 @@ class TrainingConfig:
     """Epochs without a better hold-out GAP before training stops; 0 never stops early."""
     checkpoint_steps: int = 500
     """Steps between checkpoints; every epoch's end is one too."""
+    snapshots: int = 0
+    """Of so many last evaluations the weights are kept, for `soup` to average; 0 keeps none."""
+    teacher: str | None = None
+    """Name or path of a run, or `ensemble`, whose predictions of split train are mixed into the labels."""
+    teacher_share: float = 0.5
+    """Share of the teacher's predictions in the targets, from 0 to 1."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
     """auto: bfloat16 where the hardware multiplies it, float32 elsewhere. Weights are float32 in any case."""
     seed: int = 0
@@ -54,5 +60,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         at_least(self, "training", batch_size=1, accumulate=1, decay_examples=1, checkpoint_steps=1)
         at_least(self, "training", warmup_examples=0, clip_norm=0, ema_half_life=0, mixup=0, patience=0, seed=0)
+        at_least(self, "training", snapshots=0)
+        if not 0 <= self.teacher_share <= 1:
+            raise ConfigError(f"training.teacher-share must be from 0 to 1, not {self.teacher_share}")
         if self.epochs <= 0 or self.learning_rate <= 0:
             raise ConfigError("training.epochs and training.learning-rate must be more than 0")

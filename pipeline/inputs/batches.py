@@ -8,12 +8,16 @@ import keras
 import numpy as np
 
 from pipeline.artifacts import StageError
-from pipeline.config import SamplingConfig
+from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.inputs.mixing import mix
 from pipeline.inputs.reader import FrameReader
-from pipeline.inputs.sampling import frame_indices, sampled_length
+from pipeline.inputs.sampling import choose_frames, sampled_length
+from pipeline.inputs.soft_labels import SoftLabels
 
-AHEAD = 4
+AHEAD = 2
 """Batches that are read before they are asked for."""
+EXPECTED = 512
+"""Videos that the system is told of at a time, one time ahead; it brings them in from a disk in the disk's order."""
 Inputs = dict[str, np.ndarray]
 """{"frames": [B,T,F], "num_frames": int32 [B]}"""
 
@@ -50,6 +54,7 @@ class TrainBatches(keras.utils.PyDataset):
         steps: range,
         sampling: SamplingConfig,
         mixup: float = 0.0,
+        teacher: SoftLabels | None = None,
     ):
         super().__init__()
         self.reader = reader
@@ -57,8 +62,9 @@ class TrainBatches(keras.utils.PyDataset):
         self.steps = steps
         self.sampling = sampling
         self.mixup = mixup
+        self.teacher = teacher
         # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most.
-        self._pool = ThreadPoolExecutor(2)
+        self._pool = ThreadPoolExecutor(1)
         self._ahead: dict[int, Future] = {}
         self.failure: StageError | None = None
         """Why a batch could not be read; TensorFlow would wrap it in an error of its own."""
@@ -81,13 +87,17 @@ class TrainBatches(keras.utils.PyDataset):
         # 1 sets these draws apart from those of the epochs' permutations.
         rng = np.random.default_rng((self.draws.seed, step, 1))
         rows = self.draws.step(step)
+        window = _window(len(rows))
+        if step % window == 0:
+            self.reader.expect(np.concatenate([self.draws.step(step + window + later) for later in range(window)]))
         dataset = self.reader.index.dataset
         method = self.sampling.train
         length = sampled_length(method, self.sampling, dataset)
-        frames, num_frames = self.reader.read(
-            rows, length, lambda _, available: frame_indices(method, available, length, rng)
-        )
+        chosen, num_frames = choose_frames(method, self.reader.index.num_frames[rows], length, rng)
+        frames = self.reader.read(rows, chosen, num_frames)
         labels = multi_hot(*self.reader.index.labels_of(rows), dataset.num_classes)
+        if self.teacher:
+            labels = self.teacher.mixed_into(labels, rows)
         if self.mixup:
             frames, labels = mix(frames, num_frames, labels, self.mixup, rng)
         return {"frames": frames, "num_frames": num_frames}, labels
@@ -101,16 +111,33 @@ def evaluation_batches(
     Every batch has `batch_size` videos, so that a model is compiled once; the last is filled up with its first video.
     """
     length = sampled_length(sampling.evaluation, sampling, reader.index.dataset)
+    window = _window(batch_size) * batch_size
     for start in range(0, len(rows), batch_size):
-        chosen = rows[start : start + batch_size]
-        frames, num_frames = reader.read(
-            chosen, length, lambda _, available: frame_indices(sampling.evaluation, available, length)
-        )
-        fill = batch_size - len(chosen)
-        if fill:
-            frames = np.concatenate([frames, np.repeat(frames[:1], fill, axis=0)])
-            num_frames = np.concatenate([num_frames, np.repeat(num_frames[:1], fill)])
-        yield len(chosen), {"frames": frames, "num_frames": num_frames}
+        if start % window == 0:
+            reader.expect(rows[start + window if start else 0 : start + 2 * window])
+        videos = rows[start : start + batch_size]
+        count = len(videos)
+        videos = np.append(videos, np.repeat(videos[:1], batch_size - count))
+        chosen, num_frames = choose_frames(sampling.evaluation, reader.index.num_frames[videos], length)
+        yield count, {"frames": reader.read(videos, chosen, num_frames), "num_frames": num_frames}
+
+
+def _window(batch_size: int) -> int:
+    """Batches in EXPECTED videos."""
+    return max(EXPECTED // batch_size, 1)
+
+
+def resampled(inputs: Inputs, sampling: SamplingConfig, dataset: DatasetConfig) -> Inputs:
+    """What `evaluation_batches` gives under `sampling`, from a batch that holds all frames of each video."""
+    frames, available = inputs["frames"], inputs["num_frames"]  # B,T,F and B
+    length = sampled_length(sampling.evaluation, sampling, dataset)
+    if sampling.evaluation == "all" or length == frames.shape[1] == 1:
+        return inputs
+    chosen, num_frames = choose_frames(sampling.evaluation, available, length)  # B,length and B
+    return {
+        "frames": np.take_along_axis(frames, chosen[:, :, None], axis=1),
+        "num_frames": num_frames,
+    }
 
 
 def multi_hot(values: np.ndarray, offsets: np.ndarray, num_classes: int) -> np.ndarray:
@@ -118,30 +145,3 @@ def multi_hot(values: np.ndarray, offsets: np.ndarray, num_classes: int) -> np.n
     hot = np.zeros((len(offsets) - 1, num_classes), np.float32)
     hot[np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), values] = 1
     return hot
-
-
-def mix(
-    frames: np.ndarray, num_frames: np.ndarray, labels: np.ndarray, alpha: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mixup (Zhang et al. 2018): each video with another one of the batch, in shares drawn from Beta(alpha, alpha).
-
-    The partner is stretched or thinned to the video's own number of frames, so that every frame is a mixture. Bytes
-    stay bytes: rounding to the nearest moves a value by at most half a quantization step.
-
-    Returns:
-        frames [B,T,F] in their own dtype, labels float32 [B,V].
-    """
-    batch, length = frames.shape[:2]
-    partner = rng.permutation(batch)  # B
-    share = rng.beta(alpha, alpha, batch).astype(np.float32)
-    share = np.maximum(share, 1 - share)  # the video whose number of frames is kept counts for more
-    places = np.arange(length) * num_frames[partner][:, None] // np.maximum(num_frames, 1)[:, None]  # B,T
-    other = frames[partner[:, None], np.minimum(places, length - 1)]  # B,T,F
-    if frames.dtype == np.uint8:
-        weight = np.rint(share * 256).astype(np.uint16)[:, None, None]
-        share = np.rint(share * 256) / np.float32(256)
-        mixed = ((frames * weight + other * (256 - weight) + 128) >> 8).astype(np.uint8)
-    else:
-        mixed = frames * share[:, None, None] + other * (1 - share[:, None, None])
-    mixed[np.arange(length) >= num_frames[:, None]] = 0
-    return mixed, labels * share[:, None] + labels[partner] * (1 - share[:, None])

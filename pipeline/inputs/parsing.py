@@ -22,7 +22,7 @@ from pipeline.inputs.wire import (
     read_varint,
 )
 from pipeline.inputs.writing import varint
-from pipeline.submission_lines import id_fault
+from pipeline.submission.lines import id_fault
 
 
 class ParsedRecord(NamedTuple):
@@ -94,7 +94,7 @@ def _keys(entries: dict[str, Span]) -> str:
     return f"there are: {', '.join(sorted(entries)) or 'none'}"
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """A declared feature, and the bytes that introduce each of its rows in the encoding that every writer produces."""
 
     name: str
@@ -106,20 +106,21 @@ class _Layout(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _layouts(dataset: DatasetConfig) -> tuple[_Layout, ...]:
-    layouts = []
+def layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
+    """One a declared feature, in their order."""
+    found = []
     for feature in dataset.features:
         kind, dtype = (BYTES, np.dtype("u1")) if feature.dtype == "uint8" else (FLOATS, np.dtype("<f4"))
         header = b""
         for tag in (FIRST, kind, FIRST) if dataset.level == "frame" else (FIRST, kind):  # from the inmost out
             header = bytes([tag]) + varint(len(header) + feature.size * dtype.itemsize) + header
-        layouts.append(_Layout(feature.name, feature.key, feature.size, kind, dtype, header))
-    return tuple(layouts)
+        found.append(Layout(feature.name, feature.key, feature.size, kind, dtype, header))
+    return tuple(found)
 
 
 def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> list[np.ndarray]:
     features = []
-    for layout in _layouts(dataset):
+    for layout in layouts(dataset):
         place = holder.get(layout.key)
         if place is None:
             raise ParseError(f"no {dataset.level} feature under the key {layout.key}; {_keys(holder)}")
@@ -134,7 +135,7 @@ def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> 
     return [rows[: dataset.max_frames] for rows in features]
 
 
-def _strided_rows(data: Buffer, place: Span, layout: _Layout) -> np.ndarray | None:
+def _strided_rows(data: Buffer, place: Span, layout: Layout) -> np.ndarray | None:
     """A view on rows that are all encoded as expected; None where they are not, be they valid or wrong."""
     start, stop = place
     skip = len(layout.header)
@@ -146,7 +147,7 @@ def _strided_rows(data: Buffer, place: Span, layout: _Layout) -> np.ndarray | No
     return np.ndarray((count, layout.size), layout.dtype, data, start + skip, (stride, layout.dtype.itemsize))
 
 
-def _walked_rows(data: Buffer, place: Span, layout: _Layout, level: str) -> np.ndarray:
+def _walked_rows(data: Buffer, place: Span, layout: Layout, level: str) -> np.ndarray:
     """A copy of rows in any valid encoding; names the first that is wrong."""
     found, what = bytearray(), WHATS[layout.kind]
     for number, row in enumerate(members(data, place, FIRST) if level == "frame" else [place]):

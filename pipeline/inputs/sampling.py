@@ -12,23 +12,32 @@ def sampled_length(method: str, sampling: SamplingConfig, dataset: DatasetConfig
     return dataset.max_frames if method == "all" else sampling.frames
 
 
-def frame_indices(method: str, num_frames: int, length: int, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Rows to read of a video with `num_frames` (>= 1) rows, at most `length` of them, ascending, int64.
+def choose_frames(
+    method: str, num_frames: np.ndarray, length: int, rng: np.random.Generator | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to read of videos with `num_frames`, int [B], rows each (>= 1).
 
     uniform          floor(k n / length) for k < length: the paper's; short videos repeat frames
     all              every row; the rest of the batch's rows are padding
     random_frames    `length` rows drawn with replacement
     random_sequence  `length` consecutive rows from a random start; a shorter video whole, then padding
+
+    Returns:
+        indices, int32 [B,T] with T = length, of which the first `counts`, int32 [B], count for each video, ascending.
     """
+    available = np.asarray(num_frames, np.int64)[:, None]  # B,1
+    shape = (len(available), length)
+    places = np.arange(length)  # T
+    counts = np.full(len(available), length, np.int32)
     if method == "uniform":
-        return np.arange(length) * num_frames // length
+        return (places * available // length).astype(np.int32), counts
     if method == "all":
-        return np.arange(min(num_frames, length))
+        return np.broadcast_to(places.astype(np.int32), shape), np.minimum(available[:, 0], length).astype(np.int32)
     if rng is None:
         raise ValueError(f"sampling {method} is random and needs a generator; evaluation takes uniform or all")
     if method == "random_frames":
-        return np.sort(rng.integers(0, num_frames, length))
+        return np.sort(rng.integers(0, available, shape).astype(np.int32), axis=1), counts
     if method == "random_sequence":
-        start = int(rng.integers(0, max(num_frames - length, 0) + 1))
-        return np.arange(start, min(start + length, num_frames))
+        starts = rng.integers(0, np.maximum(available - length, 0) + 1)  # B,1
+        return (starts + places).astype(np.int32), np.minimum(available[:, 0], length).astype(np.int32)
     raise ValueError(f"unknown sampling method {method!r}")

@@ -59,6 +59,10 @@ class AttentionCluster(Pooling):
         attention = ops.softmax(ops.transpose(ops.cast(logits, "float32"), (0, 2, 1)) + (valid - 1) * 1e9)  # B,K,T
         return ops.cast(attention * valid, self.compute_dtype)  # without any frame the softmax is over padding
 
+    def frame_weights(self, frames, mask):
+        """Each cluster's attention a_k: over the frames of a video it sums to 1."""
+        return ops.transpose(self.attend(frames, mask), (0, 2, 1))  # B,T,K
+
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters * frames_shape[-1])
 

@@ -44,12 +44,20 @@ class AttentionEnhancedNetVLAD(VLAD):
         self.cluster_encoder.build((frames_shape[0], self.clusters, frames_shape[-1]))
 
     def call(self, frames, mask, training=False):
-        frames = self.frame_encoder(frames, mask=mask, training=training)  # B,T,F
-        assignment = self.assignment(frames, mask, training=training)  # B,T,K
+        frames, assignment = self._assign(frames, mask, training)  # B,T,F; B,T,K
         size = frames.shape[-1]
         clusters = unit(self.aggregate(assignment, frames)) * size**0.5  # B,K,F
         clusters = self.cluster_encoder(clusters, training=training)
         return ops.reshape(clusters, (-1, self.clusters * size))
+
+    def frame_weights(self, frames, mask):
+        """The assignments a_tk of the encoded frames: those of a frame sum to 1."""
+        return self._assign(frames, mask, training=False)[1]
+
+    def _assign(self, frames, mask, training):
+        """-> encoded frames [B,T,F] and their assignments [B,T,K]."""
+        frames = self.frame_encoder(frames, mask=mask, training=training)
+        return frames, self.assignment(frames, mask, training=training)
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}

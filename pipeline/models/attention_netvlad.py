@@ -91,9 +91,16 @@ class AttentionNetVLAD(VLAD):
         self.assignment.build(frames_shape)
 
     def call(self, frames, mask, training=False):
+        return normalise(self.aggregate(self._assign(frames, mask, training), frames))
+
+    def frame_weights(self, frames, mask):
+        """The assignments A, of either sign."""
+        return self._assign(frames, mask, training=False)
+
+    def _assign(self, frames, mask, training):
+        """-> A [B,T,K]."""
         encoded = self.encoder(frames, mask=mask, training=training) if self.encoders == 2 else frames
-        assignment = self.assignment(encoded, mask, training=training)  # B,T,K
-        return normalise(self.aggregate(assignment, frames))
+        return self.assignment(encoded, mask, training=training)
 
     def get_config(self):
         return {**super().get_config(), "heads": self.heads, "encoders": self.encoders, "dropout": self.dropout}

@@ -29,8 +29,7 @@ class Average(Pooling):
 
     def call(self, frames, mask, training=False):
         frames = ops.cast(frames, "float32")
-        weights = ops.cast(mask, "float32")
-        weights = weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)  # B,T
+        weights = _shares(mask)  # B,T
         mean = _weighted_sum(weights, frames)  # B,F
         if self.statistics == "mean":
             return ops.cast(mean, self.compute_dtype)
@@ -39,11 +38,21 @@ class Average(Pooling):
         maximum = ops.max(ops.where(mask[:, :, None] > 0, frames, -1e9), axis=1)  # B,F
         return ops.cast(ops.concatenate([mean, std, maximum], axis=-1), self.compute_dtype)  # B,3F
 
+    def frame_weights(self, frames, mask):
+        """1/n of n valid frames, [B,T,1]."""
+        return _shares(mask)[:, :, None]
+
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], frames_shape[2] * (1 if self.statistics == "mean" else 3))
 
     def get_config(self):
         return {**super().get_config(), "statistics": self.statistics}
+
+
+def _shares(mask):
+    """mask [B,T] -> 1/n on each of a video's n valid frames, [B,T]."""
+    mask = ops.cast(mask, "float32")
+    return mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
 
 
 def _weighted_sum(weights, frames):

@@ -41,13 +41,31 @@ class DBoF(Pooling):
         self.norm.build((*frames_shape[:2], self.clusters))
 
     def call(self, frames, mask, training=False):
-        units = self.norm(self.projection(frames), mask=mask, training=training)  # B,T,K
+        units = self._units(frames, mask, training)  # B,T,K
         if self.statistic == "max":
             # Padding at 0 is no more than any ReLU6: where it is the maximum, all frames are below 0 and give 0 too.
             return ops.relu6(ops.max(units * mask[:, :, None], axis=1))  # B,K
         sums = ops.squeeze(ops.matmul(mask[:, None, :], ops.relu6(units)), axis=1)  # B,K
         count = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)  # B,1
         return ops.cast(ops.cast(sums, "float32") / ops.maximum(count, 1.0), self.compute_dtype)  # B,K
+
+    def frame_weights(self, frames, mask):
+        """What share of the descriptor a frame gives, [B,T,1].
+
+        max: the share of all units whose maximum is this frame's, in parts where frames tie; of a unit that is 0 it is
+        nobody's. mean: the frame's share of the sum of all units over all frames.
+        """
+        units = ops.cast(self._units(frames, mask, training=False) * mask[:, :, None], "float32")  # B,T,K
+        if self.statistic == "max":
+            highest = ops.maximum(ops.max(units, axis=1, keepdims=True), 1e-12)  # B,1,K
+            units = ops.cast(units >= highest, "float32")
+            return ops.mean(units / ops.maximum(ops.sum(units, axis=1, keepdims=True), 1.0), axis=-1, keepdims=True)
+        sums = ops.sum(ops.relu6(units), axis=-1, keepdims=True)  # B,T,1
+        return sums / ops.maximum(ops.sum(sums, axis=1, keepdims=True), 1e-12)
+
+    def _units(self, frames, mask, training):
+        """BN(x_t W) [B,T,K], padding included."""
+        return self.norm(self.projection(frames), mask=mask, training=training)
 
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters)

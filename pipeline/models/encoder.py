@@ -105,17 +105,21 @@ class MultiHeadAttention(keras.layers.Layer):
     def call(self, rows, keys=None, mask=None, keys_mask=None, training=False):
         if keys is None:
             keys, keys_mask = rows, mask
-        queries, values = self._split(self.query(rows)), self._split(self.value(keys))  # B,h,T,d; B,h,S,d
-        keys = self._split(self.key(keys))  # B,h,S,d
+        weights = self.attend(rows, keys, mask, keys_mask, training)  # B,h,T,S
+        values = self._split(self.value(keys))  # B,h,S,d
+        heads = ops.transpose(ops.matmul(weights, values), (0, 2, 1, 3))  # B,T,h,d
+        heads = ops.reshape(heads, (-1, ops.shape(rows)[1], rows.shape[2]))  # B,T,F
+        return self.project(self.norm(heads, mask=mask, training=training))
+
+    def attend(self, rows, keys, mask=None, keys_mask=None, training=False):
+        """-> softmax_s(scale_h q_t . k_s) [B,h,T,S]: over the valid keys they sum to 1."""
+        queries, keys = self._split(self.query(rows)), self._split(self.key(keys))  # B,h,T,d; B,h,S,d
         scale = self.scale(queries, keys, _valid(queries, mask), _valid(keys, keys_mask), training=training)  # h
         queries = queries * ops.cast(scale, queries.dtype)[:, None, None]
         logits = ops.cast(ops.matmul(queries, ops.transpose(keys, (0, 1, 3, 2))), "float32")  # B,h,T,S
         if keys_mask is not None:
             logits = logits + (ops.cast(keys_mask, "float32") - 1)[:, None, None, :] * 1e9
-        weights = ops.cast(ops.softmax(logits, axis=-1), self.compute_dtype)
-        heads = ops.transpose(ops.matmul(weights, values), (0, 2, 1, 3))  # B,T,h,d
-        heads = ops.reshape(heads, (-1, ops.shape(rows)[1], rows.shape[2]))  # B,T,F
-        return self.project(self.norm(heads, mask=mask, training=training))
+        return ops.cast(ops.softmax(logits, axis=-1), self.compute_dtype)
 
     def _split(self, rows):
         """[B,T,F] -> [B,h,T,F/h]."""

@@ -54,11 +54,20 @@ class LatentAttention(Pooling):
 
     def call(self, frames, mask, training=False):
         read, *blocks = self.encoders
-        queries = ops.repeat(ops.cast(self.queries, self.compute_dtype), ops.shape(frames)[0], axis=0)  # B,L,F
-        latents = read(queries, frames, keys_mask=mask, training=training)  # B,L,F
+        latents = read(self._queries(frames), frames, keys_mask=mask, training=training)  # B,L,F
         for block in blocks:
             latents = block(latents, training=training)
         return ops.cast(ops.mean(ops.cast(latents, "float32"), axis=1), self.compute_dtype)  # B,F
+
+    def frame_weights(self, frames, mask):
+        """The attention of each latent's query, the mean of its heads, [B,T,L]: over the frames it sums to 1."""
+        attention = self.encoders[0].block.attention.attend(self._queries(frames), frames, keys_mask=mask)  # B,h,L,T
+        weights = ops.mean(ops.cast(attention, "float32"), axis=1) * ops.cast(mask, "float32")[:, None, :]  # B,L,T
+        return ops.transpose(weights, (0, 2, 1))
+
+    def _queries(self, frames):
+        """The same for every video, [B,L,F]."""
+        return ops.repeat(ops.cast(self.queries, self.compute_dtype), ops.shape(frames)[0], axis=0)
 
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], frames_shape[2])

@@ -59,6 +59,10 @@ class NetFV(Pooling):
         first, second = self.moments(assignment, ops.cast(frames, "float32"))
         return ops.concatenate([unit(unit_rows(first)), unit(unit_rows(second))], axis=-1)
 
+    def frame_weights(self, frames, mask):
+        """The assignments a_tk: those of a frame sum to 1."""
+        return self.assignment(frames, mask, training=False)  # B,T,K
+
     def moments(self, assignment, frames):
         """assignment [B,T,K], frames [B,T,F], float32 -> fv1 and fv2, not normalised, each [B,K,F]."""
         widths = LEAST_WIDTH + ops.softplus(self.widths)  # K,F

@@ -30,6 +30,10 @@ class NetRVLAD(Pooling):
         sums = ops.matmul(ops.transpose(assignment, (0, 2, 1)), frames)  # B,K,F
         return normalise(ops.cast(sums, "float32"))
 
+    def frame_weights(self, frames, mask):
+        """The assignments a_tk: those of a frame sum to 1."""
+        return self.assignment(frames, mask, training=False)  # B,T,K
+
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters * frames_shape[-1])
 

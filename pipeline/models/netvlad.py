@@ -65,6 +65,10 @@ class NetVLAD(VLAD):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
         return normalise(self.aggregate(assignment, frames))
 
+    def frame_weights(self, frames, mask):
+        """The assignments a_tk: those of a frame sum to 1."""
+        return self.assignment(frames, mask, training=False)  # B,T,K
+
 
 def normalise(clusters):
     """V [B,K,F] -> each cluster L2-normalised (intra-normalisation), then all of them together, [B,KF]."""

@@ -63,6 +63,12 @@ class NeXtVLAD(VLAD):
         descriptor = unit_rows(self.aggregate(weights, vectors))  # B,KN
         return self.drop(self.descriptor_norm(descriptor, training=training), training=training)
 
+    def frame_weights(self, frames, mask):
+        """sum_g g_tg a_tgk, all that a frame's groups add to the weight of a cluster."""
+        weights = self._weights(self.expand(frames), mask, training=False)  # B,TG,K
+        shape = (ops.shape(frames)[0], -1, self.groups, self.clusters)
+        return ops.sum(ops.reshape(ops.cast(weights, "float32"), shape), axis=2)  # B,T,K
+
     def _weights(self, expanded, mask, training):
         """Attention times assignment, of every small vector: [B,TG,K]."""
         gates = ops.sigmoid(ops.cast(self.attention(expanded), "float32")) * ops.cast(mask, "float32")[:, :, None]

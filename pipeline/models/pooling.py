@@ -20,3 +20,10 @@ class Pooling(keras.layers.Layer):
 
     def compute_mask(self, frames, previous_mask=None):
         return None
+
+    def frame_weights(self, frames, mask):
+        """frames [B,T,F], mask [B,T] -> how much each frame counts at inference, [B,T,K]; None where nothing says so.
+
+        K are the family's clusters, or what it has in their place, each with its own weights over the frames: those
+        that `call` works with, and 0 on padding. They are not negative unless the family says otherwise.
+        """

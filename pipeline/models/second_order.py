@@ -90,7 +90,7 @@ class SecondOrder(Pooling):
             for name in self.penalties:
                 self.add_loss(self.settings[name] * sum(PENALTIES[name](*branch) for branch in branches))
         if self.settings["democratic"]:
-            weights = democratic_weights(first, first_distances, frames, self.first.centres, mask)[:, :, None]  # B,T,1
+            weights = self._votes(first, first_distances, frames, mask)  # B,T,1
             first, second = weights * first, weights * second
         parts = (
             unit(ops.sum(first, axis=1)),  # B,K
@@ -98,6 +98,17 @@ class SecondOrder(Pooling):
             unit_rows(self._second_order(second, second_distances, projected, mask, training)),  # B,KD(D+1)/2
         )
         return unit(ops.concatenate(parts, axis=-1))
+
+    def frame_weights(self, frames, mask):
+        """The assignments a_tk of the first branch: those of a frame sum to 1, with `democratic` to its lambda_t."""
+        assignment, distances = self.first(frames, mask, training=False)  # B,T,K
+        if not self.settings["democratic"]:
+            return assignment
+        return assignment * self._votes(assignment, distances, ops.cast(frames, "float32"), mask)
+
+    def _votes(self, assignment, distances, frames, mask):
+        """lambda_t [B,T,1], from the maps of the first branch."""
+        return democratic_weights(assignment, distances, frames, self.first.centres, mask)[:, :, None]
 
     def _first_order(self, assignment, distances, frames, mask, training):
         """-> S1 [B,K,F], of the first branch."""

@@ -34,6 +34,10 @@ class SoftDBoF(Pooling):
         histogram = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
         return unit(histogram)
 
+    def frame_weights(self, frames, mask):
+        """The assignments a_tk: those of a frame sum to 1."""
+        return self.assignment(frames, mask, training=False)  # B,T,K
+
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters)
 

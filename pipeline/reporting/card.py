@@ -6,20 +6,21 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from pipeline.reporting.style import COLOURS, line, picture
 
 NAME = "card.svg"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart whatever the eyes: Okabe, Ito 2008. Splits and features differ by the dashes of their lines too."""
-DASHES = ("-", "--", "-.", ":")
 REASONS = 8
 """Kinds of reasons that have a bar of their own."""
 
 
 def write(path: Path, summary: dict[str, Any]) -> None:
     """Draw the summary of an index, as in dataset.json; the same numbers give the same bytes."""
-    with matplotlib.rc_context({"svg.hashsalt": summary["digest"], "svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.hashsalt": summary["digest"], "svg.fonttype": "none", "text.parse_math": False}):
         draw(summary).savefig(path, format="svg", metadata={"Date": None})
 
 
@@ -39,17 +40,53 @@ def draw(summary: dict[str, Any]) -> Figure:
     return figure
 
 
-def _style(number: int) -> dict[str, Any]:
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+def pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
+    """The plots of the card one by one, for a page, each with what is to be seen in it."""
+    statistics, classes = summary["statistics"], summary["dataset"]["num_classes"]
+    labels, values_of = statistics["videos_a_label"], statistics["values"]
+    occur = ", ".join(f"{split} {len(counts):,}" for split, counts in labels.items())
+    made = [
+        (
+            picture(
+                "ranks",
+                f"Videos that have a label, by the label's rank. Labels that occur: {occur} of {classes:,}",
+                lambda axes: _ranks(axes, labels, classes),
+            ),
+            "Each label by how many videos have it. The steeper the line, the more the frequent labels weigh in GAP.",
+        )
+    ]
+    for name, label in (("labels_a_video", "labels a video"), ("frames_a_video", "frames a video")):
+        counts = statistics[name]
+        plot = picture(
+            name,
+            f"Share of videos by {label}: {_means(counts)}",
+            lambda axes, counts=counts, label=label: _shares(axes, counts, label),
+        )
+        made.append((plot, f"Videos by {label}. Where splits differ here, so do their scores, whatever the model."))
+    if any(values_of.values()):
+        words = f"Share of quantized values from 0 to 255, by feature: {_means(values_of)}"
+        plot = picture("values", words, lambda axes: _values(axes, values_of))
+        made.append((plot, "The bytes of the features. What lies beyond the range that was quantized is at its ends."))
+    return made
+
+
+def _means(counts: dict[str, dict[str, int]]) -> str:
+    means = {
+        name: sum(int(value) * times for value, times in found.items()) / sum(found.values())
+        for name, found in counts.items()
+        if found
+    }
+    return ", ".join(f"{name} mean {mean:.1f}" for name, mean in means.items())
 
 
 def _ranks(axes: Axes, splits: dict[str, dict[str, int]], classes: int) -> None:
     for number, (split, counts) in enumerate(splits.items()):
         if counts:
             ranked = sorted(counts.values(), reverse=True)
-            axes.loglog(
-                range(1, len(ranked) + 1), ranked, label=f"{split}: {len(ranked)} of {classes}", **_style(number)
-            )
+            axes.loglog(range(1, len(ranked) + 1), ranked, label=f"{split}: {len(ranked)} of {classes}", **line(number))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.0f}"))
+        axis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="rank of the label", ylabel="videos", title="Videos that have a label, by its rank")
     _finish(axes)
 
@@ -62,7 +99,7 @@ def _shares(axes: Axes, splits: dict[str, dict[str, int]], what: str) -> None:
             dense[values - values.min()] = list(counts.values())
             mean = values @ list(counts.values()) / dense.sum()
             edges = np.arange(values.min(), values.max() + 2) - 0.5
-            axes.stairs(100 * dense / dense.sum(), edges, label=f"{split}: mean {mean:.1f}", **_style(number))
+            axes.stairs(100 * dense / dense.sum(), edges, label=f"{split}: mean {mean:.1f}", **line(number))
     axes.set(xlabel=what, ylabel="% of videos")
     _finish(axes)
 
@@ -74,7 +111,7 @@ def _values(axes: Axes, features: dict[str, dict[str, int]]) -> None:
             shares[[int(value) for value in counts]] = list(counts.values())
             shares *= 100 / shares.sum()
             ends = f"{shares[0] + shares[-1]:.2g} % at 0 and 255"
-            axes.stairs(shares, np.arange(257) - 0.5, label=f"{feature}: {ends}", **_style(number))
+            axes.stairs(shares, np.arange(257) - 0.5, label=f"{feature}: {ends}", **line(number))
     axes.set(
         xlabel="quantized value", ylabel="% of values", title="Values, one frame of the first videos of each shard"
     )

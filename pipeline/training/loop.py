@@ -10,11 +10,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.artifacts import StageError, atomic_file, remove_leftovers
+from pipeline.artifacts import StageError, remove_leftovers
 from pipeline.config import InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.inputs.batches import Draws, TrainBatches
 from pipeline.inputs.index import Index
 from pipeline.inputs.reader import FrameReader
+from pipeline.inputs.soft_labels import SoftLabels
 from pipeline.models import build_model
 from pipeline.prediction import Predictor
 from pipeline.training import checkpoint, optimizer
@@ -23,10 +24,9 @@ from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import SummedBinaryCrossentropy
 from pipeline.training.penalised import Penalised
+from pipeline.training.stored import MODEL, Snapshots, store_model
 
 CHECKPOINT = "checkpoint.npz"
-MODEL = "model.keras"
-"""The averaged weights that scored best on the hold-out, or the last ones where there is no hold-out."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class Trainer:
     """One run: its model, data and folder.
 
     Args:
-        folder: the run's; holds the checkpoint, the best model, the log.
+        folder: the run's; holds the checkpoint, the best model, the snapshots, the log.
         index: what to train and validate on.
+        teacher: what is mixed into the labels of its training videos.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class Trainer:
         sampling: SamplingConfig,
         training: TrainingConfig,
         inference: InferenceConfig,
+        teacher: SoftLabels | None = None,
     ):
         self.folder = folder
         self.index = index
         self.sampling = sampling
         self.training = training
+        self.teacher = teacher
         keras.utils.set_random_seed(training.seed)
         self.reader = FrameReader(index)
         self.draws = Draws(index.rows("train"), training.batch_size, training.seed)
@@ -93,9 +96,12 @@ class Trainer:
         """Train to the end, from the last checkpoint if there is one; StageError on a loss that is not finite."""
         path = self.folder / CHECKPOINT
         remove_leftovers(self.folder)
+        if self.teacher:
+            self.teacher.open()
         # Restored in this order: weights, optimizer, seed generators, the state; the log follows the step.
         state = checkpoint.restore(path, self.model) if path.exists() else TrainState()
         log = MetricsLog(self.folder, state.step)
+        self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step)
         if state.step:
             print(f"resuming at step {state.step} of {self.plan.total}")
         batch_size = self.training.batch_size
@@ -119,7 +125,7 @@ class Trainer:
     def _advance(self, state: TrainState, log: MetricsLog, bar: tqdm) -> None:
         """Train up to the next stop; score the hold-out if it is an evaluation; keep the model if it is the best."""
         steps = range(state.step, self.plan.next_stop(state.step))
-        batches = TrainBatches(self.reader, self.draws, steps, self.sampling, self.training.mixup)
+        batches = TrainBatches(self.reader, self.draws, steps, self.sampling, self.training.mixup, self.teacher)
         watch = Watch(steps, self.training.batch_size, bar)
         try:
             self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
@@ -160,10 +166,8 @@ class Trainer:
             if not metrics or metrics["gap"] > state.best.get("gap", -1.0):
                 state.best = {**metrics, "step": state.step}
                 state.waited = 0
-                with atomic_file(self.folder / MODEL) as temporary:
-                    named = temporary.with_name(f"{temporary.name}.keras")  # Keras goes by the suffix
-                    self.stored.save(named)
-                    named.replace(temporary)
+                store_model(self.folder / MODEL, self.stored)
             else:
                 state.waited += 1
+            self.snapshots.add(state.step, self.stored)
         return {**metrics, "evaluation_seconds": time.perf_counter() - began} if metrics else {}

@@ -5,8 +5,9 @@ import pytest
 from support import labels_of
 
 from pipeline.config import SamplingConfig
-from pipeline.inputs.batches import Draws, TrainBatches, evaluation_batches, mix, multi_hot
+from pipeline.inputs.batches import Draws, TrainBatches, evaluation_batches, multi_hot
 from pipeline.inputs.reader import FrameReader
+from pipeline.inputs.sampling import choose_frames
 
 ALL = SamplingConfig(train="all", evaluation="all")
 
@@ -61,45 +62,9 @@ def test_evaluation_goes_through_the_rows_once_in_their_order(small_index):
     batches = list(evaluation_batches(FrameReader(small_index), rows, ALL, 4))
     assert [count for count, _ in batches] == [4, 4, 2]
     assert all(inputs["frames"].shape[0] == 4 for _, inputs in batches)
-    expected, num_frames = FrameReader(small_index).read(rows, 12, lambda _, n: np.arange(n))
+    chosen, num_frames = choose_frames("all", small_index.num_frames[rows], 12)
+    expected = FrameReader(small_index).read(rows, chosen, num_frames)
     got = np.concatenate([inputs["frames"][:count] for count, inputs in batches])
     np.testing.assert_array_equal(got, expected)
     got = np.concatenate([inputs["num_frames"][:count] for count, inputs in batches])
     np.testing.assert_array_equal(got, num_frames)
-
-
-def slow_mix(frames, num_frames, labels, alpha, rng):
-    """Frame by frame, with the same draws."""
-    partner = rng.permutation(len(frames))
-    shares = np.maximum(*(lambda share: (share, 1 - share))(rng.beta(alpha, alpha, len(frames)).astype(np.float32)))
-    mixed, mixed_labels = np.zeros(frames.shape), np.zeros(labels.shape)
-    for video, (other, share) in enumerate(zip(partner, shares)):
-        for t in range(num_frames[video]):
-            there = int(np.floor(t * num_frames[other] / num_frames[video]))
-            mixed[video, t] = share * frames[video, t] + (1 - share) * frames[other, there].astype(float)
-        mixed_labels[video] = share * labels[video] + (1 - share) * labels[other]
-    return mixed, mixed_labels
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_mixup_against_its_definition(dtype):
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (6, 5, 3)).astype(dtype)
-    num_frames = np.array([5, 1, 3, 2, 5, 4])
-    frames[np.arange(5) >= num_frames[:, None]] = 0
-    labels = (rng.random((6, 4)) < 0.5).astype(np.float32)
-    mixed, mixed_labels = mix(frames, num_frames, labels, 0.4, np.random.default_rng(7))
-    slow, slow_labels = slow_mix(frames, num_frames, labels, 0.4, np.random.default_rng(7))
-    assert mixed.dtype == dtype
-    # Shares are rounded to 1/256 for bytes: at most 255/512 from there, and half a step from rounding the result.
-    np.testing.assert_allclose(mixed, slow, atol=1.0 if dtype == np.uint8 else 1e-4)
-    np.testing.assert_allclose(mixed_labels, slow_labels, atol=1 / 512 if dtype == np.uint8 else 1e-6)
-    assert np.abs(mixed - frames).max() > 10, "something was mixed"
-
-
-def test_mixing_a_video_with_itself_leaves_it():
-    frames = np.full((4, 2, 3), 200, np.uint8)
-    labels = np.eye(1, 5, 2, dtype=np.float32).repeat(4, 0)
-    mixed, mixed_labels = mix(frames, np.full(4, 2), labels, 1.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(mixed, frames)
-    np.testing.assert_allclose(mixed_labels, labels, rtol=1e-6)

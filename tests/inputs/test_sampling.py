@@ -6,53 +6,67 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import DatasetConfig, FeatureConfig, SamplingConfig
-from pipeline.inputs.sampling import frame_indices, sampled_length
+from pipeline.inputs.sampling import choose_frames, sampled_length
 
-lengths = st.integers(1, 400)
+videos = st.lists(st.integers(1, 400), min_size=1, max_size=5)
 
 
-@given(lengths, st.integers(1, 300))
-def test_uniform_is_the_papers_formula(frames, length):
-    expected = [int(np.floor(k * frames / length)) for k in range(length)]
-    assert frame_indices("uniform", frames, length).tolist() == expected
+def chosen(method: str, num_frames: list[int], length: int, rng=None) -> list[list[int]]:
+    """What is read of each video, as lists."""
+    indices, counts = choose_frames(method, np.array(num_frames, np.int32), length, rng)
+    assert indices.dtype == counts.dtype == np.int32
+    assert indices.shape == (len(num_frames), length) and counts.shape == (len(num_frames),)
+    return [row[:count].tolist() for row, count in zip(indices, counts)]
+
+
+@given(videos, st.integers(1, 300))
+def test_uniform_is_the_papers_formula(videos, length):
+    expected = [[int(np.floor(k * frames / length)) for k in range(length)] for frames in videos]
+    assert chosen("uniform", videos, length) == expected
 
 
 def test_uniform_repeats_the_frames_of_a_short_video_and_thins_a_long_one():
-    assert frame_indices("uniform", 3, 6).tolist() == [0, 0, 1, 1, 2, 2]
-    assert frame_indices("uniform", 6, 3).tolist() == [0, 2, 4]
+    assert chosen("uniform", [3, 6], 6) == [[0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 4, 5]]
+    assert chosen("uniform", [6], 3) == [[0, 2, 4]]
 
 
-@given(lengths, st.integers(1, 300))
-def test_all_takes_every_frame_up_to_the_length(frames, length):
-    assert frame_indices("all", frames, length).tolist() == list(range(min(frames, length)))
+@given(videos, st.integers(1, 300))
+def test_all_takes_every_frame_up_to_the_length(videos, length):
+    assert chosen("all", videos, length) == [list(range(min(frames, length))) for frames in videos]
 
 
-@given(lengths, st.integers(1, 300), st.integers(0, 9))
-def test_random_frames_are_valid_ascending_and_many_enough(frames, length, seed):
-    chosen = frame_indices("random_frames", frames, length, np.random.default_rng(seed))
-    assert len(chosen) == length
-    assert (np.diff(chosen) >= 0).all()
-    assert 0 <= chosen.min() <= chosen.max() < frames
+@given(videos, st.integers(1, 300), st.integers(0, 9))
+def test_random_frames_are_valid_ascending_many_enough_and_drawn_video_by_video(videos, length, seed):
+    rows = chosen("random_frames", videos, length, np.random.default_rng(seed))
+    again = np.random.default_rng(seed)
+    for row, frames in zip(rows, videos):
+        assert len(row) == length
+        assert (np.diff(row) >= 0).all()
+        assert 0 <= min(row) <= max(row) < frames
+        assert row == sorted(again.integers(0, frames, length).tolist())
 
 
-@given(lengths, st.integers(1, 300), st.integers(0, 9))
-def test_a_random_sequence_is_consecutive(frames, length, seed):
-    chosen = frame_indices("random_sequence", frames, length, np.random.default_rng(seed))
-    assert len(chosen) == min(frames, length)
-    assert (np.diff(chosen) == 1).all()
-    assert 0 <= chosen[0] <= chosen[-1] < frames
+@given(videos, st.integers(1, 300), st.integers(0, 9))
+def test_a_random_sequence_is_consecutive_and_drawn_video_by_video(videos, length, seed):
+    rows = chosen("random_sequence", videos, length, np.random.default_rng(seed))
+    again = np.random.default_rng(seed)
+    for row, frames in zip(rows, videos):
+        assert len(row) == min(frames, length)
+        assert (np.diff(row) == 1).all()
+        assert 0 <= row[0] <= row[-1] < frames
+        assert row[0] == again.integers(0, max(frames - length, 0) + 1)
 
 
 def test_random_methods_reach_every_frame():
     rng = np.random.default_rng(0)
     for method in ("random_frames", "random_sequence"):
-        seen = np.concatenate([frame_indices(method, 8, 5, rng) for _ in range(200)])
+        seen = np.concatenate(chosen(method, [8] * 200, 5, rng))
         assert set(seen) == set(range(8)), method
 
 
 def test_random_methods_refuse_to_evaluate():
     with pytest.raises(ValueError, match="evaluation takes uniform or all"):
-        frame_indices("random_frames", 5, 3)
+        choose_frames("random_frames", np.array([5]), 3)
 
 
 def test_a_batch_has_one_length():

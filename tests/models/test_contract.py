@@ -12,6 +12,7 @@ import pytest
 from support import ROOT
 
 from pipeline.config import POOLING, ClassifierConfig, ConfigError, DatasetConfig, FeatureConfig, ModelConfig
+from pipeline.inspection import frame_weights
 from pipeline.models import FAMILIES, build_model, load_model
 
 DATASET = DatasetConfig("contract", (FeatureConfig("rgb", 24), FeatureConfig("audio", 8)), num_classes=11)
@@ -27,6 +28,12 @@ SETTINGS = {
 """Small values of settings, taken by the families that have them."""
 ORDERED = {"recurrent"}
 """Families that promise nothing under a permutation of the frames."""
+SILENT = {"recurrent"}
+"""Families that do not say how much a frame counts."""
+SIGNED = {"attention_netvlad"}
+"""Families whose frames may count less than nothing."""
+WEIGHED = {"dbof", "nextvlad", "latent_attention"}
+"""Families that compute the weights of frames; the others hand on what they pool with."""
 FRAMES, VIDEOS = 9, 6
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -147,6 +154,29 @@ def test_the_order_of_frames_does_not_matter(family):
 
 
 @every_family
+def test_frames_have_weights(family):
+    """Of each feature; 0 on padding and on nothing else for all clusters, whatever the padding, batch and order."""
+    model, inputs = build(family), videos()
+    weights = frame_weights(model, inputs)
+    assert set(weights) == (set() if family in SILENT else {"rgb", "audio"})
+    rng = np.random.default_rng(6)
+    garbage = rng.integers(0, 256, (VIDEOS, FRAMES + 4, DATASET.width), dtype=np.uint8)
+    orders = [rng.permutation(count) for count in inputs["num_frames"]]
+    for row, order in enumerate(orders):
+        garbage[row, : len(order)] = inputs["frames"][row, order]
+    alone = frame_weights(model, {name: value[2:3] for name, value in inputs.items()})
+    moved = frame_weights(model, {**inputs, "frames": garbage})
+    for feature, found in weights.items():
+        assert found.shape[:2] == (VIDEOS, FRAMES) and found.dtype == np.float32
+        assert np.isfinite(found).all() and (family in SIGNED or (found >= 0).all())
+        for row, order in enumerate(orders):
+            assert (found[row, len(order) :] == 0).all() and (moved[feature][row, len(order) :] == 0).all()
+            assert found[row, : len(order)].any()
+            np.testing.assert_allclose(moved[feature][row, : len(order)], found[row, order], rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(alone[feature][0], found[2], rtol=2e-4, atol=1e-6)
+
+
+@every_family
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_saved_and_loaded_it_is_the_same(family, precision, tmp_path):
     model = build(family, precision, gating="squeeze_excite", output_gating="context", head_hidden=(12,))
@@ -196,16 +226,20 @@ def test_bfloat16_is_near_float32(family):
     assert all(weight.dtype == "float32" for weight in half.weights)
     difference = np.abs(half.predict_on_batch(inputs) - full.predict_on_batch(inputs))
     assert 0 < difference.max() < 0.03
+    expected = frame_weights(full, inputs)
+    for feature, found in frame_weights(half, inputs).items():
+        # One unit of a bag of frames may find another frame the highest.
+        assert np.mean(np.abs(found - expected[feature])) < 0.03 * np.abs(expected[feature]).max()
 
 
 def test_tensorflow_and_jax_agree(tmp_path):
-    """The same weights give the same float32 probabilities on both backends."""
+    """The same weights give the same float32 probabilities on both backends, and frames count as much."""
     here = {}
     for family in FAMILIES:
         model = build(family)
         for number, weight in enumerate(model.get_weights()):
             here[f"{family}/{number:03d}"] = weight
-        here[f"{family}/probabilities"] = model.predict_on_batch(videos())
+        here |= outputs(family, model)
     np.savez(tmp_path / "tensorflow.npz", **here)
     subprocess.run(
         [sys.executable, __file__, tmp_path / "tensorflow.npz", tmp_path / "jax.npz"],
@@ -214,20 +248,26 @@ def test_tensorflow_and_jax_agree(tmp_path):
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     )
     with np.load(tmp_path / "jax.npz") as there:
-        assert set(there) == set(FAMILIES)
-        for family in FAMILIES:
-            np.testing.assert_allclose(there[family], here[f"{family}/probabilities"], rtol=1e-4, err_msg=family)
+        assert set(there) == {name for name in here if not name[-1].isdigit()}
+        for name, found in there.items():
+            np.testing.assert_allclose(found, here[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def outputs(family: str, model: keras.Model) -> dict[str, np.ndarray]:
+    weights = frame_weights(model, videos()) if family in WEIGHED else {}
+    found = {"probabilities": model.predict_on_batch(videos()), **weights}
+    return {f"{family}/{name}": value for name, value in found.items()}
 
 
 def _predict_with_stored_weights(source: Path, target: Path) -> None:
     assert keras.backend.backend() == "jax"
-    stored, probabilities = np.load(source), {}
+    stored, found = np.load(source), {}
     for family in FAMILIES:
         model = build_model(config(family), DATASET)
         names = sorted(name for name in stored if name.startswith(f"{family}/") and name[-1].isdigit())
         model.set_weights([stored[name] for name in names])
-        probabilities[family] = model.predict_on_batch(videos())
-    np.savez(target, **probabilities)
+        found |= outputs(family, model)
+    np.savez(target, **found)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from support import ROOT
 
 from pipeline.artifacts import StageError
 from pipeline.config import (
+    AverageConfig,
     ClassifierConfig,
     InferenceConfig,
     ModelConfig,
@@ -23,14 +24,18 @@ from pipeline.config import (
     SecondOrderConfig,
     TrainingConfig,
 )
+from pipeline.inputs.soft_labels import SoftLabels
 from pipeline.models import load_model
+from pipeline.store import Predictions, PredictionStore
 from pipeline.training import checkpoint
 from pipeline.training.loop import CHECKPOINT, MODEL, Plan, Trainer
+from pipeline.training.stored import digest_model, snapshots_of, step_of
 
 TRAINING = TrainingConfig(
     batch_size=8, epochs=2.5, learning_rate=0.01, decay="cosine", ema_half_life=3, mixup=0.4, checkpoint_steps=100
 )
 CLASSIFIER = ClassifierConfig(hidden=8, dropout=0.3)
+AVERAGE = ModelConfig("average", AverageConfig(), CLASSIFIER)
 NETVLAD = ModelConfig("netvlad", NetVLADConfig((3, 2)), CLASSIFIER)
 PENALISED = ModelConfig(
     "second_order", SecondOrderConfig((3, 2), (4, 2), center_orthogonality=0.1, assignment_entropy=0.2), CLASSIFIER
@@ -41,7 +46,20 @@ def trainer(index, folder, model=NETVLAD, **changes) -> Trainer:
     folder.mkdir(exist_ok=True)
     sampling = SamplingConfig(train="random_frames", frames=5)
     training = dataclasses.replace(TRAINING, **changes)
-    return Trainer(folder, index, model, sampling, training, InferenceConfig(batch_size=8))
+    soft_labels = SoftLabels(teacher(index), folder / "teacher", index, training.teacher_share)
+    arguments = (folder, index, model, sampling, training, InferenceConfig(batch_size=8))
+    return Trainer(*arguments, soft_labels if training.teacher else None)
+
+
+def teacher(index) -> PredictionStore:
+    """Predictions of the training videos, of nothing."""
+    rows = index.rows("train")
+    store = PredictionStore(index.folder / "predictions" / "train")
+    labels = np.stack([np.random.default_rng(row).permutation(9)[:5] for row in rows])
+    for number, _ in store.begin({}, {}, len(rows), len(rows)):
+        store.write(number, Predictions(index.ids_of(rows), labels, np.linspace(0.9, 0.1, 5) + 0 * labels))
+    store.finish({}, {})
+    return store
 
 
 def state_of(run: Trainer) -> dict[str, np.ndarray]:
@@ -83,6 +101,13 @@ def test_where_it_stops_to_store_changes_nothing(held_out, tmp_path):
     assert_same(state_of(often), state_of(seldom))
 
 
+def test_a_teacher_changes_what_is_learned(held_out, tmp_path):
+    alone = trainer(held_out, tmp_path / "alone", AVERAGE, epochs=0.1)
+    taught = trainer(held_out, tmp_path / "taught", AVERAGE, epochs=0.1, teacher="ensemble", teacher_share=0.9)
+    assert alone.run().step == taught.run().step == 1
+    assert any((state_of(alone)[name] != value).any() for name, value in state_of(taught).items())
+
+
 def test_penalties_are_in_the_log_and_not_in_what_is_stored(held_out, tmp_path):
     run = trainer(held_out, tmp_path / "run", PENALISED, epochs=1, checkpoint_steps=2)
     run.run()
@@ -108,7 +133,10 @@ def test_it_resumes_on_jax_too():
     assert "2 passed" in result.stdout
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 2}, {"precision": "mixed_bfloat16"}], ids=str)
+RESUMED = [{}, {"accumulate": 2, "teacher": "ensemble"}, {"precision": "mixed_bfloat16", "snapshots": 2}]
+
+
+@pytest.mark.parametrize("changes", RESUMED, ids=str)
 def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, changes, monkeypatch):
     whole = trainer(held_out, tmp_path / "whole", checkpoint_steps=2, **changes)
     expected = whole.run()
@@ -140,10 +168,13 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, ch
     assert [record["step"] for record in logs[0]] == [record["step"] for record in logs[1]] == [2, 4, 6, 8, 10]
     assert [record["loss"] for record in logs[0]] == [record["loss"] for record in logs[1]]
     assert [record.get("gap") for record in logs[0]] == [record.get("gap") for record in logs[1]]
+    assert [step_of(path) for path in snapshots_of(run.folder)] == ([8, 10] if run.training.snapshots else [])
+    digests = [[digest_model(path) for path in snapshots_of(each.folder)] for each in (run, whole)]
+    assert digests[0] == digests[1]
 
 
 def test_the_best_model_is_the_averaged_weights_of_the_best_evaluation(held_out, tmp_path, monkeypatch):
-    run = trainer(held_out, tmp_path / "run", epochs=3)
+    run = trainer(held_out, tmp_path / "run", epochs=3, snapshots=2)
     gaps = iter([0.3, 0.6, 0.5])
     kept = []
 
@@ -156,6 +187,12 @@ def test_the_best_model_is_the_averaged_weights_of_the_best_evaluation(held_out,
     assert state.best == {"gap": 0.6, "map": 0.0, "step": 8}
     for stored, expected in zip(load_model(run.folder / MODEL).get_weights(), kept[1], strict=True):
         np.testing.assert_array_equal(stored, expected)
+    snapshots = snapshots_of(run.folder)
+    assert [step_of(path) for path in snapshots] == [8, 12]
+    for path, weights in zip(snapshots, kept[1:]):
+        for stored, expected in zip(load_model(path).get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(stored, expected)
+    assert digest_model(snapshots[0]) == digest_model(run.folder / MODEL)
     with zipfile.ZipFile(run.folder / MODEL) as archive, archive.open("model.weights.h5") as weights:
         assert "optimizer" not in h5py.File(weights)
     trained = run.model.get_weights()

@@ -1,17 +1,13 @@
-"""The challenge's file: what is written is valid and reads back; each way to damage it is found where it is."""
+"""Each way to damage a submission is found where it is, with what to do; a valid file has no faults."""
 
 import codecs
 import gzip
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pipeline import submission_lines
-from pipeline.metrics import StreamingMetrics
-from pipeline.submission import FAULT_LIMIT, check, read, write
-from pipeline.submission_lines import HEADER, Fault
+from pipeline.submission import check, read, scanning
+from pipeline.submission.lines import HEADER, Fault
+from pipeline.submission.validation import FAULT_LIMIT
 
 IDS = ["aDoE", "1e10", "NaN", "-abc", "0012", "true"]
 ROWS = [f"{video},71 0.985 3 0.912 0 0.31" for video in IDS]
@@ -127,7 +123,36 @@ def test_a_faulty_file(path, content, line, column, reason):
     path.write_bytes(content)
     (fault,) = check(path)
     assert (fault.line, fault.column) == (line, column)
-    assert reason in fault.reason
+    assert reason in fault.reason and fault.remedy
+
+
+@pytest.mark.parametrize(
+    ("damage", "line", "remedy"),
+    [
+        (lambda text: text.partition("\n")[2], 1, f"add the line {HEADER}"),
+        (lambda text: text.replace(f"{ROWS[2]}\n", ""), 6, "write the file again with `python -m pipeline.submit`"),
+        (lambda text: text + f"{ROWS[2]}\n", 8, "keep one line for each video"),
+        (lambda text: text + "other,1 0.5\n", 8, "predict the split that is asked for"),
+        (lambda text: text.replace(ROWS[2], f"NaN,{PAIRS}"), 4, "keep the best 20"),
+        (lambda text: text.replace(ROWS[2], f"{ROWS[2]} 5"), 4, "write the file again"),
+        (lambda text: text.replace(ROWS[2], f"{ROWS[2]} 3 0.1"), 4, "keep its best confidence"),
+        (lambda text: text.replace(ROWS[2], f"{ROWS[2]} 3862 0.1"), 4, "labels are 0 to 3861"),
+        (lambda text: text.replace(ROWS[2], f"{ROWS[2]} -1 0.1"), 4, "labels are 0 to 3861"),
+        *(
+            (lambda text, bad=bad: text.replace(ROWS[2], f"NaN,71 {bad}"), 4, "confidences are numbers from 0 to 1")
+            for bad in ("nan", "inf", "-0.5", "1.5")
+        ),
+        (lambda text: text.replace(ROWS[2], f"{ROWS[2]} 5 0.4"), 4, "write the most confident label first"),
+        (lambda text: text.replace("\n", "\r\n"), 1, "end lines with LF alone"),
+        (lambda text: "\ufeff" + text, 1, "save it without"),
+        (lambda text: text.replace("1e10,", "1E+10,"), 3, "do not open it in a spreadsheet"),
+        (lambda text: text[:-3], 7, "write the file again"),
+    ],
+)
+def test_each_damage_is_named_with_its_line_and_its_remedy(path, damage, line, remedy):
+    path.write_text(damage("\n".join([HEADER, *ROWS]) + "\n"), newline="")
+    fault = check(path, IDS)[0]
+    assert fault.line == line and remedy in fault.remedy
 
 
 def test_a_row_that_was_cut_off_is_named_with_the_missing_newline(path):
@@ -153,7 +178,7 @@ def test_ids_that_are_missing_double_or_unknown(path):
 
 
 def test_a_double_far_away_is_found(path, monkeypatch):
-    monkeypatch.setattr(submission_lines, "_BLOCK", 40)
+    monkeypatch.setattr(scanning, "_BLOCK", 40)
     put(path, [*ROWS, ROWS[1]])
     (double,) = check(path, IDS)
     assert double.line == 8 and "on line 3 already" in double.reason
@@ -205,112 +230,3 @@ def test_a_damaged_gzip_is_a_fault(tmp_path):
         assert "unzipped" in check(path)[0].reason
         with pytest.raises(ValueError, match="unzipped"):
             list(read(path, 3862))
-
-
-ROW_CHARACTERS = st.text(st.sampled_from('07139.eE+-_ ,"\r\tna٣\u00a0x'), max_size=12)
-
-
-@given(st.lists(st.one_of(ROW_CHARACTERS, ROW_CHARACTERS.map("id,1 0.5 2 ".__add__)), min_size=1, max_size=3))
-@settings(max_examples=400, deadline=None)
-def test_what_is_checked_together_equals_what_is_checked_alone(lines):
-    """The quick look at a whole block calls a line wrong just when the slow look at the line says why."""
-    table = {str(label): label for label in range(30)}
-    block = submission_lines._examine(5, lines, table, 3)
-    slow = [
-        fault for number, line in enumerate(lines, 5) for fault in submission_lines._line_faults(number, line, table, 3)
-    ]
-    assert block.faults == slow
-    assert block.rows is not None or slow
-
-
-# ------------------------------------------------------------------------------------------------------- write and read
-
-VIDEO_IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6).filter(
-    lambda x: not submission_lines.id_fault(x)
-)
-
-
-@st.composite
-def batches(draw):
-    num_classes, k = draw(st.integers(1, 30)), draw(st.integers(1, 25))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    ids = draw(st.lists(st.one_of(VIDEO_IDS, st.sampled_from(IDS)), min_size=1, max_size=9, unique=True))
-    k = min(k, num_classes)
-    labels = np.array([rng.permutation(num_classes)[:k] for _ in ids], np.int16)
-    scores = draw(st.sampled_from([rng.random, lambda shape: rng.integers(0, 2, shape), lambda x: rng.random(x) ** 99]))
-    scores = -np.sort(-scores(labels.shape).astype(np.float32), axis=1)
-    return ids, labels, scores, num_classes
-
-
-@given(batches(), st.integers(1, 20), st.sampled_from(["x.csv", "x.csv.gz"]), st.sampled_from([30, 1 << 20]))
-@settings(max_examples=80, deadline=None)
-def test_written_files_are_valid_and_read_back(tmp_path_factory, batch, top_k, name, block):
-    ids, labels, scores, num_classes = batch
-    path = tmp_path_factory.getbasetemp() / name
-    parts = [(ids[:2], labels[:2], scores[:2]), (ids[2:], labels[2:], scores[2:])]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(submission_lines, "_BLOCK", block)
-        assert write(path, parts, top_k) == len(ids)
-        assert check(path, ids, num_classes, top_k) == []
-        chunks = list(read(path, num_classes))
-    assert [video for chunk in chunks for video in chunk[0]] == ids
-    assert np.array_equal(np.concatenate([chunk[1] for chunk in chunks]), labels[:, :top_k])
-    expected = [[np.float32(f"{score:g}") for score in row] for row in scores[:, :top_k].tolist()]
-    assert np.array_equal(np.concatenate([chunk[2] for chunk in chunks]), expected)
-
-
-def test_the_bytes_are_those_of_the_challenge(path):
-    write(path, [(["1e10", "-abc"], [[71, 3], [0, 3861]], [[0.98512345, 0.5], [1 + 5e-7, -5e-7]])])
-    assert path.read_bytes() == f"{HEADER}\n1e10,71 0.985123 3 0.5\n-abc,0 1 3861 0\n".encode()
-
-
-def test_gzipped_files_hold_neither_time_nor_name(tmp_path, monkeypatch):
-    batch = [(["aDoE"], [[1]], [[0.5]])]
-    write(tmp_path / "a.csv.gz", batch)
-    monkeypatch.setattr("time.time", lambda: 1e9)
-    write(tmp_path / "b.csv.gz", batch)
-    assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
-    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == f"{HEADER}\naDoE,1 0.5\n".encode()
-
-
-def test_rows_with_fewer_pairs_are_padded_and_scored(path):
-    put(path, ["aDoE,2 0.75", "1e10,1 0.5 2 0.25 0 0.125"])
-    ((ids, labels, scores),) = read(path, 5)
-    assert ids == ["aDoE", "1e10"]
-    assert labels.tolist() == [[2, -1, -1], [1, 2, 0]] and labels.dtype == np.int16
-    assert scores.tolist() == [[0.75, 0, 0], [0.5, 0.25, 0.125]] and scores.dtype == np.float32
-    metrics = StreamingMetrics(5)
-    metrics.accumulate(labels, scores, [[2], [0]])
-    assert metrics.result()["gap"] == pytest.approx((1 + 2 / 4) / 2)
-
-
-@pytest.mark.parametrize(
-    ("ids", "labels", "scores", "message"),
-    [
-        (["a", "b"], [[1], [2]], [[0.5], [np.nan]], "'b' has a confidence that is not finite"),
-        (["a", "b"], [[1], [2]], [[np.inf], [0.5]], "'a' has a confidence that is not finite"),
-        (["a"], [[1]], [[1.00001]], r"outside \[0, 1\]"),
-        (["a"], [[1]], [[-0.00001]], r"outside \[0, 1\]"),
-        (["a"], [[1, 2]], [[0.4, 0.5]], "ascending"),
-        (["a"], [[1, 1]], [[0.5, 0.4]], "'a' has a label twice"),
-        (["a"], [[1, -1]], [[0.5, 0.4]], "negative"),
-        (["a"], [[1.5]], [[0.5]], "integers"),
-        (["a"], [[1], [2]], [[0.5], [0.4]], "1 ids"),
-        (["a"], [[1]], [[0.5, 0.4]], "1 ids"),
-        (["a"], [1], [0.5], "1 ids"),
-        (["a,b"], [[1]], [[0.5]], "comma"),
-        (["a\nb"], [[1]], [[0.5]], "unprintable"),
-        (["a", ""], [[1], [1]], [[0.5], [0.5]], "empty"),
-    ],
-)
-def test_bad_rows_are_not_written(path, ids, labels, scores, message):
-    with pytest.raises(ValueError, match=message):
-        write(path, [(ids, labels, scores)])
-    assert list(path.parent.iterdir()) == []
-
-
-def test_pairs_beyond_top_k_are_not_looked_at(path):
-    write(path, [(["a"], [[1, 1]], [[0.5, np.nan]])], top_k=1)
-    assert check(path, ["a"]) == []
-    with pytest.raises(ValueError, match="top_k"):
-        write(path, [], top_k=0)

@@ -5,11 +5,13 @@
 1. Each family is trained with each of the preset's trials; the trial with the best hold-out GAP is the family's.
 2. The five families that are best on the hold-out are trained with two more seeds.
 3. The chosen runs predict the eval clips, which have chosen nothing until then, and are scored.
+4. The families' runs are blended with weights tuned on half of the hold-out; a model is distilled from the blend; the
+   blend is bundled with its weights as float32, float16 and int8.
 
-Writes benchmarks/results/audioset_trials.csv (every trial) and benchmarks/results/audioset.csv (every chosen run), and
-prints the table, with mean and spread (standard deviation) over the seeds. It can be stopped and run again: finished
-runs are skipped, a stopped one goes on where it was. Several runs are trained at once, each with its share of the
-processors: examples a second and training times are those of one run beside others.
+Writes audioset_trials.csv (every trial), audioset.csv (every chosen run), audioset_blends.csv and a picture of both,
+audioset.svg, to benchmarks/results, and prints the tables, with mean and spread (standard deviation) over the seeds. It
+can be stopped and run again: finished runs are skipped, a stopped one goes on where it was. Several runs are trained at
+once, each with its share of the processors: examples a second and training times are those of one run beside others.
 """
 
 import csv
@@ -17,22 +19,21 @@ import dataclasses
 import json
 import os
 import statistics
-import subprocess
-import sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
+from benchmarks.audioset.blends import make as blends_of
+from benchmarks.audioset.picture import draw
+from benchmarks.audioset.runs import Run, stage, train
 from benchmarks.machine import machine
-from pipeline.artifacts import Done, Places
 from pipeline.config import POOLING
 from pipeline.presets import audioset
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent.parent / "results"
 SEEDED = 5
 """Families that are trained with more seeds."""
 SEEDS = (0, 1, 2)
@@ -49,55 +50,24 @@ class Flags:
     """Runs trained at once."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training of one family."""
-
-    family: str
-    trial: str
-    seed: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.family}-{self.trial}-{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        return Places.from_environment().run("audioset", self.name)
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-
-    @property
-    def finished(self) -> bool:
-        return Done.read(self.folder) is not None
-
-    def flags(self) -> list[str]:
-        """What the trial overrides of the preset."""
-        usual, wanted = audioset.experiment(self.family), audioset.experiment(self.family, self.trial)
-        changes = [
-            *_overrides("classifier", usual.model.classifier, wanted.model.classifier),
-            *_overrides("training", usual.training, dataclasses.replace(wanted.training, seed=self.seed)),
-        ]
-        return ["--model", self.family, "--run", self.name, *changes]
-
-
 def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
-    _stage("ingest", *(token for item in flags.raw for token in ("--raw", item)))
+    stage("ingest", *(token for item in flags.raw for token in ("--raw", item)))
     trials = [Run(family, trial) for trial in audioset.TRIALS for family in POOLING]
-    _train([run for run in trials if run.family in flags.families], flags.workers)
+    train([run for run in trials if run.family in flags.families], flags.workers)
     trials = _complete([run for run in trials if run.finished])
     chosen = _choose(trials)
     best = sorted(chosen, key=_holdout_gap, reverse=True)[:SEEDED]
     seeded = [dataclasses.replace(run, seed=seed) for run in best for seed in SEEDS[1:]]
-    _train([run for run in seeded if run.family in flags.families], flags.workers)
+    train([run for run in seeded if run.family in flags.families], flags.workers)
     final = chosen + [run for run in seeded if run.finished]
     _write("audioset_trials.csv", [_trial_row(run) for run in trials])
     rows = [_score(run) for run in tqdm(sorted(final, key=lambda run: (run.family, run.seed)), unit=" runs")]
     _write("audioset.csv", rows)
-    print(_table(rows))
+    blends = blends_of(sorted(chosen, key=lambda run: run.family), best[0])
+    _write("audioset_blends.csv", blends)
+    draw(rows, blends, RESULTS / "audioset.svg")
+    print(f"{_table(rows)}\n\n{_table_of_blends(blends)}")
     print(f"\n{machine()}")
 
 
@@ -117,41 +87,10 @@ def _holdout_gap(run: Run) -> float:
     return run.summary["best"]["gap"]
 
 
-def _overrides(section: str, usual: Any, wanted: Any) -> list[str]:
-    """The flags that turn one configuration into another."""
-    tokens = []
-    for field in dataclasses.fields(usual):
-        value = getattr(wanted, field.name)
-        if value == getattr(usual, field.name):
-            continue
-        flag = f"{section}.{field.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            tokens.append(f"--{flag}" if value else f"--{section}.no-{field.name.replace('_', '-')}")
-        else:
-            tokens += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    return tokens
-
-
-def _train(runs: list[Run], workers: int) -> None:
-    """Train what is not finished, `workers` runs at once, each with its share of the processors."""
-    waiting = [run for run in runs if not run.finished]
-    threads = str(max(len(os.sched_getaffinity(0)) // workers, 1))
-    environment = {"TF_NUM_INTRAOP_THREADS": threads, "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": threads}
-    with (
-        tqdm(total=len(runs), initial=len(runs) - len(waiting), unit=" runs", desc="train") as bar,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        for run in pool.map(lambda run: (_stage("train", *run.flags(), **environment), run)[1], waiting):
-            bar.update()
-            summary = run.summary
-            best = summary["best"]
-            bar.write(f"{run.name}: hold-out GAP {best['gap']:.4f}, MAP {best['map']:.4f}, {summary['seconds']:.0f} s")
-
-
 def _score(run: Run) -> dict[str, Any]:
     path = str(run.folder)
-    _stage("infer", "--run", path, "--split", "eval")
-    scores = json.loads(_stage("evaluate", "--run", path, "--split", "eval", "--json"))
+    stage("infer", "--run", path)
+    scores = json.loads(stage("evaluate", "--run", path, "--split", "eval", "--json"))
     summary = run.summary
     return {
         "family": run.family,
@@ -198,17 +137,18 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _table_of_blends(rows: list[dict[str, Any]]) -> str:
+    titles = ["made of them", *METRICS.values(), "parameters", "bundle"]
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for row in rows:
+        scores = [f"{row[name]:.4f}" for name in METRICS]
+        size = f"{row['bytes'] / 1e6:.0f} MB" if row["bytes"] else ""
+        lines.append(f"| {row['name']} | {' | '.join(scores)} | {row['parameters'] / 1e6:.1f} M | {size} |")
+    return "\n".join(lines)
+
+
 def _mean(rows: list[dict[str, Any]], family: str, name: str) -> float:
     return statistics.mean(row[name] for row in rows if row["family"] == family)
-
-
-def _stage(stage: str, *arguments: str, **environment: str) -> str:
-    """Run a stage on the preset; returns what it printed, which is shown where it fails."""
-    command = [sys.executable, "-m", f"pipeline.{stage}", "--preset", "audioset", *arguments]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    return done.stdout
 
 
 def _write(name: str, rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,154 @@
+"""Input: shards to shuffled uint8 batches, beside two forms of tf.data, and the limits that the machine sets.
+
+    python -m benchmarks.input [--batches 32 128] [--cold] [--backends tensorflow jax]
+
+Frame-level shards of YouTube-8M's format (`synthesize`: 120 to 300 frames of rgb and audio), in the page cache, become
+`uint8 [B,256,1152]`, each video's frames at floor(k n / 256), and labels `float32 [B,3862]`. Peers: tf.data as the
+challenge's starter code has it (float32, padded to 300), and the form of tf.data that was the fastest of five to give
+what ours gives, which is checked. Ours draws videos from all shards alike; the peers get by with the files in random
+order and eight open at a time. Limits: reading the files' bytes, and copying a batch's bytes, with as many threads as
+there are processors. Each side runs in a process of its own; what it has ready when its turn comes counts.
+
+`--cold` has the system forget the files before each round: our order, a random one, beside reading file after file.
+`--backends` trains a model that costs nothing by `fit`, on our batches and on one batch again and again.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+import tempfile
+from pathlib import Path
+
+import tyro
+
+from benchmarks.figures import Common, Figure, interleaved, show
+from benchmarks.input_sides import SHARD, YOUTUBE8M, Copying, Keras, Ours, Reading, Side, Starter, TensorFlow
+from pipeline.config import SynthesisConfig
+from pipeline.workers import default_workers, map_in_processes
+
+OURS, STARTER, PEER, READING, COPYING = "ours", "starter's tf.data", "best tf.data", "reading", "copying"
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(Common):
+    videos: int = 2048
+    """Videos in all, 0.25 MB each; a multiple of 256 and of each batch size."""
+    batches: tuple[int, ...] = (32, 128)
+    """Videos in a batch."""
+    cold: bool = False
+    """Measure reading from the disk too."""
+    backends: tuple[str, ...] = ()
+    """Keras's backends to feed: tensorflow, jax."""
+
+
+def main() -> None:
+    flags = tyro.cli(Flags, description=__doc__)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(folder, flags.videos)
+        _check(folder, flags.batches[0])
+        figures = _compiling(folder)
+        for batch in flags.batches:
+            figures += _warm(folder, batch, flags)
+            if flags.cold:
+                figures += _cold(folder, batch, flags)
+            for backend in flags.backends:
+                figures += _through_keras(folder, batch, backend, flags)
+    show(figures, flags.json, "input")
+
+
+def _write(folder: Path, videos: int) -> None:
+    from pipeline.inputs import synthetic
+    from pipeline.inputs.checking import check_shard
+    from pipeline.inputs.index import Source
+    from pipeline.inputs.indexing import write_index
+
+    synthesis = SynthesisConfig(videos, 0, SHARD, min_frames=120, max_frames=300)
+    plan = synthetic.plan(YOUTUBE8M, synthesis)
+    write = functools.partial(synthetic.write_shard, YOUTUBE8M, synthesis, folder=folder)
+    list(map_in_processes(write, plan, default_workers()))
+    sources = [Source(folder / shard.path, "train") for shard in plan]
+    (folder / "index").mkdir()
+    write_index(folder / "index", YOUTUBE8M, sources, [check_shard(source.path, YOUTUBE8M) for source in sources])
+    os.sync()  # only what is on the disk can be forgotten
+
+
+def _check(folder: Path, batch: int) -> None:
+    with Side(Ours, folder, batch) as ours, Side(TensorFlow, folder, batch) as peer:
+        found = ours.ask("sums"), peer.ask("sums")
+    if found[0] != found[1]:
+        raise SystemExit(f"the two give different batches: {found}")
+
+
+# ------------------------------------------------------------------------------------------------------------ measuring
+
+
+def _warm(folder: Path, batch: int, flags: Flags) -> list[Figure]:
+    kinds = {OURS: Ours, PEER: TensorFlow, STARTER: Starter, READING: Reading, COPYING: Copying}
+    count = 2 * flags.videos
+    with contextlib.ExitStack() as stack:
+        sides = {who: stack.enter_context(Side(kind, folder, batch)) for who, kind in kinds.items()}
+        for side in sides.values():
+            side.ask("take", 4 * batch)
+        asked = {who: functools.partial(side.ask, "take", count) for who, side in sides.items()}
+        seconds = interleaved(flags.rounds, asked)
+        peaks = {who: sides[who].ask("peak") for who in (OURS, PEER, STARTER)}
+        imports = sides[OURS].ask("imports")
+    case = f"batches of {batch}"
+    times = {who: seconds[who] / seconds[OURS] for who in (PEER, STARTER)}
+    return [
+        *(Figure(case, who, count / taken, "videos/s") for who, taken in seconds.items()),
+        *(Figure(f"{case}: ours to theirs", who, ratio, "times") for who, ratio in times.items()),
+        Figure(f"{case}: of the reading", OURS, seconds[READING] / seconds[OURS], "share"),
+        *(Figure(f"{case}: peak memory", who, peak, "MB") for who, peak in peaks.items()),
+        Figure(f"{case}: of that, imports", OURS, imports, "MB"),
+    ]
+
+
+def _cold(folder: Path, batch: int, flags: Flags) -> list[Figure]:
+    with Side(Ours, folder, batch) as ours, Side(Reading, folder, batch) as reading:
+        ours.ask("epoch", 0)
+        rounds = itertools.count(1)
+        turns = {
+            "forgetting": lambda: reading.ask("forget"),
+            READING: lambda: reading.ask("take", flags.videos),
+            "forgetting again": lambda: reading.ask("forget"),
+            OURS: lambda: ours.ask("epoch", next(rounds)),
+        }
+        seconds = interleaved(flags.rounds, turns)
+    case = f"batches of {batch}, from the disk"
+    return [
+        *(Figure(case, who, flags.videos / seconds[who], "videos/s") for who in (OURS, READING)),
+        Figure(f"{case}: of the reading", OURS, seconds[READING] / seconds[OURS], "share"),
+    ]
+
+
+def _through_keras(folder: Path, batch: int, backend: str, flags: Flags) -> list[Figure]:
+    with Side(Keras, folder, batch, KERAS_BACKEND=backend) as side:
+        turns = {"batches": "take", "fit": "fit", "fit, one batch": "fit_one"}
+        for method in turns.values():
+            side.ask(method, 2 * flags.videos)
+        asked = {who: functools.partial(side.ask, method, 2 * flags.videos) for who, method in turns.items()}
+        seconds = interleaved(flags.rounds, asked)
+    steps = 2 * flags.videos // batch
+    case = f"batches of {batch}, {backend}"
+    slower = max(seconds["batches"], seconds["fit, one batch"])
+    return [
+        *(Figure(f"{case}: {who}", OURS, 1000 * taken / steps, "ms") for who, taken in seconds.items()),
+        Figure(f"{case}: fit of its slower part", OURS, slower / seconds["fit"], "share"),
+    ]
+
+
+def _compiling(folder: Path) -> list[Figure]:
+    """The first read of all, and the first of a process, in seconds; numba's own import is not in them."""
+    found = []
+    for case in ("first read of all, compiled", "first read of a process"):
+        with Side(Ours, folder, 32, NUMBA_CACHE_DIR=str(folder / "numba")) as ours:
+            found.append(Figure(case, OURS, ours.ask("first"), "s"))
+    return found
+
+
+if __name__ == "__main__":
+    main()

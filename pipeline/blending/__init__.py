@@ -1,0 +1,1 @@
+"""Several runs' predictions to one: how they are combined, and with which weights."""

@@ -1,0 +1,153 @@
+"""Make one file of everything that predicts: models, blend, class names; and tell whether the rules allow its size.
+
+Reads runs/<preset>/<run>/, and the index for the hold-out's score; writes runs/<preset>/<run>-<weights>.zip, which
+`infer --bundle` and `predict --run` take on any machine. Exit status 1 where it is larger than the rules allow.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from pipeline import backend
+from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, atomic_file, digest, find_run, list_runs, read_json
+from pipeline.bundle.header import read_header, read_scores
+from pipeline.commandline import Common, parse, run_stage
+from pipeline.config import InferenceConfig
+from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.runs import TrainedRun, read_blend
+from pipeline.scoring import score
+from pipeline.store import PredictionStore
+from pipeline.vocabulary import names as class_names
+
+LIMIT = 10**9
+"""Bytes. The rules of 2018 say 1 GB, uncompressed; of its two readings this is the stricter one."""
+ROOM = 4096
+"""Bytes that the scores may take, which come last."""
+
+
+@dataclass(frozen=True)
+class Flags(Common):
+    run: str | None = None
+    """Name or path of a run, or of an ensemble; by default the preset's ensemble, or its best run on the hold-out."""
+    weights: Literal["float32", "float16", "int8"] = "float16"
+    """How weights are stored: large matrices, that is; vectors and running statistics stay float32."""
+    precision: Literal["float32", "trained"] = "float32"
+    """What the models compute in. float32 gives the same scores on every machine; trained is what each was trained in,
+    faster where the hardware multiplies bfloat16."""
+    output: Path | None = None
+    """The file; by default runs/<preset>/<run>-<weights>.zip."""
+    vocabulary: Path | None = None
+    """CSV with the names of the classes; by default the one in data/<dataset>/, if there is one."""
+    allow_over: bool = False
+    """Exit status 0 even where the bundle is larger than the rules allow."""
+    saved_model: Path | None = None
+    """Write the bundle as a TensorFlow SavedModel into this folder too, for serving."""
+
+
+def main() -> None:
+    flags, experiment = parse(Flags, ["inference"])
+    folder = find_run(flags.places, flags.preset_name, flags.run) if flags.run else _best(flags)
+    recipe, runs = read_blend(folder, experiment.inference.top_k)
+    dataset = runs[0].dataset
+    index = Index.open(flags.places.index(dataset.name))
+    names = class_names(flags.vocabulary or flags.data_dir / dataset.name, dataset.num_classes)
+    inputs = {
+        "settings": f"weights {flags.weights}, precision {flags.precision}, {experiment.inference.top_k} labels kept",
+        "recipe": digest(recipe.to_dict()),
+        "names": digest(names),
+        "index": index.digest,
+        **{f"run {number}": run.digest for number, run in enumerate(runs)},
+    }
+    path = flags.output or flags.places.run(flags.preset_name, f"{folder.name}-{flags.weights}.zip")
+    done = path.exists() and read_header(path).inputs == inputs
+    if not done or flags.saved_model:
+        backend.start()
+    if not done:
+        from pipeline.bundle import writing
+
+        with atomic_file(path) as temporary:
+            keep_trained = flags.precision == "trained"
+            writing.write(temporary, recipe, runs, names, flags.weights, keep_trained, experiment.inference, inputs)
+            size = temporary.stat().st_size + ROOM
+            scores = {
+                "bytes": size,
+                "limit": LIMIT,
+                "eligible": size <= LIMIT,
+                "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
+            }
+            writing.add_scores(temporary, scores)
+    print(f"{path}: {'up to date' if done else f'{len(runs)} models as {flags.weights}'}")
+    if flags.saved_model:
+        _save_model(path, flags.saved_model)
+    _tell(path, flags.allow_over)
+
+
+def _best(flags: Flags) -> Path:
+    """The preset's ensemble, or the run that was best on the hold-out."""
+    ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
+    if (ensemble / WEIGHTS).exists():
+        return ensemble
+    runs = [run for run in list_runs(flags.places, flags.preset_name) if Done.read(run)]
+    if not runs:
+        raise StageError(f"preset {flags.preset_name} has no trained run: run train")
+    gaps = {run: read_json(run / "summary.json")["best"].get("gap") for run in runs}
+    if len(runs) > 1 and None in gaps.values():
+        raise StageError(f"which run? Choose --run from: {', '.join(run.name for run in runs)}")
+    return max(runs, key=gaps.get) if len(runs) > 1 else runs[0]
+
+
+def _holdout(
+    bundle: Path, folder: Path, runs: list[TrainedRun], index: Index, inference: InferenceConfig
+) -> dict[str, Any]:
+    """The hold-out's metrics as the run or the ensemble was scored, and as the bundle, read back, scores."""
+    if not index.splits.get(HOLDOUT) or not index.labelled(HOLDOUT):
+        return {}
+    from pipeline.bundle.loading import load
+    from pipeline.inputs.reader import FrameReader
+    from pipeline.prediction import IndexScorer
+
+    rows = index.rows(HOLDOUT)
+    predictions = PredictionStore(folder / "predictions" / HOLDOUT)
+    if Done.read(predictions.folder):
+        before = score(predictions, index, HOLDOUT)
+    else:  # training scored it, by the same code
+        before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
+    reader = FrameReader(index)
+    with tqdm(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
+        after = IndexScorer(load(bundle).scorer(inference), reader).evaluate(rows, bar.update)
+    reader.close()
+    return {"before": before, "after": after}
+
+
+def _save_model(bundle: Path, folder: Path) -> None:
+    from pipeline.bundle.loading import load
+    from pipeline.serving import write_saved_model
+
+    write_saved_model(load(bundle), folder)
+    print(f"{folder}: SavedModel; its signature takes frames and num_frames, and gives probabilities")
+
+
+def _tell(path: Path, allow_over: bool) -> None:
+    """Print what the bundle is worth; StageError where the rules do not allow it."""
+    scores = read_scores(path)
+    holdout = scores["holdout"]
+    if "gap" in holdout.get("before", {}):
+        before, after = holdout["before"]["gap"], holdout["after"]["gap"]
+        print(f"hold-out GAP {before:.4f} before, {after:.4f} as bundled ({after - before:+.4f})")
+    size = path.stat().st_size
+    sizes = f"{size:,} bytes uncompressed, {size / LIMIT:.1%} of the {LIMIT:,} that the rules allow"
+    if scores["eligible"]:
+        print(f"{sizes}: eligible")
+    elif allow_over:
+        print(f"{sizes}: NOT eligible")
+    else:
+        raise StageError(
+            f"{path}: {sizes}: not eligible. It is there and predicts; to make it smaller choose --weights int8, or "
+            "fewer members (ensemble --runs); --allow-over if that is meant"
+        )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,58 @@
+"""Average precision of rankings with ties, in closed form."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.metrics import ranking
+
+
+def average_precisions(
+    groups: ArrayLike, scores: NDArray, correct: NDArray, positives: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """The average precision of each group of pairs in a ranking of its own, float64 [G]; NaN where it has no positive.
+
+    Of M pairs the group, int below G, the score, float, and whether it is correct, bool; `positives` int [G] are all
+    that a group has, those without a pair too.
+    """
+    sums = precision_sums(groups, scores, correct, len(positives))
+    return np.divide(sums, positives, out=np.full(len(positives), np.nan), where=positives > 0)
+
+
+def precision_sums(groups: ArrayLike, scores: NDArray, correct: NDArray, num_groups: int) -> NDArray[np.float64]:
+    """Sum of precision(i) * correct(i) over each group's pairs, by descending score, expected over orders of equals.
+
+    Of a tied block of b pairs, r correct, behind n others of which c are: the pair at place j = 0.. is correct with
+    probability r/b, and then j (r-1)/(b-1) of the block's pairs before it are expected to be. So the block adds
+    r/b * sum_j (c + 1 + j (r-1)/(b-1)) / (n + j + 1). Groups are ints below `num_groups`, broadcast over the pairs.
+    """
+    keys = (np.asarray(groups, np.int64) << 32 | _descending_codes(scores)).ravel()
+    blocks, found = np.unique(keys[correct.ravel()], return_counts=True)  # r, of the blocks that add anything
+    keys.sort()
+    first = np.searchsorted(keys, blocks)
+    size = np.searchsorted(keys, blocks, "right") - first  # b
+    group = blocks >> 32
+    ahead = first - np.searchsorted(keys, group << 32)  # n
+    hits = np.cumsum(found) - found
+    hits -= hits[np.searchsorted(group, group)]  # c
+    chance, rise = found / size, (found - 1) / np.maximum(size - 1, 1)
+    sums, ends = np.zeros(num_groups), np.cumsum(size)
+    for low in range(0, int(size.sum()), ranking.CHUNK):
+        item = np.arange(low, min(low + ranking.CHUNK, ends[-1]))
+        block = np.searchsorted(ends, item, "right")
+        place = item - (ends - size)[block]  # j
+        terms = chance[block] * (hits[block] + 1 + place * rise[block]) / (ahead[block] + place + 1)
+        sums += np.bincount(group[block], terms, minlength=num_groups)
+    return sums
+
+
+def _descending_codes(scores: NDArray) -> NDArray[np.integer]:
+    """Integers in [0, 2**32) that ascend as the scores descend, equal for equal scores."""
+    if scores.dtype != np.float32:
+        return np.unique(-scores, return_inverse=True)[1]
+    bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 equal to 0.0
+    return np.where(bits >> 31, bits, bits ^ np.uint32(0x7FFFFFFF))
+
+
+def mean_over_classes(sums: NDArray, positives: NDArray) -> float:
+    present = positives > 0
+    return float(np.mean(sums[present] / positives[present])) if present.any() else 0.0

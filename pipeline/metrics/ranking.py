@@ -1,0 +1,102 @@
+"""Labels and scores of videos in order: the best of dense scores, rows sorted, label lists end to end."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CHUNK = 1 << 20
+"""Array elements worked on at once."""
+
+
+class LabelLists(NamedTuple):
+    """The labels of N videos, one after the other: video i has `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: NDArray[np.integer]  # M
+    offsets: NDArray[np.integer]  # N+1
+
+    @classmethod
+    def of(cls, lists: Sequence[ArrayLike]) -> "LabelLists":
+        """From one list of labels a video."""
+        sizes = np.fromiter(map(len, lists), np.int64, len(lists))
+        filled = [np.asarray(labels) for labels in lists if len(labels)]  # an empty list has no integer type
+        values = np.concatenate(filled) if filled else np.empty(0, np.int64)
+        return cls(values, np.concatenate([[0], np.cumsum(sizes)]))
+
+
+def label_dtype(num_classes: int) -> type[np.signedinteger]:
+    """int16 where it holds every label, int32 otherwise."""
+    return np.int16 if num_classes <= np.iinfo(np.int16).max else np.int32
+
+
+def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray[np.floating]]:
+    """The k best of each video's scores, float [N,V], descending; the smaller label wins a tie.
+
+    Returns labels, `label_dtype(V)` [N,min(k,V)], and their scores, float32 where `scores` are.
+    """
+    scores = floats(scores)
+    if scores.ndim != 2 or not scores.shape[1] or k < 1:
+        raise ValueError(f"top_k needs scores [videos, classes] and k >= 1, not {list(scores.shape)} and {k}")
+    num_videos, num_classes = scores.shape
+    k = min(k, num_classes)
+    labels = np.empty((num_videos, k), label_dtype(num_classes))
+    best = np.empty((num_videos, k), scores.dtype)
+    step = max(1, CHUNK // num_classes)
+    for low in range(0, num_videos, step):
+        rows = slice(low, low + step)
+        labels[rows], best[rows] = _top_k_chunk(scores[rows], k)
+    return labels, best
+
+
+def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
+    """Only scores that reach a floor are sorted: the k-th best of groups' maxima, at most that of all."""
+    num_videos, num_classes = scores.shape
+    size = min(max(num_classes // (4 * k), 1), 16)
+    maxima = scores[:, : num_classes // size * size].reshape(num_videos, size, -1).max(axis=1)
+    refuse_nan(maxima)  # a maximum with NaN in it is NaN
+    refuse_nan(scores[:, maxima.shape[1] * size :])
+    floor = np.partition(maxima, maxima.shape[1] - k, axis=1)[:, -k, None]
+    keep = scores >= floor
+    bounds = np.arange(num_videos + 1) * num_classes
+    chosen = np.flatnonzero(keep)
+    crowded = np.flatnonzero(np.diff(np.searchsorted(chosen, bounds)) > 4 * k)
+    if crowded.size:  # many at the floor: of those at the k-th best score the smaller labels stay
+        rows = scores[crowded]
+        best = np.partition(rows, num_classes - k, axis=1)[:, -k, None]
+        above, level = rows > best, rows == best
+        room = k - np.count_nonzero(above, axis=1)
+        keep[crowded] = above | (level & (np.cumsum(level, axis=1) <= room[:, None]))
+        chosen = np.flatnonzero(keep)
+    starts = np.searchsorted(chosen, bounds)
+    counts = np.diff(starts)
+    places = (np.repeat(np.arange(num_videos), counts), np.arange(len(chosen)) - np.repeat(starts[:-1], counts))
+    values = np.full((num_videos, counts.max(initial=k)), -np.inf, scores.dtype)
+    columns = np.full(values.shape, num_classes)
+    values[places] = scores.ravel()[chosen]
+    columns[places] = chosen % num_classes
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]  # columns ascend, so the smaller label goes first
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def sorted_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
+    """Each row by descending score, then ascending label; padding last, with a score of minus infinity."""
+    listed = labels >= 0
+    scores = scores if listed.all() else np.where(listed, scores, scores.dtype.type(-np.inf))
+    refuse_nan(scores)
+    higher, same = scores[:, :-1] > scores[:, 1:], scores[:, :-1] == scores[:, 1:]
+    if (higher | (same & (labels[:, :-1] < labels[:, 1:]))).all():
+        return labels, scores
+    order = np.lexsort((labels, -scores, ~listed), axis=1)
+    return np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def refuse_nan(scores: NDArray) -> None:
+    if np.isnan(scores.min(initial=np.inf)):  # a minimum with NaN in it is NaN too
+        raise ValueError("NaN among the scores; look for where the model diverged")
+
+
+def floats(scores: ArrayLike) -> NDArray[np.floating]:
+    """float32 and float64 as they are, anything else as float64, which holds it exactly."""
+    scores = np.asarray(scores)
+    return scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)

@@ -1,0 +1,121 @@
+"""The metrics of any number of videos, given in batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.metrics import ranking
+from pipeline.metrics.precision import mean_over_classes, precision_sums
+from pipeline.metrics.ranking import LabelLists, floats, label_dtype, sorted_rows
+
+
+class StreamingMetrics:
+    """The same metrics over any number of videos, given in batches in any order; MAP is that of the best `top_k`.
+
+    Keeps `top_k` pairs a video: label, score and whether it is correct, 7 bytes for float32 and int16 labels.
+    """
+
+    def __init__(self, num_classes: int, top_k: int = 20) -> None:
+        if num_classes < 1 or top_k < 1:
+            raise ValueError(f"num_classes and top_k must be at least 1, not {num_classes} and {top_k}")
+        self.num_classes = num_classes
+        self.top_k = top_k
+        nothing = np.empty(0, label_dtype(num_classes)), np.empty(0, np.float32), np.empty(0, bool)
+        self._pairs: list[tuple[NDArray, NDArray, NDArray]] = [nothing]  # labels, scores, correct
+        self._positives = np.zeros(num_classes, np.int64)
+        self._hits_by_size = np.zeros(num_classes + 1, np.int64)
+        self._hits = 0
+        self._videos = 0
+
+    def accumulate(
+        self, top_labels: ArrayLike, top_scores: ArrayLike, true_labels: LabelLists | Sequence[ArrayLike]
+    ) -> None:
+        """Add N videos, or none of them where it raises.
+
+        `top_labels` int [N,K] are each video's best in any order, -1 where a video has fewer; `top_scores` float [N,K].
+        K may exceed `top_k`: PERR looks at all. `true_labels` are N lists, or `LabelLists`, which is faster.
+        """
+        labels, scores = np.asarray(top_labels), floats(top_scores)
+        truth = true_labels if isinstance(true_labels, LabelLists) else LabelLists.of(true_labels)
+        values, offsets = map(np.asarray, truth)
+        if labels.ndim != 2 or labels.shape != scores.shape or len(offsets) != len(labels) + 1:
+            shapes = f"{list(labels.shape)}, {list(scores.shape)} and {len(offsets) - 1} videos"
+            raise ValueError(f"labels and scores must be [videos, k], true labels of as many videos, not {shapes}")
+        if offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
+            raise ValueError(f"offsets of the true labels must ascend from 0 to {len(values)}")
+        self._check_range(labels, -1, "predicted")
+        self._check_range(values, 0, "true")
+        values = values.astype(np.int64, copy=False)
+        pairs, hits, hits_by_size = [], 0, np.zeros_like(self._hits_by_size)
+        step = max(1, ranking.CHUNK // self.num_classes)
+        for low in range(0, len(labels), step):
+            bounds = offsets[low : low + step + 1]
+            best, scored = sorted_rows(labels[low : low + step], scores[low : low + step])
+            correct = self._correct(best, values[bounds[0] : bounds[-1]], np.diff(bounds), low)
+            hits += int(np.count_nonzero(correct[:, :1]))
+            hits_by_size += _hits_by_size(scored, correct, np.diff(bounds), self.num_classes)
+            kept = best[:, : self.top_k] >= 0
+            chosen = [array[:, : self.top_k][kept] for array in (best, scored, correct)]
+            pairs.append((chosen[0].astype(label_dtype(self.num_classes)), chosen[1], chosen[2]))
+        self._pairs += pairs
+        self._hits += hits
+        self._hits_by_size += hits_by_size
+        self._positives += np.bincount(values, minlength=self.num_classes)
+        self._videos += len(labels)
+
+    def result(self) -> dict[str, float | int]:
+        """`gap`, `map`, `hit_at_one`, `perr` and `videos`, of everything added so far."""
+        figures = {"gap": self.gap(), "map": self.map(), "hit_at_one": self.hit_at_one(), "perr": self.perr()}
+        return figures | {"videos": self._videos}
+
+    def gap(self) -> float:
+        _, scores, correct = self._all_pairs()
+        return float(precision_sums(0, scores, correct, 1)[0] / max(self._positives.sum(), 1))
+
+    def map(self) -> float:
+        return mean_over_classes(precision_sums(*self._all_pairs(), self.num_classes), self._positives)
+
+    def hit_at_one(self) -> float:
+        return self._hits / max(self._videos, 1)
+
+    def perr(self) -> float:
+        return float(np.sum(self._hits_by_size[1:] / np.arange(1, self.num_classes + 1)) / max(self._videos, 1))
+
+    def _all_pairs(self) -> tuple[NDArray, NDArray, NDArray]:
+        if len(self._pairs) > 1:
+            self._pairs = [tuple(map(np.concatenate, zip(*self._pairs)))]
+        return self._pairs[0]
+
+    def _check_range(self, labels: NDArray, lowest: int, what: str) -> None:
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"{what} labels must be integers, not {labels.dtype}")
+        if labels.size and not (lowest <= labels.min() and labels.max() < self.num_classes):
+            outside = labels[(labels < lowest) | (labels >= self.num_classes)][0]
+            raise ValueError(f"{what} label {outside} is not one of {self.num_classes} classes")
+
+    def _correct(self, labels: NDArray, values: NDArray, sizes: NDArray, first: int) -> NDArray[np.bool_]:
+        """Which labels [N,K] are true; `values` are the true ones, `sizes` [N] of them a video."""
+        rows = np.arange(len(labels)) * self.num_classes
+        cells, listed = rows[:, None] + labels.astype(np.int64), labels >= 0
+        self._table(cells[listed], len(labels), "predicted", first)
+        return self._table(np.repeat(rows, sizes) + values, len(labels), "true", first)[cells] & listed
+
+    def _table(self, cells: NDArray, num_videos: int, what: str, first: int) -> NDArray[np.bool_]:
+        """Which cells of a table [N*V] of videos and classes are in a list that must name none of them twice."""
+        table = np.zeros(num_videos * self.num_classes, bool)
+        table[cells] = True
+        if np.count_nonzero(table) < len(cells):
+            ordered = np.sort(cells)
+            video, label = divmod(int(ordered[1:][ordered[1:] == ordered[:-1]][0]), self.num_classes)
+            raise ValueError(f"{what} label {label} occurs twice in video {first + video} of the batch")
+        return table
+
+
+def _hits_by_size(scores: NDArray, correct: NDArray, sizes: NDArray, num_classes: int) -> NDArray[np.int64]:
+    """For each number of labels, the hits that videos of so many have among as many best classes; int64 [V+1].
+
+    Integers, so that PERR does not depend on the order in which videos are added.
+    """
+    counted = correct & (scores > 0) & (np.arange(scores.shape[1]) < sizes[:, None])
+    return np.bincount(sizes, np.count_nonzero(counted, axis=1), num_classes + 1).astype(np.int64)

@@ -1,0 +1,107 @@
+"""Name the best labels of videos in files of your own, with a run, an ensemble or a bundle.
+
+Reads FILE.tfrecord (records as the model's dataset declares them, labels not needed) and FILE.npz (an array [frames,
+values] for each feature by its name, or `frames` [videos, frames, values] with `num_frames` [videos], maybe `ids`), in
+the values that the model was trained on: bytes where its features are quantized. Prints a table, or JSON lines; writes
+nothing. What cannot be read is named, the rest is predicted, and the exit status is 1.
+"""
+
+import contextlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from pipeline import backend
+from pipeline.artifacts import StageError, find_run
+from pipeline.commandline import Common, parse, run_stage
+from pipeline.config import InferenceConfig
+from pipeline.runs import read_blend
+from pipeline.vocabulary import names as class_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags(Common):
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Files of features."""
+    run: str
+    """Name or path of a run or an ensemble, or a bundle, the file that `export` made."""
+    top: int = 5
+    """Labels named for each video."""
+    json: bool = False
+    """One JSON object a line: {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
+    vocabulary: Path | None = None
+    """CSV with the names of the classes; by default those in the bundle, or in data/<dataset>/."""
+
+
+def main() -> None:
+    flags, experiment = parse(Flags, ["inference"])
+    if not flags.files or flags.top < 1:
+        raise StageError("name at least one file of features, and at least one label with --top")
+    committee = _committee(flags, experiment.inference)
+    names = committee.names
+    if flags.vocabulary:
+        names = class_names(flags.vocabulary, committee.dataset.num_classes)
+    good = bad = 0
+    for video, labels, scores in _predictions(flags.files, committee, experiment.inference):
+        if labels is None:
+            bad += 1
+            print(video, file=sys.stderr)
+            continue
+        good += 1
+        best = [
+            {"label": label, "name": names[label], "score": round(score, 6)}
+            for label, score in zip(labels[: flags.top].tolist(), scores[: flags.top].tolist())
+        ]
+        print(
+            json.dumps({"id": video.id, "labels": best}, ensure_ascii=False) if flags.json else _lines(video.id, best)
+        )
+    if bad:
+        raise StageError(f"{bad} of {good + bad} videos or files could not be read: see above")
+
+
+def _committee(flags: Flags, inference: InferenceConfig):
+    """Everything that predicts."""
+    bundle = Path(flags.run)
+    if not bundle.is_file():
+        folder = find_run(flags.places, flags.preset_name, flags.run)
+        recipe, runs = read_blend(folder, inference.top_k)
+        place = flags.data_dir / runs[0].dataset.name
+        names = class_names(place if place.is_dir() else folder, runs[0].dataset.num_classes)
+    with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
+        backend.start()
+    if bundle.is_file():
+        from pipeline.bundle.loading import load
+
+        return load(bundle)
+    from pipeline.committee import of_runs
+
+    return of_runs(recipe, runs, inference.top_k, names)
+
+
+def _predictions(files: tuple[Path, ...], committee, inference: InferenceConfig) -> Iterator[tuple]:
+    """Each video, its labels and scores; a fault in its place without them. A batch at a time is in memory."""
+    from pipeline.inputs.own_files import Fault, batches_of, read_videos
+
+    scorer = committee.scorer(inference)
+    found = itertools.chain.from_iterable(read_videos(path, committee.dataset) for path in files)
+    for chunk in iter(lambda: list(itertools.islice(found, inference.batch_size)), []):
+        videos = [each.frames for each in chunk if not isinstance(each, Fault)]
+        best = scorer.best(batches_of(videos, committee.dataset, scorer.sampling, inference.batch_size))
+        answers = (row for labels, scores in best for row in zip(labels, scores))
+        for each in chunk:
+            yield (each, None, None) if isinstance(each, Fault) else (each, *next(answers))
+
+
+def _lines(id: str, best: list[dict]) -> str:
+    """A video's rows of the table."""
+    rows = [f"{label['score']:.4f}  {label['name']}" for label in best]
+    return "\n".join(f"{id if number == 0 else '':<20}  {row}" for number, row in enumerate(rows))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,111 @@
+"""Tell a preset's runs as one page: leaderboard, training, ensemble, calibration, classes, videos and the data.
+
+Reads runs/<preset>/*/ and the index; writes reports/<preset>.html, which needs no network and no other file.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline import backend
+from pipeline.artifacts import DONE, ENSEMBLE, WEIGHTS, StageError, atomic_file, digest, digest_file, find_run
+from pipeline.commandline import Common, parse, run_stage
+from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.vocabulary import names
+
+ROOM = Path(__file__).parent / "reporting"
+
+
+@dataclass(frozen=True)
+class Flags(Common):
+    run: str | None = None
+    """Run to look into, by name or path; by default the best on the hold-out, of the runs and their blend."""
+    vocabulary: Path | None = None
+    """CSV with the names of the classes; by default the one that download has put beside the index."""
+    frames: bool = True
+    """Load the best single run, and show which frames of some videos it looks at."""
+
+
+def main() -> None:
+    flags, experiment = parse(Flags, [])
+    index = Index.open(flags.places.index(experiment.dataset.name))
+    if "statistics" not in index.summary:
+        raise StageError(
+            f"{index.folder} is of an earlier version, without what the page tells of it: run ingest again"
+        )
+    vocabulary = flags.vocabulary or index.folder.parent
+    asked = find_run(flags.places, flags.preset_name, flags.run).resolve() if flags.run else None
+    made_from = _made_from(flags, index, vocabulary, asked)
+    path = flags.reports_dir / f"{flags.preset_name}.html"
+    if path.exists() and f'<meta name="made-from" content="{made_from}">' in _head(path):
+        print(f"{path}: up to date")
+        return
+    class_names = names(vocabulary, index.dataset.num_classes)
+
+    from pipeline.reporting import page, runs, videos
+    from pipeline.scoring import score_priors
+
+    folders = runs.folders(flags.places, flags.preset_name)
+    folders += [asked] if asked and asked not in {folder.resolve() for folder in folders} else []
+    if not folders:
+        raise StageError(f"preset {flags.preset_name} has no runs in {flags.runs_dir}: train one")
+    predicted = {folder: runs.predicted(folder, index) for folder in folders}
+    splits = [split for split in index.scored_splits() if any(split in there for there in predicted.values())]
+    with tqdm(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
+        every = [runs.read_run(folder, index, bar.update) for folder in folders]
+        split = HOLDOUT if HOLDOUT in splits else next(iter(splits), None)
+        run = runs.best([each for each in every if asked in (None, each.folder.resolve())], split)
+        if asked and not run:
+            raise StageError(f"{asked} has not predicted {split or 'a split with labels'}: run infer --run {flags.run}")
+        diagnostics = {}
+        for each in splits:
+            if each in run.scores:
+                diagnostics[each] = runs.diagnose(run, index, each)
+            bar.update()
+    single = runs.best([each for each in every if not each.blended], split)
+    shown = videos.choose(single, index, split, class_names) if single else []
+    if shown and flags.frames:
+        backend.start()
+        try:
+            videos.look(single, index, shown)
+        except StageError as error:
+            raise StageError(f"{error}; --no-frames leaves out what {single.name} looks at") from error
+    ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
+    report = page.Report(
+        preset=flags.preset_name,
+        index=index,
+        names=class_names,
+        runs=every,
+        blend=runs.read_blend(ensemble) if ensemble in folders else None,
+        run=run,
+        diagnostics=diagnostics,
+        priors={each: score_priors(index, each) for each in splits},
+        single=single,
+        videos=tuple(shown),
+        videos_split=split or "",
+        digest=made_from,
+    )
+    with atomic_file(path) as temporary:
+        temporary.write_text(page.render(report), encoding="utf-8")
+    scored = f", {run.name} on {', '.join(diagnostics)}" if run else ", none of them scored"
+    print(f"{path}: {len(every)} runs{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
+
+
+def _made_from(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> str:
+    """A hash of all that the page tells, and of what draws it."""
+    told = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
+    folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
+    files = [file for folder in folders for name in told for file in sorted(folder.glob(f"**/{name}"))]
+    files += [file for file in sorted(ROOM.iterdir()) if file.is_file()]
+    files += [vocabulary] if vocabulary.is_file() else sorted(vocabulary.glob("*.csv"))
+    return digest(index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files])
+
+
+def _head(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(2000)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,103 @@
+"""What the notebooks need: a preset's artifacts, and the report's pictures outside of its page."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, zip_longest
+from pathlib import Path
+
+from markupsafe import Markup
+
+from pipeline.artifacts import StageError
+from pipeline.commandline import Common, load_experiment
+from pipeline.inputs.index import Index
+from pipeline.reporting import runs, style
+from pipeline.vocabulary import names
+
+PRESET = "PRESET"
+"""The environment variable that names it."""
+
+_OWN = """.pictures {
+  color-scheme: light; background: var(--paper); color: var(--ink); font: 14px system-ui, sans-serif;
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 1rem 2rem; padding: 1rem;
+}
+.pictures figure { margin: 0; }
+.pictures figcaption { color: var(--muted); }
+.pictures p { grid-column: 1 / -1; margin: 0; }
+.pictures span { white-space: nowrap; margin-right: 1.5rem; }"""
+_LINE = Markup(
+    '<span><svg width="32" height="12" aria-hidden="true"><line x1="0" x2="32" y1="6" y2="6" stroke-width="2.5" '
+    'stroke="{1}" stroke-dasharray="{2}"/></svg> {0}</span>'
+)
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """What the stages have made of one preset."""
+
+    flags: Common
+    """Which preset it is, and where things lie."""
+    index: Index
+    names: list[str]
+    """Of the classes."""
+
+    @classmethod
+    def of(cls, preset: str | None = None) -> "Artifacts":
+        """Those of a preset, by name or file; by default $PRESET, or the demo.
+
+        Raises:
+            StageError: there is no index; it names the command that makes everything.
+        """
+        flags = Common(preset or os.environ.get(PRESET) or Common.preset)
+        dataset = load_experiment(flags.preset).dataset
+        folder = flags.places.index(dataset.name)
+        if not folder.exists():
+            raise _missing(f"{folder.resolve()} is not there", flags)
+        return cls(flags, Index.open(folder), names(folder.parent, dataset.num_classes))
+
+    def runs(self, split: str) -> list[runs.Run]:
+        """The trained runs and their blend that have predicted a split, best first; StageError if there are none."""
+        folders = runs.folders(self.flags.places, self.flags.preset_name)
+        every = [runs.read_run(folder, self.index) for folder in folders]
+        scored = sorted((run for run in every if split in run.scores), key=lambda run: (-run.gap(split), run.name))
+        if not scored:
+            folder = (self.flags.runs_dir / self.flags.preset_name).resolve()
+            raise _missing(f"no run in {folder} has predicted {split}", self.flags)
+        return scored
+
+
+class Pictures:
+    """Pictures of `pipeline.reporting`, shown by a notebook side by side, on paper of their own whatever its colours.
+
+    Args:
+        pictures: what `figures` and `heat` give.
+        captions: a line below each of them.
+        key: names of lines, in the order of their colours and dashes.
+    """
+
+    def __init__(self, *pictures: Markup, captions: Sequence[str] = (), key: Sequence[str] = ()):
+        self.pictures = pictures
+        self.captions = captions
+        self.key = key
+
+    def _repr_html_(self) -> str:
+        captions = [Markup("<figcaption>{}</figcaption>").format(each) for each in self.captions]
+        pictures = Markup("").join(
+            Markup("<figure>{}{}</figure>").format(*each) for each in zip_longest(self.pictures, captions, fillvalue="")
+        )
+        lines = zip(self.key, cycle(style.COLOURS), cycle(style.DASH_ARRAYS))
+        key = Markup("<p>{}</p>").format(Markup(" ").join(_LINE.format(*line) for line in lines)) if self.key else ""
+        return Markup('<style>{}</style><div class="pictures">{}</div>').format(_rules(), pictures + key)
+
+
+def _rules() -> Markup:
+    """The page's colours on light paper, and its rules for pictures, for what is in a `.pictures` alone."""
+    css = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    light = re.search(r":root \{(.*?)\}", css, re.S)[1]
+    heat = re.findall(r"^\.heat [^{]+\{[^}]+\}$", css, re.M)
+    return Markup("\n".join([f".pictures {{ {light} }}", _OWN, *(f".pictures {rule}" for rule in heat)]))
+
+
+def _missing(what: str, flags: Common) -> StageError:
+    return StageError(f"{what}: `./run_all.sh --preset {flags.preset}` makes everything")

@@ -1,0 +1,124 @@
+"""The runs of a preset as their files tell: what was trained, how it went, what it scores, what is blended."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.artifacts import ENSEMBLE, WEIGHTS, Places, StageError, list_runs, read_json
+from pipeline.blending.recipe import Recipe
+from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.metrics import LabelLists
+from pipeline.reporting.diagnostics import Diagnostics
+from pipeline.scoring import score
+from pipeline.store import Predictions, PredictionStore, predicted_splits
+from pipeline.training import log
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the leaderboard: a trained run, or the blend of several."""
+
+    folder: Path
+    log: list[dict[str, Any]]
+    """The records of its training, each with its step."""
+    scores: dict[str, dict[str, float]]
+    """Of each labelled split that it has predicted."""
+    parameters: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    speed: float | None = None
+    """Examples a second in training."""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def blended(self) -> bool:
+        return self.name == ENSEMBLE
+
+    def gap(self, split: str = HOLDOUT) -> float:
+        """Below every GAP where the split is not predicted."""
+        return self.scores.get(split, {}).get("gap", -1.0)
+
+    def store(self, split: str) -> PredictionStore:
+        return PredictionStore(self.folder / "predictions" / split)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How the ensemble was made."""
+
+    recipe: Recipe
+    method: str
+    steps: list[dict[str, Any]]
+    """`step`, and the GAP on the half of the hold-out that it was `tuned` on and on the other one, `reported`."""
+
+
+def folders(places: Places, preset: str) -> list[Path]:
+    """Those of the preset's runs, and of the ensemble if there is one."""
+    ensemble = places.run(preset, ENSEMBLE)
+    return [*list_runs(places, preset), *([ensemble] if (ensemble / WEIGHTS).exists() else [])]
+
+
+def predicted(folder: Path, index: Index) -> list[str]:
+    """The labelled splits that a run has predicted, in the index's order."""
+    there = predicted_splits(folder)
+    return [split for split in index.scored_splits() if split in there and index.labelled(split)]
+
+
+def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda: None) -> Run:
+    """A run with its scores; `progress` hears of each split. Raises StageError where a file is damaged."""
+    scores = {}
+    for split in predicted(folder, index):
+        scores[split] = score(PredictionStore(folder / "predictions" / split), index, split)
+        progress()
+    if folder.name == ENSEMBLE:
+        members = [Path(member.path) / SUMMARY for member in Recipe.read(folder / WEIGHTS).used]
+        known = all(path.exists() for path in members)
+        return Run(folder, [], scores, sum(read_json(path)["parameters"] for path in members) if known else None)
+    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
+    return Run(
+        folder,
+        log.read(folder / "metrics.jsonl"),
+        scores,
+        *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
+    )
+
+
+def read_blend(ensemble: Path) -> Blend:
+    """Raises StageError where the ensemble's weights are damaged."""
+    values = read_json(ensemble / WEIGHTS)
+    return Blend(Recipe.read(ensemble / WEIGHTS), values["method"], values["steps"])
+
+
+def best(runs: list[Run], split: str) -> Run | None:
+    """The run with the highest GAP of those that have predicted a split."""
+    return max((run for run in runs if split in run.scores), key=lambda run: run.gap(split), default=None)
+
+
+def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
+    """What a run's predictions of a labelled split are good for. Raises StageError where they are of other videos."""
+    rows = index.rows(split)
+    num_labels = np.diff(index.labels_of(rows)[1])
+    found = Diagnostics(index.dataset.num_classes, index.num_frames[rows], num_labels)
+    for chosen, part in parts(run, index, split):
+        truth = LabelLists(*index.labels_of(chosen))
+        found.accumulate(part.labels, part.scores, truth, index.num_frames[chosen])
+    return found
+
+
+def parts(run: Run, index: Index, split: str) -> Iterator[tuple[np.ndarray, Predictions]]:
+    """A run's predictions of a split, part by part, each with the rows of its videos."""
+    rows, done = index.rows(split), 0
+    for part in run.store(split).read():
+        chosen = rows[done : done + len(part.ids)]
+        if part.ids != index.ids_of(chosen):
+            raise StageError(f"{run.store(split).folder} is of another index than {index.folder}: run infer again")
+        done += len(chosen)
+        yield chosen, part

@@ -1,0 +1,94 @@
+"""Some telling videos: what they show, what one run says, and which frames it looked at."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.inputs.index import Index
+from pipeline.metrics import LabelLists
+from pipeline.reporting import heat
+from pipeline.reporting.matching import matches, sets_of_labels, telling, video_precisions
+from pipeline.reporting.runs import Run, parts
+
+LEAST = 5
+"""Predictions shown of each video; as many as it has labels, if those are more."""
+MOST = 12
+_VIDEOS = 512  # worked on at once
+
+
+@dataclass
+class Video:
+    """One video, and what a run says of it."""
+
+    row: int
+    kind: str
+    """Of the run's predictions: best, middle or worst."""
+    id: str
+    num_frames: int
+    precision: float
+    """Average precision of all that is kept of its predictions."""
+    labels: list[tuple[str, int | None]]
+    """Each true one by name, and at which place, from 1, it was predicted; None if at none that is kept."""
+    predictions: list[tuple[str, float, bool]]
+    """The first ones: name, confidence, whether it is true."""
+    pictures: list[tuple[str, int, Markup]] = field(default_factory=list)
+    """Of each feature, its number of clusters, and which frames counted for which; none where a family has none."""
+
+
+def choose(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
+    """Videos of a split, the best, the middle and the worst predicted ones, in this order."""
+    judged = [_judge(chosen, part.labels, part.scores, index) for chosen, part in parts(run, index, split)]
+    kinds = telling(*map(np.concatenate, zip(*judged))) if judged else {}
+    kind_of = {place: kind for kind, places in kinds.items() for place in places}
+    found, done = {}, 0
+    for chosen, part in parts(run, index, split):
+        for place in range(done, done + len(chosen)):
+            if place in kind_of:
+                at = place - done
+                row, labels, scores = int(chosen[at]), part.labels[at : at + 1], part.scores[at]
+                truth = LabelLists(*index.labels_of(chosen[at : at + 1]))
+                correct, where = matches(labels, truth, index.dataset.num_classes)
+                shown = min(max(LEAST, len(truth.values)), MOST, labels.shape[1])
+                found[place] = Video(
+                    row,
+                    kind_of[place],
+                    part.ids[at],
+                    int(index.num_frames[row]),
+                    float(video_precisions(correct, np.diff(truth.offsets))[0]),
+                    [
+                        (names[label], place + 1 if place < labels.shape[1] else None)
+                        for place, label in sorted(zip(where.tolist(), truth.values.tolist()))
+                    ],
+                    [
+                        (names[label], score, right)
+                        for label, score, right in zip(labels[0].tolist(), scores.tolist(), correct[0].tolist())
+                    ][:shown],
+                )
+        done += len(chosen)
+    return [found[place] for place in kind_of]
+
+
+def look(run: Run, index: Index, videos: list[Video]) -> None:
+    """Load a run's model and add to each video the pictures of what it looks at. The backend must have been started."""
+    from pipeline.inspection import frame_weights_of_run
+
+    weights, valid = frame_weights_of_run(run.folder, index, np.array([video.row for video in videos]))
+    for number, video in enumerate(videos):
+        if valid[number] > 1:
+            video.pictures = [
+                (feature, values.shape[-1], heat.picture(values[number, : valid[number]], feature))
+                for feature, values in weights.items()
+            ]
+
+
+def _judge(rows: np.ndarray, labels: np.ndarray, scores: np.ndarray, index: Index) -> tuple[np.ndarray, ...]:
+    """Average precision, number of labels, first confidence and set of labels of each video."""
+    precisions, numbers, sets = [], [], []
+    for low in range(0, len(rows), _VIDEOS):
+        truth = LabelLists(*index.labels_of(rows[low : low + _VIDEOS]))
+        correct, _ = matches(labels[low : low + _VIDEOS], truth, index.dataset.num_classes)
+        numbers.append(np.diff(truth.offsets))
+        precisions.append(video_precisions(correct, numbers[-1]))
+        sets.append(sets_of_labels(truth, index.dataset.num_classes))
+    return np.concatenate(precisions), np.concatenate(numbers), scores[:, 0], np.concatenate(sets)

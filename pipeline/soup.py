@@ -1,0 +1,139 @@
+"""Average the weights of a run's last evaluations: of all, or of those that help on the hold-out.
+
+Reads runs/<preset>/<run>/snapshots/, which `train --training.snapshots N` keeps, and the index; writes
+runs/<preset>/<run>-soup/, a run like any other. The greedy choice is made by the hold-out GAP, so that the soup's
+hold-out GAP is, by a little, too good; only videos that have chosen nothing tell what it is worth.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from pipeline import backend
+from pipeline.artifacts import RUN_CONFIG, Done, StageError, atomic_folder, find_run, locked, read_json, write_json
+from pipeline.commandline import Common, parse, run_stage
+from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
+from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.training.stored import MODEL, digest_model, snapshots_of, store_model
+
+_ALIKE = ("dataset", "sampling", "model")
+"""What runs must have in common for a mean of their weights to be a model."""
+
+
+@dataclass(frozen=True)
+class Flags(Common):
+    model: str | None = None
+    """Pooling family: names the run where --run does not."""
+    run: str | None = None
+    """The run's name or path; by default the model's."""
+    runs: tuple[str, ...] = ()
+    """Other runs of the same architecture, whose weights are averaged too. Runs that did not begin with the same
+    weights (--training.seed) hardly ever have a mean that is good for anything; greedy leaves them out."""
+    method: Literal["uniform", "greedy"] = "greedy"
+    """uniform: the mean of all snapshots. greedy: from the best on, the mean of those by which the hold-out GAP does
+    not fall; the run's own best model is one of them, so that it never scores below that."""
+
+
+def main() -> None:
+    flags, experiment = parse(Flags, ["inference"])
+    names = (flags.run or experiment.model.family, *flags.runs)
+    runs = [find_run(flags.places, flags.preset_name, name) for name in names]
+    if len({run.name for run in runs}) < len(runs):
+        raise StageError(f"two of the runs have one name: {', '.join(map(str, runs))}")
+    configs = [_config(run) for run in runs]
+    for run, config in zip(runs, configs):
+        if changed := [line for part in _ALIKE for line in differences(configs[0][part], config[part], f"{part}.")]:
+            raise StageError(f"{run} is not of the architecture of {runs[0]}: {'; '.join(changed)}")
+    index = Index.open(flags.places.index(configs[0]["dataset"]["name"]))
+    for run, config in zip(runs, configs):
+        if config["inputs"]["index"] != index.digest:
+            raise StageError(f"{run} was not trained on the index {index.folder} as it is now: train it anew")
+    if flags.method == "greedy" and not index.splits.get(HOLDOUT):
+        raise StageError(f"greedy chooses by the hold-out, and {index.folder} has none: choose --method uniform")
+    folder = runs[0].with_name(f"{runs[0].name}-soup")
+    if (folder / RUN_CONFIG).exists() and "soup" not in read_json(folder / RUN_CONFIG):
+        raise StageError(f"{folder} is a run that train made: give it another name, it would be replaced")
+    members = {name: path for run in runs for name, path in _members(run, flags.method).items()}
+    made = {"method": flags.method, "runs": [run.name for run in runs]}
+    inputs = {"index": index.digest} | {name: digest_model(path) for name, path in members.items()}
+    if done := Done.read(folder):
+        if not (changed := done.changes(made, inputs)):
+            print(f"{folder}: up to date")
+            return
+        print(f"{folder} is made anew: {'; '.join(changed)}")
+    backend.start()
+    with locked(runs[0]), locked(folder), atomic_folder(folder) as temporary:
+        metrics, taken = _average(members, temporary / MODEL, flags.method, index, configs[0], experiment.inference)
+        summaries = [read_json(run / "summary.json") for run in runs]
+        gaps = [summary["best"]["gap"] for summary in summaries if metrics]
+        soup = {**made, "members": list(members), "taken": taken, "gap_before": max(gaps, default=None)}
+        summary = {
+            **summaries[0],
+            "run": folder.name,
+            "seconds": sum(summary["seconds"] for summary in summaries),
+            "best": {**metrics, "step": summaries[0]["steps"]},
+            "soup": {**soup, "gap_after": metrics.get("gap")},
+        }
+        write_json(temporary / RUN_CONFIG, {**configs[0], "soup": made, "inputs": inputs})
+        write_json(temporary / "summary.json", summary)
+        Done(made, inputs, digest_model(temporary / MODEL)).write(temporary)
+    scored = f", hold-out GAP {max(gaps):.4f} -> {metrics['gap']:.4f}" if metrics else ""
+    listed = ", ".join(each["member"] for each in taken)
+    print(f"{folder / MODEL}: the mean of {listed}{scored}{' (synthetic)' if summary['synthetic'] else ''}")
+
+
+def _config(run: Path) -> dict[str, Any]:
+    if not (run / RUN_CONFIG).exists():
+        raise StageError(f"{run} is a blend of runs, and has no weights to average: choose one of its members")
+    if Done.read(run) is None:
+        raise StageError(f"{run} is not trained to its end: run train again, it goes on from its checkpoint")
+    return read_json(run / RUN_CONFIG)
+
+
+def _members(run: Path, method: str) -> dict[str, Path]:
+    """What there is to average of a run, by name; StageError where it kept nothing."""
+    snapshots = snapshots_of(run)
+    if not snapshots:
+        raise StageError(
+            f"{run} has kept no snapshots: train it with --training.snapshots N, under another --run or with --force"
+        )
+    members = {f"{run.name}/{path.stem}": path for path in snapshots}
+    if method == "greedy" and digest_model(run / MODEL) not in map(digest_model, snapshots):
+        members[f"{run.name}/best"] = run / MODEL
+    return members
+
+
+def _average(
+    members: dict[str, Path], path: Path, method: str, index: Index, config: dict[str, Any], inference: InferenceConfig
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Store the average at `path`; its metrics on the hold-out, {} without one, and the members that are in it."""
+    from pipeline.inputs.reader import FrameReader
+    from pipeline.models import load_model
+    from pipeline.prediction import Predictor
+    from pipeline.training import averaging
+
+    model = load_model(next(iter(members.values())))
+    sampling = from_dict(SamplingConfig, config["sampling"])
+    predictor = Predictor(model, FrameReader(index), sampling, inference)
+    holdout = index.rows(HOLDOUT) if index.splits.get(HOLDOUT) else []
+    scorings = 2 * len(members) if method == "greedy" else 1
+    with tqdm(total=scorings * len(holdout), desc=f"soup {method}", unit=" videos", unit_scale=True) as bar:
+        if method == "greedy":
+            names = {member: name for name, member in members.items()}
+            chosen = averaging.greedy(model, list(names), lambda: predictor.evaluate(holdout, bar.update)["gap"])
+            taken = [
+                {"member": names[member], "gap": alone, "gap_with_it": together}
+                for member, (alone, together) in chosen.items()
+            ]
+        else:
+            averaging.uniform(model, list(members.values()))
+            taken = [{"member": name} for name in members]
+        metrics = predictor.evaluate(holdout, bar.update) if len(holdout) else {}
+    store_model(path, model)
+    return metrics, taken
+
+
+if __name__ == "__main__":
+    run_stage(main)

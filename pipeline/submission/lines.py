@@ -1,0 +1,102 @@
+"""One line of the challenge's file, and everything that can be wrong with it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+HEADER = "VideoId,LabelConfidencePairs"
+SUBMIT = "write the file again with `python -m pipeline.submit`"
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a file."""
+
+    line: int
+    """From 1, the header's."""
+    column: str
+    """The field, the number of the pair, or the position of the character."""
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}, {self.column}: {self.reason}; {self.remedy}"
+
+
+def line_faults(number: int, line: str, table: dict[str, int], top_k: int) -> Iterator[Fault]:
+    """Everything wrong with one line, taken alone."""
+    if not line.strip():
+        yield Fault(number, "character 1", "the line is blank", "remove it")
+        return
+    if line.count(",") != 1:
+        at = len(line) if "," not in line else line.index(",", line.index(",") + 1)
+        reason = f"{line.count(',')} commas, where one parts the id from the pairs"
+        yield Fault(number, f"character {at + 1}", reason, "write one line as id,label confidence label confidence ...")
+        return
+    name, _, pairs = line.partition(",")
+    if reason := id_fault(name):
+        yield Fault(number, "VideoId", f"id {short(name)}: {reason}", SUBMIT)
+    if not pairs.strip():
+        yield Fault(number, "pair 1", "no pairs", "each video needs a label and its confidence")
+        return
+    tokens = pairs.split(" ")
+    if "" in tokens:
+        at = min(len(name) + 2 + sum(len(token) + 1 for token in tokens[: tokens.index("")]), len(line))
+        yield Fault(number, f"character {at}", "a space too many", "part fields by one space, with none at the ends")
+        tokens = [token for token in tokens if token]
+    if len(tokens) % 2:
+        reason = f"an odd number of fields, {len(tokens)}: some label or confidence is missing"
+        yield Fault(number, f"pair {len(tokens) // 2 + 1}", reason, SUBMIT)
+        return
+    if len(tokens) > 2 * top_k:
+        yield Fault(number, f"pair {top_k + 1}", f"{len(tokens) // 2} pairs", f"keep the best {top_k}")
+    used: set[str] = set()
+    last = "1"
+    for place, (label, confidence) in enumerate(zip(tokens[::2], tokens[1::2]), start=1):
+        column = f"pair {place}"
+        if label not in table:
+            yield Fault(number, column, _label_fault(label, len(table)), f"labels are 0 to {len(table) - 1}")
+        elif label in used:
+            yield Fault(number, column, f"label {label} occurs twice", "keep its best confidence")
+        used.add(label)
+        if reason := _confidence_fault(confidence):
+            yield Fault(number, column, reason, "confidences are numbers from 0 to 1")
+        elif float(confidence) > float(last):
+            reason = f"confidence {confidence} ascends, after {last}"
+            yield Fault(number, column, reason, "write the most confident label first")
+            last = confidence
+        else:
+            last = confidence
+
+
+def _label_fault(label: str, num_classes: int) -> str:
+    if not re.fullmatch(r"[+-]?\d+", label, re.ASCII):
+        return f"label {short(label)} is not an integer"
+    digits = label.lstrip("+-").lstrip("0") or "0"
+    if (label.startswith("-") and digits != "0") or len(digits) > 9 or int(digits) >= num_classes:
+        return f"label {short(label)} is out of range"
+    return f"label {short(label)} is not written plainly, as {digits}"
+
+
+def _confidence_fault(confidence: str) -> str | None:
+    if not NUMBER.fullmatch(confidence):
+        finite = confidence.lower().lstrip("+-") not in ("nan", "inf", "infinity")
+        return f"confidence {short(confidence)} is not {'a number' if finite else 'finite'}"
+    value = float(confidence)
+    if 0 <= value <= 1:
+        return None
+    return f"confidence {short(confidence)} is {'negative' if value < 0 else 'above 1'}"
+
+
+def short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def id_fault(video: str) -> str | None:
+    """Why the challenge's file cannot hold an id, or None."""
+    if not video:
+        return "it is empty"
+    if video.isprintable() and not {",", '"'} & set(video):
+        return None
+    return "it holds a comma, a quote or an unprintable character"

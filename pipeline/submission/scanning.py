@@ -1,0 +1,137 @@
+"""The challenge's file in blocks of lines: what they say, and what is wrong with them."""
+
+import codecs
+import contextlib
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.metrics import label_dtype
+from pipeline.submission.lines import HEADER, SUBMIT, Fault, id_fault, line_faults, short
+
+_BLOCK = 1 << 20  # bytes of lines taken apart at once
+
+
+class Rows(NamedTuple):
+    """Lines taken apart; pairs of all lines one after the other."""
+
+    ids: list[str]  # N
+    sizes: NDArray[np.int64]  # N, pairs a line
+    labels: NDArray[np.int32]  # M
+    scores: NDArray[np.float64]  # M
+
+
+class Block(NamedTuple):
+    """Some lines of a file, what they say, and what is wrong with them."""
+
+    first: int
+    ids: list[str]
+    """One a line, empty where the line has none."""
+    rows: Rows | None
+    """None where some line could not be taken apart."""
+    faults: list[Fault]
+
+
+def read(path: Path, num_classes: int) -> Iterator[tuple[list[str], NDArray[np.signedinteger], NDArray[np.float32]]]:
+    """Chunks of (N ids, labels [N,K], scores float32 [N,K]); rows with fewer than K pairs end in label -1, score 0.
+
+    Raises ValueError at the first fault that `check` would name, but takes any number of pairs and any ids.
+    """
+    for block in scan(path, num_classes, top_k=num_classes):
+        if block.faults:
+            raise ValueError(f"{path}: {block.faults[0]}")
+        if block.rows is None:
+            continue
+        ids, sizes, labels, scores = block.rows
+        listed = np.arange(sizes.max()) < sizes[:, None]  # N,K
+        best, confidences = np.full(listed.shape, -1, label_dtype(num_classes)), np.zeros(listed.shape, np.float32)
+        best[listed], confidences[listed] = labels, scores
+        yield ids, best, confidences
+
+
+def scan(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
+    """The file in blocks of lines. Ids are compared with nothing here; everything else is checked."""
+    table = {str(label): label for label in range(num_classes)}
+    first, carriage_returns = 1, False
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        while True:
+            try:
+                text = file.read(_BLOCK) + file.readline()
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                yield Block(first, [], None, [Fault(first, "file", f"cannot be unzipped ({error})", "copy it again")])
+                return
+            if not text:
+                break
+            faults = []
+            if first == 1 and text.startswith(codecs.BOM_UTF8):
+                faults.append(Fault(1, "character 1", "the file begins with a byte order mark", "save it without"))
+                text = text.removeprefix(codecs.BOM_UTF8)
+            if not carriage_returns and b"\r\n" in text:
+                carriage_returns = True  # named once, for all lines
+                place = _place(text, text.index(b"\r\n"), first)
+                faults.append(Fault(*place, "the line ends in CR LF", "end lines with LF alone"))
+            if not text.endswith(b"\n"):
+                reason = "the last line has no newline: the file may have been cut off"
+                faults.append(Fault(*_place(text, len(text), first), reason, SUBMIT))
+                text += b"\n"
+            text, undecodable = _decodable(text.replace(b"\r\n", b"\n"), first)
+            header = text.partition(b"\n")[0].decode()
+            if first == 1 and header.partition(",")[2].partition(" ")[0] in table:  # a row already
+                faults.append(Fault(1, "header", "the header is missing", f"add the line {HEADER}"))
+            elif first == 1:
+                if header != HEADER:
+                    faults.append(Fault(1, "header", f"the header reads {short(header)}", f"write {HEADER}"))
+                text, first = text.partition(b"\n")[2], 2
+            block = _examine(first, text, table, top_k)
+            yield block._replace(faults=sorted(faults + undecodable + block.faults, key=lambda fault: fault.line))
+            first += len(block.ids)
+    if first == 1:
+        yield Block(1, [], None, [Fault(1, "header", "the file is empty", SUBMIT)])
+
+
+def _place(text: bytes, at: int, first: int) -> tuple[int, str]:
+    """The line and column of a byte of some lines."""
+    start = text.rfind(b"\n", 0, at) + 1
+    return first + text.count(b"\n", 0, at), f"character {at - start + 1}"
+
+
+def _decodable(text: bytes, first: int) -> tuple[bytes, list[Fault]]:
+    """The same lines with question marks for what is not UTF-8, and where that was."""
+    with contextlib.suppress(UnicodeDecodeError):
+        text.decode()
+        return text, []
+    faults = []
+    for number, line in enumerate(text.split(b"\n"), first):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            reason = f"byte 0x{line[error.start]:02x} is not UTF-8"
+            faults.append(Fault(number, f"character {error.start + 1}", reason, "write the file as UTF-8"))
+    return text.decode(errors="replace").encode(), faults
+
+
+def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Block:
+    """All lines at once; only those that look wrong one by one, which is slow and says why."""
+    from pipeline.submission import tokens  # compiled
+
+    lines = tokens.take_apart(text, len(table), top_k)
+    starts = lines.starts.tolist()
+    ids = [text[start:comma].decode() for start, comma in zip(starts, lines.commas.tolist())]
+    suspects = set(np.flatnonzero(lines.states != tokens.GOOD).tolist())
+    if id_fault("".join(ids)):
+        suspects |= {line for line, name in enumerate(ids) if id_fault(name)}
+    faults = [
+        fault
+        for line in sorted(suspects)
+        for fault in line_faults(first + line, text[starts[line] : starts[line + 1] - 1].decode(), table, top_k)
+    ]
+    if not ids or (lines.states == tokens.BROKEN).any():
+        return Block(first, ids, None, faults)
+    for pair in np.flatnonzero(np.isnan(lines.scores)):
+        lines.scores[pair] = float(text[slice(*lines.texts[pair])])
+    return Block(first, ids, Rows(ids, lines.sizes, lines.labels, lines.scores), faults)

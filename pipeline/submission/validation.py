@@ -1,0 +1,94 @@
+"""Whether a file is what the challenge takes: every line, and the ids of all of them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.submission.lines import NUMBER, SUBMIT, Fault, short
+from pipeline.submission.scanning import Block, scan
+
+CHALLENGE_CLASSES = 3862
+FAULT_LIMIT = 100
+"""Faults that `check` lists before it only counts them."""
+_DATE = re.compile(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|\d{1,4}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{1,4}", re.ASCII)
+
+
+def check(
+    path: Path, ids: Iterable[str] | None = None, num_classes: int = CHALLENGE_CLASSES, top_k: int = 20
+) -> list[Fault]:
+    """Everything wrong with a file, by line; empty if it is valid.
+
+    Args:
+        path: the file, gzipped where it ends in `.gz`.
+        ids: the ids that it must hold, each once, compared byte for byte; None compares them with nothing.
+        num_classes: labels are below it.
+        top_k: pairs that a line may hold.
+    Returns:
+        The first `FAULT_LIMIT` faults, one for all missing ids, and one that says how many more there are.
+    """
+    expected = None if ids is None else dict.fromkeys(ids)
+    seen: dict[str, int] = {}  # id -> line
+    unknown: dict[Fault, str] = {}
+    kept: list[Fault] = []
+    count, last_line = 0, 1
+    for block in scan(path, num_classes, top_k):
+        faults, names = block.faults, set(block.ids)
+        fresh = len(names) == len(block.ids) and "" not in names and seen.keys().isdisjoint(names)
+        if fresh and (expected is None or expected.keys() >= names):
+            seen.update(zip(block.ids, range(block.first, block.first + len(block.ids))))
+        else:
+            found = dict(_id_faults(block, seen, expected))
+            unknown |= {fault: name for fault, name in found.items() if name and len(unknown) < FAULT_LIMIT}
+            faults = sorted(faults + list(found), key=lambda fault: fault.line)
+        kept += faults[: FAULT_LIMIT - len(kept)]
+        count += len(faults)
+        last_line = max(last_line, block.first + len(block.ids) - 1)
+    missing = [] if expected is None else [name for name in expected if name not in seen]
+    forms = {_spreadsheet_form(name): name for name in missing} if unknown else {}
+    kept = [_explain(fault, unknown[fault], forms) if fault in unknown else fault for fault in kept]
+    more = count - len(kept)
+    if missing:
+        some = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        kept.append(Fault(last_line, "VideoId", f"ids missing from the file: {len(missing)}: {some}", SUBMIT))
+    if not seen and not kept:
+        kept.append(Fault(1, "file", "no videos follow the header", SUBMIT))
+    if more:
+        kept.append(
+            Fault(kept[-1].line, "file", f"{more} more faults after the first {FAULT_LIMIT}", "correct those first")
+        )
+    return kept
+
+
+def _id_faults(block: Block, seen: dict[str, int], expected: dict[str, None] | None) -> Iterator[tuple[Fault, str]]:
+    """Ids that occur twice, with "", and unknown ones, with the id; adds all of them to those seen."""
+    for line, name in enumerate(block.ids, block.first):
+        if not name:
+            continue
+        if name in seen:
+            reason = f"id {short(name)} is on line {seen[name]} already"
+            yield Fault(line, "VideoId", reason, "keep one line for each video"), ""
+            continue
+        seen[name] = line
+        if expected is not None and name not in expected:
+            yield Fault(line, "VideoId", f"unknown id {short(name)}", "predict the split that is asked for"), name
+
+
+def _spreadsheet_form(name: str) -> str:
+    """What a spreadsheet makes of an id, near enough to find the id again."""
+    if NUMBER.fullmatch(name):
+        return f"{float(name):.5e}"
+    if name.lower() in ("true", "false"):
+        return name.upper()
+    return "#NAME?" if name.startswith(("-", "+", "=", "@")) else name
+
+
+def _explain(fault: Fault, name: str, missing: dict[str, str]) -> Fault:
+    """Say so where an unknown id is what a spreadsheet made of a missing one, given by `_spreadsheet_form`."""
+    remedy = f"{SUBMIT} and do not open it in a spreadsheet"
+    if (original := missing.get(_spreadsheet_form(name))) is not None:
+        reason = f"{fault.reason}, while {original!r} is missing: a spreadsheet rewrote it"
+        return replace(fault, reason=reason, remedy=remedy)
+    if _DATE.fullmatch(name):
+        return replace(fault, reason=f"{fault.reason}, which looks like a date that a spreadsheet made", remedy=remedy)
+    return fault

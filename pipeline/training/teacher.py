@@ -1,0 +1,55 @@
+"""The teacher of a run: where its predictions of the training videos lie, and what to run where they are missing."""
+
+from pathlib import Path
+
+from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, Places, StageError, find_run, read_json
+from pipeline.inputs.index import TRAIN
+from pipeline.store import PredictionStore
+
+
+class Teacher:
+    """A run, or the blend of several, that has predicted the training videos.
+
+    Args:
+        places: where runs lie.
+        preset: as on the command line.
+        preset_name: the folder of its runs.
+        name: of the teacher, or its path.
+        student: the run that learns from it.
+    Raises:
+        StageError: there is no such run, or it cannot teach this one.
+    """
+
+    def __init__(self, places: Places, preset: str, preset_name: str, name: str, student: Path):
+        ensemble = places.run(preset_name, ENSEMBLE)
+        self.preset = preset
+        self.folder = ensemble if name == ENSEMBLE else find_run(places, preset_name, name)
+        self.store = PredictionStore(self.folder / "predictions" / TRAIN)
+        self._blend = read_json(self.folder / WEIGHTS) if (self.folder / WEIGHTS).exists() else {}
+        self._blends = bool(self._blend) or self.folder == ensemble
+        if self.folder.resolve() == student.resolve():
+            raise StageError(f"--training.teacher {name}: a run cannot be its own teacher; choose another --run")
+        if self._blend.get("combine") == "ranks":
+            raise StageError(
+                f"{self.folder} blends ranks, which are not probabilities: blend with another --ensemble.combine"
+            )
+
+    def digest(self, taught: Done | None) -> str:
+        """Of its predictions; of those that a finished student learned from, where they are gone since.
+
+        They may well be: they are large, and a blend that takes the student in is another one.
+
+        Raises:
+            StageError: there are none and never were; it names the commands to run first.
+        """
+        if predicted := Done.read(self.store.folder):
+            return predicted.output
+        if taught and "teacher" in taught.inputs:
+            return taught.inputs["teacher"]
+        members = [member["path"] for member in self._blend.get("members", []) if member["weight"]]
+        runs = members or (["MEMBER"] if self._blends else [self.folder])
+        commands = [f"infer --preset {self.preset} --run {run} --split {TRAIN}" for run in runs]
+        if self._blends:
+            commands.append(f"ensemble --preset {self.preset} --split {TRAIN}")
+        listed = "".join(f"\n  python -m pipeline.{command}" for command in commands)
+        raise StageError(f"{self.folder} has not predicted the training videos; run first:{listed}")

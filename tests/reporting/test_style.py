@@ -1,0 +1,58 @@
+"""Figures in a page: named, coloured by the page, the same each time."""
+
+import re
+import xml.etree.ElementTree
+
+from pipeline.reporting import style
+
+HOSTILE = 'a "$x_1$" <b> & #123456 id="q" > --> 0.123456'
+
+
+def drawn() -> str:
+    def paint(upper, lower):
+        for number in range(8):
+            upper.plot([0, 1], [number, 1], label=f"{HOSTILE} {number}", **style.line(number))
+        upper.legend()
+        lower.fill_between([0, 1], [1, 2], color=style.COLOURS[0], alpha=0.3)
+        lower.scatter([0, 1], [0, 1], color=style.INK)
+        lower.set(title=HOSTILE, xlabel="$", yscale="log")
+
+    return str(style.picture("one", HOSTILE, paint, nrows=2))
+
+
+def test_a_picture_is_an_element_with_a_name_in_the_colours_of_the_page():
+    text = drawn()
+    root = xml.etree.ElementTree.fromstring(text.replace("xlink:href", "href"))
+    assert root.tag == "svg" and root.get("role") == "img" and root.get("aria-label") == HOSTILE
+    assert set(re.findall(r"var\(--(\w+)\)", text)) >= {"ink", "muted", "rule", *(f"c{n}" for n in range(1, 8))}
+    tags = " ".join(re.findall(r"<[^>]+>", text.replace(text.split(">")[0], "")))
+    assert not re.findall(r"#[0-9a-fA-F]{6}\b|font-family|font:|\.\d{3}|<style|<metadata|http", tags)
+
+
+def test_text_stays_as_it_is():
+    root = xml.etree.ElementTree.fromstring(drawn().replace("xlink:href", "href"))
+    texts = ["".join(element.itertext()) for element in root.iter("text")]
+    assert HOSTILE in texts and f"{HOSTILE} 3" in texts and "$" in texts
+
+
+def test_every_id_is_referred_to_and_there():
+    text = drawn()
+    ids = re.findall(r'<[^>]*? id="([^"]+)"', text)
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', text)
+    assert ids and len(ids) == len(set(ids)) and set(ids) == set(used)
+
+
+def test_the_same_picture_has_the_same_bytes_and_another_name_other_ids():
+    assert drawn() == drawn()
+
+    def paint(axes):
+        axes.plot([0, 1], [0, 1], "o")
+
+    ids = [set(re.findall(r' id="([^"]+)"', style.picture(name, "", paint))) for name in ("one", "two")]
+    assert ids[0] and not ids[0] & ids[1]
+
+
+def test_lines_differ_by_more_than_colour():
+    lines = [tuple(style.line(number).values()) for number in range(28)]
+    assert len(set(lines)) == 28 and len(style.DASHES) == len(style.DASH_ARRAYS)
+    assert all(style.line(n)["linestyle"] != style.line(n + 1)["linestyle"] for n in range(20))

@@ -1,0 +1,169 @@
+"""The stage `export`, and `infer` and `submit` with what it made: on this backend and on the other."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from made_runs import RUNS, make_all, weights_json
+from support import ROOT, stage_command, stage_environment
+
+from pipeline import evaluate, export, infer, submit
+from pipeline.artifacts import StageError, write_json
+from pipeline.bundle.header import read_header, read_scores
+from pipeline.store import PredictionStore
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with data/, runs/ and small.py: two runs."""
+    folder = tmp_path_factory.mktemp("small")
+    make_all(folder)
+    return folder
+
+
+@pytest.fixture
+def run(small, monkeypatch, capsys):
+    """Runs a stage in this process, below the folder `small`; what it printed."""
+    for name, value in stage_environment(small).items():
+        monkeypatch.setenv(name, value)
+
+    def go(stage, *arguments) -> str:
+        command = [stage.__name__, "--preset", small / "small.py", *arguments]
+        monkeypatch.setattr(sys, "argv", list(map(str, command)))
+        stage.main()
+        return capsys.readouterr().out
+
+    return go
+
+
+@pytest.fixture
+def blended(small, run):
+    """The bundle of both runs, as int8, and its path."""
+    write_json(small / "runs" / "small" / "ensemble" / "weights.json", weights_json(small))
+    if not (path := small / "runs" / "small" / "ensemble-int8.zip").exists():
+        for name in RUNS:
+            run(infer, "--run", name)
+        run(export, "--weights", "int8")
+    yield path
+    (small / "runs" / "small" / "ensemble" / "weights.json").unlink()
+
+
+def predictions(folder):
+    parts = list(PredictionStore(folder).read())
+    ids = [id for part in parts for id in part.ids]
+    return ids, np.concatenate([part.labels for part in parts]), np.concatenate([part.scores for part in parts])
+
+
+HELD_OUT = 27
+"""Of the 60, by the hash of their ids."""
+
+
+def test_the_best_run_is_bundled_where_there_is_no_ensemble(small, run):
+    (small / "data" / "small" / "vocabulary.csv").write_text("Index,Name\n3,猫\n", encoding="utf-8")
+    printed = run(export)
+    path = small / "runs" / "small" / "netvlad-float16.zip"  # its summary says 0.11, that of average 0.10
+    assert f"{path}: 1 models as float16" in printed and "eligible" in printed
+    assert "hold-out GAP 0.1100 before" in printed
+    header, scores = read_header(path), read_scores(path)
+    assert header.names[3] == "猫" and header.names[4] == "class 4"
+    assert header.models[0].precision == "float32"
+    assert scores["eligible"] and 0 <= scores["bytes"] - path.stat().st_size < 4096
+    assert scores["holdout"]["after"]["videos"] == HELD_OUT
+    before = path.read_bytes()
+    assert f"{path}: up to date" in run(export)
+    assert path.read_bytes() == before
+    assert "1 models" in run(export, "--precision", "trained")
+    assert read_header(path).models[0].precision == "mixed_bfloat16"
+
+
+def test_the_score_before_is_that_of_stored_predictions(small, run, blended):
+    """In float32 nothing is lost, so it is the score of the bundle too."""
+    run(export, "--run", "netvlad", "--weights", "float32")
+    holdout = read_scores(small / "runs" / "small" / "netvlad-float32.zip")["holdout"]
+    assert holdout["before"]["gap"] == pytest.approx(holdout["after"]["gap"], abs=1e-9)
+    assert (
+        holdout["before"]["gap"] == json.loads(run(evaluate, "--run", "netvlad", "--split", "holdout", "--json"))["gap"]
+    )
+
+
+def test_an_ensemble_is_bundled_where_there_is_one(small, run, blended):
+    scores = read_scores(blended)
+    assert [member.run for member in read_header(blended).recipe.used] == list(RUNS)
+    assert scores["holdout"]["before"] == {} and scores["holdout"]["after"]["gap"] > 0  # ensemble has predicted nothing
+    with zipfile.ZipFile(blended) as archive:
+        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+    assert any("int8" in model.encodings for model in read_header(blended).models)
+
+
+def test_a_bundle_that_is_too_large_is_written_and_refused(small, run, monkeypatch):
+    monkeypatch.setattr(export, "LIMIT", 10_000)
+    path = small / "large.zip"
+    arguments = ("--run", "average", "--weights", "float32", "--output", path)
+    for _ in range(2):  # written, then up to date
+        with pytest.raises(
+            StageError, match=r"bytes uncompressed, .* of the 10,000 that the rules allow: not eligible"
+        ):
+            run(export, *arguments)
+    assert not read_scores(path)["eligible"]
+    assert "NOT eligible" in run(export, *arguments, "--allow-over")
+
+
+def test_a_file_that_is_no_bundle_is_not_replaced(small, run):
+    path = small / "precious.zip"
+    path.write_text("mine")
+    with pytest.raises(StageError, match="not a bundle"):
+        run(export, "--run", "average", "--output", path)
+    assert path.read_text() == "mine"
+
+
+def test_a_bundle_predicts_what_its_runs_do_blended(small, run, blended):
+    run(infer, "--bundle", blended, "--split", "test", "holdout")
+    ids, labels, scores = predictions(small / "runs" / "small" / "ensemble-int8" / "predictions" / "test")
+    dense = 0
+    for share, name in zip((1 / 3, 2 / 3), RUNS):
+        alone_ids, alone_labels, alone = predictions(small / "runs" / "small" / name / "predictions" / "test")
+        assert alone_ids == ids
+        dense = dense + share * np.take_along_axis(alone, np.argsort(alone_labels, axis=1), axis=1)  # all 9 are kept
+    np.testing.assert_allclose(np.take_along_axis(dense, labels.astype(int), axis=1), scores, atol=0.01)
+    assert "up to date" in run(infer, "--bundle", blended, "--split", "test")
+
+
+def test_its_predictions_are_scored_and_submitted_like_a_runs(small, run, blended):
+    run(infer, "--bundle", blended)
+    printed = json.loads(run(evaluate, "--run", "ensemble-int8", "--split", "holdout", "--json"))
+    assert printed["gap"] == pytest.approx(read_scores(blended)["holdout"]["after"]["gap"])
+    assert "20 videos of split test, valid" in run(submit, "--run", "ensemble-int8")
+
+
+def test_a_bundle_brings_its_own_models_and_its_own_name(small, run, blended):
+    with pytest.raises(StageError, match="leave out --run"):
+        run(infer, "--bundle", blended, "--run", "average")
+    other = small / "netvlad.zip"
+    other.write_bytes(blended.read_bytes())
+    with pytest.raises(StageError, match=r"give the bundle .* another name"):
+        run(infer, "--bundle", other)
+
+
+def test_jax_gives_the_same_scores(small, run, blended):
+    run(infer, "--bundle", blended, "--split", "test")
+    copy = small / "on-jax.zip"
+    copy.write_bytes(blended.read_bytes())
+    subprocess.run(
+        stage_command("infer", "--preset", small / "small.py", "--bundle", copy, "--split", "test"),
+        cwd=ROOT,
+        env={**stage_environment(small), "KERAS_BACKEND": "jax"},
+        check=True,
+        capture_output=True,
+    )
+    here = predictions(small / "runs" / "small" / "ensemble-int8" / "predictions" / "test")
+    there = predictions(small / "runs" / "small" / "on-jax" / "predictions" / "test")
+    assert here[0] == there[0]
+    np.testing.assert_allclose(there[2], here[2], atol=1e-4)
+    for row, place in np.argwhere(here[1] != there[1]):
+        assert (
+            np.abs(here[2][row] - here[2][row, place]).argsort()[1:2].size
+        )  # a neighbour is as near as the difference
+        assert np.sort(np.abs(here[2][row] - here[2][row, place]))[1] < 1e-4

@@ -1,0 +1,127 @@
+"""The stage `predict`: labels by name for files of one's own."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from made_runs import FIVE, make_all
+from support import SMALL, frames_of, stage_environment, write_shard
+
+from pipeline import predict
+from pipeline.artifacts import StageError
+from pipeline.bundle.writing import write
+from pipeline.config import InferenceConfig
+from pipeline.inputs import tfrecord, writing
+from pipeline.inputs.sampling import choose_frames
+from pipeline.models import load_model
+from pipeline.runs import read_blend
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    make_all(folder)
+    names = "\n".join(f'{number},"Nr. {number}, ñ"' for number in range(9))
+    (folder / "data" / "small" / "vocabulary.csv").write_text(f"Index,Name\n{names}\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(small, monkeypatch, capsys):
+    """Runs the stage: what it printed, what it printed as errors, and the error that ended it."""
+    for name, value in stage_environment(small).items():
+        monkeypatch.setenv(name, value)
+
+    def go(*arguments):
+        monkeypatch.setattr(sys, "argv", ["predict", "--preset", str(small / "small.py"), *map(str, arguments)])
+        try:
+            predict.main()
+            error = None
+        except StageError as raised:
+            error = raised
+        printed = capsys.readouterr()
+        return printed.out, printed.err, error
+
+    return go
+
+
+def expected(small, video: int) -> np.ndarray:
+    """What the run netvlad says of a video, computed on its own."""
+    frames = frames_of(video)[:12]
+    chosen, counts = choose_frames("uniform", np.array([len(frames)]), FIVE.frames)
+    model = load_model(small / "runs" / "small" / "netvlad" / "model.keras")
+    return model.predict_on_batch({"frames": frames[None, chosen[0]], "num_frames": counts})[0]
+
+
+def test_labels_by_name_as_json_lines(small, run, tmp_path):
+    write_shard(tmp_path / "a.tfrecord", range(3, 6))
+    np.savez(tmp_path / "clip ü.npz", rgb=frames_of(9)[:, :6], audio=frames_of(9)[:, 6:])
+    out, _, error = run(tmp_path / "a.tfrecord", tmp_path / "clip ü.npz", "--run", "netvlad", "--json", "--top", "2")
+    assert error is None
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["id"] for line in lines] == ["v003", "v004", "v005", "clip ü"]
+    for line, video in zip(lines, (3, 4, 5, 9)):
+        scores = expected(small, video)
+        assert [label["label"] for label in line["labels"]] == np.argsort(-scores)[:2].tolist()
+        for label in line["labels"]:
+            assert label["name"] == f"Nr. {label['label']}, ñ"
+            assert label["score"] == pytest.approx(scores[label["label"]], abs=1e-5)
+
+
+def test_a_table(small, run, tmp_path):
+    write_shard(tmp_path / "a.tfrecord", range(3, 4))
+    out, _, _ = run(tmp_path / "a.tfrecord", "--run", small / "runs" / "small" / "netvlad", "--top", "3")
+    scores = expected(small, 3)
+    best = np.argsort(-scores)[:3]
+    assert [line.strip() for line in out.splitlines()] == [
+        f"{'v003' if number == 0 else '':<20}  {scores[label]:.4f}  Nr. {label}, ñ".strip()
+        for number, label in enumerate(best)
+    ]
+
+
+def test_bad_records_are_named_and_the_rest_predicted(small, run, tmp_path):
+    payloads = [
+        writing.sequence_example({"id": f"v{n}"}, {"rgb": frames_of(n)[:, :size], "audio": frames_of(n)[:, 6:]})
+        for n, size in ((0, 6), (1, 4), (2, 6))
+    ]
+    with (tmp_path / "a.tfrecord").open("wb") as file:
+        tfrecord.write(file, payloads)
+    out, err, error = run(tmp_path / "missing.npz", tmp_path / "a.tfrecord", "--run", "netvlad", "--json")
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["v0", "v2"]
+    assert "missing.npz: there is no such file" in err
+    assert "a.tfrecord, record 1 at byte " in err and "has 4 bytes, 6 are declared" in err
+    assert "2 of 4 videos or files could not be read" in str(error)
+
+
+def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_path, monkeypatch):
+    recipe, runs = read_blend(small / "runs" / "small" / "netvlad", 9)
+    names = [f"in the bundle {number}" for number in range(9)]
+    write(tmp_path / "a.zip", recipe, runs, names, "float32", False, InferenceConfig(top_k=9), {})
+    write_shard(tmp_path / "a.tfrecord", range(3, 4))
+    monkeypatch.setenv("PIPELINE_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("PIPELINE_RUNS", str(tmp_path / "nowhere"))
+    out, _, error = run(tmp_path / "a.tfrecord", "--run", tmp_path / "a.zip", "--json", "--top", "1")
+    best = int(np.argmax(expected(small, 3)))
+    assert error is None
+    assert json.loads(out)["labels"][0]["name"] == f"in the bundle {best}"
+    (tmp_path / "names.csv").write_text(f"index,display_name\n{best},Über\n", encoding="utf-8")
+    arguments = ("--run", tmp_path / "a.zip", "--json", "--top", "1", "--vocabulary", tmp_path / "names.csv")
+    assert json.loads(run(tmp_path / "a.tfrecord", *arguments)[0])["labels"][0]["name"] == "Über"
+
+
+def test_what_is_asked_for_must_be_something(run, tmp_path):
+    assert "at least one file" in str(run("--run", "netvlad")[2])
+    assert "runs of preset small: average, netvlad" in str(run(tmp_path / "a.npz", "--run", "netvald")[2])
+    (tmp_path / "a.zip").write_text("VideoId")
+    assert "not a bundle" in str(run(tmp_path / "a.npz", "--run", tmp_path / "a.zip")[2])
+
+
+def test_videos_are_cut_as_in_training(small, run, tmp_path):
+    """A video of 18 frames where the dataset has 12 at most."""
+    long = np.random.default_rng(0).integers(0, 256, (18, 8), dtype=np.uint8)
+    outs = []
+    for frames in (long, long[: SMALL.max_frames]):
+        np.savez(tmp_path / "a.npz", rgb=frames[:, :6], audio=frames[:, 6:])
+        outs.append(run(tmp_path / "a.npz", "--run", "netvlad")[0])
+    assert outs[0] == outs[1]

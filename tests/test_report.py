@@ -1,0 +1,292 @@
+"""The report as a user opens it: the stage, its page in a browser, and names that are not to be trusted."""
+
+import html
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from made_up_runs import DATASET, make_index, make_run
+from support import run_here
+
+from pipeline.artifacts import ENSEMBLE, Done, StageError, write_json
+from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADConfig, SamplingConfig, to_dict
+from pipeline.inputs.index import HOLDOUT
+from pipeline.reporting.runs import best, diagnose, read_run
+from pipeline.scoring import score, score_priors
+from pipeline.store import PredictionStore
+from pipeline.training.stored import MODEL
+
+HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc'
+RUN = "a$b$ <i>&'\""
+NETVLAD = ModelConfig("netvlad", NetVLADConfig((4, 2)), ClassifierConfig(hidden=4))
+ARGUMENTS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An index, three runs that nobody trained, one of them with a model as it begins, their ensemble, and names."""
+    import keras
+
+    from pipeline.models import build_model
+
+    folder = tmp_path_factory.mktemp("report")
+    index = make_index(folder)
+    names = "".join(f"{label},{csv_field(HOSTILE) if label < 3 else f'name {label}'}\n" for label in range(28))
+    (folder / "data" / "small" / "vocabulary.csv").write_text(f"Index,Name\n{names}", encoding="utf-8")
+    keras.utils.set_random_seed(0)
+    for number, (name, noise) in enumerate({"netvlad": 2.0, RUN: 3.0, "average": 5.0}.items()):
+        run = make_run(folder, index, name, noise)
+        records = [{"step": step, "loss": 9 / step, "gap": 0.1 * number + 0.1 * step} for step in (1, 2, 3)]
+        (run / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+        summary = {"parameters": 1_234_567, "steps": 3, "batch_size": 16, "examples_per_second": 1500.4}
+        write_json(run / "summary.json", summary)
+    run = folder / "runs" / "small" / "netvlad"
+    config = to_dict(Experiment(DATASET, NETVLAD, SamplingConfig(evaluation="all")))
+    write_json(run / "config.json", {name: config[name] for name in ("dataset", "sampling", "model", "training")})
+    build_model(NETVLAD, DATASET).save(run / MODEL)
+    Done({}, {}, "netvlad").write(run)
+    run_here("ensemble", folder)
+    run_here("report", folder)
+    return folder
+
+
+def csv_field(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+@pytest.fixture(scope="module")
+def path(folder):
+    return folder / "reports" / "small.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; it has a new folder of its own each time it starts."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        message = f"opens the page in a browser, and none of {', '.join(names)} is installed"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS.split())
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser, path, request):
+    """The page at a size and in a scheme; and what it asked for and complained of."""
+    width, height = SIZES[request.param[0]]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=request.param[1])
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda asked: said.append(asked.url) if asked.url != path.as_uri() else None)
+    page.goto(path.as_uri())
+    yield page, said
+    context.close()
+
+
+everywhere = pytest.mark.parametrize(
+    "opened", [(size, scheme) for size in SIZES for scheme in ("light", "dark")], indirect=True, ids="-".join
+)
+on_a_phone = pytest.mark.parametrize("opened", [("phone", "light")], indirect=True, ids="-".join)
+
+# ------------------------------------------------------------------------------------------------------- in a browser
+
+
+@everywhere
+def test_it_asks_for_nothing_complains_of_nothing_and_fits(opened):
+    page, said = opened
+    assert said == []
+    inside, outside = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert inside == outside
+    # What is wider than the page scrolls within itself, and can be reached by keyboard.
+    cut = """[...document.querySelectorAll("main *, header *")].filter(each => !each.closest(".scroll, svg") &&
+        each.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(each => each.outerHTML)"""
+    assert page.evaluate(cut) == []
+    assert page.evaluate("document.querySelectorAll('.scroll:not([tabindex=\"0\"][aria-label])').length") == 0
+
+
+@everywhere
+def test_text_can_be_read_and_lines_can_be_seen(opened):
+    """Contrast as WCAG 2.2 asks for: 4.5 of text, 3 of what is drawn."""
+    page, _ = opened
+    ratio = """name => {
+        const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+        const light = text => text.match(/\\d+/g).slice(0, 3).map(v => linear(v / 255)).reduce(
+            (sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        const probe = document.createElement("i"); document.body.append(probe);
+        probe.style.color = `var(--${name})`; const one = light(getComputedStyle(probe).color);
+        const other = light(getComputedStyle(document.body).backgroundColor); probe.remove();
+        return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05) }"""
+    for name, least in {"ink": 7, "muted": 4.5, "link": 4.5, **{f"c{n}": 3 for n in range(1, 8)}}.items():
+        assert page.evaluate(ratio, name) >= least, name
+
+
+@on_a_phone
+def test_every_image_is_told_in_words(opened):
+    page, _ = opened
+    images = page.evaluate(
+        """[...document.querySelectorAll("svg, img, canvas, picture, object, video, [role=img]")].map(each =>
+        [each.getAttribute("aria-hidden"), each.getAttribute("role"), each.getAttribute("aria-label") || ""])"""
+    )
+    shown = [words for hidden, role, words in images if hidden != "true"]
+    assert len(shown) >= 2 + 2 + 2 + 2 + 4 + 2 * 5  # curves, confidence, classes, groups, data, two of most videos
+    assert all(role == "img" for hidden, role, _ in images if hidden != "true")
+    assert all(len(words) > 30 for words in shown) and len(set(shown)) == len(shown)
+
+
+@on_a_phone
+def test_names_of_strangers_are_text(opened):
+    page, said = opened
+    assert said == [] and page.evaluate("document.scripts.length + document.querySelectorAll('i').length") == 0
+    text = page.evaluate("document.body.textContent")
+    assert HOSTILE in text and RUN in text
+    ids = page.evaluate("new Set([...document.querySelectorAll('[id]')].map(each => each.id)).size")
+    assert ids == page.evaluate("document.querySelectorAll('[id]').length")
+    targets = page.evaluate("[...document.querySelectorAll('nav a')].map(each => !!document.querySelector(each.hash))")
+    assert len(targets) == 10 and all(targets)
+
+
+@on_a_phone
+def test_it_prints(opened, tmp_path):
+    page, _ = opened
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.set_viewport_size({"width": 690, "height": 1000})  # A4 without its margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 690
+    assert page.pdf(path=tmp_path / "page.pdf", format="A4").startswith(b"%PDF")
+
+
+# ------------------------------------------------------------------------------------------------------- what it says
+
+
+def table(text: str, caption: str) -> list[list[str]]:
+    """The cells of the table of a caption, row by row."""
+    body = re.search(rf"<caption>{caption}.*?</table>", text, re.S)[0]
+    rows = re.findall(r"<tr.*?</tr>", body, re.S)
+    return [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)] for row in rows
+    ]
+
+
+@pytest.fixture(scope="module")
+def index(folder):
+    from pipeline.inputs.index import Index
+
+    return Index.open(folder / "data" / "small" / "index")
+
+
+@pytest.mark.parametrize("split", ["holdout", "test"])
+def test_the_leaderboard_is_what_evaluate_says(folder, path, index, split):
+    head, *rows = table(path.read_text(encoding="utf-8"), split)
+    assert head[:6] == ["run", "GAP@20", "MAP", "MAP@20", "Hit@1", "PERR"]
+    runs = {run.name: run for run in (folder / "runs" / "small").iterdir()}
+    keys = ("gap", "map_all_kept", "map", "hit_at_one", "perr")
+    expected = {name: score(PredictionStore(run / "predictions" / split), index, split) for name, run in runs.items()}
+    expected["label priors"] = score_priors(index, split)
+    found = {html.unescape(row[0]): row[1:6] for row in rows}
+    assert found == {name: [f"{scores[key]:.4f}" for key in keys] for name, scores in expected.items()}
+    gaps = [float(row[1]) for row in rows[:-1]]
+    assert gaps == sorted(gaps, reverse=True) and rows[-1][0] == "label priors"
+    of_netvlad = next(row for row in rows if row[0] == "netvlad")
+    assert of_netvlad[6:] == ["3", "16", "1.23 M", "1,500"]
+
+
+def test_it_looks_into_the_best_on_the_holdout(folder, path, index):
+    runs = [read_run(run, index) for run in (folder / "runs" / "small").iterdir()]
+    chosen = best(runs, HOLDOUT)
+    text = path.read_text(encoding="utf-8")
+    assert chosen.name == ENSEMBLE and "about the ensemble" in text
+    found = diagnose(chosen, index, HOLDOUT)
+    assert f"± {found.gap_error():.4f} standard error" in text
+    assert f"holdout {found.all.reliability().error:.4f}" in text
+    precisions = found.class_precisions()
+    shown = table(text[text.index('id="classes"') :], "Best")[1]
+    assert float(shown[1]) == pytest.approx(np.nanmax(precisions[found.positives >= 10]), abs=0.0006)
+
+
+def test_what_was_tuned_on_what_is_said(path):
+    text = re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+    assert "never trained on, but it chooses" in text and "Nothing was chosen by test" in text
+    assert "tuned on one half of it and are reported on the other" in text
+    assert "has only 143 videos" in text or re.search(r"holdout has only \d+ videos", text)
+    assert "Synthetic data" not in text
+
+
+def test_the_same_again_is_up_to_date(folder, path, capsys):
+    content, modified = path.read_bytes(), path.stat().st_mtime_ns
+    run_here("report", folder)
+    assert f"{path}: up to date" in capsys.readouterr().out
+    assert path.stat().st_mtime_ns == modified and len(content) < 1_000_000
+    assert str(folder).encode() not in content
+
+
+def test_what_changes_makes_it_anew_and_the_same_inputs_the_same_bytes(folder, path):
+    before = path.read_bytes()
+    run_here("report", folder, "--run", "netvlad", "--no-frames")
+    text = path.read_text(encoding="utf-8")
+    assert "about netvlad" in text and 'class="heat"' not in text and "<h1>netvlad on small</h1>" in text
+    log = folder / "runs" / "small" / "average" / "metrics.jsonl"
+    kept = log.read_text()
+    log.write_text(kept + '{"step": 4, "loss": 0.5}\n')
+    run_here("report", folder, "--run", "netvlad", "--no-frames")
+    assert "average 9.000 to 0.500" in path.read_text(encoding="utf-8")
+    log.write_text(kept)
+    run_here("report", folder)
+    assert path.read_bytes() == before
+
+
+def test_what_cannot_be_told_is_said(folder, path):
+    for arguments, message in {
+        ("--run", "nobody"): "is not a run; runs of preset small",
+        ("--run", RUN, "--runs-dir", "elsewhere"): "is not a run",
+        ("--runs-dir", "elsewhere"): "has no runs in elsewhere: train one",
+        ("--vocabulary", "missing.csv"): r"missing\.csv cannot be read as a vocabulary",
+    }.items():
+        with pytest.raises(StageError, match=message):
+            run_here("report", folder, *arguments)
+
+
+# ------------------------------------------------------------------------------------------------------- other cases
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """An index alone."""
+    return tmp_path, make_index(tmp_path)
+
+
+def test_a_run_without_predictions_has_its_curves(bare):
+    folder, _ = bare
+    run = folder / "runs" / "small" / "begun"
+    write_json(run / "config.json", {})
+    (run / "metrics.jsonl").write_text('{"step": 5, "loss": 3.0}\n{"step": 10, "loss": 2.0}\n')
+    run_here("report", folder)
+    text = (folder / "reports" / "small.html").read_text(encoding="utf-8")
+    assert "nothing is scored yet" in text and "training loss by training step" in text
+    assert 'id="data"' in text and 'id="classes"' not in text and "#classes" not in text
+
+
+def test_synthetic_data_are_called_so(bare):
+    folder, index = bare
+    make_run(folder, index, "one", 2.0, splits=("test",))
+    summary = json.loads((index.folder / "dataset.json").read_text())
+    summary["dataset"]["synthetic"] = True
+    write_json(index.folder / "dataset.json", summary)
+    with pytest.raises(StageError, match="--no-frames leaves out what one looks at"):
+        run_here("report", folder)
+    run_here("report", folder, "--no-frames")
+    text = (folder / "reports" / "small.html").read_text(encoding="utf-8")
+    assert "Synthetic data.</strong> The scores say that the pipeline works" in text
+    assert "one leads on small" in text and 'href="#ensemble"' not in text
