@@ -61,7 +61,7 @@ def write_saved_model(committee: Committee, folder: Path) -> None:
 
 
 def _sampled(frames, available, sampling: SamplingConfig, dataset: DatasetConfig):
-    """As `pipeline.inputs.sampling.frame_indices` chooses, in TensorFlow: frames [B,t,F] and their number [B]."""
+    """As `pipeline.inputs.sampling.choose_frames` chooses, in TensorFlow: frames [B,t,F] and their number [B]."""
     import tensorflow as tf
 
     if sampling.evaluation == "all":
