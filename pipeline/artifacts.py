@@ -246,3 +246,9 @@ def list_runs(places: Places, preset: str) -> list[Path]:
     """The folders of a preset's runs, without the ensemble, by name."""
     folder = places.runs_dir / preset
     return sorted(path.parent for path in folder.glob(f"*/{RUN_CONFIG}") if path.parent.name != ENSEMBLE)
+
+
+def list_scored(places: Places, preset: str) -> list[Path]:
+    """The folders of a preset's runs, by name, and of the ensemble if there is one, last."""
+    ensemble = places.run(preset, ENSEMBLE)
+    return [*list_runs(places, preset), *([ensemble] if (ensemble / WEIGHTS).exists() else [])]

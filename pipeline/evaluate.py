@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_runs, read_json
+from pipeline.artifacts import StageError, find_run, list_scored, read_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.inputs.index import Index
 from pipeline.scoring import score, score_csv, score_priors
@@ -44,9 +44,7 @@ def main() -> None:
     elif flags.run:
         rows = _scores(find_run(flags.places, flags.preset_name, flags.run), index, splits)
     else:
-        runs = list_runs(flags.places, flags.preset_name)
-        runs += [path for path in [flags.places.run(flags.preset_name, ENSEMBLE)] if path.exists()]
-        rows = [row for run in runs for row in _scores(run, index, splits)]
+        rows = [row for run in list_scored(flags.places, flags.preset_name) for row in _scores(run, index, splits)]
         splits = [split for split in splits if any(row["split"] == split for row in rows)]
         rows += [{"run": "label priors", "split": split, **score_priors(index, split)} for split in splits]
     if not rows and not labelled and not (flags.split or flags.csv or flags.run):

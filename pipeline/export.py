@@ -102,7 +102,7 @@ def _holdout(
     bundle: Path, folder: Path, runs: list[TrainedRun], index: Index, inference: InferenceConfig
 ) -> dict[str, Any]:
     """The hold-out's metrics as the run or the ensemble was scored, and as the bundle, read back, scores."""
-    if not index.splits.get(HOLDOUT) or not index.labelled(HOLDOUT):
+    if not index.holdout_labelled:
         return {}
     from pipeline.bundle.loading import load
     from pipeline.inputs.reader import FrameReader

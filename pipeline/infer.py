@@ -18,7 +18,7 @@ from pipeline.bundle.header import read_header, read_scores
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import DatasetConfig, Experiment, InferenceConfig
 from pipeline.inputs.index import Index
-from pipeline.runs import TrainedRun, describe
+from pipeline.runs import TrainedRun, check_fits
 from pipeline.store import Predictions, PredictionStore
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ def main() -> None:
     source = _of_bundle(flags, experiment.inference) if flags.bundle else _of_run(flags, experiment)
     dataset = source.dataset
     index = Index.open(flags.index or flags.places.index(dataset.name))
-    if index.dataset.features != dataset.features or index.dataset.num_classes != dataset.num_classes:
-        raise StageError(
-            f"{source.folder} was trained on {describe(dataset)}; the index {index.folder} has "
-            f"{describe(index.dataset)}"
-        )
+    check_fits(dataset, source.folder, index)
     scorer = None
     for split in flags.split or index.scored_splits():
         rows = index.rows(split)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.artifacts import StageError
 from pipeline.inputs.index import Index
 
 Weights = dict[str, np.ndarray]
@@ -49,13 +48,10 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
     from pipeline.inputs.batches import evaluation_batches
     from pipeline.inputs.reader import FrameReader
     from pipeline.models import load_model
-    from pipeline.runs import TrainedRun, describe
+    from pipeline.runs import TrainedRun, check_fits
 
     run = TrainedRun.read(folder)
-    if describe(run.dataset) != describe(index.dataset):
-        raise StageError(
-            f"{folder} was trained on {describe(run.dataset)}; the index {index.folder} has {describe(index.dataset)}"
-        )
+    check_fits(run.dataset, folder, index)
     model, reader = load_model(run.stored), FrameReader(index)
     found, valid = [], []
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts import RUN_CONFIG, WEIGHTS, Done, digest, read_json
-from pipeline.commandline import load_experiment
+from pipeline.commandline import load_experiment, override_flags
 from pipeline.config import Experiment, to_dict
 from pipeline.inputs.index import HOLDOUT
 from pipeline.store import predicted_splits
@@ -109,7 +109,7 @@ def commands(run: Path, preset: str, split: str) -> list[str]:
     members, made_with = _members(run), dict(read_json(run / WEIGHTS)["made_from"]["config"])
     made_with["given"] = list(made_with["given"].values())
     arguments = ["--runs", *made_with.pop("runs"), "--split", *splits]
-    arguments += _flags("ensemble", to_dict(load_experiment(preset).ensemble), made_with)
+    arguments += override_flags("ensemble", to_dict(load_experiment(preset).ensemble), made_with)
     steps = [step for member in members for step in commands(member, preset, split)]
     return [*dict.fromkeys(steps), command("ensemble", preset, *arguments)]
 
@@ -122,7 +122,9 @@ def _training(run: Path, preset: str) -> list[str]:
         arguments = ["--run", first, *(["--runs", *others] if others else []), "--method", soup["method"]]
         return [*parts, command("soup", preset, *arguments)]
     experiment = load_experiment(preset, config["model"]["family"])
-    arguments = [token for section, old, new in _sections(experiment, config) for token in _flags(section, old, new)]
+    arguments = [
+        token for section, old, new in _sections(experiment, config) for token in override_flags(section, old, new)
+    ]
     return [command("train", preset, "--model", experiment.model.family, "--run", run.name, *arguments)]
 
 
@@ -139,21 +141,7 @@ def _inference(run: Path, preset: str, splits: list[str]) -> list[str]:
     for split in splits:
         made_with = Done.read(run / "predictions" / split).config
         settings = {name: made_with[name] for name in ("top_k", "videos_per_part") if name in made_with}
-        steps.setdefault(tuple(_flags("inference", preset_says, settings)), []).append(split)
+        steps.setdefault(tuple(override_flags("inference", preset_says, settings)), []).append(split)
     return [
         command("infer", preset, "--run", run.name, "--split", *names, *arguments) for arguments, names in steps.items()
     ]
-
-
-def _flags(section: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Flags that make the new settings of a section from the old ones."""
-    tokens = []
-    for name, value in new.items():
-        if name in old and old[name] == value:
-            continue
-        dashed = name.replace("_", "-")
-        if isinstance(value, bool):
-            tokens.append(f"--{section}.{'' if value else 'no-'}{dashed}")
-        else:
-            tokens += [f"--{section}.{dashed}", *map(str, value if isinstance(value, list) else [value])]
-    return tokens

@@ -9,7 +9,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline import backend
-from pipeline.artifacts import DONE, ENSEMBLE, WEIGHTS, StageError, atomic_file, digest, digest_file, find_run
+from pipeline.artifacts import (
+    DONE,
+    ENSEMBLE,
+    WEIGHTS,
+    StageError,
+    atomic_file,
+    digest,
+    digest_file,
+    find_run,
+    list_scored,
+)
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.vocabulary import names
@@ -46,7 +56,7 @@ def main() -> None:
     from pipeline.reporting import page, runs, videos
     from pipeline.scoring import score_priors
 
-    folders = runs.folders(flags.places, flags.preset_name)
+    folders = list_scored(flags.places, flags.preset_name)
     folders += [asked] if asked and asked not in {folder.resolve() for folder in folders} else []
     if not folders:
         raise StageError(f"preset {flags.preset_name} has no runs in {flags.runs_dir}: train one")

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.artifacts import RUN_CONFIG, WEIGHTS, Done, StageError, read_json
 from pipeline.blending.recipe import Member, Recipe
 from pipeline.config import DatasetConfig, ModelConfig, SamplingConfig, from_dict
+from pipeline.inputs.index import Index
 from pipeline.training.stored import MODEL
 
 
@@ -47,6 +48,14 @@ def describe(dataset: DatasetConfig) -> str:
     """What a dataset's records hold, in words."""
     features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
     return f"{features}; {dataset.num_classes} classes"
+
+
+def check_fits(trained_on: DatasetConfig, folder: Path, index: Index) -> None:
+    """Raises StageError where what lies in `folder` was trained on other features or classes than an index has."""
+    if (trained_on.features, trained_on.num_classes) != (index.dataset.features, index.dataset.num_classes):
+        raise StageError(
+            f"{folder} was trained on {describe(trained_on)}; the index {index.folder} has {describe(index.dataset)}"
+        )
 
 
 def read_blend(folder: Path, kept: int) -> tuple[Recipe, list[TrainedRun]]:

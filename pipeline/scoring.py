@@ -27,7 +27,7 @@ def holdout_gaps(runs: Iterable[Path], ensemble: Path, index: Index) -> dict[str
 
     It is as `ensemble` reported it, where it chose by the same predictions and the same index; or else computed anew.
     """
-    if not index.splits.get(HOLDOUT) or not index.labelled(HOLDOUT):
+    if not index.holdout_labelled:
         return {}
     about = read_json(ensemble / WEIGHTS) if (ensemble / WEIGHTS).exists() else {}
     made_from = about.get("made_from", {}).get("inputs", {})

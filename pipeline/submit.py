@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import provenance
-from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_runs, write_json
+from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_scored, write_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.inputs.index import Index
 from pipeline.scoring import holdout_gaps
@@ -113,7 +113,7 @@ def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]
     if flags.run:
         return find_run(flags.places, flags.preset_name, flags.run), {}
     ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
-    runs = [run for run in (*list_runs(flags.places, flags.preset_name), ensemble) if split in predicted_splits(run)]
+    runs = [run for run in list_scored(flags.places, flags.preset_name) if split in predicted_splits(run)]
     if not runs:
         raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer")
     if scores := holdout_gaps(runs, ensemble, index):

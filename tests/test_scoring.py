@@ -101,6 +101,7 @@ def test_videos_missing_or_unknown_are_named(scored, tmp_path):
 def test_holdout_gaps_are_those_of_the_ensemble_where_it_is_up_to_date(scored, tmp_path, monkeypatch):
     index, store, dense, hot = scored
     monkeypatch.setattr("pipeline.scoring.HOLDOUT", "train")
+    monkeypatch.setattr("pipeline.inputs.index.HOLDOUT", "train")
     monkeypatch.setattr("pipeline.blending.holdout.HOLDOUT", "train")
     run, ensemble = tmp_path / "run", tmp_path / ENSEMBLE
     for folder in (run, ensemble):

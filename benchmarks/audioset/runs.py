@@ -12,6 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.artifacts import Done, Places
+from pipeline.commandline import override_flags
+from pipeline.config import to_dict
 from pipeline.presets import audioset
 
 
@@ -43,8 +45,8 @@ class Run:
         """What the trial overrides of the preset."""
         usual, wanted = audioset.experiment(self.family), audioset.experiment(self.family, self.trial)
         changes = [
-            *_overrides("classifier", usual.model.classifier, wanted.model.classifier),
-            *_overrides("training", usual.training, dataclasses.replace(wanted.training, seed=self.seed)),
+            *override_flags("classifier", to_dict(usual.model.classifier), to_dict(wanted.model.classifier)),
+            *override_flags("training", to_dict(usual.training), to_dict(wanted.training) | {"seed": self.seed}),
         ]
         return ["--model", self.family, "--run", self.name, *changes]
 
@@ -79,18 +81,3 @@ def stage(stage: str, *arguments: str, **environment: str) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return done.stdout
-
-
-def _overrides(section: str, usual: Any, wanted: Any) -> list[str]:
-    """The flags that turn one configuration into another."""
-    tokens = []
-    for field in dataclasses.fields(usual):
-        value = getattr(wanted, field.name)
-        if value == getattr(usual, field.name):
-            continue
-        flag = f"{section}.{field.name.replace('_', '-')}"
-        if isinstance(value, bool):
-            tokens.append(f"--{flag}" if value else f"--{section}.no-{field.name.replace('_', '-')}")
-        else:
-            tokens += [f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,))]
-    return tokens

@@ -42,7 +42,7 @@ def choose(runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float
     method = settings.method if settings.method != "auto" else "given" if given else "coordinate"
     method = "equal" if settings.select == "best" else method
     chooses = method in ("greedy", "coordinate") or settings.select != "all"
-    labelled = bool(index.splits.get(HOLDOUT)) and index.labelled(HOLDOUT)
+    labelled = index.holdout_labelled
     missing = ", ".join(run.name for run in runs if HOLDOUT not in predicted_splits(run))
     if missing and ((chooses and labelled) or settings.combine == "ranks"):
         raise StageError(f"not predicted on the hold-out: {missing}; run infer with --run of each")

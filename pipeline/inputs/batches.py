@@ -134,10 +134,8 @@ def resampled(inputs: Inputs, sampling: SamplingConfig, dataset: DatasetConfig) 
     if sampling.evaluation == "all" or length == frames.shape[1] == 1:
         return inputs
     chosen, num_frames = choose_frames(sampling.evaluation, available, length)  # B,length and B
-    return {
-        "frames": np.take_along_axis(frames, chosen[:, :, None], axis=1),
-        "num_frames": num_frames,
-    }
+    # By rows, whole: take_along_axis would look up each value.
+    return {"frames": frames[np.arange(len(frames))[:, None], chosen], "num_frames": num_frames}
 
 
 def multi_hot(values: np.ndarray, offsets: np.ndarray, num_classes: int) -> np.ndarray:

@@ -107,6 +107,11 @@ class Index:
         """Whether any video of a split has labels; raises ConfigError for an unknown split."""
         return one_of(split, self.summary["labelled"], "split") > 0
 
+    @property
+    def holdout_labelled(self) -> bool:
+        """Whether there is a hold-out to score on."""
+        return bool(self.splits.get(HOLDOUT)) and self.labelled(HOLDOUT)
+
     def scored_splits(self) -> list[str]:
         """The hold-out, if it has rows, and every split that is not trained on."""
         return [split for split, count in self.splits.items() if split != TRAIN and (split != HOLDOUT or count)]

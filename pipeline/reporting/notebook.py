@@ -9,7 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from pipeline.artifacts import StageError
+from pipeline.artifacts import StageError, list_scored
 from pipeline.commandline import Common, load_experiment
 from pipeline.inputs.index import Index
 from pipeline.reporting import runs, style
@@ -58,7 +58,7 @@ class Artifacts:
 
     def runs(self, split: str) -> list[runs.Run]:
         """The trained runs and their blend that have predicted a split, best first; StageError if there are none."""
-        folders = runs.folders(self.flags.places, self.flags.preset_name)
+        folders = list_scored(self.flags.places, self.flags.preset_name)
         every = [runs.read_run(folder, self.index) for folder in folders]
         scored = sorted((run for run in every if split in run.scores), key=lambda run: (-run.gap(split), run.name))
         if not scored:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import ENSEMBLE, WEIGHTS, Places, StageError, list_runs, read_json
+from pipeline.artifacts import ENSEMBLE, WEIGHTS, read_json
+from pipeline.blending.holdout import side_by_side
 from pipeline.blending.recipe import Recipe
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists
@@ -60,12 +61,6 @@ class Blend:
     """`step`, and the GAP on the half of the hold-out that it was `tuned` on and on the other one, `reported`."""
 
 
-def folders(places: Places, preset: str) -> list[Path]:
-    """Those of the preset's runs, and of the ensemble if there is one."""
-    ensemble = places.run(preset, ENSEMBLE)
-    return [*list_runs(places, preset), *([ensemble] if (ensemble / WEIGHTS).exists() else [])]
-
-
 def predicted(folder: Path, index: Index) -> list[str]:
     """The labelled splits that a run has predicted, in the index's order."""
     there = predicted_splits(folder)
@@ -115,10 +110,5 @@ def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
 
 def parts(run: Run, index: Index, split: str) -> Iterator[tuple[np.ndarray, Predictions]]:
     """A run's predictions of a split, part by part, each with the rows of its videos."""
-    rows, done = index.rows(split), 0
-    for part in run.store(split).read():
-        chosen = rows[done : done + len(part.ids)]
-        if part.ids != index.ids_of(chosen):
-            raise StageError(f"{run.store(split).folder} is of another index than {index.folder}: run infer again")
-        done += len(chosen)
+    for chosen, (part,) in side_by_side([run.store(split)], index, split):
         yield chosen, part

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from reference import FRAME, VIDEO, frame_record, video_record
 
 from pipeline.config import DatasetConfig
 from pipeline.inputs.writing import varint
@@ -15,6 +16,16 @@ class Field(NamedTuple):
 
     tag: int
     value: "list[Field] | bytes | int"
+
+
+def payloads(case: int, count: int) -> tuple[DatasetConfig, list[bytes]]:
+    """A case's dataset, of frames or of videos by turns, and its records: half damaged, half misshapen."""
+    dataset, random = (FRAME, VIDEO)[case % 2], np.random.default_rng(case)
+    originals = [frame_record(n) for n in (1, 3, 12)] if dataset is FRAME else [video_record()]
+    return dataset, [
+        misshapen(dataset, random) if number % 2 else damaged(originals[number // 2 % len(originals)], random)
+        for number in range(count)
+    ]
 
 
 def damaged(payload: bytes, random: Random) -> bytes:

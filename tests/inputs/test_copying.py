@@ -226,14 +226,7 @@ def test_what_is_asked_for_comes_from_the_disk(tmp_path):
 @pytest.mark.parametrize("case", range(8))
 def test_mutated_records(tmp_path, case):
     """What is not left is what the general parser reads; what it refuses is left; nothing is written beyond."""
-    dataset, random = (FRAME, VIDEO)[case % 2], np.random.default_rng(case)
-    originals = [frame_record(n) for n in (1, 3, 12)] if dataset is FRAME else [video_record()]
-    payloads = [
-        mutations.misshapen(dataset, random)
-        if number % 2
-        else mutations.damaged(originals[number // 2 % len(originals)], random)
-        for number in range(1500)
-    ]
+    dataset, payloads = mutations.payloads(case, 1500)
     expected = []
     for payload in payloads:
         try:

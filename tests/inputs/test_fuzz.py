@@ -9,7 +9,7 @@ import mutations
 import numpy as np
 import pytest
 import tensorflow as tf
-from reference import FRAME, VIDEO, assert_agrees, frame_record, video_record
+from reference import FRAME, VIDEO, assert_agrees, frame_record
 
 from pipeline.inputs import tfrecord
 from pipeline.inputs.checking import check_shard
@@ -38,14 +38,7 @@ def no_hang() -> Iterator[None]:
 @pytest.mark.parametrize("case", CASES)
 def test_mutated_records(tmp_path, case):
     """All in one file whose checksums are right: each is read as TensorFlow reads it, or quarantined with a reason."""
-    dataset, random = (FRAME, VIDEO)[case % 2], np.random.default_rng(case)
-    originals = [frame_record(n) for n in (1, 3, 12)] if dataset is FRAME else [video_record()]
-    payloads = [
-        mutations.misshapen(dataset, random)
-        if number % 2
-        else mutations.damaged(originals[number // 2 % len(originals)], random)
-        for number in range(RECORDS)
-    ]
+    dataset, payloads = mutations.payloads(case, RECORDS)
     path = tmp_path / "a.tfrecord"
     with path.open("wb") as file:
         tfrecord.write(file, payloads)
