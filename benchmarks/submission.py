@@ -5,8 +5,7 @@
 Ours reads the Parquet parts that infer leaves behind and ends with the file on the disk. The peer does what the
 challenge's own code does: a loop over the videos, in which it takes the best of each, sorts them and writes `%i %g`;
 and once more without the taking and sorting. It is given arrays in memory, and a share of the rows, as each takes it
-as long. What both write is compared byte for byte. Rounds are interleaved; processor time is that of all threads, and
-tells more than the clock where others are at work. Compiling is measured apart, in processes that have no cache of
+as long. What both write is compared byte for byte. Compiling is measured apart, in processes that have no cache of
 machine code and that have one; so is the memory, in one that only writes and in one that only checks.
 """
 
@@ -14,7 +13,6 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from benchmarks.machine import machine
+from benchmarks.figures import Common, Figure, interleaved, show
 from pipeline.inputs.synthetic import video_ids
 from pipeline.store import Predictions, PredictionStore
 from pipeline.submission import check, write
@@ -47,28 +45,30 @@ print(imported - began, time.perf_counter() - imported)
 
 
 @dataclasses.dataclass(frozen=True)
-class Flags:
+class Flags(Common):
     videos: int = 1_000_000
     kept: int = 100
     """Labels that the store keeps for each video."""
     peer_videos: int = 100_000
     """Of them, those that the peer writes in a round."""
-    rounds: int = 5
 
 
 def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
+    figures = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _predict(folder / "store", flags.videos, flags.kept)
-        print(f"{flags.videos:,} videos, {flags.kept} labels kept of {CLASSES}, {PAIRS} written\n")
         for what in ("without a cache", "with a cache"):
-            imported, loaded = _compile(folder)
-            print(f"{what}: imports {imported:.1f} s, then machine code {loaded:.1f} s", flush=True)
-        _compare(folder, flags)
-        _measure("writing", _write, folder)
-        _measure("checking", _check, folder)
-    print(f"\n{machine()}")
+            for step, taken in zip(("imports", "machine code"), _compile(folder)):
+                figures.append(Figure(f"{step}, {what}", "ours", taken, "s"))
+        figures = [*_compare(folder, flags), *figures]
+        seconds, peak = _apart(_check, folder)
+        figures.append(Figure("checked with its ids", "ours", seconds, "s"))
+        figures.append(Figure("writing, peak memory", "ours", _apart(_write, folder)[1] / 1e6, "MB"))
+        figures.append(Figure("checking, peak memory", "ours", peak / 1e6, "MB"))
+    about = f"submission of {flags.videos:,} videos, {flags.kept} labels kept of {CLASSES}, {PAIRS} written"
+    show(figures, flags.json, about)
 
 
 def _predict(folder: Path, videos: int, kept: int) -> None:
@@ -94,7 +94,7 @@ def _compile(folder: Path) -> tuple[float, float]:
 # ------------------------------------------------------------------------------------------------------------- writing
 
 
-def _compare(folder: Path, flags: Flags) -> None:
+def _compare(folder: Path, flags: Flags) -> list[Figure]:
     store, rows = PredictionStore(folder / "store"), 0
     parts = []
     for part in store.read():
@@ -103,29 +103,26 @@ def _compare(folder: Path, flags: Flags) -> None:
         if rows >= flags.peer_videos:
             break
     best = [Predictions(ids, labels[:, :PAIRS], scores[:, :PAIRS]) for ids, labels, scores in parts]
-    runs: dict[str, tuple[int, Callable[[], object]]] = {
-        "reference": (rows, lambda: _write_like_the_reference(folder / "reference.csv", parts, _best_first)),
-        "its loop alone": (rows, lambda: _write_like_the_reference(folder / "loop.csv", best, zip)),
-        "ours": (flags.videos, lambda: _write(folder)),
-    }
     write(folder / "warm.csv", best, PAIRS)
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(flags.rounds):
-        for name, (count, run) in runs.items():
-            began, busy = time.perf_counter(), time.process_time()
-            run()
-            rates[name].append((count / (time.perf_counter() - began), count / (time.process_time() - busy)))
+    seconds = interleaved(
+        flags.rounds,
+        {
+            "ours": lambda: _write(folder),
+            "reference": lambda: _write_like_the_reference(folder / "reference.csv", parts, _best_first),
+            "its loop alone": lambda: _write_like_the_reference(folder / "loop.csv", best, zip),
+        },
+    )
     plain = (folder / "reference.csv").read_bytes()
-    assert plain == (folder / "loop.csv").read_bytes() == (folder / "warm.csv").read_bytes(), "the bytes differ"
+    if not plain == (folder / "loop.csv").read_bytes() == (folder / "warm.csv").read_bytes():
+        raise SystemExit("the bytes differ")
     with (folder / "ours.csv").open("rb") as file:
-        assert file.read(len(plain)) == plain, "the bytes differ"
-    print(f"\nmedians of {flags.rounds} interleaved rounds; the second pair of columns is by processor time\n")
-    print("| | rows/s | | ours / it | rows/s | ours / it |\n| --- | --- | --- | --- | --- | --- |")
-    for name, found in rates.items():
-        by_clock, by_processor = (statistics.median(values) for values in zip(*found))
-        faster = [statistics.median(ours[by] / its[by] for ours, its in zip(rates["ours"], found)) for by in range(2)]
-        spread = f"{min(found)[0]:,.0f} to {max(found)[0]:,.0f}"
-        print(f"| {name} | {by_clock:,.0f} | {spread} | {faster[0]:.1f} | {by_processor:,.0f} | {faster[1]:.1f} |")
+        if file.read(len(plain)) != plain:
+            raise SystemExit("the bytes differ")
+    rates = {who: (flags.videos if who == "ours" else rows) / taken for who, taken in seconds.items()}
+    figures = [Figure("written", who, rate, "rows/s") for who, rate in rates.items()]
+    return figures + [
+        Figure("ours to theirs", who, rates["ours"] / rates[who], "times") for who in rates if who != "ours"
+    ]
 
 
 def _write_like_the_reference(path: Path, parts: list[Predictions], pairs_of: Callable) -> None:
@@ -152,23 +149,22 @@ def _write(folder: Path) -> None:
 
 def _check(folder: Path) -> None:
     ids = [video for part in PredictionStore(folder / "store").read() for video in part.ids]
-    began = time.perf_counter()
-    assert check(folder / "ours.csv", ids) == []
-    print(f"\na valid file checked, with its ids, in {time.perf_counter() - began:.1f} s", flush=True)
+    if faults := check(folder / "ours.csv", ids):
+        raise SystemExit(f"not valid: {faults[0]}")
 
 
-def _measure(what: str, function: Callable[[Path], None], folder: Path) -> None:
+def _apart(function: Callable[[Path], None], folder: Path) -> tuple[float, int]:
+    """Seconds in a process of its own, machine code loaded, and the most bytes that it had in memory."""
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        before, peak = pool.submit(_peaks, function, folder).result()
-    print(f"{what}: peak {peak / 1e6:.0f} MB, {before / 1e6:.0f} MB of it imports", flush=True)
+        return pool.submit(_measure, function, folder).result()
 
 
-def _peaks(function: Callable[[Path], None], folder: Path) -> tuple[int, int]:
-    from pipeline.submission import digits, tokens  # noqa: F401
-
-    before = _peak()
+def _measure(function: Callable[[Path], None], folder: Path) -> tuple[float, int]:
+    write(folder / "one.csv", [(["a"], [[1]], [[0.5]])])
+    check(folder / "one.csv")
+    began = time.perf_counter()
     function(folder)
-    return before, _peak()
+    return time.perf_counter() - began, _peak()
 
 
 def _peak() -> int:
