@@ -47,7 +47,7 @@ def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write(folder, flags.videos)
+        write_shards(folder, flags.videos)
         _check(folder, flags.batches[0])
         figures = _compiling(folder)
         for batch in flags.batches:
@@ -59,7 +59,8 @@ def main() -> None:
     show(figures, flags.json, "input")
 
 
-def _write(folder: Path, videos: int) -> None:
+def write_shards(folder: Path, videos: int) -> None:
+    """Shards, and their index in folder/index; all videos are of the split `train`."""
     from pipeline.inputs import synthetic
     from pipeline.inputs.checking import check_shard
     from pipeline.inputs.index import Source

@@ -20,7 +20,7 @@ import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
 from benchmarks.products import products
-from pipeline.config import POOLING
+from pipeline.config import POOLING, DatasetConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +61,17 @@ def _measure(family: str, precision: str, flags: Flags) -> list[Figure]:
     # Counted in float32: a conversion is not a product.
     flops = flags.batch * cost.of_experiment(experiment).training_flops if _tensorflow() else None
     limit = products(precision)
-    batches = _batches(experiment.dataset, flags)
-    ours = _model(experiment, precision, generic=False)
+    batch = random_batch(experiment.dataset, flags.batch, flags.frames)
+    batches = repeated(batch, flags.steps)
+    ours = training_model(experiment, precision)
     began = time.perf_counter()
-    ours.train_on_batch(*batches[0])
+    ours.train_on_batch(*batch)
     first = time.perf_counter() - began
     ours.fit(batches, verbose=0)  # traces `fit`
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     sides: dict[str, Any] = {"ours": lambda: ours.fit(batches, verbose=0), "limit": limit.run}
     if family in flags.generic:
-        peer = _model(experiment, precision, generic=True)
+        peer = training_model(experiment, precision, generic=True)
         peer.fit(batches, verbose=0)
         sides["generic fit"] = lambda: peer.fit(batches, verbose=0)
     seconds = interleaved(flags.rounds, sides)
@@ -94,7 +95,7 @@ def _tensorflow() -> bool:
     return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
 
 
-def _model(experiment: Any, precision: str, generic: bool) -> Any:
+def training_model(experiment: Any, precision: str, generic: bool = False) -> Any:
     """Compiled as `train` does it, or as anyone would."""
     import keras
 
@@ -116,24 +117,28 @@ def _model(experiment: Any, precision: str, generic: bool) -> Any:
     return model
 
 
-def _batches(dataset: Any, flags: Flags) -> Any:
-    """As many equal batches as a round has steps."""
-    import keras
+def random_batch(dataset: DatasetConfig, batch: int, frames: int) -> Any:
+    """({"frames": uint8 [B,T,F], "num_frames": int32 [B]}, labels float32 [B,V])"""
     import numpy as np
 
     rng = np.random.default_rng(0)
     inputs = {
-        "frames": rng.integers(0, 256, (flags.batch, flags.frames, dataset.width), np.uint8),
-        "num_frames": np.full(flags.batch, flags.frames, np.int32),
+        "frames": rng.integers(0, 256, (batch, frames, dataset.width), np.uint8),
+        "num_frames": np.full(batch, frames, np.int32),
     }
-    labels = (rng.random((flags.batch, dataset.num_classes)) < 0.001).astype(np.float32)
+    return inputs, (rng.random((batch, dataset.num_classes)) < 0.001).astype(np.float32)
+
+
+def repeated(batch: Any, steps: int) -> Any:
+    """The same batch for as many steps, as `fit` takes them."""
+    import keras
 
     class Batches(keras.utils.PyDataset):
         def __len__(self) -> int:
-            return flags.steps
+            return steps
 
         def __getitem__(self, number: int) -> Any:
-            return inputs, labels
+            return batch
 
     return Batches()
 

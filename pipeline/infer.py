@@ -72,7 +72,7 @@ def main() -> None:
             continue
         scorer = scorer or _load(source, index)
         with locked(store.folder.parent):
-            _predict(scorer, store, split, rows, made_with, inputs)
+            predict(scorer, store, split, rows, made_with, inputs)
 
 
 def _of_run(flags: Flags, experiment: Experiment) -> _Source:
@@ -116,7 +116,8 @@ def _load(source: _Source, index: Index) -> "IndexScorer":
     return IndexScorer(source.load(), FrameReader(index))
 
 
-def _predict(scorer: "IndexScorer", store: PredictionStore, split: str, rows, config: dict, inputs: dict) -> None:
+def predict(scorer: "IndexScorer", store: PredictionStore, split: str, rows, config: dict, inputs: dict) -> None:
+    """The videos at `rows` into a store, part by part, those that are missing; says what became of it."""
     missing = store.begin(config, inputs, len(rows), config["videos_per_part"])
     parts = [rows[videos.start : videos.stop] for _, videos in missing]
     done = len(rows) - sum(map(len, parts))

@@ -98,7 +98,7 @@ def test_help_explains_the_stage_and_imports_no_backend(stage):
     assert f"python -m pipeline.{stage}" in result.stdout
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "pipeline.commandline" in imported
-    assert not {"tensorflow", "keras", "jax", "pandas"} & imported
+    assert not {"tensorflow", "keras", "jax", "numba", "pandas", "matplotlib"} & imported
 
 
 def test_the_package_lists_its_stages_and_presets():

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.artifacts import StageError, digest, read_json
@@ -127,6 +126,8 @@ class Indexed:
             values = np.zeros_like(values)
 
     def _report(self, path: Path, values: np.ndarray) -> ShardReport:
+        import pyarrow.compute as pc
+
         number, shard = self._shards[path.absolute()]
         rows = self._rows.slice(self._starts[number], self._starts[number + 1] - self._starts[number])
         start, stop = self._left_out_starts[number : number + 2]
