@@ -52,7 +52,7 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray
 def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
     """Only scores that reach a floor are sorted: the k-th best of groups' maxima, at most that of all."""
     num_videos, num_classes = scores.shape
-    size = min(max(num_classes // (4 * k), 1), 16)
+    size = min(max(num_classes // (4 * k), 1), 32)
     maxima = scores[:, : num_classes // size * size].reshape(num_videos, size, -1).max(axis=1)
     refuse_nan(maxima)  # a maximum with NaN in it is NaN
     refuse_nan(scores[:, maxima.shape[1] * size :])

@@ -95,21 +95,27 @@ class StreamingMetrics:
             raise ValueError(f"{what} label {outside} is not one of {self.num_classes} classes")
 
     def _correct(self, labels: NDArray, values: NDArray, sizes: NDArray, first: int) -> NDArray[np.bool_]:
-        """Which labels [N,K] are true; `values` are the true ones, `sizes` [N] of them a video."""
-        rows = np.arange(len(labels)) * self.num_classes
-        cells, listed = rows[:, None] + labels.astype(np.int64), labels >= 0
-        self._table(cells[listed], len(labels), "predicted", first)
-        return self._table(np.repeat(rows, sizes) + values, len(labels), "true", first)[cells] & listed
+        """Which labels [N,K] are true; `values` are the true ones, `sizes` [N] of them a video.
 
-    def _table(self, cells: NDArray, num_videos: int, what: str, first: int) -> NDArray[np.bool_]:
-        """Which cells of a table [N*V] of videos and classes are in a list that must name none of them twice."""
-        table = np.zeros(num_videos * self.num_classes, bool)
-        table[cells] = True
-        if np.count_nonzero(table) < len(cells):
+        A cell is a class of a video. No table of them is cleared or searched: 20 of thousands are named.
+        """
+        rows = np.arange(len(labels)) * self.num_classes
+        cells, true = rows[:, None] + labels.astype(np.int64), np.repeat(rows, sizes) + values
+        listed = labels >= 0
+        place = np.empty(len(labels) * self.num_classes, np.int32)
+        self._refuse_twice(place, cells[listed], "predicted", first)
+        place[cells[listed]] = -1
+        self._refuse_twice(place, true, "true", first)
+        return (place[cells] >= 0) & listed
+
+    def _refuse_twice(self, place: NDArray, cells: NDArray, what: str, first: int) -> None:
+        """Leave at each cell the place that it has in the list, which must name none of them twice."""
+        order = np.arange(len(cells), dtype=place.dtype)
+        place[cells] = order
+        if (place[cells] != order).any():
             ordered = np.sort(cells)
             video, label = divmod(int(ordered[1:][ordered[1:] == ordered[:-1]][0]), self.num_classes)
             raise ValueError(f"{what} label {label} occurs twice in video {first + video} of the batch")
-        return table
 
 
 def _hits_by_size(scores: NDArray, correct: NDArray, sizes: NDArray, num_classes: int) -> NDArray[np.int64]:

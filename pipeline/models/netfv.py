@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import unit, unit_rows
+from pipeline.models.normalisation import unit, unit_difference_rows, unit_rows
 from pipeline.models.pooling import Pooling
 
 LEAST_WIDTH = 0.1
@@ -21,9 +21,12 @@ class NetFV(Pooling):
         fv1_k = sum_t a_tk (x_t - c_k) / s_k           = (A^T X - (sum_t a_tk) c_k) / s_k
         fv2_k = sum_t a_tk ((x_t - c_k)^2 / s_k^2 - 1) = (A^T X^2 - 2 c_k A^T X + c_k^2 sum_t a_tk) / s_k^2 - sum_t a_tk
 
-    fv1 and fv2 are each L2-normalised for each cluster, flattened and L2-normalised again, then put side by side. The
-    right-hand forms never build the residuals, a tensor of B x T x K x F; their small differences of large numbers are
-    the reason that all but the assignments is float32 at any precision.
+    fv1 and fv2 are each L2-normalised for each cluster, flattened and L2-normalised again, then put side by side. Where
+    all that belongs to a cluster is its centre fv1_k is 0, which has no direction: the square of its norm counts for at
+    least 1e-4 (||A^T X / s_k||^2 + ||(sum_t a_tk) c_k / s_k||^2).
+
+    The right-hand forms never build the residuals, a tensor of B x T x K x F; their small differences of large numbers
+    are the reason that all but the assignments is float32 at any precision.
 
     Parameters: 3KF + 2K. A video costs 6TKF FLOPs and keeps about 4 (2TF + 3TK + 6KF) bytes of activations.
 
@@ -56,24 +59,27 @@ class NetFV(Pooling):
 
     def call(self, frames, mask, training=False):
         assignment = ops.cast(self.assignment(frames, mask, training=training), "float32")  # B,T,K
-        first, second = self.moments(assignment, ops.cast(frames, "float32"))
-        return ops.concatenate([unit(unit_rows(first)), unit(unit_rows(second))], axis=-1)
+        frames, centres, second = self.moments(assignment, ops.cast(frames, "float32"))
+        return ops.concatenate([unit(unit_difference_rows(frames, centres)), unit(unit_rows(second))], axis=-1)
 
     def frame_weights(self, frames, mask):
         """The assignments a_tk: those of a frame sum to 1."""
         return self.assignment(frames, mask, training=False)  # B,T,K
 
     def moments(self, assignment, frames):
-        """assignment [B,T,K], frames [B,T,F], float32 -> fv1 and fv2, not normalised, each [B,K,F]."""
+        """assignment [B,T,K], frames [B,T,F], float32 -> A^T X / s, (sum a) c / s, of which fv1 is the difference; fv2.
+
+        None is normalised, each is [B,K,F].
+        """
         widths = LEAST_WIDTH + ops.softplus(self.widths)  # K,F
         weights = ops.transpose(assignment, (0, 2, 1))  # B,K,T
         mass = ops.sum(weights, axis=-1, keepdims=True)  # B,K,1
         sums = ops.matmul(weights, frames)  # B,K,F
         squares = ops.matmul(weights, ops.square(frames))  # B,K,F
-        residuals = sums - mass * self.centres
-        # c (A^T X + residuals) is 2 c A^T X - c^2 sum_t a_tk
-        spread = squares - self.centres * (sums + residuals)
-        return residuals / widths, spread / ops.square(widths) - mass
+        shift = mass * self.centres  # B,K,F
+        # c (2 A^T X - shift) is 2 c A^T X - c^2 sum_t a_tk
+        spread = squares - self.centres * (sums + (sums - shift))
+        return sums / widths, shift / widths, spread / ops.square(widths) - mass
 
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], 2 * self.clusters * frames_shape[-1])

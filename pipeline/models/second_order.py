@@ -131,7 +131,7 @@ class SecondOrder(Pooling):
             sums = whitening.whiten_second(shift_second(sums, first, ops.sum(assignment, axis=1), mean), root)
         size = frames.shape[-1]
         scale = [1.0] * size + [2**0.5] * (len(self.triangle.pairs) - size)
-        return self.triangle.pack(sums) * ops.convert_to_tensor(scale)
+        return self.triangle.pack(sums) * ops.convert_to_tensor(scale, sums.dtype)
 
     def compute_output_shape(self, frames_shape):
         values = 1 + frames_shape[-1] + len(self.triangle.pairs)

@@ -47,13 +47,15 @@ def test_it_equals_its_equations(lengths, length, training, encoders):
 
 
 @one_and_two_encoders
-def test_gradients(encoders):
-    videos, frames, mask, layer = data([9, 1, 4, 7], 12, encoders)
+@pytest.mark.parametrize(
+    ("lengths", "length", "training"), [([9, 1, 4, 7], 12, True), ([1], 1, False), ([300, 41], 300, True)]
+)
+def test_gradients(lengths, length, training, encoders):
+    videos, frames, mask, layer = data(lengths, length, encoders)
     literal.check_gradients(
         layer,
-        lambda: layer(frames, mask, training=True),
-        lambda weights: descriptors(weights, videos, encoders, True),
-        tolerance=3e-5,  # two encoders deep
+        lambda: layer(frames, mask, training=training),
+        lambda weights: descriptors(weights, videos, encoders, training),
     )
 
 

@@ -86,14 +86,17 @@ def test_without_a_mask_every_row_counts(training):
     assert "norm/beta" not in literal.weights_of(encoder)
 
 
-def test_gradients_among_rows():
-    data = videos([9, 1, 4, 7])
-    frames, mask = literal.padded(data, 12)
+@pytest.mark.parametrize(
+    ("lengths", "length", "training"), [([9, 1, 4, 7], 12, True), ([1], 1, False), ([300, 41], 300, True)]
+)
+def test_gradients_among_rows(lengths, length, training):
+    data = videos(lengths)
+    frames, mask = literal.padded(data, length)
     encoder = an_encoder(frames.shape)
     literal.check_gradients(
         encoder,
-        lambda: encoder(frames, mask=mask, training=True),
-        lambda weights: literal.encoder(weights, "", data, data, HEADS, True),
+        lambda: encoder(frames, mask=mask, training=training),
+        lambda weights: literal.encoder(weights, "", data, data, HEADS, training),
     )
 
 
