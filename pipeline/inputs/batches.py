@@ -88,8 +88,10 @@ class TrainBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((self.draws.seed, step, 1))
         rows = self.draws.step(step)
         window = _window(len(rows))
-        if step % window == 0:
-            self.reader.expect(np.concatenate([self.draws.step(step + window + later) for later in range(window)]))
+        first = step == self.steps.start  # nobody has told of this window
+        if first or step % window == 0:
+            coming = range(0 if first else window, 2 * window)
+            self.reader.expect(np.concatenate([self.draws.step(step + later) for later in coming]))
         dataset = self.reader.index.dataset
         method = self.sampling.train
         length = sampled_length(method, self.sampling, dataset)

@@ -1,5 +1,7 @@
 """Batches: a pure function of seed and step, every video once an epoch, mixup as defined."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from support import labels_of
@@ -68,3 +70,24 @@ def test_evaluation_goes_through_the_rows_once_in_their_order(small_index):
     np.testing.assert_array_equal(got, expected)
     got = np.concatenate([inputs["num_frames"][:count] for count, inputs in batches])
     np.testing.assert_array_equal(got, num_frames)
+
+
+@pytest.mark.parametrize("steps", [range(60), range(13, 60)], ids=["from the first", "resumed"])
+def test_the_system_is_told_of_videos_before_they_are_read_and_not_again_and_again(small_index, steps):
+    told, read = [], []
+
+    class Watched(FrameReader):
+        def expect(self, rows):
+            told.extend(rows)
+
+        def read(self, rows, chosen, counts):
+            read.extend(rows)
+            assert not Counter(read) - Counter(told)
+            return super().read(rows, chosen, counts)
+
+    draws = Draws(small_index.rows("train"), 32, seed=2)
+    batches = TrainBatches(Watched(small_index), draws, steps, ALL)
+    for number in range(len(steps)):
+        batches[number]
+    assert len(read) == 32 * len(steps)
+    assert len(told) <= len(read) + 3 * 512
