@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from pipeline.models.frame_norm import FrameNorm
+
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class SoftAssignment(keras.layers.Layer):
@@ -21,7 +23,7 @@ class SoftAssignment(keras.layers.Layer):
         self.logits = keras.layers.Dense(
             clusters, use_bias=False, dtype=dtype, name="logits"
         )  # batch norm has the bias
-        self.norm = keras.layers.BatchNormalization(dtype=dtype, name="norm")
+        self.norm = FrameNorm(dtype=dtype, name="norm")
 
     def build(self, frames_shape):
         self.logits.build(frames_shape)

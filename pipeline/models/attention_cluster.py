@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.normalisation import unit_rows
 from pipeline.models.pooling import Pooling
 
@@ -33,7 +34,7 @@ class AttentionCluster(Pooling):
         dtype = self.dtype_policy
         self.inner = keras.layers.Dense(hidden, activation="tanh", dtype=dtype, name="inner")
         self.logits = keras.layers.Dense(clusters, use_bias=False, dtype=dtype, name="logits")
-        self.norm = keras.layers.BatchNormalization(center=False, dtype=dtype, name="norm")
+        self.norm = FrameNorm(center=False, dtype=dtype, name="norm")
 
     def build(self, frames_shape):
         rows = frames_shape[:2]

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.encoder import AttentionBlock, TransformerEncoder
+from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.netvlad import VLAD, normalise
 
 
@@ -29,9 +30,9 @@ class AttentionAssignment(keras.layers.Layer):
         self.dropout = dropout
         dtype = self.dtype_policy
         self.block = AttentionBlock(heads, dropout, dtype=dtype, name="block")
-        self.norm = keras.layers.BatchNormalization(dtype=dtype, name="norm")
+        self.norm = FrameNorm(dtype=dtype, name="norm")
         self.narrow = keras.layers.Dense(clusters, activation="relu", use_bias=False, dtype=dtype, name="narrow")
-        self.last_norm = keras.layers.BatchNormalization(scale=False, dtype=dtype, name="last_norm")
+        self.last_norm = FrameNorm(scale=False, dtype=dtype, name="last_norm")
 
     def build(self, frames_shape):
         *rows, size = frames_shape

@@ -7,6 +7,7 @@ import keras
 
 from pipeline.config import ClassifierConfig, ConfigError, DatasetConfig, ModelConfig, PoolingConfig
 from pipeline.models import FAMILIES
+from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.frames import Feature, FrameDropout, FrameMask
 from pipeline.models.gating import ContextGating, SqueezeExcite
 from pipeline.models.heads import Logistic, MixtureOfExperts
@@ -59,7 +60,7 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
         values = Feature(start, feature.size, feature.dtype == "uint8", name=feature.name)(frames)
         if classifier.input_batch_norm:
             # Not centred: a shift of all frames is lost in the next batch norm, or equals a shift of the centres.
-            values = keras.layers.BatchNormalization(center=False, name=f"{feature.name}_norm")(values, mask=mask)
+            values = FrameNorm(center=False, name=f"{feature.name}_norm")(values, mask=mask)
         if classifier.feature_noise:
             values = keras.layers.GaussianNoise(classifier.feature_noise, name=f"{feature.name}_noise")(values)
         settings = settings_of_feature(model.pooling, number, len(dataset.features))

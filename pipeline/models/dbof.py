@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.pooling import Pooling
 
 
@@ -34,7 +35,7 @@ class DBoF(Pooling):
         )
         # The maximum over a video's frames is hardly ever clipped, above or below, and what is not clipped is centred
         # by the next batch norm: a shift would have no gradient there. In a mean half of the frames are clipped.
-        self.norm = keras.layers.BatchNormalization(center=statistic == "mean", dtype=dtype, name="norm")
+        self.norm = FrameNorm(center=statistic == "mean", dtype=dtype, name="norm")
 
     def build(self, frames_shape):
         self.projection.build(frames_shape)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from pipeline.models.frame_norm import FrameNorm
+
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class LogitScale(keras.layers.Layer):
@@ -92,7 +94,7 @@ class MultiHeadAttention(keras.layers.Layer):
         self.key = keras.layers.Dense(size, use_bias=False, dtype=dtype, name="key")
         self.value = keras.layers.Dense(size, use_bias=False, dtype=dtype, name="value")
         self.scale = LogitScale(dtype=dtype, name="scale")
-        self.norm = keras.layers.BatchNormalization(dtype=dtype, name="norm")
+        self.norm = FrameNorm(dtype=dtype, name="norm")
         self.project = keras.layers.Dense(size, use_bias=False, dtype=dtype, name="project")
         self.query.build(rows_shape)
         self.key.build(keys_shape)

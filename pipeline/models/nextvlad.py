@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.netvlad import VLAD
 from pipeline.models.normalisation import unit_rows
 
@@ -35,7 +36,7 @@ class NeXtVLAD(VLAD):
         dtype = self.dtype_policy
         self.attention = keras.layers.Dense(groups, dtype=dtype, name="attention")
         self.logits = keras.layers.Dense(groups * clusters, use_bias=False, dtype=dtype, name="logits")
-        self.norm = keras.layers.BatchNormalization(dtype=dtype, name="norm")
+        self.norm = FrameNorm(dtype=dtype, name="norm")
         self.descriptor_norm = keras.layers.BatchNormalization(center=False, dtype=dtype, name="descriptor_norm")
         self.drop = keras.layers.Dropout(dropout, dtype=dtype, name="drop")
 
