@@ -33,11 +33,9 @@ class MixtureOfExperts(keras.layers.Layer):
         self.expert.build(shape)
 
     def call(self, descriptor):
-        gates = ops.cast(self.gate(descriptor), "float32")
-        gates = ops.softmax(ops.reshape(gates, (-1, self.experts + 1, self.num_classes)), axis=1)  # B,E+1,V
-        experts = ops.cast(self.expert(descriptor), "float32")
-        experts = ops.sigmoid(ops.reshape(experts, (-1, self.experts, self.num_classes)))  # B,E,V
-        return ops.sum(gates[:, : self.experts] * experts, axis=1)  # B,V
+        gates, experts = ops.cast(self.gate(descriptor), "float32"), ops.cast(self.expert(descriptor), "float32")
+        gates = ops.reshape(gates, (-1, self.experts + 1, self.num_classes))  # B,E+1,V
+        return _mixture(gates, ops.reshape(experts, (-1, self.experts, self.num_classes)))  # B,V
 
     def compute_output_shape(self, shape):
         return (shape[0], self.num_classes)
@@ -69,6 +67,30 @@ class Logistic(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes, "l2": self.l2}
+
+
+@ops.custom_gradient
+def _mixture(gates, experts):
+    """Logits of the gates [B,E+1,V] and of the experts [B,E,V] -> p [B,V].
+
+    With w the gates' softmax and s the experts' sigmoids, dp / dgate_e = w_e (s_e - p), where the dummy's s is 0, and
+    dp / dexpert_e = w_e s_e (1 - s_e). Written out they take a third of the time of the operations' own gradients.
+    """
+    weights = ops.exp(gates - ops.max(gates, axis=1, keepdims=True))
+    weights = weights / ops.sum(weights, axis=1, keepdims=True)  # B,E+1,V
+    values = ops.sigmoid(experts)  # B,E,V
+    parts = weights[:, :-1] * values
+    probabilities = ops.sum(parts, axis=1)  # B,V
+
+    def gradient(*arguments, upstream=None):
+        if upstream is None:
+            (upstream,) = arguments
+        upstream = upstream[:, None]  # B,1,V
+        padded = ops.concatenate([parts, ops.zeros_like(upstream)], axis=1)
+        by_gates = (padded - weights * probabilities[:, None]) * upstream  # B,E+1,V
+        return by_gates, parts * (1 - values) * upstream
+
+    return probabilities, gradient
 
 
 def _l2(strength: float):

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from literal import check_gradients, perturb
 
 from pipeline.models.heads import Logistic, MixtureOfExperts
 
@@ -29,6 +31,30 @@ def test_mixture_of_experts(experts):
             shares /= shares.sum()  # the last one is the dummy's, which says 0
             expected = sum(shares[e] * sigmoid(expert[video, e, label]) for e in range(experts))
             assert got[video, label] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("experts", [1, 3])
+def test_gradients_of_the_mixture(experts):
+    head = MixtureOfExperts(V, experts, l2=0.0)
+    head.build(DESCRIPTOR.shape)
+    perturb(head)
+
+    def literal(weights):
+        gates = np.exp(DESCRIPTOR @ weights["gate/kernel"]).reshape(4, experts + 1, V)
+        values = sigmoid(DESCRIPTOR @ weights["expert/kernel"] + weights["expert/bias"]).reshape(4, experts, V)
+        return list((gates[:, :-1] * values).sum(axis=1) / gates.sum(axis=1))
+
+    check_gradients(head, lambda: head(DESCRIPTOR), literal)
+
+
+def test_a_mixture_of_logits_that_overflow_an_exponential_has_gradients():
+    head = MixtureOfExperts(V, 2)
+    head.build(DESCRIPTOR.shape)
+    for weight in head.weights:
+        weight.assign(np.where(np.arange(weight.shape[-1]) % 2, 1e3, -1e3) * np.ones(weight.shape))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(head(DESCRIPTOR))
+    assert all(np.isfinite(each).all() for each in (total, *tape.gradient(total, head.trainable_weights)))
 
 
 def test_logistic():
