@@ -46,7 +46,7 @@ class AttentionEnhancedNetVLAD(VLAD):
     def call(self, frames, mask, training=False):
         frames, assignment = self._assign(frames, mask, training)  # B,T,F; B,T,K
         size = frames.shape[-1]
-        clusters = unit(self.aggregate(assignment, frames)) * size**0.5  # B,K,F
+        clusters = unit(self.aggregate(assignment, frames), self.least(assignment)) * size**0.5  # B,K,F
         clusters = self.cluster_encoder(clusters, training=training)
         return ops.reshape(clusters, (-1, self.clusters * size))
 

@@ -92,7 +92,8 @@ class AttentionNetVLAD(VLAD):
         self.assignment.build(frames_shape)
 
     def call(self, frames, mask, training=False):
-        return normalise(self.aggregate(self._assign(frames, mask, training), frames))
+        assignment = self._assign(frames, mask, training)  # B,T,K
+        return normalise(self.aggregate(assignment, frames), self.least(assignment))
 
     def frame_weights(self, frames, mask):
         """The assignments A, of either sign."""

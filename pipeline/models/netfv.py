@@ -6,11 +6,13 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import unit, unit_difference_rows, unit_rows
+from pipeline.models.normalisation import unit, unit_rows
 from pipeline.models.pooling import Pooling
 
 LEAST_WIDTH = 0.1
 """In units of frames after batch norm. Narrower, and a rounding error of x^2 would weigh as much as a frame."""
+CLAMP = 0.01
+"""The norm of fv1 is at least this share of its centres' part: below it rounding would decide."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -22,8 +24,8 @@ class NetFV(Pooling):
         fv2_k = sum_t a_tk ((x_t - c_k)^2 / s_k^2 - 1) = (A^T X^2 - 2 c_k A^T X + c_k^2 sum_t a_tk) / s_k^2 - sum_t a_tk
 
     fv1 and fv2 are each L2-normalised for each cluster, flattened and L2-normalised again, then put side by side. Where
-    all that belongs to a cluster is its centre fv1_k is 0, which has no direction: the square of its norm counts for at
-    least 1e-4 (||A^T X / s_k||^2 + ||(sum_t a_tk) c_k / s_k||^2).
+    every frame is the centre fv1_k is 0, which has no direction: its norm counts for at least 0.01 ||sum_t a_tk c_k /
+    s_k||, a bound that has no gradient.
 
     The right-hand forms never build the residuals, a tensor of B x T x K x F; their small differences of large numbers
     are the reason that all but the assignments is float32 at any precision.
@@ -59,27 +61,28 @@ class NetFV(Pooling):
 
     def call(self, frames, mask, training=False):
         assignment = ops.cast(self.assignment(frames, mask, training=training), "float32")  # B,T,K
-        frames, centres, second = self.moments(assignment, ops.cast(frames, "float32"))
-        return ops.concatenate([unit(unit_difference_rows(frames, centres)), unit(unit_rows(second))], axis=-1)
+        first, second, least = self.moments(assignment, ops.cast(frames, "float32"))
+        return ops.concatenate([unit(unit_rows(first, least)), unit(unit_rows(second))], axis=-1)
 
     def frame_weights(self, frames, mask):
         """The assignments a_tk: those of a frame sum to 1."""
         return self.assignment(frames, mask, training=False)  # B,T,K
 
     def moments(self, assignment, frames):
-        """assignment [B,T,K], frames [B,T,F], float32 -> A^T X / s, (sum a) c / s, of which fv1 is the difference; fv2.
+        """assignment [B,T,K], frames [B,T,F], float32 -> fv1, fv2, each [B,K,F], not normalised; the least norm of fv1.
 
-        None is normalised, each is [B,K,F].
+        The last is [B,K,1].
         """
         widths = LEAST_WIDTH + ops.softplus(self.widths)  # K,F
         weights = ops.transpose(assignment, (0, 2, 1))  # B,K,T
         mass = ops.sum(weights, axis=-1, keepdims=True)  # B,K,1
         sums = ops.matmul(weights, frames)  # B,K,F
         squares = ops.matmul(weights, ops.square(frames))  # B,K,F
-        shift = mass * self.centres  # B,K,F
-        # c (2 A^T X - shift) is 2 c A^T X - c^2 sum_t a_tk
-        spread = squares - self.centres * (sums + (sums - shift))
-        return sums / widths, shift / widths, spread / ops.square(widths) - mass
+        residuals = sums - mass * self.centres
+        # c (A^T X + residuals) is 2 c A^T X - c^2 sum_t a_tk
+        spread = squares - self.centres * (sums + residuals)
+        least = CLAMP * ops.stop_gradient(mass * ops.norm(self.centres / widths, axis=-1, keepdims=True))  # B,K,1
+        return residuals / widths, spread / ops.square(widths) - mass, least
 
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], 2 * self.clusters * frames_shape[-1])

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import unit, unit_rows
+from pipeline.models.normalisation import LEAST_NORM, unit, unit_rows
 from pipeline.models.pooling import Pooling
 
 
@@ -32,6 +32,15 @@ class VLAD(Pooling):
         mass = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
         return sums - mass[:, :, None] * ops.cast(self.centres, "float32")
 
+    def least(self, assignment):
+        """assignment [B,T,K] -> 0.01 ||sum_t a_tk c_k||, [B,K,1], no gradient: V_k counts for at least so much.
+
+        Where every frame is the centre V_k is 0, and rounding would decide on its direction.
+        """
+        mass = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
+        lengths = ops.norm(ops.cast(self.centres, "float32"), axis=-1)  # K
+        return 0.01 * ops.stop_gradient(ops.abs(mass) * lengths)[:, :, None]
+
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters * frames_shape[-1])
 
@@ -45,8 +54,8 @@ class NetVLAD(VLAD):
 
         a_tk = m_t softmax_k(BN(x_t W))        V_k = sum_t a_tk (x_t - c_k) = (A^T X)_k - (sum_t a_tk) c_k
 
-    Each V_k is L2-normalised, the whole is flattened and L2-normalised again. The right-hand form never builds the
-    residuals, a tensor of B x T x K x F. Parameters: 2KF + 2K; a video costs 4TKF FLOPs.
+    Each V_k is L2-normalised (`least` bounds its norm), the whole is flattened and L2-normalised again. The right-hand
+    form never builds the residuals, a tensor of B x T x K x F. Parameters: 2KF + 2K; a video costs 4TKF FLOPs.
 
     Sources: Arandjelovic et al. 2016, equation 1; Miech, Laptev, Sivic 2017; Kmiec, Bae, An 2018, table 1.
     """
@@ -63,13 +72,13 @@ class NetVLAD(VLAD):
 
     def call(self, frames, mask, training=False):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
-        return normalise(self.aggregate(assignment, frames))
+        return normalise(self.aggregate(assignment, frames), self.least(assignment))
 
     def frame_weights(self, frames, mask):
         """The assignments a_tk: those of a frame sum to 1."""
         return self.assignment(frames, mask, training=False)  # B,T,K
 
 
-def normalise(clusters):
-    """V [B,K,F] -> each cluster L2-normalised (intra-normalisation), then all of them together, [B,KF]."""
-    return unit(unit_rows(clusters))
+def normalise(clusters, least=LEAST_NORM):
+    """V [B,K,F], their least norms [B,K,1] -> each cluster L2-normalised (intra-normalisation), then all, [B,KF]."""
+    return unit(unit_rows(clusters, least))

@@ -61,7 +61,7 @@ class NeXtVLAD(VLAD):
         expanded = self.expand(frames)  # B,T,GN
         weights = self._weights(expanded, mask, training)  # B,TG,K
         vectors = ops.reshape(expanded, (ops.shape(expanded)[0], -1, self.centres.shape[-1]))  # B,TG,N
-        descriptor = unit_rows(self.aggregate(weights, vectors))  # B,KN
+        descriptor = unit_rows(self.aggregate(weights, vectors), self.least(weights))  # B,KN
         return self.drop(self.descriptor_norm(descriptor, training=training), training=training)
 
     def frame_weights(self, frames, mask):

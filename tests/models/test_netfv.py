@@ -20,14 +20,12 @@ def descriptors(weights, videos, training):
     for video, assignment in zip(videos, map(literal.softmax, logits)):
         first, second = np.zeros((K, F)), np.zeros((K, F))
         for k in range(K):
-            frames, centres = np.zeros(F), np.zeros(F)
             for t, frame in enumerate(video.astype(np.float64)):
                 residual = (frame - weights["centres"][k]) / widths[k]
                 first[k] += assignment[t, k] * residual
                 second[k] += assignment[t, k] * (residual**2 - 1)
-                frames += assignment[t, k] * frame / widths[k]
-                centres += assignment[t, k] * weights["centres"][k] / widths[k]
-            first[k] /= max(np.linalg.norm(first[k]), 0.01 * np.hypot(np.linalg.norm(frames), np.linalg.norm(centres)))
+            least = 0.01 * assignment[:, k].sum() * np.linalg.norm(weights["centres"][k] / widths[k])
+            first[k] /= max(np.linalg.norm(first[k]), least)
             second[k] /= max(np.linalg.norm(second[k]), 1e-6)
         out.append(np.concatenate([first.ravel() / np.linalg.norm(first), second.ravel() / np.linalg.norm(second)]))
     return out
@@ -126,12 +124,12 @@ def test_widths_begin_at_1_and_have_a_floor():
     layer.build((None, None, F))
     frames, assignment = np.full((1, 1, F), 3, np.float32), np.ones((1, 1, K), np.float32)
     layer.centres.assign(np.ones((K, F)))
-    sums, shift, second = layer.moments(assignment, frames)
-    np.testing.assert_allclose(np.asarray(sums), 3, rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(shift), 1, rtol=1e-6)
+    first, second, least = layer.moments(assignment, frames)
+    np.testing.assert_allclose(np.asarray(first), 2, rtol=1e-6)
     np.testing.assert_allclose(np.asarray(second), 3, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(least), 0.01 * F**0.5, rtol=1e-6)
     layer.widths.assign(np.full((K, F), -1000))
-    np.testing.assert_allclose(np.asarray(layer.moments(assignment, frames)[0]), 30, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(layer.moments(assignment, frames)[0]), 20, rtol=1e-6)
 
 
 def test_a_video_without_frames_is_0():

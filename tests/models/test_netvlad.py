@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.models.netrvlad import NetRVLAD
 from pipeline.models.netvlad import NetVLAD
@@ -13,6 +14,7 @@ K, F = 5, 7
 def literal(layer, frames, mask, centres):
     """The residuals one by one; batch norm with its tracked statistics."""
     weights = {weight.path.split("/")[-1]: weight.numpy().astype(np.float64) for weight in layer.weights}
+    masses = np.zeros((len(frames), K))
     out = np.zeros((len(frames), K, F))
     for b, video in enumerate(frames.astype(np.float64)):
         for t, x in enumerate(video):
@@ -24,9 +26,10 @@ def literal(layer, frames, mask, centres):
             assignment = np.exp(logits - logits.max())
             assignment /= assignment.sum()
             for k in range(K):
+                masses[b, k] += assignment[k]
                 out[b, k] += assignment[k] * (x - centres[k])
         for k in range(K):
-            out[b, k] /= max(np.linalg.norm(out[b, k]), 1e-12)
+            out[b, k] /= max(np.linalg.norm(out[b, k]), 0.01 * masses[b, k] * np.linalg.norm(centres[k]), 1e-12)
     out = out.reshape(len(frames), -1)
     return out / np.linalg.norm(out, axis=1, keepdims=True)
 
@@ -37,6 +40,30 @@ def data():
     frames = rng.normal(size=(4, 9, F)).astype(np.float32)
     mask = (np.arange(9) < np.array([9, 1, 4, 7])[:, None]).astype(np.float32)
     return frames, mask
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_frames_on_a_centre(data, compiled):
+    """Of a video's only frame rounding is all that is left of A^T X - (sum a) c, and a compiler may round otherwise."""
+    frames, mask = data
+    layer = NetVLAD(clusters=K)
+    layer.build(frames.shape)
+    centres = layer.centres.numpy()
+    centres[1], centres[2], centres[4] = frames[0, 3], frames[1, 0], 20 * frames[3, 0]
+    layer.centres.assign(centres)
+    frames[3, :2], frames[2, :] = centres[4], centres[2]
+
+    @tf.function(jit_compile=compiled)
+    def run():
+        with tf.GradientTape() as tape:
+            out = layer(frames, mask)
+            total = tf.reduce_sum(out * tf.range(K * F, dtype=tf.float32))
+        return out, tape.gradient(total, layer.trainable_weights)
+
+    out, gradients = run()
+    expected = literal(layer, frames, mask, centres.astype(np.float64))
+    assert (np.linalg.norm(out - expected, axis=1) < 1e-4).all()  # descriptors of length 1
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 @pytest.mark.parametrize("family", [NetVLAD, NetRVLAD])

@@ -18,6 +18,14 @@ def test_below_the_least_norm_they_are_scaled_alike():
     np.testing.assert_allclose(np.asarray(unit([[3e-9, 0, 4e-9], [0, 0, 0]])), [[3e-3, 0, 4e-3], [0, 0, 0]], rtol=1e-6)
 
 
+def test_a_norm_counts_for_at_least_what_is_asked():
+    rows, least = [[[3.0, 4.0], [3.0, 4.0], [0.0, 0.0]]], [[[4.0], [10.0], [0.0]]]
+    expected = [[[0.6, 0.8], [0.3, 0.4], [0, 0]]]
+    np.testing.assert_allclose(np.asarray(unit(rows, least)), expected, rtol=1e-6)
+    found = unit_rows(tf.constant(rows), tf.constant(least))
+    np.testing.assert_allclose(np.asarray(found), np.reshape(expected, (1, 6)), rtol=1e-6)
+
+
 def test_half_precision_is_normalised_in_float32():
     half = tf.constant([[3.0, 4.0]], tf.bfloat16)
     np.testing.assert_allclose(np.asarray(unit(half)), np.float32([[0.6, 0.8]]), rtol=1e-6)

@@ -224,15 +224,18 @@ def test_a_frame_on_a_centre(democratic, compiled):
 
 
 def test_of_correlated_frames_too():
-    """The rounding errors of sums that ZCA whitens grow with the condition of the covariances."""
+    """The rounding errors of the sums that ZCA whitens grow with the condition of the covariances."""
     layer = make(projection=12, size=16)
     frames, mask = data([40, 1, 33, 20, 38, 40, 29], size=16)
     frames = (frames @ np.random.default_rng(4).normal(size=(16, 16)) / 4).astype(np.float32)
     zca = layer.second_whitening
     zca.momentum = 0.0
     layer(frames, mask, training=True)
-    print(np.linalg.cond(np.asarray(zca.triangle.unpack(zca.moving_covariance))))
+    values = values_of(layer)
+    assert (np.linalg.cond(values["second_whitening/U"]) ** 2 > 100).all()
     check_against_literal(layer, frames, mask)
+    expected = descriptors(values, frames, mask, layer.settings, training=True)
+    literal.check_outputs(layer(frames, mask, training=True), expected)
 
 
 def test_a_batch_without_spread_is_finite():

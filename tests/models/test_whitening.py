@@ -40,7 +40,7 @@ def test_diagonal_whitening_gives_variances_of_one(size):
     layer.build(centres.shape)
     mean, root = call(layer, frames, mask, centres, training=True)
     white = (embeddings(frames, mask, centres) - mean) * root
-    np.testing.assert_allclose(white.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(white.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(white.var(0), 1, atol=0.05)
 
 
@@ -71,22 +71,23 @@ def test_training_moves_the_tracked_statistics_and_inference_takes_them(kind):
         mean = 0.75 * mean + 0.25 * vectors.mean(0)
         batch = np.stack([np.cov(vectors[:, k].T, bias=True) for k in range(K)])
         spread = 0.75 * spread + 0.25 * batch
-    np.testing.assert_allclose(layer.moving_mean, mean, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, mean, atol=1e-6)
     if kind is ZCAWhitening:
         tracked = layer.triangle.unpack(layer.moving_covariance / 8)
-        np.testing.assert_allclose(tracked, spread, atol=1e-5)
+        np.testing.assert_allclose(tracked, spread, atol=1e-6)
     else:
         spread = spread * np.eye(8)
-        np.testing.assert_allclose(layer.moving_variance / 8, np.einsum("kii->ki", spread), atol=1e-5)
+        np.testing.assert_allclose(layer.moving_variance / 8, np.einsum("kii->ki", spread), atol=1e-6)
     before = [weight.numpy() for weight in layer.weights]
     got_mean, got_root = call(layer, frames[:1] + 3, mask[:1], centres, training=False)
     for weight, value in zip(layer.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
-    np.testing.assert_allclose(got_mean, mean, atol=1e-5)
+    np.testing.assert_allclose(got_mean, mean, atol=1e-6)
     for k in range(K):
         values, axes = np.linalg.eigh(spread[k] + 1e-3 * np.trace(spread[k]) / 8 * np.eye(8))
         root = got_root[k] if kind is ZCAWhitening else np.diag(got_root[k])
-        np.testing.assert_allclose(root, axes @ np.diag(values**-0.5) @ axes.T, rtol=1e-3, atol=2e-3)
+        expected = axes @ np.diag(values**-0.5) @ axes.T
+        assert np.linalg.norm(root - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("kind", [DiagonalWhitening, ZCAWhitening])
@@ -99,7 +100,7 @@ def test_padding_is_not_in_the_statistics(kind):
         layer = kind()
         layer.build(centres.shape)
         roots.append(call(layer, each, valid, centres, training=True)[1])
-    np.testing.assert_allclose(roots[0], roots[1], rtol=1e-4, atol=1e-4)
+    assert np.linalg.norm(roots[1] - roots[0]) < 1e-5 * np.linalg.norm(roots[0])
 
 
 @pytest.mark.parametrize("condition", [1, 10, 1e3])
@@ -119,4 +120,4 @@ def test_newton_schulz_is_the_inverse_root(size, condition, spectrum):
     values, axes = np.linalg.eigh(matrices)
     expected = axes * values[:, None] ** -0.5 @ np.swapaxes(axes, 1, 2)
     got = np.asarray(newton_schulz(matrices.astype(np.float32)))
-    assert np.linalg.norm(got - expected) < 1e-3 * np.linalg.norm(expected)
+    assert np.linalg.norm(got - expected) < 1e-4 * np.linalg.norm(expected)
