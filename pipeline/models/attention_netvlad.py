@@ -5,7 +5,8 @@ from keras import ops
 
 from pipeline.models.encoder import AttentionBlock, TransformerEncoder
 from pipeline.models.frame_norm import FrameNorm
-from pipeline.models.netvlad import VLAD, normalise
+from pipeline.models.netvlad import VLAD
+from pipeline.models.normalisation import unit_twice
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -93,7 +94,7 @@ class AttentionNetVLAD(VLAD):
 
     def call(self, frames, mask, training=False):
         assignment = self._assign(frames, mask, training)  # B,T,K
-        return normalise(self.aggregate(assignment, frames), self.least(assignment))
+        return unit_twice(self.aggregate(assignment, frames), self.least(assignment))
 
     def frame_weights(self, frames, mask):
         """The assignments A, of either sign."""

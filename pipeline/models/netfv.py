@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import unit, unit_rows
+from pipeline.models.normalisation import unit_twice
 from pipeline.models.pooling import Pooling
 
 LEAST_WIDTH = 0.1
@@ -62,7 +62,7 @@ class NetFV(Pooling):
     def call(self, frames, mask, training=False):
         assignment = ops.cast(self.assignment(frames, mask, training=training), "float32")  # B,T,K
         first, second, least = self.moments(assignment, ops.cast(frames, "float32"))
-        return ops.concatenate([unit(unit_rows(first, least)), unit(unit_rows(second))], axis=-1)
+        return ops.concatenate([unit_twice(first, least), unit_twice(second)], axis=-1)
 
     def frame_weights(self, frames, mask):
         """The assignments a_tk: those of a frame sum to 1."""

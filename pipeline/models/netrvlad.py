@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.netvlad import normalise
+from pipeline.models.normalisation import unit_twice
 from pipeline.models.pooling import Pooling
 
 
@@ -28,7 +28,7 @@ class NetRVLAD(Pooling):
     def call(self, frames, mask, training=False):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
         sums = ops.matmul(ops.transpose(assignment, (0, 2, 1)), frames)  # B,K,F
-        return normalise(ops.cast(sums, "float32"))
+        return unit_twice(ops.cast(sums, "float32"))
 
     def frame_weights(self, frames, mask):
         """The assignments a_tk: those of a frame sum to 1."""

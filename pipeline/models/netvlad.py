@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import LEAST_NORM, unit, unit_rows
+from pipeline.models.normalisation import unit_twice
 from pipeline.models.pooling import Pooling
 
 
@@ -72,13 +72,8 @@ class NetVLAD(VLAD):
 
     def call(self, frames, mask, training=False):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
-        return normalise(self.aggregate(assignment, frames), self.least(assignment))
+        return unit_twice(self.aggregate(assignment, frames), self.least(assignment))
 
     def frame_weights(self, frames, mask):
         """The assignments a_tk: those of a frame sum to 1."""
         return self.assignment(frames, mask, training=False)  # B,T,K
-
-
-def normalise(clusters, least=LEAST_NORM):
-    """V [B,K,F], their least norms [B,K,1] -> each cluster L2-normalised (intra-normalisation), then all, [B,KF]."""
-    return unit(unit_rows(clusters, least))

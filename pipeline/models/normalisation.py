@@ -12,10 +12,42 @@ def unit(vectors, least=LEAST_NORM):
     gradient of NaN on JAX and wherever XLA compiles. A cluster that no frame belongs to is such a vector.
     """
     vectors = ops.cast(vectors, "float32")
-    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
-    return vectors * ops.rsqrt(ops.maximum(squares, ops.square(ops.maximum(least, LEAST_NORM))))
+    return vectors * _inverse(_squares(vectors), least)
 
 
 def unit_rows(rows, least=LEAST_NORM):
     """v [B,K,N] -> each row L2-normalised, side by side [B,KN]; `least`, of `unit`, is a number or [B,K,1]."""
-    return ops.reshape(unit(rows, least), (-1, rows.shape[1] * rows.shape[2]))
+    return _side_by_side(unit(rows, least))
+
+
+def unit_twice(rows, least=LEAST_NORM):
+    """v [B,K,N] -> each row L2-normalised (intra-normalisation), then all of them together, [B,KN].
+
+    What `unit(unit_rows(rows, least))` gives. The second norm comes from the rows' own, so that the large tensor is
+    scaled once.
+    """
+    rows = ops.cast(rows, "float32")
+    squares = _squares(rows)  # B,K,1
+    scales = _inverse(squares, least)  # B,K,1
+    total = ops.sum(squares * ops.square(scales), axis=1, keepdims=True)  # B,1,1
+    return _side_by_side(rows * (scales * _inverse(total)))
+
+
+@ops.custom_gradient
+def _squares(vectors):
+    """v [..,N] -> ||v||_2^2, [..,1]. The gradient of a sum of squares would be as large as v before it meets v."""
+
+    def gradient(*arguments, upstream=None):
+        if upstream is None:
+            (upstream,) = arguments
+        return (2 * upstream) * vectors
+
+    return ops.sum(ops.square(vectors), axis=-1, keepdims=True), gradient
+
+
+def _inverse(squares, least=LEAST_NORM):
+    return ops.rsqrt(ops.maximum(squares, ops.square(ops.maximum(least, LEAST_NORM))))
+
+
+def _side_by_side(rows):
+    return ops.reshape(rows, (-1, rows.shape[1] * rows.shape[2]))

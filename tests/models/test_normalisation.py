@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.models.normalisation import unit, unit_rows
+from pipeline.models.normalisation import unit, unit_rows, unit_twice
 
 
 def test_vectors_become_of_length_1():
@@ -24,6 +24,34 @@ def test_a_norm_counts_for_at_least_what_is_asked():
     np.testing.assert_allclose(np.asarray(unit(rows, least)), expected, rtol=1e-6)
     found = unit_rows(tf.constant(rows), tf.constant(least))
     np.testing.assert_allclose(np.asarray(found), np.reshape(expected, (1, 6)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("least", [1e-6, 3.0])
+def test_normalising_twice_is_one_after_the_other(least):
+    """In double precision, and by differences; a row of zeros and one below the bound among them."""
+    rng = np.random.default_rng(0)
+    rows, upstream = rng.normal(size=(2, 3, 5)), rng.normal(size=(2, 15))
+    rows[0, 1] = 0
+    rows[1, 2] *= 1e-2
+
+    def literal(rows):
+        each = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), least)
+        return each.reshape(2, 15) / np.linalg.norm(each.reshape(2, 15), axis=-1, keepdims=True)
+
+    with tf.GradientTape() as tape:
+        tape.watch(values := tf.constant(rows, tf.float32))
+        found = unit_twice(values, least)
+        total = tf.reduce_sum(found * upstream.astype(np.float32))
+    np.testing.assert_allclose(np.asarray(found), literal(rows), rtol=1e-5, atol=1e-7)
+    gradient, expected = np.asarray(tape.gradient(total, values)), np.zeros(rows.shape)
+    for place in np.ndindex(rows.shape):
+        if (np.linalg.norm(rows[place[:2]])) > 0:  # at 0 the least norm leaves no room for a difference
+            change = np.zeros(rows.shape)
+            change[place] = 1e-6
+            expected[place] = ((literal(rows + change) - literal(rows - change)) * upstream).sum() / 2e-6
+    nonzero = np.linalg.norm(rows, axis=-1) > 0
+    assert np.linalg.norm((gradient - expected)[nonzero]) < 1e-5 * np.linalg.norm(expected)
+    assert np.isfinite(gradient).all()
 
 
 def test_half_precision_is_normalised_in_float32():
