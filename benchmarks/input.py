@@ -1,6 +1,6 @@
 """Input: shards to shuffled uint8 batches, beside two forms of tf.data, and the limits that the machine sets.
 
-    python -m benchmarks.input [--batches 32 128] [--cold] [--backends tensorflow jax]
+    python -m benchmarks.input [--batches 32 128] [--cold]
 
 Frame-level shards of YouTube-8M's format (`synthesize`: 120 to 300 frames of rgb and audio), in the page cache, become
 `uint8 [B,256,1152]`, each video's frames at floor(k n / 256), and labels `float32 [B,3862]`. Peers: tf.data as the
@@ -10,7 +10,6 @@ order and eight open at a time. Limits: reading the files' bytes, and copying a 
 there are processors. Each side runs in a process of its own; what it has ready when its turn comes counts.
 
 `--cold` has the system forget the files before each round: our order, a random one, beside reading file after file.
-`--backends` trains a model that costs nothing by `fit`, on our batches and on one batch again and again.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
-from benchmarks.input_sides import SHARD, YOUTUBE8M, Copying, Keras, Ours, Reading, Side, Starter, TensorFlow
+from benchmarks.input_sides import SHARD, YOUTUBE8M, Copying, Ours, Reading, Side, Starter, TensorFlow
 from pipeline.config import SynthesisConfig
 from pipeline.workers import default_workers, map_in_processes
 
@@ -39,8 +38,6 @@ class Flags(Common):
     """Videos in a batch."""
     cold: bool = False
     """Measure reading from the disk too."""
-    backends: tuple[str, ...] = ()
-    """Keras's backends to feed: tensorflow, jax."""
 
 
 def main() -> None:
@@ -54,8 +51,6 @@ def main() -> None:
             figures += _warm(folder, batch, flags)
             if flags.cold:
                 figures += _cold(folder, batch, flags)
-            for backend in flags.backends:
-                figures += _through_keras(folder, batch, backend, flags)
     show(figures, flags.json, "input")
 
 
@@ -123,22 +118,6 @@ def _cold(folder: Path, batch: int, flags: Flags) -> list[Figure]:
     return [
         *(Figure(case, who, flags.videos / seconds[who], "videos/s") for who in (OURS, READING)),
         Figure(f"{case}: of the reading", OURS, seconds[READING] / seconds[OURS], "share"),
-    ]
-
-
-def _through_keras(folder: Path, batch: int, backend: str, flags: Flags) -> list[Figure]:
-    with Side(Keras, folder, batch, KERAS_BACKEND=backend) as side:
-        turns = {"batches": "take", "fit": "fit", "fit, one batch": "fit_one"}
-        for method in turns.values():
-            side.ask(method, 2 * flags.videos)
-        asked = {who: functools.partial(side.ask, method, 2 * flags.videos) for who, method in turns.items()}
-        seconds = interleaved(flags.rounds, asked)
-    steps = 2 * flags.videos // batch
-    case = f"batches of {batch}, {backend}"
-    slower = max(seconds["batches"], seconds["fit, one batch"])
-    return [
-        *(Figure(f"{case}: {who}", OURS, 1000 * taken / steps, "ms") for who, taken in seconds.items()),
-        Figure(f"{case}: fit of its slower part", OURS, slower / seconds["fit"], "share"),
     ]
 
 

@@ -70,13 +70,15 @@ def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
         chosen = np.flatnonzero(keep)
     starts = np.searchsorted(chosen, bounds)
     counts = np.diff(starts)
-    places = (np.repeat(np.arange(num_videos), counts), np.arange(len(chosen)) - np.repeat(starts[:-1], counts))
-    values = np.full((num_videos, counts.max(initial=k)), -np.inf, scores.dtype)
-    columns = np.full(values.shape, num_classes)
-    values[places] = scores.ravel()[chosen]
-    columns[places] = chosen % num_classes
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]  # columns ascend, so the smaller label goes first
-    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+    width = counts.max(initial=k)
+    slots = np.arange(len(chosen)) + np.repeat(np.arange(num_videos) * width - starts[:-1], counts)
+    values = np.full(num_videos * width, -np.inf, scores.dtype)
+    cells = np.zeros(num_videos * width, np.int64)
+    values[slots] = scores.ravel()[chosen]
+    cells[slots] = chosen
+    order = np.argsort(-values.reshape(-1, width), axis=1, kind="stable")[:, :k]  # of equals the smaller label first
+    order += (np.arange(num_videos) * width)[:, None]
+    return cells[order] - bounds[:-1, None], values[order]
 
 
 def sorted_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
