@@ -94,4 +94,24 @@ def _mixture(gates, experts):
 
 
 def _l2(strength: float):
-    return keras.regularizers.L2(strength) if strength else None
+    return L2(strength) if strength else None
+
+
+@keras.saving.register_keras_serializable(package="pipeline")
+class L2(keras.regularizers.L2):
+    """weights -> l2 sum w^2, and 2 l2 w for its gradient: each one pass over the weights, where Keras's makes six."""
+
+    def __call__(self, weights):
+        return self.l2 * _square(ops.reshape(weights, (1, -1)))
+
+
+@ops.custom_gradient
+def _square(row):
+    """v [1,N] -> v v^T, a scalar."""
+
+    def gradient(*arguments, upstream=None):
+        if upstream is None:
+            (upstream,) = arguments
+        return 2 * upstream * row
+
+    return ops.squeeze(ops.matmul(row, ops.transpose(row))), gradient

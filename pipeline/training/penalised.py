@@ -2,6 +2,8 @@
 
 import keras
 
+from pipeline.training.feeding import fed
+
 
 class Penalised(keras.Model):
     """The same layers as `model`, for training: `fit` also gives the mean of each penalty that they add to the loss.
@@ -17,6 +19,11 @@ class Penalised(keras.Model):
             for layer in self.layers
             for penalty in getattr(layer, "penalties", ())
         ]
+
+    def fit(self, x=None, *arguments, **settings):
+        if isinstance(x, keras.utils.PyDataset):  # drawn already
+            x, settings = fed(x), settings | {"shuffle": False}
+        return super().fit(x, *arguments, **settings)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
