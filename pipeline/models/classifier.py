@@ -7,6 +7,7 @@ import keras
 
 from pipeline.config import ClassifierConfig, ConfigError, DatasetConfig, ModelConfig, PoolingConfig
 from pipeline.models import FAMILIES
+from pipeline.models.dense import DescriptorDense
 from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.frames import Feature, FrameDropout, FrameMask
 from pipeline.models.gating import ContextGating, SqueezeExcite
@@ -92,7 +93,7 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
 
 
 def _dense(values, size: int, activation: str, name: str):
-    values = keras.layers.Dense(size, use_bias=False, name=name)(values)  # batch norm has the bias
+    values = DescriptorDense(size, use_bias=False, name=name)(values)  # batch norm has the bias
     values = keras.layers.BatchNormalization(name=f"{name}_norm")(values)
     return keras.layers.ReLU(name=f"{name}_relu")(values) if activation == "relu" else values
 

@@ -3,13 +3,15 @@
 import keras
 from keras import ops
 
+from pipeline.models.dense import DescriptorDense
+
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class ContextGating(keras.layers.Layer):
     """y [B,D] -> y * sigmoid(BN(W y)), [B,D]. Source: Miech, Laptev, Sivic 2017, equation 1. D^2 + 2D parameters."""
 
     def build(self, shape):
-        self.gate = keras.layers.Dense(shape[-1], use_bias=False, dtype=self.dtype_policy, name="gate")
+        self.gate = DescriptorDense(shape[-1], use_bias=False, dtype=self.dtype_policy, name="gate")
         self.norm = keras.layers.BatchNormalization(dtype=self.dtype_policy, name="norm")
         self.gate.build(shape)
         self.norm.build(shape)
@@ -34,9 +36,9 @@ class SqueezeExcite(keras.layers.Layer):
 
     def build(self, shape):
         size = max(shape[-1] // self.reduction, 1)
-        self.squeeze = keras.layers.Dense(size, use_bias=False, dtype=self.dtype_policy, name="squeeze")
+        self.squeeze = DescriptorDense(size, use_bias=False, dtype=self.dtype_policy, name="squeeze")
         self.norm = keras.layers.BatchNormalization(dtype=self.dtype_policy, name="norm")
-        self.excite = keras.layers.Dense(shape[-1], dtype=self.dtype_policy, name="excite")
+        self.excite = DescriptorDense(shape[-1], dtype=self.dtype_policy, name="excite")
         self.squeeze.build(shape)
         self.norm.build((shape[0], size))
         self.excite.build((shape[0], size))

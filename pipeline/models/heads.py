@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from pipeline.models.dense import DescriptorDense
+
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class MixtureOfExperts(keras.layers.Layer):
@@ -17,14 +19,14 @@ class MixtureOfExperts(keras.layers.Layer):
         self.num_classes = num_classes
         self.experts = experts
         self.l2 = l2
-        self.gate = keras.layers.Dense(
+        self.gate = DescriptorDense(
             (experts + 1) * num_classes,
             use_bias=False,
             kernel_regularizer=_l2(l2),
             dtype=self.dtype_policy,
             name="gate",
         )
-        self.expert = keras.layers.Dense(
+        self.expert = DescriptorDense(
             experts * num_classes, kernel_regularizer=_l2(l2), dtype=self.dtype_policy, name="expert"
         )
 
@@ -52,9 +54,7 @@ class Logistic(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.l2 = l2
-        self.logits = keras.layers.Dense(
-            num_classes, kernel_regularizer=_l2(l2), dtype=self.dtype_policy, name="logits"
-        )
+        self.logits = DescriptorDense(num_classes, kernel_regularizer=_l2(l2), dtype=self.dtype_policy, name="logits")
 
     def build(self, shape):
         self.logits.build(shape)

@@ -15,18 +15,39 @@ class Adam(keras.optimizers.Adam):
     """Keras's Adam (Kingma, Ba 2015), its whole update compiled; its moving average stays beside the weights.
 
     An update touches every weight some twenty times, one operation at a time, and is bound by memory: compiled it reads
-    and writes each once, and takes half of the time or less. JAX compiles the whole step anyway.
+    and writes each once, and takes half of the time or less. JAX compiles the whole step anyway. The gradient's norm is
+    left out of it: XLA writes squares down before it adds them up, TensorFlow's own kernel does not and takes a fifth
+    of the time.
     """
+
+    _norm = None
+    """Of the gradient, while an update is compiled that is given it."""
 
     def apply(self, grads, trainable_variables=None):
         if keras.backend.backend() != "tensorflow":
-            return super().apply(grads, trainable_variables)
+            super().apply(grads, trainable_variables)
+            return
         import tensorflow as tf
 
         if not self.built:  # variables cannot be made inside what is compiled
             self.build(trainable_variables)
-        update = super().apply
-        return tf.function(lambda values: update(values, trainable_variables), jit_compile=True)(list(grads))
+        update, grads = super().apply, list(grads)
+        # Of gradients that are accumulated first the norm is that of their sum, which is made within the update.
+        clips = self.global_clipnorm and not self.gradient_accumulation_steps
+
+        def compiled(grads, norm):
+            self._norm = norm
+            update(grads, trainable_variables)
+            self._norm = None
+
+        tf.function(compiled, jit_compile=True)(grads, tf.linalg.global_norm(grads) if clips else None)
+
+    def _clip_gradients(self, grads):
+        if self._norm is None:
+            return super()._clip_gradients(grads)
+        # What is not finite becomes NaN everywhere, as in Keras.
+        scale = ops.minimum(self.global_clipnorm / self._norm, 1.0) + (self._norm - self._norm)
+        return [gradient * scale for gradient in grads]
 
     def finalize_variable_values(self, var_list):
         """Nothing: Keras would end every `fit`, here every range of steps, with the average in the weights."""

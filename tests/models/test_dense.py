@@ -1,0 +1,31 @@
+"""DescriptorDense beside Keras's Dense: the same weights, outputs and gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.models.dense import DescriptorDense
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("settings", [{}, {"use_bias": False}, {"activation": "relu"}], ids=str)
+def test_it_takes_the_place_of_the_layer_of_keras(settings, precision):
+    rng = np.random.default_rng(0)
+    values = tf.constant(rng.normal(size=(5, 7)), tf.float32)
+    weights = [rng.normal(size=(7, 4)), rng.normal(size=4)][: 2 - ("use_bias" in settings)]
+    upstream = tf.constant(rng.normal(size=(5, 4)), tf.float32)
+    found = []
+    for kind in (DescriptorDense, keras.layers.Dense):
+        layer = kind(4, dtype=precision, **settings)
+        layer.build(values.shape)
+        layer.set_weights(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            outputs = layer(values)
+            total = tf.reduce_sum(tf.cast(outputs, tf.float32) * upstream)
+        assert outputs.dtype == layer.compute_dtype
+        found.append([outputs, *tape.gradient(total, [values, *layer.trainable_weights])])
+        found[-1] = [np.asarray(tf.cast(each, tf.float32)) for each in found[-1]]
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5 if precision == "float32" else 1e-2, atol=1e-5)
