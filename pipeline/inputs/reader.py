@@ -32,6 +32,7 @@ class FrameReader:
         self._memory = Memory()
         self._workers = default_workers()
         self._pool = concurrent.futures.ThreadPoolExecutor(self._workers)
+        self._teller = concurrent.futures.ThreadPoolExecutor(1)
         self._thread = threading.local()
         self._lock = threading.Lock()
         # Open files, -1 where there is none; random access visits them all, again and again.
@@ -71,8 +72,15 @@ class FrameReader:
                 frames[position, count:] = 0
         return frames
 
-    def expect(self, rows: np.ndarray) -> None:
-        """Have the system read videos from the disk that will be read soon, in the order in which they lie there."""
+    def expect(self, rows: np.ndarray) -> concurrent.futures.Future:
+        """Have the system read videos from the disk that will be read soon, in the order in which they lie there.
+
+        It is told in another thread, since a disk that is busy keeps the teller waiting; what is returned is done when
+        it is told. A shard that cannot be opened fails that; whoever reads it hears of it.
+        """
+        return self._teller.submit(self._tell, rows)
+
+    def _tell(self, rows: np.ndarray) -> None:
         rows = rows[np.lexsort((self.index.offset[rows], self.index.shard[rows]))]
         with self._opened(rows) as descriptors:
             copying.advise(descriptors, self.index.offset[rows], self.index.length[rows].astype(np.int64))

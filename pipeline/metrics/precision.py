@@ -32,9 +32,11 @@ def precision_sums(groups: ArrayLike, scores: NDArray, correct: NDArray, num_gro
     blocks, found = np.unique(keys[correct.ravel()], return_counts=True)  # r, of the blocks that add anything
     keys.sort()
     first = np.searchsorted(keys, blocks)
-    size = np.searchsorted(keys, blocks, "right") - first  # b
+    size = np.ones(len(blocks), np.int64)  # b; few are tied
+    tied = np.flatnonzero(keys[np.minimum(first + 1, len(keys) - 1)] == blocks)
+    size[tied] = np.searchsorted(keys, blocks[tied], "right") - first[tied]
     group = blocks.astype(np.int64) >> 32
-    ahead = first - np.searchsorted(keys, group << 32)  # n
+    ahead = first - np.searchsorted(keys, group << 32) if num_groups > 1 else first  # n
     hits = np.cumsum(found) - found
     hits -= hits[np.searchsorted(group, group)]  # c
     chance, rise = found / size, (found - 1) / np.maximum(size - 1, 1)

@@ -122,13 +122,21 @@ def test_what_is_expected_is_read_ahead_in_the_disks_order(small_index, monkeypa
     told = []
     monkeypatch.setattr(copying, "advise", lambda *columns: told.append(columns))
     reader, rows = FrameReader(small_index), np.random.default_rng(0).permutation(40)
-    reader.expect(rows)
+    reader.expect(rows).result()
     ((descriptors, offsets, lengths),) = told
     places = [
         (Path(f"/proc/self/fd/{descriptor}").readlink(), offset) for descriptor, offset in zip(descriptors, offsets)
     ]
     assert places == sorted(places)
     assert sorted(lengths) == sorted(small_index.length)
+
+
+def test_a_missing_shard_is_told_to_who_reads_it(small_index):
+    reader, rows = FrameReader(small_index), np.flatnonzero(small_index.shard == 1)
+    small_index.paths[1].rename(small_index.paths[1].with_suffix(".gone"))
+    assert isinstance(reader.expect(rows).exception(), StageError)
+    with pytest.raises(StageError, match=small_index.paths[1].name):
+        whole(small_index, rows, reader)
 
 
 def test_a_shard_that_changed_is_named(small_index):
