@@ -6,8 +6,8 @@ Rgb and audio, 3862 classes, 256 frames, the settings of the preset youtube8m: f
 weight, as `train` does them through `fit`. FLOPs are those of the matrix products in the step's graph; the limit is a
 product of two 2048 x 2048 matrices through the same backend, in the same precision, measured between the steps. The
 peer is `fit` of the same model with Keras's own dense layers, batch norms and Adam, for the families that `--generic`
-names. Each family is measured
-in a process of its own; the time of the first step, which traces and compiles, is given apart.
+names. Each family is measured in a process of its own; the time of the first step, which traces and compiles, is given
+apart.
 """
 
 import contextlib

@@ -8,8 +8,8 @@ from keras import ops
 class DescriptorDense(keras.layers.Dense):
     """x [B,D] -> x W + b, [B,N]; Keras's layer but for the order in which the gradient by x is computed.
 
-    It is (W dy^T)^T in place of dy W^T: with few rows and float32 oneDNN takes up to four times as long for the latter
-    (32 rows, 294,912 x 1024 weights: 502 and 134 ms).
+    It is (W dy^T)^T in place of dy W^T: with few rows and many float32 weights oneDNN takes up to four times as long
+    for the latter.
     """
 
     def call(self, values, training=None):
