@@ -6,13 +6,11 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import unit_twice
+from pipeline.models.normalisation import CLAMP, unit_twice
 from pipeline.models.pooling import Pooling
 
 LEAST_WIDTH = 0.1
 """In units of frames after batch norm. Narrower, and a rounding error of x^2 would weigh as much as a frame."""
-CLAMP = 0.01
-"""The norm of fv1 is at least this share of its centres' part: below it rounding would decide."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")

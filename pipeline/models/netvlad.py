@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import unit_twice
+from pipeline.models.normalisation import CLAMP, unit_twice
 from pipeline.models.pooling import Pooling
 
 
@@ -39,7 +39,7 @@ class VLAD(Pooling):
         """
         mass = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
         lengths = ops.norm(ops.cast(self.centres, "float32"), axis=-1)  # K
-        return 0.01 * ops.stop_gradient(ops.abs(mass) * lengths)[:, :, None]
+        return CLAMP * ops.stop_gradient(ops.abs(mass) * lengths)[:, :, None]
 
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters * frames_shape[-1])

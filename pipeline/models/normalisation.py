@@ -3,6 +3,8 @@
 from keras import ops
 
 LEAST_NORM = 1e-6
+CLAMP = 0.01
+"""A sum of residuals counts for at least this share of its centres' part: below it rounding would decide."""
 
 
 def unit(vectors, least=LEAST_NORM):
