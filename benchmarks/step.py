@@ -101,12 +101,13 @@ def _generic_layers() -> Iterator[None]:
     """What is traced within calls Keras's layers where ours are the same in less time."""
     import keras
 
-    from pipeline.models.dense import DescriptorDense
+    from pipeline.models.dense import DescriptorDense, FrameDense
     from pipeline.models.frame_norm import FrameNorm
 
     with (
         mock.patch.object(FrameNorm, "call", keras.layers.BatchNormalization.call),
         mock.patch.object(DescriptorDense, "call", keras.layers.Dense.call),
+        mock.patch.object(FrameDense, "call", keras.layers.Dense.call),
     ):
         yield
 

@@ -17,6 +17,7 @@ class Average(Pooling):
     """
 
     source = "Abu-El-Haija et al. 2016"
+    scale_matters = False
 
     def __init__(self, statistics: str = "mean", **kwargs):
         super().__init__(**kwargs)

@@ -61,7 +61,8 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
         values = Feature(start, feature.size, feature.dtype == "uint8", name=feature.name)(frames)
         if classifier.input_batch_norm:
             # Not centred: a shift of all frames is lost in the next batch norm, or equals a shift of the centres.
-            values = FrameNorm(center=False, name=f"{feature.name}_norm")(values, mask=mask)
+            scale = FAMILIES[model.family].scale_matters
+            values = FrameNorm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
         if classifier.feature_noise:
             values = keras.layers.GaussianNoise(classifier.feature_noise, name=f"{feature.name}_noise")(values)
         settings = settings_of_feature(model.pooling, number, len(dataset.features))

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from pipeline.models.dense import FrameDense
 from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.pooling import Pooling
 
@@ -21,6 +22,7 @@ class DBoF(Pooling):
     """
 
     source = "Abu-El-Haija et al. 2016"
+    scale_matters = False
 
     def __init__(self, clusters: int = 8192, statistic: str = "max", **kwargs):
         super().__init__(**kwargs)
@@ -30,7 +32,7 @@ class DBoF(Pooling):
         self.statistic = statistic
         dtype = self.dtype_policy
         # Batch norm centres each unit; a unit is a sum over F values, however many units there are.
-        self.projection = keras.layers.Dense(
+        self.projection = FrameDense(
             clusters, use_bias=False, kernel_initializer="lecun_normal", dtype=dtype, name="projection"
         )
         # The maximum over a video's frames is hardly ever clipped, above or below, and what is not clipped is centred

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from pipeline.models.own_gradient import own_gradient
+
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class FrameNorm(keras.layers.BatchNormalization):
@@ -39,7 +41,7 @@ class FrameNorm(keras.layers.BatchNormalization):
         return ops.cast(ops.reshape(normalised, ops.shape(frames)), self.compute_dtype)
 
 
-@ops.custom_gradient
+@own_gradient
 def _normalise(rows, weights, mean, inverse, scale, shift):
     """(x - mu) * inverse * scale + shift, [N,K]; mean and inverse [1,K] are those of the rows by weights [1,N].
 
@@ -48,9 +50,7 @@ def _normalise(rows, weights, mean, inverse, scale, shift):
     centred = rows - mean  # N,K
     factor = inverse * scale  # 1,K
 
-    def gradient(*arguments, upstream=None):
-        if upstream is None:
-            (upstream,) = arguments
+    def gradient(upstream):
         sums = ops.sum(upstream, axis=0, keepdims=True)  # 1,K
         products = ops.sum(upstream * centred, axis=0, keepdims=True)  # 1,K
         by_rows = ops.transpose(weights) * (centred * (products * ops.square(inverse)) + sums)  # N,K

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.dense import DescriptorDense
+from pipeline.models.own_gradient import own_gradient
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -69,7 +70,7 @@ class Logistic(keras.layers.Layer):
         return {**super().get_config(), "num_classes": self.num_classes, "l2": self.l2}
 
 
-@ops.custom_gradient
+@own_gradient
 def _mixture(gates, experts):
     """Logits of the gates [B,E+1,V] and of the experts [B,E,V] -> p [B,V].
 
@@ -82,9 +83,7 @@ def _mixture(gates, experts):
     parts = weights[:, :-1] * values
     probabilities = ops.sum(parts, axis=1)  # B,V
 
-    def gradient(*arguments, upstream=None):
-        if upstream is None:
-            (upstream,) = arguments
+    def gradient(upstream):
         upstream = upstream[:, None]  # B,1,V
         padded = ops.concatenate([parts, ops.zeros_like(upstream)], axis=1)
         by_gates = (padded - weights * probabilities[:, None]) * upstream  # B,E+1,V
@@ -105,13 +104,11 @@ class L2(keras.regularizers.L2):
         return self.l2 * _square(ops.reshape(weights, (1, -1)))
 
 
-@ops.custom_gradient
+@own_gradient
 def _square(row):
     """v [1,N] -> v v^T, a scalar."""
 
-    def gradient(*arguments, upstream=None):
-        if upstream is None:
-            (upstream,) = arguments
+    def gradient(upstream):
         return 2 * upstream * row
 
     return ops.squeeze(ops.matmul(row, ops.transpose(row))), gradient

@@ -27,6 +27,7 @@ class NeXtVLAD(VLAD):
     """
 
     source = "Lin et al. 2018"
+    scale_matters = False
 
     def __init__(self, clusters: int = 128, groups: int = 8, expansion: int = 2, dropout: float = 0.5, **kwargs):
         super().__init__(clusters, **kwargs)

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from pipeline.models.own_gradient import own_gradient
+
 LEAST_NORM = 1e-6
 CLAMP = 0.01
 """A sum of residuals counts for at least this share of its centres' part: below it rounding would decide."""
@@ -35,13 +37,11 @@ def unit_twice(rows, least=LEAST_NORM):
     return _side_by_side(rows * (scales * _inverse(total)))
 
 
-@ops.custom_gradient
+@own_gradient
 def _squares(vectors):
     """v [..,N] -> ||v||_2^2, [..,1]. The gradient of a sum of squares would be as large as v before it meets v."""
 
-    def gradient(*arguments, upstream=None):
-        if upstream is None:
-            (upstream,) = arguments
+    def gradient(upstream):
         return (2 * upstream) * vectors
 
     return ops.sum(ops.square(vectors), axis=-1, keepdims=True), gradient

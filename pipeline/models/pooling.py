@@ -14,6 +14,14 @@ class Pooling(keras.layers.Layer):
     source = ""
     """Where a family comes from, in a few words for its line in the table of families; the docstring says more."""
 
+    scale_matters = True
+    """Whether a scale of its own for each of the F features, before the layer, changes what a model can learn.
+
+    Not where weights multiply the frames, or the descriptor, before anything else does: they can hold the scale. The
+    batch norm of the frames then has none, and no gradient by the frames is needed, which in `dbof` is a third of all
+    the products' work.
+    """
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True

@@ -30,6 +30,7 @@ class Recurrent(Pooling):
     """
 
     source = "Hochreiter, Schmidhuber 1997; Cho et al. 2014"
+    scale_matters = False
 
     def __init__(self, cell: str = "lstm", units: int = 1024, **kwargs):
         super().__init__(**kwargs)

@@ -20,6 +20,7 @@ class SoftDBoF(Pooling):
     """
 
     source = "Miech et al. 2017"
+    scale_matters = False
 
     def __init__(self, clusters: int = 8000, **kwargs):
         super().__init__(**kwargs)

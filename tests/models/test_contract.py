@@ -272,3 +272,9 @@ def _predict_with_stored_weights(source: Path, target: Path) -> None:
 
 if __name__ == "__main__":
     _predict_with_stored_weights(Path(sys.argv[1]), Path(sys.argv[2]))
+
+
+@every_family
+def test_frames_are_scaled_where_that_matters_alone(family):
+    names = {weight.path for weight in build(family).trainable_weights}
+    assert ("rgb_norm/gamma" in names) == FAMILIES[family].scale_matters

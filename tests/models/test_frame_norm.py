@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from pipeline.models.frame_norm import FrameNorm
 
-KINDS = [{}, {"center": False}, {"scale": False}]
+KINDS = [{}, {"center": False}, {"scale": False}, {"center": False, "scale": False}]
 
 
 @pytest.fixture

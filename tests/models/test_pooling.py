@@ -157,3 +157,23 @@ def test_a_bag_of_frames_is_shared_out(statistic):
 def test_a_recurrent_layer_says_nothing():
     _, frames, mask, layer = literal.case(Recurrent(units=3), F, [3, 2], 4)
     assert layer.frame_weights(frames, mask) is None
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Average(), DBoF(40), DBoF(40, "mean"), SoftDBoF(K), NeXtVLAD(K, 4, 2), Recurrent(units=3)],
+    ids=lambda layer: layer.name,
+)
+def test_a_scale_of_the_frames_is_one_of_the_weights_where_it_is_said_not_to_matter(layer):
+    assert not layer.scale_matters
+    _, frames, mask, layer = literal.case(layer, F, LENGTHS, 12)
+    scale = np.linspace(0.5, 2, F, dtype=np.float32)
+    scaled = np.asarray(layer(frames * scale, mask))
+    if isinstance(layer, Average):  # the dense layer behind it holds the scale
+        scaled = scaled / scale
+    else:
+        assert np.abs(scaled - np.asarray(layer(frames, mask))).max() > 0.01
+        for weight in layer.trainable_weights:
+            if weight.shape[0] == F:
+                weight.assign(weight * scale[:, None])
+    np.testing.assert_allclose(layer(frames, mask), scaled, rtol=1e-4, atol=1e-5)
