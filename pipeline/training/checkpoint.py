@@ -59,8 +59,6 @@ def restore(path: Path, model: keras.Model) -> TrainState:
 
 def _variables(model: keras.Model) -> list[tuple[str, keras.Variable]]:
     """Model variables (seed generators included), then the optimizer's; numbered, since names are not stable."""
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     variables = [("model", variable) for variable in model.variables]
     variables += [("optimizer", variable) for variable in model.optimizer.variables]
     return [(f"{owner}/{number:04d}", variable) for number, (owner, variable) in enumerate(variables)]

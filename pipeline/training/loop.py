@@ -86,7 +86,7 @@ class Trainer:
         self.stored = build_model(model, index.dataset, training.precision)
         self.model = Penalised(self.stored)
         self.model.compile(
-            optimizer=optimizer.build(training, self.plan.total),
+            optimizer=optimizer.build(training, self.plan.total, self.model.trainable_variables),
             loss=SummedBinaryCrossentropy(training.label_smoothing),
             jit_compile="auto" if keras.backend.backend() == "jax" else False,
         )

@@ -1,7 +1,7 @@
 """Adam with clipping, accumulated batches, and a moving average of the weights."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 from keras import ops
@@ -29,8 +29,6 @@ class Adam(keras.optimizers.Adam):
             return
         import tensorflow as tf
 
-        if not self.built:  # variables cannot be made inside what is compiled
-            self.build(trainable_variables)
         update, grads = super().apply, list(grads)
         # Of gradients that are accumulated first the norm is that of their sum, which is made within the update.
         clips = self.global_clipnorm and not self.gradient_accumulation_steps
@@ -53,12 +51,16 @@ class Adam(keras.optimizers.Adam):
         """Nothing: Keras would end every `fit`, here every range of steps, with the average in the weights."""
 
 
-def build(training: TrainingConfig, total_steps: int) -> Adam:
-    """The optimizer of a training run of `total_steps` batches."""
+def build(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Variable]) -> Adam:
+    """The optimizer of a training run of `total_steps` batches, with its moments of the weights.
+
+    They are there before the first step: made within it they would lie beside all that it computes, and what is
+    compiled cannot make any.
+    """
     accumulate = training.accumulate if training.accumulate > 1 else None
     # Keras moves its average at every batch, also at those that only accumulate.
     batches = training.ema_half_life * training.accumulate
-    return Adam(
+    adam = Adam(
         ExampleSchedule.of(training, total_steps),
         epsilon=1e-8,
         global_clipnorm=training.clip_norm or None,
@@ -66,6 +68,8 @@ def build(training: TrainingConfig, total_steps: int) -> Adam:
         use_ema=bool(batches),
         ema_momentum=0.5 ** (1 / batches) if batches else 0.99,
     )
+    adam.build(weights)
+    return adam
 
 
 @contextlib.contextmanager

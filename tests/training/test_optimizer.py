@@ -16,7 +16,7 @@ def model(batch_size: int, seed: int = 0, **training) -> keras.Model:
     keras.utils.set_random_seed(seed)
     config = TrainingConfig(**{"batch_size": batch_size, "decay": "constant", "learning_rate": 0.05, **training})
     built = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, use_bias=False)])
-    built.compile(build(config, 100), "mse", jit_compile=False)
+    built.compile(build(config, 100, built.trainable_variables), "mse", jit_compile=False)
     return built
 
 
