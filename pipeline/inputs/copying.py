@@ -85,6 +85,7 @@ def read_records(
     chosen: np.ndarray,
     counts: np.ndarray,
     encoding: Encoding,
+    alignment: int,
     buffer: np.ndarray,
     frames: np.ndarray,
     left: np.ndarray,
@@ -95,16 +96,17 @@ def read_records(
         descriptors, offsets, lengths: int32, int64, int64 [B]; the open file, and where in it the payload lies.
         num_frames: int32 [B], the rows that each must have.
         chosen: int32 [B,T], which of them to copy: the first `counts`, int32 [B], at most T, of each video's.
-        buffer: uint8, as long as the longest record.
+        alignment: in a file, of what is read: 1, or what direct reads ask for.
+        buffer: uint8, begins and ends at a multiple of the alignment, and holds the longest record so read.
         frames: uint8 [B,T,sum of the encoding's sizes], written where the record is not left, zero on padding.
         left: bool [B], becomes which records are left to the general parser.
     """
     places = np.empty((len(encoding.sizes), 2), np.int64)
     for record in range(len(descriptors)):
-        data = buffer[: lengths[record]]
+        before = offsets[record] % alignment
+        data = buffer[before : before + lengths[record]]
         left[record] = not (
-            len(data) == lengths[record]
-            and _read(descriptors[record], offsets[record], data)
+            _read(descriptors[record], offsets[record] - before, before + lengths[record], alignment, buffer)
             and _find(data, encoding, places)
             and _regular(data, encoding, places, num_frames[record])
             and _copy(data, encoding, places, num_frames[record], chosen[record, : counts[record]], frames[record])
@@ -113,10 +115,13 @@ def read_records(
 
 
 @compiled
-def _read(descriptor: int, offset: int, data: np.ndarray) -> bool:
+def _read(descriptor: int, offset: int, length: int, alignment: int, buffer: np.ndarray) -> bool:
+    whole = (length + alignment - 1) // alignment * alignment
+    if whole > len(buffer):
+        return False
     done = 0
-    while done < len(data):
-        got = _pread(descriptor, data.ctypes.data + np.uintp(done), np.uintp(len(data) - done), offset + done)
+    while done < length:
+        got = _pread(descriptor, buffer.ctypes.data + np.uintp(done), np.uintp(whole - done), offset + done)
         if got <= 0:
             return False
         done += got

@@ -23,7 +23,7 @@ class Memory:
         # The last one freed is the one nearest to the processor. One that is too small gives way to a larger one.
         block = self._free.pop() if self._free else None
         if block is None or len(block) < size:
-            block = mmap.mmap(-1, max(size, 1))
+            block = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             if hasattr(mmap, "MADV_HUGEPAGE"):
                 block.madvise(mmap.MADV_HUGEPAGE)
         whole = np.frombuffer(block, np.uint8)  # every view on it refers to it

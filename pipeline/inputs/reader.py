@@ -1,13 +1,12 @@
 """Frames of any videos of an index, by random access into the shards."""
 
 import concurrent.futures
-import contextlib
 import itertools
 import math
+import mmap
 import os
-import resource
 import threading
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -15,29 +14,38 @@ from pipeline.artifacts import StageError
 from pipeline.inputs import copying
 from pipeline.inputs.index import Index
 from pipeline.inputs.memory import Memory
+from pipeline.inputs.open_files import ALIGNMENT, REDO, OpenFiles, aligned
 from pipeline.inputs.parsing import ParseError, parse_features
 from pipeline.workers import default_workers
 
 _FEW = 8
 """Records that are not worth another thread."""
-_REDO = "the file changed after it was indexed: run ingest again"
+_DEPTH = 16
+"""Direct reads under way at once: each waits for the disk by itself."""
+_HUGE_PAGE = 2 << 20
+"""Bytes. A buffer in one piece is read into directly at twice the speed of one that lies in small pages."""
 
 
 class FrameReader:
-    """Reads rows of an index into one array, with all processors. Safe to call from several threads."""
+    """Reads rows of an index into one array, with all processors. Safe to call from several threads.
 
-    def __init__(self, index: Index):
+    Args:
+        index: what to read.
+        direct: read past the system's cache. By default where the videos are more than half of the memory: they would
+            push each other out of it before they are read again, and a video brought in page by page comes at half of
+            the speed of a disk.
+    """
+
+    def __init__(self, index: Index, direct: bool | None = None):
         self.index = index
+        self.direct = index.length.sum(dtype=np.int64) > _memory_limit() / 2 if direct is None else direct
         self._encoding = copying.Encoding.of(index.dataset)
         self._memory = Memory()
-        self._workers = default_workers()
+        self._workers, self._few = (_DEPTH, 1) if self.direct else (default_workers(), _FEW)
         self._pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         self._teller = concurrent.futures.ThreadPoolExecutor(1)
         self._thread = threading.local()
-        self._lock = threading.Lock()
-        # Open files, -1 where there is none; random access visits them all, again and again.
-        self._descriptors = np.full(len(index.paths), -1, np.int32)
-        self._room = _raise_open_files_limit()
+        self._files = OpenFiles(index.paths, self.direct)
 
     def read(self, rows: np.ndarray, chosen: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Frames of the videos at `rows`.
@@ -56,10 +64,10 @@ class FrameReader:
         index = self.index
         frames = self._memory.array((*chosen.shape, index.dataset.width), np.dtype(index.dataset.dtype))  # B,T,F
         left = np.empty(len(rows), bool)  # B
-        with self._opened(rows) as descriptors:
+        with self._files.of(index.shard[rows]) as descriptors:
             columns = [descriptors, index.offset[rows], index.length[rows].astype(np.int64), index.num_frames[rows]]
             columns += [np.ascontiguousarray(chosen), counts, frames.view(np.uint8), left]
-            parts = min(self._workers, math.ceil(len(rows) / _FEW))
+            parts = min(self._workers, math.ceil(len(rows) / self._few))
             bounds = np.linspace(0, len(rows), parts + 1).astype(int).tolist()
             slices = [slice(*ends) for ends in itertools.pairwise(bounds)]
             list(self._pool.map(lambda part: self._copy(*(column[part] for column in columns)), slices))
@@ -76,22 +84,27 @@ class FrameReader:
         """Have the system read videos from the disk that will be read soon, in the order in which they lie there.
 
         It is told in another thread, since a disk that is busy keeps the teller waiting; what is returned is done when
-        it is told. A shard that cannot be opened fails that; whoever reads it hears of it.
+        it is told. A shard that cannot be opened fails that; whoever reads it hears of it. Where videos are read
+        directly there is nothing to tell.
         """
         return self._teller.submit(self._tell, rows)
 
     def _tell(self, rows: np.ndarray) -> None:
+        if self.direct:
+            return
         rows = rows[np.lexsort((self.index.offset[rows], self.index.shard[rows]))]
-        with self._opened(rows) as descriptors:
+        with self._files.of(self.index.shard[rows]) as descriptors:
             copying.advise(descriptors, self.index.offset[rows], self.index.length[rows].astype(np.int64))
 
     def _copy(self, descriptors, offsets, lengths, num_frames, chosen, counts, frames, left) -> None:
         """Some records of a batch, see `copying.read_records`; each thread has a buffer of its own."""
-        buffer = getattr(self._thread, "buffer", None)
-        if buffer is None or len(buffer) < lengths.max():
-            buffer = self._thread.buffer = np.empty(lengths.max(), np.uint8)
+        buffer, alignment = getattr(self._thread, "buffer", None), ALIGNMENT if self.direct else 1
+        needed = int(lengths.max()) + 2 * alignment
+        if buffer is None or len(buffer) < needed:
+            size = -(-needed // _HUGE_PAGE) * _HUGE_PAGE if self.direct else needed
+            buffer = self._thread.buffer = self._memory.array((size,), np.dtype(np.uint8))
         copying.read_records(
-            descriptors, offsets, lengths, num_frames, chosen, counts, self._encoding, buffer, frames, left
+            descriptors, offsets, lengths, num_frames, chosen, counts, self._encoding, alignment, buffer, frames, left
         )
 
     def _features(self, row: int, descriptor: int) -> list[np.ndarray]:
@@ -99,65 +112,34 @@ class FrameReader:
         index = self.index
         path, offset, length = index.paths[index.shard[row]], int(index.offset[row]), int(index.length[row])
         try:
-            payload = os.pread(descriptor, length, offset)
+            start, size = aligned(offset, length)
+            block = mmap.mmap(-1, size)
+            got = os.preadv(descriptor, [block], start)
+            payload = block[offset - start : min(offset - start + length, got)]
             if len(payload) != length:
-                raise StageError(f"{path}: record at offset {offset} is cut short; {_REDO}")
+                raise StageError(f"{path}: record at offset {offset} is cut short; {REDO}")
             features = parse_features(payload, index.dataset)
         except (ParseError, OSError) as error:
-            raise StageError(f"{path}: record at offset {offset}: {error}; {_REDO}") from error
+            raise StageError(f"{path}: record at offset {offset}: {error}; {REDO}") from error
         if len(features[0]) != index.num_frames[row]:
             raise StageError(
                 f"{path}: record at offset {offset} has {len(features[0])} frames, {index.num_frames[row]} were "
-                f"indexed; {_REDO}"
+                f"indexed; {REDO}"
             )
         return features
 
-    @contextlib.contextmanager
-    def _opened(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """File descriptors of the videos' shards, int32 [B]; those for which there is no room are closed at the end."""
-        shards = self.index.shard[rows]
-        passing: dict[int, int] = {}
-        try:
-            for shard in np.unique(shards[self._descriptors[shards] < 0]).tolist():
-                descriptor = self._open(shard)
-                with self._lock:
-                    if kept := self._room > 0 and self._descriptors[shard] < 0:
-                        self._descriptors[shard] = descriptor
-                        self._room -= 1
-                if not kept:  # no room, or another thread was first
-                    passing[shard] = descriptor
-            descriptors = self._descriptors[shards]
-            for shard, descriptor in passing.items():
-                descriptors[shards == shard] = descriptor
-            yield descriptors
-        finally:
-            for descriptor in passing.values():
-                os.close(descriptor)
-
-    def _open(self, shard: int) -> int:
-        path = self.index.paths[shard]
-        try:
-            return os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise StageError(f"{path} cannot be read: {error.strerror}; {_REDO}") from error
-
     def close(self) -> None:
         """Close every shard."""
-        with self._lock:
-            for shard in np.flatnonzero(self._descriptors >= 0):
-                os.close(self._descriptors[shard])
-                self._descriptors[shard] = -1
-                self._room += 1
+        self._files.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_descriptors"):
+        if hasattr(self, "_files"):
             self.close()
 
 
-def _raise_open_files_limit() -> int:
-    """Let the process open as many files as the system allows; returns how many shards may stay open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(soft, wanted) // 2
+def _memory_limit() -> int:
+    """Bytes of memory that this process and the system's cache of its files may take."""
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    given = limit.read_text().strip() if limit.exists() else ""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(machine, int(given)) if given.isdigit() else machine

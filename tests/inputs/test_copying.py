@@ -53,7 +53,8 @@ def read(path, dataset, places, num_frames, chosen, counts, buffer_size=None) ->
     descriptor = os.open(path, os.O_RDONLY)
     descriptors = np.full(len(chosen), descriptor, np.int32)
     counts, num_frames = np.asarray(counts, np.int32), np.asarray(num_frames, np.int32)
-    read_records(descriptors, offsets, lengths, num_frames, chosen, counts, Encoding.of(dataset), buffer, frames, left)
+    encoding = Encoding.of(dataset)
+    read_records(descriptors, offsets, lengths, num_frames, chosen, counts, encoding, 1, buffer, frames, left)
     os.close(descriptor)
     assert untouched(whole) and untouched(whole_buffer)
     assert (frames[left] == 99).all(), "a record that is left writes nothing"
@@ -195,7 +196,7 @@ def test_a_buffer_or_a_file_that_is_too_short_and_no_file(tmp_path):
     frames, buffer = np.zeros((1, 1, 32), np.uint8), np.zeros(9, np.uint8)
     read_records(
         np.array([-1], np.int32), one, one, np.ones(1, np.int32), chosen, np.ones(1, np.int32), Encoding.of(FRAME),
-        buffer, frames, left,
+        1, buffer, frames, left,
     )  # fmt: skip
     assert left.all()
 

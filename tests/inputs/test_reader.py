@@ -1,5 +1,10 @@
 """Random access to frames, against the videos that were written."""
 
+import dataclasses
+import errno
+import fcntl
+import gc
+import os
 import threading
 from pathlib import Path
 
@@ -8,7 +13,8 @@ import pytest
 from support import SMALL, frames_of, labels_of
 
 from pipeline.artifacts import StageError
-from pipeline.inputs import copying, tfrecord, writing
+from pipeline.config import FeatureConfig
+from pipeline.inputs import copying, open_files, tfrecord, writing
 from pipeline.inputs import reader as reader_module
 from pipeline.inputs.checking import check_shard
 from pipeline.inputs.index import Index, Source
@@ -28,9 +34,10 @@ def whole(index: Index, rows: np.ndarray, reader: FrameReader | None = None) -> 
     return (reader or FrameReader(index)).read(rows, *choose_frames("all", index.num_frames[rows], LENGTH))
 
 
-def test_rows_in_any_order_with_padding_and_a_cap(small_index):
+@pytest.mark.parametrize("direct", [False, True])
+def test_rows_in_any_order_with_padding_and_a_cap(small_index, direct):
     rows = np.array([33, 0, 7, 33, 19] * 9)  # enough of them for several threads
-    frames = whole(small_index, rows)
+    frames = whole(small_index, rows, FrameReader(small_index, direct))
     assert frames.dtype == np.uint8 and frames.shape == (45, LENGTH, 8)
     for row, read in zip(rows, frames):
         expected = video_of(small_index, row)
@@ -67,7 +74,8 @@ def test_memory_comes_back_only_when_nothing_refers_to_it(small_index):
     assert whole(small_index, np.arange(10), reader).ctypes.data == place
 
 
-def test_odd_encodings_are_read_beside_ordinary_ones(tmp_path):
+@pytest.mark.parametrize("direct", [False, True])
+def test_odd_encodings_are_read_beside_ordinary_ones(tmp_path, direct):
     """An unknown field is left to the general parser."""
     payloads = []
     for video in range(30):
@@ -81,14 +89,14 @@ def test_odd_encodings_are_read_beside_ordinary_ones(tmp_path):
     index = Index.open(tmp_path)
     rows = np.random.default_rng(0).permutation(30)
     chosen, counts = choose_frames("random_sequence", index.num_frames[rows], 5, np.random.default_rng(0))
-    frames = FrameReader(index).read(rows, chosen, counts)
+    frames = FrameReader(index, direct).read(rows, chosen, counts)
     for row, indices, count, read in zip(rows, chosen, counts, frames):
         np.testing.assert_array_equal(read[:count], video_of(index, row)[indices[:count]])
         assert not read[count:].any()
 
 
 def test_more_shards_than_may_stay_open_and_several_threads(small_index, monkeypatch):
-    monkeypatch.setattr(reader_module, "_raise_open_files_limit", lambda: 1)
+    monkeypatch.setattr(open_files, "_raise_limit", lambda: 1)
     reader, rows = FrameReader(small_index), np.arange(40)
     expected = whole(small_index, rows)
     results = {}
@@ -131,6 +139,72 @@ def test_what_is_expected_is_read_ahead_in_the_disks_order(small_index, monkeypa
     assert sorted(lengths) == sorted(small_index.length)
 
 
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="no direct reads here")
+def test_direct_reads_leave_nothing_in_the_cache(tmp_path):
+    """Records across the pages of a file, read where none of it is cached, and none of it afterwards."""
+    source = Source(tmp_path / "train.tfrecord", "train")
+    videos = [np.random.default_rng(video).integers(0, 256, (12, 1000), np.uint8) for video in range(20)]
+    dataset = dataclasses.replace(SMALL, features=(FeatureConfig("rgb", 1000),))
+    with source.path.open("wb") as file:
+        payloads = [
+            writing.sequence_example({"id": f"v{video}", "labels": [1]}, {"rgb": frames})
+            for video, frames in enumerate(videos)
+        ]
+        tfrecord.write(file, payloads)
+        file.flush()
+        os.fsync(file.fileno())
+    write_index(tmp_path, dataset, [source], [check_shard(source.path, dataset)])
+    index, rows = Index.open(tmp_path), np.random.default_rng(0).permutation(20)
+    if (direct := open_files._open_direct(source.path)) is None:
+        pytest.skip("this file system refuses direct reads")
+    with source.path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for reader, cached in ((FrameReader(index, direct=True), False), (FrameReader(index, direct=False), True)):
+            assert reader.direct != cached
+            reader.expect(rows).result()
+            frames = reader.read(rows, *choose_frames("all", index.num_frames[rows], LENGTH))
+            np.testing.assert_array_equal(frames, [videos[int(name[1:])] for name in index.ids_of(rows)])
+            assert _cached(file.fileno()) == cached
+    os.close(direct)
+
+
+def _cached(descriptor: int) -> bool:
+    """Whether a file's first page is in the system's cache."""
+    try:
+        return os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+    except BlockingIOError:
+        return False
+
+
+@pytest.mark.parametrize("when", ["opened", "read"])
+def test_files_that_cannot_be_read_directly_are_read_as_usual(small_index, monkeypatch, when):
+    opened, read = os.open, os.preadv
+
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    if when == "opened":
+        monkeypatch.setattr(os, "open", lambda path, flags: (refuse if flags & os.O_DIRECT else opened)(path, flags))
+    else:
+        direct = lambda descriptor: fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT  # noqa: E731
+        monkeypatch.setattr(os, "preadv", lambda file, *more: (refuse if direct(file) else read)(file, *more))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    reader = FrameReader(small_index, direct=True)
+    np.testing.assert_array_equal(whole(small_index, np.arange(40), reader), whole(small_index, np.arange(40)))
+    reader.close()
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_videos_are_read_directly_where_they_are_more_than_half_of_the_memory(small_index, monkeypatch):
+    size = int(small_index.length.sum())
+    for limit, direct in ((2 * size - 1, True), (2 * size, False)):
+        monkeypatch.setattr(reader_module, "_memory_limit", lambda limit=limit: limit)
+        assert FrameReader(small_index).direct == direct
+    monkeypatch.undo()
+    assert 1 << 28 < reader_module._memory_limit() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_a_missing_shard_is_told_to_who_reads_it(small_index):
     reader, rows = FrameReader(small_index), np.flatnonzero(small_index.shard == 1)
     small_index.paths[1].rename(small_index.paths[1].with_suffix(".gone"))
@@ -139,7 +213,8 @@ def test_a_missing_shard_is_told_to_who_reads_it(small_index):
         whole(small_index, rows, reader)
 
 
-def test_a_shard_that_changed_is_named(small_index):
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_shard_that_changed_is_named(small_index, direct):
     path = small_index.paths[2]
     row = int(np.flatnonzero(small_index.shard == 2)[-1])
     rows = np.array([*range(9), row])
@@ -148,7 +223,7 @@ def test_a_shard_that_changed_is_named(small_index):
     def damage(changed, reason):
         path.write_bytes(changed)
         with pytest.raises(StageError, match=rf"{path.name}: record at offset {small_index.offset[row]}{reason}"):
-            whole(small_index, rows)
+            whole(small_index, rows, FrameReader(small_index, direct))
 
     damage(data[:-30], " is cut short; the file changed after it was indexed: run ingest again")
     damage(bytes(len(data)), ": .*; the file changed after it was indexed: run ingest again")
