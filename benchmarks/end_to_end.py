@@ -13,6 +13,7 @@ between the steps.
 
 import dataclasses
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -32,8 +33,8 @@ from pipeline.artifacts import RUN_CONFIG, read_json
 from pipeline.commandline import load_preset
 
 ROOT = Path(__file__).parent.parent
-STEPS = 20
-"""In a round, of each side."""
+MOST = 200
+"""Steps in a round, of each side; where an epoch has fewer, as many as it has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,20 +146,21 @@ def _steps(model: str, run: Path, index: Path, rounds: int) -> list[Figure]:
     experiment = Experiment(opened.dataset, from_dict(ModelConfig, config["model"], path), sampling, training)
     trained = training_model(experiment, training.precision)
     draws = Draws(opened.rows("train"), training.batch_size, training.seed)
-    read = TrainBatches(FrameReader(opened), draws, range(STEPS), sampling, training.mixup)
-    one = repeated(read[0], STEPS)
+    steps = min(math.ceil(len(draws.rows) / training.batch_size), MOST)  # a call of `fit` is for an epoch at most
+    read = TrainBatches(FrameReader(opened), draws, range(steps), sampling, training.mixup)
+    one = repeated(read[0], steps)
     limit = products(training.precision)
     sides = {
         "as trained": lambda: trained.fit(read, shuffle=False, verbose=0),
         "one batch": lambda: trained.fit(one, verbose=0),
-        "read only": lambda: [read[step] for step in range(STEPS)],
+        "read only": lambda: [read[step] for step in range(steps)],
         "limit": limit.run,
     }
     for side in sides.values():  # traces
         side()
     seconds = interleaved(rounds, sides)
     allowed = limit.flops / seconds["limit"] / cost.of_experiment(experiment).training_flops
-    found = {who: training.batch_size * STEPS / seconds[who] for who in ("as trained", "one batch", "read only")}
+    found = {who: training.batch_size * steps / seconds[who] for who in ("as trained", "one batch", "read only")}
     case = f"train {model}: videos"
     return [
         *(Figure(case, who, speed, "/s") for who, speed in found.items()),

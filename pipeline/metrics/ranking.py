@@ -1,6 +1,7 @@
 """Labels and scores of videos in order: the best of dense scores, rows sorted, label lists end to end."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -43,9 +44,13 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray
     labels = np.empty((num_videos, k), label_dtype(num_classes))
     best = np.empty((num_videos, k), scores.dtype)
     step = max(1, CHUNK // num_classes)
-    for low in range(0, num_videos, step):
+
+    def fill(low: int) -> None:
         rows = slice(low, low + step)
         labels[rows], best[rows] = _top_k_chunk(scores[rows], k)
+
+    with ThreadPoolExecutor() as pool:  # most of it runs without the interpreter's lock
+        list(pool.map(fill, range(0, num_videos, step)))
     return labels, best
 
 
