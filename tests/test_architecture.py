@@ -47,7 +47,7 @@ def test_rooms_that_import_nothing_else_of_the_project(room):
 def test_metrics_need_numpy_only():
     for path in (ROOT / "pipeline" / "metrics").rglob("*.py"):
         packages = {name.partition(".")[0] for name in imported(path)}
-        assert packages <= {"numpy", "typing", "collections", "pipeline"}, path
+        assert packages <= {"numpy", "typing", "collections", "concurrent", "pipeline"}, path
 
 
 def test_models_are_pure_keras():

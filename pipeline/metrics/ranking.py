@@ -44,13 +44,17 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray
     labels = np.empty((num_videos, k), label_dtype(num_classes))
     best = np.empty((num_videos, k), scores.dtype)
     step = max(1, CHUNK // num_classes)
+    starts = iter(range(0, num_videos, step))
 
-    def fill(low: int) -> None:
-        rows = slice(low, low + step)
-        labels[rows], best[rows] = _top_k_chunk(scores[rows], k)
+    def fill() -> None:
+        for low in starts:
+            rows = slice(low, low + step)
+            labels[rows], best[rows] = _top_k_chunk(scores[rows], k)
 
-    with ThreadPoolExecutor() as pool:  # most of it runs without the interpreter's lock
-        list(pool.map(fill, range(0, num_videos, step)))
+    with ThreadPoolExecutor(1) as pool:  # most runs without the interpreter's lock; for more threads too little does
+        beside = pool.submit(fill)
+        fill()
+        beside.result()
     return labels, best
 
 
