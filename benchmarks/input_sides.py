@@ -53,16 +53,16 @@ def _call(method: str, arguments: tuple) -> Any:
 
 
 class Ours:
-    """Batches as `train` has them."""
+    """Batches as `train` has them; read directly, as where there are more videos than memory, or from the cache."""
 
-    def __init__(self, folder: Path, batch: int):
+    def __init__(self, folder: Path, batch: int, direct: bool = False):
         from pipeline.inputs.batches import Draws, TrainBatches
         from pipeline.inputs.index import Index
         from pipeline.inputs.reader import FrameReader
 
         self._imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self.index = Index.open(folder / "index")
-        self.reader = FrameReader(self.index)
+        self.reader = FrameReader(self.index, direct)
         self.batch = batch
         sampling = SamplingConfig(train="uniform", frames=FRAMES)
         self.batches = lambda seed, steps: TrainBatches(

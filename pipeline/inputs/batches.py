@@ -63,8 +63,9 @@ class TrainBatches(keras.utils.PyDataset):
         self.sampling = sampling
         self.mixup = mixup
         self.teacher = teacher
-        # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most.
-        self._pool = ThreadPoolExecutor(1)
+        # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most. One
+        # batch is read while the labels of the other are made.
+        self._pool = ThreadPoolExecutor(AHEAD)
         self._ahead: dict[int, Future] = {}
         self.failure: StageError | None = None
         """Why a batch could not be read; TensorFlow would wrap it in an error of its own."""

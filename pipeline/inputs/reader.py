@@ -20,8 +20,8 @@ from pipeline.workers import default_workers
 
 _FEW = 8
 """Records that are not worth another thread."""
-_DEPTH = 16
-"""Direct reads under way at once: each waits for the disk by itself."""
+_DEPTH, _FEW_WAITED_FOR = 8, 2
+"""Direct reads under way at once, since each waits for the disk by itself; and so many are worth a thread."""
 _HUGE_PAGE = 2 << 20
 """Bytes. A buffer in one piece is read into directly at twice the speed of one that lies in small pages."""
 
@@ -41,7 +41,7 @@ class FrameReader:
         self.direct = index.length.sum(dtype=np.int64) > _memory_limit() / 2 if direct is None else direct
         self._encoding = copying.Encoding.of(index.dataset)
         self._memory = Memory()
-        self._workers, self._few = (_DEPTH, 1) if self.direct else (default_workers(), _FEW)
+        self._workers, self._few = (_DEPTH, _FEW_WAITED_FOR) if self.direct else (default_workers(), _FEW)
         self._pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         self._teller = concurrent.futures.ThreadPoolExecutor(1)
         self._thread = threading.local()
