@@ -101,8 +101,8 @@ def _warm(folder: Path, batch: int, flags: Flags) -> list[Figure]:
         *(Figure(case, who, count / taken, "videos/s") for who, taken in seconds.items()),
         *(Figure(f"{case}: ours to theirs", who, ratio, "times") for who, ratio in times.items()),
         Figure(f"{case}: of the reading", OURS, seconds[READING] / seconds[OURS], "share"),
-        *(Figure(f"{case}: peak memory", who, peak, "MB") for who, peak in peaks.items()),
-        Figure(f"{case}: of that, imports", OURS, imports, "MB"),
+        *(Figure(f"{case}: peak memory", who, peak, "MiB") for who, peak in peaks.items()),
+        Figure(f"{case}: of that, imports", OURS, imports, "MiB"),
     ]
 
 

@@ -14,7 +14,7 @@ from pipeline.inputs.reader import FrameReader
 from pipeline.inputs.sampling import choose_frames, sampled_length
 from pipeline.inputs.soft_labels import SoftLabels
 
-AHEAD = 2
+AHEAD = 1
 """Batches that are read before they are asked for."""
 EXPECTED = 512
 """Videos that the system is told of at a time, one time ahead; it brings them in from a disk in the disk's order."""
@@ -63,9 +63,9 @@ class TrainBatches(keras.utils.PyDataset):
         self.sampling = sampling
         self.mixup = mixup
         self.teacher = teacher
-        # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most. One
-        # batch is read while the labels of the other are made.
-        self._pool = ThreadPoolExecutor(AHEAD)
+        # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most.
+        # Two are read at once where nobody computes in between: one is copied while the labels of the other are made.
+        self._pool = ThreadPoolExecutor(1 + AHEAD)
         self._ahead: dict[int, Future] = {}
         self.failure: StageError | None = None
         """Why a batch could not be read; TensorFlow would wrap it in an error of its own."""
