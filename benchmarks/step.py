@@ -122,6 +122,7 @@ def training_model(experiment: Any, precision: str, generic: bool = False) -> An
 
     from pipeline.models import build_model
     from pipeline.training import optimizer
+    from pipeline.training.loop import steps_at_once
     from pipeline.training.loss import SummedBinaryCrossentropy
     from pipeline.training.penalised import Penalised
 
@@ -133,6 +134,7 @@ def training_model(experiment: Any, precision: str, generic: bool = False) -> An
         model.compile(
             optimizer.build(experiment.training, 1000, model.trainable_variables),
             SummedBinaryCrossentropy(),
+            steps_per_execution=steps_at_once(experiment.sampling, experiment.training, experiment.dataset),
             jit_compile="auto" if keras.backend.backend() == "jax" else False,
         )
     return model

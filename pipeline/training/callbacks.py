@@ -1,4 +1,4 @@
-"""What happens beside every training batch: the progress bar, the clock, the watch for a loss that is not a number."""
+"""What happens beside the training batches: the progress bar, the clock, the watch for a loss that is not a number."""
 
 import math
 import time
@@ -10,9 +10,9 @@ from tqdm import tqdm
 class Watch(keras.callbacks.Callback):
     """Counts, times and checks the batches of one range of steps.
 
-    After `fit`: `loss` is the mean over the range, `penalties` are those of its parts that have a name, `seconds` and
-    `batches` those of all batches but the first, which may compile; `failed_step` is the first step whose loss was not
-    finite, where training stopped.
+    Keras may take several steps before it tells of the last of them. After `fit`: `loss` is the mean over the range,
+    `penalties` are those of its parts that have a name, `seconds` and `batches` those of all batches but the first told
+    of, which may compile; `failed_step` is the step by which a loss was not finite, where training stopped.
     """
 
     def __init__(self, steps: range, batch_size: int, bar: tqdm):
@@ -26,16 +26,19 @@ class Watch(keras.callbacks.Callback):
         self.batches = 0
         self.failed_step: int | None = None
         self._began: float | None = None
+        self._first = self._done = 0
 
     def on_train_batch_end(self, batch, logs=None):
+        batch = min(batch, len(self.steps) - 1)  # Keras counts on where the range has ended
         self.loss = float(logs["loss"])
         now = time.perf_counter()
         if self._began is None:
-            self._began = now
+            self._began, self._first = now, batch
         else:
-            self.batches = batch
+            self.batches = batch - self._first
             self.seconds = now - self._began
-        self.bar.update(self.batch_size)
+        self.bar.update((batch + 1 - self._done) * self.batch_size)
+        self._done = batch + 1
         self.bar.set_postfix_str(f"loss {self.loss:.3f}", refresh=False)
         # Keras gives the mean of the losses so far, which stays not finite from the first such loss on.
         if not math.isfinite(self.loss):

@@ -11,10 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.artifacts import StageError, remove_leftovers
-from pipeline.config import InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
+from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.inputs.batches import Draws, TrainBatches
 from pipeline.inputs.index import Index
 from pipeline.inputs.reader import FrameReader
+from pipeline.inputs.sampling import sampled_length
 from pipeline.inputs.soft_labels import SoftLabels
 from pipeline.models import build_model
 from pipeline.prediction import Predictor
@@ -27,6 +28,10 @@ from pipeline.training.penalised import Penalised
 from pipeline.training.stored import MODEL, Snapshots, store_model
 
 CHECKPOINT = "checkpoint.npz"
+AT_ONCE = 10
+"""Steps that TensorFlow takes before Python hears of them, where they are short."""
+SHORT = 1 << 20
+"""Bytes of frames in a batch up to which a step is short: of a few milliseconds, where a call of Python's costs one."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,13 @@ class Plan:
         """The first step after `step` at which something is stored."""
         evaluation = next(end for end in self.evaluations if end > step)
         return min(evaluation, (step // self.checkpoints + 1) * self.checkpoints)
+
+
+def steps_at_once(sampling: SamplingConfig, training: TrainingConfig, dataset: DatasetConfig) -> int:
+    """How many steps a call of TensorFlow's takes; JAX takes one."""
+    frames = sampled_length(sampling.train, sampling, dataset)
+    size = training.batch_size * frames * dataset.width * np.dtype(dataset.dtype).itemsize
+    return AT_ONCE if size <= SHORT and keras.backend.backend() == "tensorflow" else 1
 
 
 class Trainer:
@@ -88,6 +100,7 @@ class Trainer:
         self.model.compile(
             optimizer=optimizer.build(training, self.plan.total, self.model.trainable_variables),
             loss=SummedBinaryCrossentropy(training.label_smoothing),
+            steps_per_execution=steps_at_once(sampling, training, index.dataset),
             jit_compile="auto" if keras.backend.backend() == "jax" else False,
         )
         self.predictor = Predictor(self.model, self.reader, sampling, inference)
@@ -138,7 +151,7 @@ class Trainer:
             kept = f"; the last good checkpoint, of step {state.step}, is {path}" if state.step else ""
             half = "" if self.training.precision == "float32" else ", or --training.precision float32"
             raise StageError(
-                f"the loss became {watch.loss} at step {watch.failed_step}{kept}. Try a lower "
+                f"the loss became {watch.loss} by step {watch.failed_step}{kept}. Try a lower "
                 "--training.learning-rate, a longer --training.warmup-examples, a smaller --training.clip-norm" + half
             )
         state.step = steps.stop

@@ -27,7 +27,7 @@ from pipeline.config import (
 from pipeline.inputs.soft_labels import SoftLabels
 from pipeline.models import load_model
 from pipeline.store import Predictions, PredictionStore
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, loop
 from pipeline.training.loop import CHECKPOINT, MODEL, Plan, Trainer
 from pipeline.training.stored import digest_model, snapshots_of, step_of
 
@@ -215,23 +215,36 @@ def test_without_a_hold_out_the_last_weights_are_kept(small_index, tmp_path):
     assert (run.folder / MODEL).exists()
 
 
-def test_a_loss_that_is_not_finite_stops_it_and_says_what_to_try(held_out, tmp_path):
+@pytest.mark.parametrize(("short", "call"), [(0, 5), (1 << 20, 2)], ids=["step by step", "two at once"])
+def test_a_loss_that_is_not_finite_stops_it_and_says_what_to_try(held_out, tmp_path, monkeypatch, short, call):
+    monkeypatch.setattr(loop, "SHORT", short)
     run = trainer(held_out, tmp_path / "run", checkpoint_steps=2)
 
     class Poison(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
-            if run.draws_seen == 5:
+            if run.calls == call:
                 weight = self.model.trainable_weights[0]
                 weight.assign(np.full(weight.shape, np.nan))
-            run.draws_seen += 1
+            run.calls += 1
 
-    run.draws_seen = 0
+    run.calls = 0
     fit = run.model.fit
     run.model.fit = lambda *arguments, callbacks, **more: fit(*arguments, callbacks=[Poison(), *callbacks], **more)
-    with pytest.raises(StageError, match=r"became nan at step 5; the last good checkpoint, of step 4, is .*rate"):
+    with pytest.raises(StageError, match=r"became nan by step 5; the last good checkpoint, of step 4, is .*rate"):
         run.run()
     assert checkpoint.restore(run.folder / CHECKPOINT, run.model).step == 4
     assert all(np.isfinite(weight).all() for weight in run.model.get_weights())
+
+
+def test_several_steps_at_once_are_the_same_steps(held_out, tmp_path, monkeypatch):
+    runs = {}
+    for short in (0, 1 << 20):
+        monkeypatch.setattr(loop, "SHORT", short)
+        runs[short] = trainer(held_out, tmp_path / f"run{short}")
+        runs[short].run()
+    assert [run.model.steps_per_execution for run in runs.values()] == [1, 10]
+    for one, other in zip(*(run.model.get_weights() for run in runs.values()), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_shard_that_went_away_is_named(held_out, tmp_path):
