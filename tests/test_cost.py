@@ -29,17 +29,17 @@ def experiment(family: str, pooling: PoolingConfig, sampling: SamplingConfig | N
     return Experiment(DATASET, model, sampling or SamplingConfig(frames=FRAMES))
 
 
-def around(descriptor: int) -> tuple[int, int]:
+def around(descriptor: int, frames_scaled: bool) -> tuple[int, int]:
     """Parameters and FLOPs of all but the pooling layers."""
     weights = (descriptor * HIDDEN, HIDDEN * HIDDEN, 5 * HIDDEN * CLASSES)  # dense, gating, two experts and three gates
-    norms = 6 + 4 + 2 * HIDDEN + 2 * HIDDEN
+    norms = (6 + 4) * frames_scaled + 2 * HIDDEN + 2 * HIDDEN
     return sum(weights) + norms + 2 * CLASSES, 2 * sum(weights)
 
 
 def test_netvlad():
     cost = of_experiment(experiment("netvlad", NetVLADConfig((3, 2))))
     centres = 3 * 6 + 2 * 4
-    parameters, flops = around(descriptor=centres)
+    parameters, flops = around(descriptor=centres, frames_scaled=True)
     assert cost.pooling_parameters == 2 * centres + 2 * (3 + 2)
     assert cost.parameters == parameters + cost.pooling_parameters
     # Each frame's assignments, and the sums over the frames.
@@ -48,7 +48,7 @@ def test_netvlad():
 
 def test_recurrent_reads_every_frame_in_both_directions():
     cost = of_experiment(experiment("recurrent", RecurrentConfig("lstm", (3, 2))))
-    parameters, flops = around(descriptor=2 * (3 + 2))
+    parameters, flops = around(descriptor=2 * (3 + 2), frames_scaled=False)
     assert cost.pooling_parameters == 2 * 4 * (3 * (6 + 3 + 1) + 2 * (4 + 2 + 1))
     assert cost.parameters == parameters + cost.pooling_parameters
     assert cost.flops == flops + FRAMES * 2 * 2 * 4 * (3 * (6 + 3) + 2 * (4 + 2))
@@ -65,7 +65,7 @@ def test_work_that_is_done_once_a_batch_is_not_a_videos():
 def test_frames_are_those_of_the_sampling():
     cost = of_experiment(experiment("average", POOLING["average"](), SamplingConfig("random_frames", "all", FRAMES)))
     assert (cost.frames, cost.training_frames) == (12, FRAMES)
-    parameters, flops = around(descriptor=10)
+    parameters, flops = around(descriptor=10, frames_scaled=False)
     assert (cost.parameters, cost.pooling_parameters) == (parameters, 0)
     assert cost.flops == flops + 2 * 12 * 10
 

@@ -26,7 +26,7 @@ TRIALS = {
     "experts": (ClassifierConfig(hidden=512), replace(_TRAINING, mixup=0.4, epochs=10)),
     "one-layer": (_LAYERS, _TRAINING),
 }
-CHOSEN = dict.fromkeys(("dbof", "nextvlad", "attention_enhanced_netvlad"), "one-layer")  # the others: experts
+CHOSEN = dict.fromkeys(("dbof", "attention_enhanced_netvlad"), "one-layer")  # the others: experts
 _POOLING: dict[str, PoolingConfig] = {
     "dbof": config.DBoFConfig((2048,)),
     "soft_dbof": config.SoftDBoFConfig((1024,)),
