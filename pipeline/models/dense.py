@@ -7,7 +7,7 @@ from pipeline.models.own_gradient import own_gradient
 
 
 class _Dense(keras.layers.Dense):
-    """Keras's layer, but for how it multiplies."""
+    """Keras's layer, but for how it multiplies: by a descendant's `product(values [..,D], kernel [D,N])`, [..,N]."""
 
     def call(self, values, training=None):
         kernel = ops.reshape(self.kernel, self.kernel.shape)  # a tensor, in the type to compute with
@@ -15,10 +15,6 @@ class _Dense(keras.layers.Dense):
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)
-
-    def product(self, values, kernel):
-        """[..,D], [D,N] -> [..,N]"""
-        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
