@@ -3,6 +3,7 @@
     python -m benchmarks.end_to_end                                     # the demo
     python -m benchmarks.end_to_end --preset audioset --raw train=DIR --raw eval=DIR
     python -m benchmarks.end_to_end -- --training.epochs 1              # what follows -- is for run_all
+    KERAS_BACKEND=jax python -m benchmarks.end_to_end                   # the same on JAX
 
 Seconds of each stage, and its share of them all. Of a run's training: the steps, the scoring of the hold-out, and the
 rest, which is the start of the process, compiling, and storing. Beside it, measured anew, its steps by `fit` on the
@@ -131,6 +132,8 @@ def _by_part(model: str, run: Path, stage: float) -> list[Figure]:
 def _steps(model: str, run: Path, index: Path, rounds: int) -> list[Figure]:
     """Steps as `train` makes them, on what it reads and on what is there already."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import keras
+
     from benchmarks.step import repeated, training_model
     from pipeline import cost
     from pipeline.config import Experiment, ModelConfig, SamplingConfig, TrainingConfig, from_dict
@@ -161,7 +164,7 @@ def _steps(model: str, run: Path, index: Path, rounds: int) -> list[Figure]:
     seconds = interleaved(rounds, sides)
     allowed = limit.flops / seconds["limit"] / cost.of_experiment(experiment).training_flops
     found = {who: training.batch_size * steps / seconds[who] for who in ("as trained", "one batch", "read only")}
-    case = f"train {model}: videos"
+    case = f"train {model}, {training.precision.removeprefix('mixed_')}, {keras.backend.backend()}: videos"
     return [
         *(Figure(case, who, speed, "/s") for who, speed in found.items()),
         Figure(case, "limit", allowed, "/s"),

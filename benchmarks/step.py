@@ -121,23 +121,14 @@ def training_model(experiment: Any, precision: str, generic: bool = False) -> An
     import keras
 
     from pipeline.models import build_model
-    from pipeline.training import optimizer
-    from pipeline.training.loop import steps_at_once
+    from pipeline.training.loop import ready_to_train
     from pipeline.training.loss import SummedBinaryCrossentropy
-    from pipeline.training.penalised import Penalised
 
     model = build_model(experiment.model, experiment.dataset, precision)
     if generic:
         model.compile(keras.optimizers.Adam(3e-4, global_clipnorm=1.0), SummedBinaryCrossentropy(), jit_compile=False)
-    else:
-        model = Penalised(model)
-        model.compile(
-            optimizer.build(experiment.training, 1000, model.trainable_variables),
-            SummedBinaryCrossentropy(),
-            steps_per_execution=steps_at_once(experiment.sampling, experiment.training, experiment.dataset),
-            jit_compile="auto" if keras.backend.backend() == "jax" else False,
-        )
-    return model
+        return model
+    return ready_to_train(model, experiment.dataset, experiment.sampling, experiment.training, 1000)
 
 
 def random_batch(dataset: DatasetConfig, batch: int, frames: int) -> Any:

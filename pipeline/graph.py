@@ -40,8 +40,9 @@ def peak_bytes(operations: "Sequence[tf.Operation]", elsewhere: "Iterable[tf.Ten
     """The most memory that results take at one time, if operations run one after the other in the order given.
 
     An estimate of what an executor needs that never writes a result over an input: a result is there from its
-    operation until its last reader is done. Views (reshaping, identities) take no memory and keep their input. A loop's
-    lists are as long all the while as at its end; one round of its body is added to what is there while it runs.
+    operation until its last reader is done; inside what is compiled as one there are none. Views (reshaping,
+    identities) take no memory and keep their input. A loop's lists are as long all the while as at its end; one round
+    of its body is added to what is there while it runs.
 
     Args:
         operations: in an order in which they can run, that of their creation.
@@ -63,7 +64,7 @@ def peak_bytes(operations: "Sequence[tf.Operation]", elsewhere: "Iterable[tf.Ten
             if owner[tensor.name] == tensor.name and tensor.name not in free:
                 now += (size := _bytes(tensor))
                 ends[max(last[tensor.name], step)] += size
-        peak = max(peak, now + max(map(_peak_inside, _functions(operation)), default=0))
+        peak = max(peak, now + _peak_of_calls(operation))
         now -= ends[step]
     return peak
 
@@ -152,6 +153,13 @@ def _added(values: "tf.Tensor") -> int:
     if operation.type in ("TensorListPushBack", "TensorListSetItem"):
         return _added(operation.inputs[0]) + _bytes(operation.inputs[-1])
     return sum(map(_added, operation.inputs)) if operation.type in ("AddN", "Identity") else 0
+
+
+def _peak_of_calls(operation: "tf.Operation") -> int:
+    """What is compiled as one keeps nothing between its operations."""
+    if "_XlaMustCompile" in operation.node_def.attr and operation.get_attr("_XlaMustCompile"):
+        return 0
+    return max(map(_peak_inside, _functions(operation)), default=0)
 
 
 def _peak_inside(function) -> int:

@@ -179,3 +179,13 @@ def test_a_recurrent_layer_keeps_every_frame_for_its_gradient():
 def test_a_size_that_is_not_in_the_graph_is_refused():
     with pytest.raises(ValueError, match=r"Where.*no static shape"):
         memory(tf.where(values(5) > 0))
+
+
+def test_what_is_compiled_as_one_keeps_nothing_inside():
+    def chain(given):
+        return tf.exp(tf.exp(given) + 1) * 2
+
+    given = values(3, 5)
+    apart, as_one = memory(tf.function(chain)(given)), memory(tf.function(chain, jit_compile=True)(given))
+    assert as_one == 2 * 4 * 3 * 5, "what goes in and what comes out"
+    assert apart > as_one

@@ -1,8 +1,9 @@
-"""Batch norm over the valid frames of a batch, with a gradient of its own: half of the memory traffic."""
+"""Batch norm over the valid frames of a batch, in five passes over the frames, the gradient's two among them."""
 
 import keras
 from keras import ops
 
+from pipeline.models.fused import fused
 from pipeline.models.own_gradient import own_gradient
 
 
@@ -14,8 +15,9 @@ class FrameNorm(keras.layers.BatchNormalization):
 
     in training, sums over all frames of the batch, n = sum m; at inference mu and var are the moving averages. It gives
     what Keras's layer gives under a mask, and has its weights. That layer is bound by memory: in training it spreads
-    the mask over the features, twice, and makes some thirty tensors of the size of x, the gradient's included. Here it
-    is eight, since the gradient is written out. With p = sum dy, q = sum dy (x - mu), over padding too:
+    the mask over the features, twice, and makes some thirty tensors of the size of x, the gradient's included. Here
+    those are y and dx: the gradient is written out, and every pass over the frames is a `fused` loop. With p = sum dy
+    and q = sum dy (x - mu), over padding too:
 
         dbeta = p        dgamma = q r        dx = gamma r (dy - m (p + (x - mu) q r^2) / n)        r = 1 / sqrt(var + e)
 
@@ -27,40 +29,62 @@ class FrameNorm(keras.layers.BatchNormalization):
     def call(self, frames, training=None, mask=None):
         if mask is None or not (training and self.trainable):
             return super().call(frames, training=training)
-        size = frames.shape[-1]
-        rows = ops.reshape(ops.cast(frames, "float32"), (-1, size))  # BT,K
-        weights = ops.reshape(ops.cast(mask, "float32"), (1, -1))  # 1,BT
+        rows = ops.reshape(frames, (-1, frames.shape[-1]))  # BT,K
+        weights = ops.reshape(ops.cast(mask, "float32"), (-1, 1))  # BT,1
         weights = weights / ops.maximum(ops.sum(weights), 1.0)
-        mean = ops.stop_gradient(ops.matmul(weights, rows))  # 1,K
-        variance = ops.stop_gradient(ops.matmul(weights, ops.square(rows - mean)))  # 1,K
+        mean = ops.stop_gradient(_mean(rows, weights))  # K
+        variance = ops.stop_gradient(_variance(rows, weights, mean))  # K
         for tracked, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            tracked.assign(self.momentum * tracked + (1 - self.momentum) * value[0])
-        scale = ops.reshape(self.gamma, (1, size)) if self.scale else ops.ones((1, size))
-        shift = ops.reshape(self.beta, (1, size)) if self.center else ops.zeros((1, size))
+            tracked.assign(self.momentum * tracked + (1 - self.momentum) * value)
+        scale = ops.reshape(self.gamma, (-1,)) if self.scale else ops.ones_like(mean)
+        shift = ops.reshape(self.beta, (-1,)) if self.center else ops.zeros_like(mean)
         normalised = _normalise(rows, weights, mean, ops.rsqrt(variance + self.epsilon), scale, shift)
-        return ops.cast(ops.reshape(normalised, ops.shape(frames)), self.compute_dtype)
+        return ops.reshape(normalised, ops.shape(frames))
 
 
 @own_gradient
 def _normalise(rows, weights, mean, inverse, scale, shift):
-    """(x - mu) * inverse * scale + shift, [N,K]; mean and inverse [1,K] are those of the rows by weights [1,N].
+    """(x - mu) * inverse * scale + shift, [N,K]; mean and inverse [K] are those of the rows by weights [N,1].
 
     Their gradients are in that of the rows, since they are made of them.
     """
-    centred = rows - mean  # N,K
-    factor = inverse * scale  # 1,K
 
     def gradient(upstream):
-        sums = ops.sum(upstream, axis=0, keepdims=True)  # 1,K
-        products = ops.sum(upstream * centred, axis=0, keepdims=True)  # 1,K
-        by_rows = ops.transpose(weights) * (centred * (products * ops.square(inverse)) + sums)  # N,K
-        return (
-            factor * (upstream - by_rows),
-            ops.zeros_like(weights),
-            ops.zeros_like(mean),
-            ops.zeros_like(inverse),
-            products * inverse,
-            sums,
-        )
+        sums, products = _sums(upstream, rows, mean)  # K
+        by_rows = _by_rows(upstream, rows, weights, mean, inverse, scale, sums, products)
+        nothing = (ops.zeros_like(each) for each in (weights, mean, inverse))
+        return by_rows, *nothing, products * inverse, sums
 
-    return centred * factor + shift, gradient
+    return _transformed(rows, mean, inverse * scale, shift), gradient
+
+
+# One sum over the rows each: XLA would take a sum anew for every row that it is subtracted from.
+
+
+@fused
+def _mean(rows, weights):
+    return ops.sum(weights * ops.cast(rows, "float32"), axis=0)
+
+
+@fused
+def _variance(rows, weights, mean):
+    return ops.sum(weights * ops.square(ops.cast(rows, "float32") - mean), axis=0)
+
+
+@fused
+def _transformed(rows, mean, factor, shift):
+    return ops.cast((ops.cast(rows, "float32") - mean) * factor + shift, rows.dtype)
+
+
+@fused
+def _sums(upstream, rows, mean):
+    """p and q, [K]."""
+    upstream = ops.cast(upstream, "float32")
+    return ops.sum(upstream, axis=0), ops.sum(upstream * (ops.cast(rows, "float32") - mean), axis=0)
+
+
+@fused
+def _by_rows(upstream, rows, weights, mean, inverse, scale, sums, products):
+    centred = ops.cast(rows, "float32") - mean
+    by_statistics = weights * (centred * (products * ops.square(inverse)) + sums)
+    return ops.cast((inverse * scale) * (ops.cast(upstream, "float32") - by_statistics), rows.dtype)

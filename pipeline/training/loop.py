@@ -24,6 +24,7 @@ from pipeline.training.callbacks import Watch
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import SummedBinaryCrossentropy
+from pipeline.training.memory import keep_freed_memory
 from pipeline.training.penalised import Penalised
 from pipeline.training.stored import MODEL, Snapshots, store_model
 
@@ -65,6 +66,21 @@ def steps_at_once(sampling: SamplingConfig, training: TrainingConfig, dataset: D
     return AT_ONCE if size <= SHORT and keras.backend.backend() == "tensorflow" else 1
 
 
+def ready_to_train(
+    model: keras.Model, dataset: DatasetConfig, sampling: SamplingConfig, training: TrainingConfig, total_steps: int
+) -> Penalised:
+    """The model's layers, compiled with loss and optimizer for a run of so many steps."""
+    keep_freed_memory()
+    trained = Penalised(model)
+    trained.compile(
+        optimizer=optimizer.build(training, total_steps, trained.trainable_variables),
+        loss=SummedBinaryCrossentropy(training.label_smoothing),
+        steps_per_execution=steps_at_once(sampling, training, dataset),
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
+    )
+    return trained
+
+
 class Trainer:
     """One run: its model, data and folder.
 
@@ -96,13 +112,7 @@ class Trainer:
         self.plan = Plan.of(training, len(self.draws.rows))
         # Never compiled, so stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
-        self.model = Penalised(self.stored)
-        self.model.compile(
-            optimizer=optimizer.build(training, self.plan.total, self.model.trainable_variables),
-            loss=SummedBinaryCrossentropy(training.label_smoothing),
-            steps_per_execution=steps_at_once(sampling, training, index.dataset),
-            jit_compile="auto" if keras.backend.backend() == "jax" else False,
-        )
+        self.model = ready_to_train(self.stored, index.dataset, sampling, training, self.plan.total)
         self.predictor = Predictor(self.model, self.reader, sampling, inference)
 
     def run(self) -> TrainState:
