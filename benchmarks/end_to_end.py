@@ -30,8 +30,11 @@ import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
 from benchmarks.products import products
+from benchmarks.step import training_flops
 from pipeline.artifacts import RUN_CONFIG, read_json
 from pipeline.commandline import load_preset
+from pipeline.config import Experiment, ModelConfig, SamplingConfig, TrainingConfig, from_dict
+from pipeline.inputs.index import Index
 
 ROOT = Path(__file__).parent.parent
 MOST = 200
@@ -63,9 +66,11 @@ def main() -> None:
         for model in models:
             run = folder / "runs" / flags.preset / model
             figures += _by_part(model, run, statistics.median(stages[f"train {model}"] for stages in rounds))
+            opened = Index.open(folder / "data" / read_json(run / RUN_CONFIG)["dataset"]["name"] / "index")
+            experiment = _trained(run, opened)
+            flops = training_flops(experiment)
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                index = folder / "data" / read_json(run / RUN_CONFIG)["dataset"]["name"] / "index"
-                figures += pool.apply(_steps, (model, run, index, flags.rounds))
+                figures += pool.apply(_steps, (model, experiment, opened.folder, flops, flags.rounds))
     show(figures, flags.json, f"end to end, {flags.preset}")
 
 
@@ -129,24 +134,25 @@ def _by_part(model: str, run: Path, stage: float) -> list[Figure]:
     ]
 
 
-def _steps(model: str, run: Path, index: Path, rounds: int) -> list[Figure]:
-    """Steps as `train` makes them, on what it reads and on what is there already."""
+def _trained(run: Path, index: Index) -> Experiment:
+    """What a run says of itself."""
+    path = run / RUN_CONFIG
+    config = read_json(path)
+    kinds = {"model": ModelConfig, "sampling": SamplingConfig, "training": TrainingConfig}
+    return Experiment(index.dataset, *(from_dict(kind, config[name], path) for name, kind in kinds.items()))
+
+
+def _steps(model: str, experiment: Experiment, index: Path, flops: int, rounds: int) -> list[Figure]:
+    """Steps as `train` makes them, on what it reads and on what is there already; `flops` are a video's."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
 
     from benchmarks.step import repeated, training_model
-    from pipeline import cost
-    from pipeline.config import Experiment, ModelConfig, SamplingConfig, TrainingConfig, from_dict
     from pipeline.inputs.batches import Draws, TrainBatches
-    from pipeline.inputs.index import Index
     from pipeline.inputs.reader import FrameReader
 
-    path = run / RUN_CONFIG
-    config = read_json(path)
-    sampling = from_dict(SamplingConfig, config["sampling"], path)
-    training = from_dict(TrainingConfig, config["training"], path)
+    sampling, training = experiment.sampling, experiment.training
     opened = Index.open(index)
-    experiment = Experiment(opened.dataset, from_dict(ModelConfig, config["model"], path), sampling, training)
     trained = training_model(experiment, training.precision)
     draws = Draws(opened.rows("train"), training.batch_size, training.seed)
     steps = min(math.ceil(len(draws.rows) / training.batch_size), MOST)  # a call of `fit` is for an epoch at most
@@ -162,7 +168,7 @@ def _steps(model: str, run: Path, index: Path, rounds: int) -> list[Figure]:
     for side in sides.values():  # traces
         side()
     seconds = interleaved(rounds, sides)
-    allowed = limit.flops / seconds["limit"] / cost.of_experiment(experiment).training_flops
+    allowed = limit.flops / seconds["limit"] / flops
     found = {who: training.batch_size * steps / seconds[who] for who in ("as trained", "one batch", "read only")}
     case = f"train {model}, {training.precision.removeprefix('mixed_')}, {keras.backend.backend()}: videos"
     return [
