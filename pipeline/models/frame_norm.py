@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from pipeline.models.fused import fused
+from pipeline.fused import fused
 from pipeline.models.own_gradient import own_gradient
 
 

@@ -20,11 +20,11 @@ from pipeline.inputs.soft_labels import SoftLabels
 from pipeline.models import build_model
 from pipeline.prediction import Predictor
 from pipeline.training import checkpoint, optimizer
+from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.callbacks import Watch
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import SummedBinaryCrossentropy
-from pipeline.training.memory import keep_freed_memory
 from pipeline.training.penalised import Penalised
 from pipeline.training.stored import MODEL, Snapshots, store_model
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from pipeline.training.memory import keep_freed_memory
+from pipeline.training.allocation import keep_freed_memory
 
 PROGRAM = """
 import ctypes, resource
-from pipeline.training.memory import keep_freed_memory
+from pipeline.training.allocation import keep_freed_memory
 
 keep_freed_memory()
 libc = ctypes.CDLL(None)

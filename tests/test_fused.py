@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from pipeline.models.fused import fused
+from pipeline.fused import fused
 
 
 @fused
