@@ -5,8 +5,8 @@
 A step by `fit`, as `train` makes it; what its matrix products would take at the peak, the rate of a product of two
 2048 x 2048 matrices in the same precision, measured between the steps; and its operations by kind, as TensorFlow's
 profiler sees them. For the profile one operation runs after the other, on all processors, so that their times add up;
-what is compiled, the update and the fused loops, is one kind. The products' row is what they take at their own sizes. Each family is
-measured in a process of its own.
+what is compiled, the update and the fused loops, is one kind. The products' row is what they take at their own sizes.
+Each family is measured in a process of its own.
 """
 
 import collections
