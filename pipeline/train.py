@@ -1,6 +1,6 @@
 """Train one model, or go on training it.
 
-Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, checkpoint, and the best model on the hold-out.
+Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the best model on the hold-out.
 """
 
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ def main() -> None:
 
     backend.start()
     from pipeline.inputs.soft_labels import SoftLabels
-    from pipeline.training.loop import Trainer
+    from pipeline.training.loop import CHECKPOINT, Trainer
 
     with locked(folder):
         share = experiment.training.teacher_share
@@ -93,6 +93,7 @@ def main() -> None:
     if soft_labels:
         soft_labels.remove()
     Done(config, inputs, digest_model(folder / MODEL)).write(folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     gap = f", hold-out GAP {state.best['gap']:.4f} at step {state.best['step']}" if "gap" in state.best else ""
     synthetic = " (synthetic)" if index.dataset.synthetic else ""
     print(f"{folder / MODEL}: {summary['parameters']:,} parameters{gap}{synthetic}")

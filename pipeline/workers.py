@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+import threadpoolctl
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -21,14 +23,15 @@ def default_workers() -> int:
 def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
     """`function` of each item, in the order of the items, from `workers` fresh processes.
 
-    Few items are under way at a time, so that a slow reader of the results does not fill the memory.
+    Few items are under way at a time, so that a slow reader of the results does not fill the memory. A process has one
+    thread of BLAS: with a thread for every processor in each of them they wait for one another, for most of the time.
     """
     if workers <= 1 or len(items) <= 1:
         yield from map(function, items)
         return
     # Fresh processes: a fork of one with threads (Arrow has some) can hang.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _end_with_parent, (os.getpid(),)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _prepare, (os.getpid(),)) as pool:
         under_way: list[concurrent.futures.Future[R]] = []
         try:
             for item in items:
@@ -49,6 +52,13 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
         while (item := upcoming.popleft().result()) is not None:
             upcoming.append(pool.submit(next, items, None))
             yield item
+
+
+def _prepare(parent: int) -> None:
+    import numpy  # noqa: F401 - brings the BLAS whose threads are to be few
+
+    threadpoolctl.threadpool_limits(1)
+    _end_with_parent(parent)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -45,6 +45,7 @@ def test_a_student_and_its_teacher(tmp_path, capsys):
     assert config["inputs"]["teacher"] == predicted["output"]
     assert config["training"]["teacher"] == "average" and config["training"]["teacher_share"] == 0.7
     assert not (runs / "student" / "teacher").exists(), "what was unpacked is cleared away"
+    assert not list(runs.rglob("checkpoint.npz")), "nor is it needed where a training was"
     capsys.readouterr()
     run_here("train", tmp_path, *student)
     assert capsys.readouterr().out == f"{runs / 'student'}: up to date\n"

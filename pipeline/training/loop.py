@@ -29,6 +29,9 @@ from pipeline.training.penalised import Penalised
 from pipeline.training.stored import MODEL, Snapshots, store_model
 
 CHECKPOINT = "checkpoint.npz"
+"""Where a training is, until it ends."""
+REST = 20
+"""For so many times as long as the last checkpoint took to write, none is written: a twentieth of the time at most."""
 AT_ONCE = 10
 """Steps that TensorFlow takes before Python hears of them, where they are short."""
 SHORT = 1 << 20
@@ -54,7 +57,7 @@ class Plan:
         return cls(total, tuple(sorted({min(end, total) for end in ends} | {total})), training.checkpoint_steps)
 
     def next_stop(self, step: int) -> int:
-        """The first step after `step` at which something is stored."""
+        """The first step after `step` at which something may be stored."""
         evaluation = next(end for end in self.evaluations if end > step)
         return min(evaluation, (step // self.checkpoints + 1) * self.checkpoints)
 
@@ -127,6 +130,7 @@ class Trainer:
         self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step)
         if state.step:
             print(f"resuming at step {state.step} of {self.plan.total}")
+        self.kept_step, due = state.step, 0.0
         batch_size = self.training.batch_size
         bar = tqdm(
             total=self.plan.total * batch_size,
@@ -138,7 +142,10 @@ class Trainer:
         with bar:
             while state.step < self.plan.total and not self._waited_enough(state):
                 self._advance(state, log, bar)
-                checkpoint.save(path, self.model, state)
+                if (began := time.monotonic()) >= due:
+                    checkpoint.save(path, self.model, state)
+                    self.kept_step, ended = state.step, time.monotonic()
+                    due = ended + REST * (ended - began)
         log.close()
         return state
 
@@ -158,7 +165,7 @@ class Trainer:
             raise
         if watch.failed_step is not None:
             path = self.folder / CHECKPOINT
-            kept = f"; the last good checkpoint, of step {state.step}, is {path}" if state.step else ""
+            kept = f"; the last good checkpoint, of step {self.kept_step}, is {path}" if self.kept_step else ""
             half = "" if self.training.precision == "float32" else ", or --training.precision float32"
             raise StageError(
                 f"the loss became {watch.loss} by step {watch.failed_step}{kept}. Try a lower "

@@ -73,6 +73,12 @@ def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Non
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+@pytest.fixture(autouse=True)
+def _every_checkpoint(monkeypatch):
+    """However long they take."""
+    monkeypatch.setattr(loop, "REST", 0)
+
+
 @pytest.fixture
 def held_out(small_index):
     """The small index with its last ten training videos held out."""
@@ -99,6 +105,28 @@ def test_where_it_stops_to_store_changes_nothing(held_out, tmp_path):
     often.run()
     seldom.run()
     assert_same(state_of(often), state_of(seldom))
+
+
+@pytest.mark.parametrize(("rest", "kept"), [(0, [2, 4, 6, 8, 10]), (20, [2, 8]), (1000, [2])])
+def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, rest, kept):
+    """On a clock where eight seconds pass from stop to stop, and a checkpoint takes one."""
+    now, saved = [1000.0], []
+
+    def advance(seconds):
+        now[0] += seconds
+
+    def save(path, model, state):
+        saved.append(state.step)
+        advance(1)
+
+    run = trainer(held_out, tmp_path / "run", AVERAGE, checkpoint_steps=2)
+    train = run._advance
+    monkeypatch.setattr(loop, "REST", rest)
+    monkeypatch.setattr(run, "_advance", lambda *arguments: (train(*arguments), advance(8)))
+    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    run.run()
+    assert saved == kept
 
 
 def test_a_teacher_changes_what_is_learned(held_out, tmp_path):
