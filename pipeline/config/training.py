@@ -46,7 +46,7 @@ class TrainingConfig:
     patience: int = 0
     """Epochs without a better hold-out GAP before training stops; 0 never stops early."""
     checkpoint_steps: int = 500
-    """Steps after which a checkpoint may be written, as at an epoch's end: it is where that costs little of the time."""
+    """Steps after which a checkpoint may be written, as at an epoch's end: it is if the last was not too recent."""
     snapshots: int = 0
     """Of so many last evaluations the weights are kept, for `soup` to average; 0 keeps none."""
     teacher: str | None = None
