@@ -1,6 +1,7 @@
 """The start of Keras and its backend: what it runs on, without the notices that TensorFlow prints on the way."""
 
 import contextlib
+import gc
 import os
 import shutil
 import sys
@@ -15,7 +16,8 @@ def start() -> None:
     shown after all where they matter: the import fails, or there is an NVIDIA driver and no GPU was found.
     """
     with _held_back() as notices:
-        import keras
+        with _uncollected():
+            import keras
 
         name = keras.backend.backend()
         devices = _devices(name)
@@ -29,7 +31,8 @@ def start_tracing() -> None:
     """Import Keras on TensorFlow, whatever backend is set, to look at graphs: no GPU is taken, nothing is printed."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with _held_back():
-        import keras  # noqa: F401
+        with _uncollected():
+            import keras  # noqa: F401
         import tensorflow as tf
 
         # Where there is a GPU a recurrent layer is one operation of cuDNN's, and what it does is not in the graph.
@@ -45,6 +48,23 @@ def _devices(backend: str) -> list[str]:
     import tensorflow as tf
 
     return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices("GPU")]
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is imported here stays, and the garbage collector need not look at it: not now, not later, not at the end.
+
+    Of the five seconds that importing TensorFlow takes, with the clearing up when Python ends, it takes almost two.
+    """
+    if "keras" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+    gc.freeze()
 
 
 @contextlib.contextmanager

@@ -47,3 +47,13 @@ def test_for_graphs_it_is_tensorflow_without_a_word():
     script = "from pipeline import backend; backend.start_tracing()\nimport keras; print(keras.backend.backend())"
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "tensorflow\n", "")
+
+
+def test_what_was_imported_is_not_looked_at_by_the_collector():
+    script = (
+        "import gc\nfrom pipeline import backend\nbackend.start()\nfrozen = gc.get_freeze_count()\n"
+        "backend.start()\nprint(gc.isenabled(), frozen > 100_000, gc.get_freeze_count() <= frozen)"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "True True True", result.stderr
