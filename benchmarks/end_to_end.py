@@ -121,7 +121,10 @@ def _by_stage(rounds: Sequence[dict[str, float]]) -> list[Figure]:
 
 def _by_part(model: str, run: Path, stage: float) -> list[Figure]:
     """Where the time of a run's training went, as its log has it."""
-    steps = read_json(run / "summary.json")["seconds"]
+    summary = read_json(run / "summary.json")
+    # Those of all steps: the log does not time the first of each range, at which Python comes in.
+    videos = summary["steps"] * read_json(run / RUN_CONFIG)["training"]["batch_size"]
+    steps = videos / summary["examples_per_second"]
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     scoring = sum(json.loads(line).get("evaluation_seconds", 0.0) for line in lines)
     parts = {"steps": steps, "scoring": scoring, "start, compiling, storing": stage - steps - scoring}

@@ -44,8 +44,8 @@ def main() -> None:
         raise StageError(f"--run {run}: choose a plain name, other than {ENSEMBLE}, the blend of all runs")
     folder = flags.places.run(flags.preset_name, run)
     index = Index.open(flags.places.index(experiment.dataset.name))
-    if experiment.training.precision == "auto":  # the run's config says what was taken
-        training = replace(experiment.training, precision=fast_precision())
+    if experiment.training.precision == "auto":
+        training = replace(experiment.training, precision=_precision(folder / RUN_CONFIG, flags.force))
         experiment = replace(experiment, training=training)
     config = {
         "preset": flags.preset_name,
@@ -97,6 +97,11 @@ def main() -> None:
     gap = f", hold-out GAP {state.best['gap']:.4f} at step {state.best['step']}" if "gap" in state.best else ""
     synthetic = " (synthetic)" if index.dataset.synthetic else ""
     print(f"{folder / MODEL}: {summary['parameters']:,} parameters{gap}{synthetic}")
+
+
+def _precision(config: Path, force: bool) -> str:
+    """What `auto` stands for: what the run has begun with, on whatever machine and backend, else what is fast here."""
+    return fast_precision() if force or not config.exists() else read_json(config)["training"]["precision"]
 
 
 def _prepare(folder: Path, config: dict[str, Any], inputs: dict[str, str], force: bool) -> bool:

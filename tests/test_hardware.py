@@ -9,6 +9,11 @@ from pipeline.hardware import fast_precision
 CPUINFO = "processor\t: 0\nmodel name\t: Some Processor\nflags\t\t: fpu {} sse2\n\nprocessor\t: 1\nflags\t\t: fpu\n"
 
 
+@pytest.fixture(autouse=True)
+def tensorflow(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+
+
 @pytest.fixture
 def no_gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -25,15 +30,24 @@ def test_the_processor_decides(tmp_path, flag, expected):
 
 
 @pytest.mark.usefixtures("no_gpu")
+def test_on_a_processor_jax_gets_float32(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    (tmp_path / "cpuinfo").write_text(CPUINFO.format("avx512_bf16"))
+    assert fast_precision(tmp_path / "cpuinfo") == "float32"
+
+
+@pytest.mark.usefixtures("no_gpu")
 def test_a_processor_that_says_nothing_gets_float32(tmp_path):
     assert fast_precision(tmp_path / "missing") == "float32"
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [("9.0", "mixed_bfloat16"), ("7.5", "float32"), ("8.0\n7.0", "float32")],
 )
-def test_a_gpu_decides_before_the_processor(tmp_path, monkeypatch, answer, expected):
+def test_a_gpu_decides_before_the_processor(tmp_path, monkeypatch, answer, expected, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
     tool = tmp_path / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\nprintf '{answer}\\n'\n".replace("\n7.0", "\\n7.0"))
     tool.chmod(0o755)

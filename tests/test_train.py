@@ -63,6 +63,23 @@ def test_a_student_and_its_teacher(tmp_path, capsys):
         run_here("train", tmp_path, "--run", "average", "--training.teacher", "average")
 
 
+def test_auto_precision_is_what_the_run_has_begun_with(tmp_path, monkeypatch, capsys):
+    (tmp_path / "small.py").write_text(PRESET)
+    write_shard(tmp_path / "raw" / "train.tfrecord", range(60))
+    run_here("ingest", tmp_path, "--raw", f"train={tmp_path}/raw", "--workers", 1)
+    config = tmp_path / "runs" / "small" / "average" / "config.json"
+    for fast, more, taken in (
+        ("mixed_bfloat16", (), "mixed_bfloat16"),
+        ("float32", (), "mixed_bfloat16"),
+        ("float32", ("--force",), "float32"),
+    ):
+        monkeypatch.setattr("pipeline.train.fast_precision", lambda fast=fast: fast)
+        capsys.readouterr()
+        run_here("train", tmp_path, "--training.precision", "auto", *more)
+        assert json.loads(config.read_text())["training"]["precision"] == taken
+        assert ("up to date" in capsys.readouterr().out) == (taken != fast)
+
+
 def test_an_ensemble_that_cannot_teach_yet(tmp_path):
     preset = tmp_path / "small.py"
     preset.write_text(PRESET)

@@ -54,7 +54,7 @@ class TrainingConfig:
     teacher_share: float = 0.5
     """Share of the teacher's predictions in the targets, from 0 to 1."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
-    """auto: bfloat16 where the hardware multiplies it, float32 elsewhere. Weights are float32 in any case."""
+    """auto: bfloat16 where it is multiplied faster, float32 elsewhere. Weights are float32 in any case."""
     seed: int = 0
 
     def __post_init__(self) -> None:
