@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.commandline import first_line, presets
+from pipeline.commandline import first_line, presets, run_stage
 
 STAGES = (
     "run_all",
@@ -37,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_stage(main)

@@ -4,7 +4,9 @@ import argparse
 import dataclasses
 import importlib
 import importlib.util
+import os
 import pkgutil
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -146,13 +148,31 @@ def parse(
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's main function; errors that the user can mend end it with their message and status 1."""
+    """Run a stage's main function; errors that the user can mend end it with their message and status 1.
+
+    So does, without one, the end of what reads its output, `head` for one.
+    """
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except (StageError, ConfigError) as error:
         sys.exit(f"error: {error}")
+    except BrokenPipeError:
+        if not _output_is_cut():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest there when it ends
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")
+
+
+def _output_is_cut() -> bool:
+    """Whether the standard output is a pipe that nobody reads from any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def flag_name(token: str) -> str:

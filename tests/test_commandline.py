@@ -8,7 +8,7 @@ import pytest
 from support import ROOT
 
 from pipeline.__main__ import COMMANDS, STAGES
-from pipeline.commandline import Common, flag_name, load_experiment, parse
+from pipeline.commandline import Common, flag_name, load_experiment, parse, run_stage
 from pipeline.config import ConfigError
 
 
@@ -99,6 +99,22 @@ def test_help_explains_the_stage_and_imports_no_backend(stage):
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "pipeline.commandline" in imported
     assert not {"tensorflow", "keras", "jax", "numba", "pandas", "matplotlib"} & imported
+
+
+@pytest.mark.parametrize("command", ["pipeline", "pipeline.train --help"])
+def test_output_may_be_cut_off(command):
+    command = f"{sys.executable} -m {command} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (result.stdout.count("\n"), result.stderr) == (1, "")
+    assert result.returncode in (0, 1)  # 0 where it was faster
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error():
+    def main():
+        raise BrokenPipeError("of a socket")
+
+    with pytest.raises(BrokenPipeError, match="of a socket"):
+        run_stage(main)
 
 
 def test_the_package_lists_its_stages_and_presets():

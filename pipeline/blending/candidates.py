@@ -46,8 +46,10 @@ class Candidates(NamedTuple):
         for low in range(0, max(num_videos, 1), step):
             rows = slice(low, low + step)
             bounds = np.asarray(truth.offsets[low : low + step + 1], np.int64)
+            named = np.concatenate([np.asarray(kept[rows], np.int32) for kept in labels], axis=1)
             sizes, *arrays = loops.align(
-                np.concatenate([np.asarray(kept[rows], np.int32) for kept in labels], axis=1),
+                named,
+                np.sort(named, axis=1),
                 np.concatenate([np.asarray(given[rows], np.float32) for given in values], axis=1),
                 starts,
                 np.asarray(truth.values[bounds[0] : bounds[-1]], np.int64),

@@ -1,4 +1,7 @@
-"""The compiled loops of tuning: models' lists aligned by class, the best of each video's means, GAP of sorted pairs."""
+"""The compiled loops of tuning: models' lists aligned by class, the best of each video's means, GAP of sorted pairs.
+
+They are plain where that costs nothing: a slice copied or a `np.unique` takes numba more than a second to compile.
+"""
 
 import numpy as np
 
@@ -6,7 +9,7 @@ from pipeline.compiled import compiled
 
 
 @compiled
-def align(labels, values, starts, truth, bounds, num_classes, reach):
+def align(labels, ascending, values, starts, truth, bounds, num_classes, reach):
     """The pairs of N videos that a mean of M models' lists, whatever their weights, may rank among its `reach` best.
 
     A pair is left out when `reach` others are ahead of it in every model: in value, or of equal values by being listed
@@ -14,7 +17,8 @@ def align(labels, values, starts, truth, bounds, num_classes, reach):
 
     Args:
         labels: int32 [N,W], the models' lists side by side, those of model m in columns starts[m] to starts[m + 1].
-        values: float32 [N,W], likewise.
+        ascending: int32 [N,W], those of each video in order.
+        values: float32 [N,W], as labels.
         starts: int64 [M+1].
         truth: int [L], the videos' true labels, those of video i from bounds[i] to bounds[i + 1].
         bounds: int64 [N+1].
@@ -33,25 +37,31 @@ def align(labels, values, starts, truth, bounds, num_classes, reach):
     correct = np.zeros(num_videos * width, np.bool_)
     slots, true = np.full(num_classes, -1, np.int64), np.zeros(num_classes, np.bool_)
     table, listed = np.empty((width, num_models), np.float32), np.empty((width, num_models), np.bool_)
-    kept, sums = np.empty(width, np.int64), np.empty(width)
+    classes, kept, sums = np.empty(width, np.int32), np.empty(width, np.int64), np.empty(width)
     pairs = 0
     for video in range(num_videos):
         for label in truth[bounds[video] : bounds[video + 1]]:
             true[label] = True
-        classes = np.unique(labels[video])
-        for slot in range(len(classes)):
-            slots[classes[slot]] = slot
+        different = 0
+        for label in ascending[video]:
+            if not different or label != classes[different - 1]:
+                classes[different], slots[label] = label, different
+                different += 1
         for model in range(num_models):
-            columns = slice(starts[model], starts[model + 1])
-            table[: len(classes), model] = values[video, columns].min()
-            listed[: len(classes), model] = False
+            least = values[video, starts[model]]
+            for column in range(starts[model], starts[model + 1]):
+                least = min(least, values[video, column])
+            for slot in range(different):
+                table[slot, model], listed[slot, model] = least, False
             for column in range(starts[model], starts[model + 1]):
                 table[slots[labels[video, column]], model] = values[video, column]
                 listed[slots[labels[video, column]], model] = True
-        for slot in range(len(classes)):
-            sums[slot] = table[slot].sum()
+        for slot in range(different):
+            sums[slot] = 0.0
+            for model in range(num_models):
+                sums[slot] -= table[slot, model]
         count = 0
-        for slot in np.argsort(-sums[: len(classes)], kind="mergesort"):  # whoever is ahead in every model comes first
+        for slot in np.argsort(sums[:different], kind="mergesort"):  # whoever is ahead in every model comes first
             ahead = 0
             for other in kept[:count]:  # those left out need no look: who is ahead of them is ahead of this one too
                 behind = False
@@ -101,7 +111,10 @@ def best_pairs(offsets, values, classes, keepers, correct, weights, reach):
         if weights[model]:
             used[model // 64] |= np.uint64(1) << np.uint64(model % 64)
     means, hits = np.empty(num_videos * reach, np.float32), np.empty(num_videos * reach, np.bool_)
-    sums = np.empty(np.max(np.diff(offsets)) if num_videos else 0)
+    most = 0
+    for video in range(num_videos):
+        most = max(most, offsets[video + 1] - offsets[video])
+    sums = np.empty(most)
     best, names, right = np.empty(reach, np.float32), np.empty(reach, np.int32), np.empty(reach, np.bool_)
     total = 0
     for video in range(num_videos):
@@ -130,7 +143,8 @@ def best_pairs(offsets, values, classes, keepers, correct, weights, reach):
             for later in range(filled - 1, at, -1):
                 best[later], names[later], right[later] = best[later - 1], names[later - 1], right[later - 1]
             best[at], names[at], right[at] = mean, label, correct[first + place]
-        means[total : total + filled], hits[total : total + filled] = best[:filled], right[:filled]
+        for at in range(filled):
+            means[total + at], hits[total + at] = best[at], right[at]
         total += filled
     return means[:total], hits[:total]
 
