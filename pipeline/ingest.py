@@ -23,6 +23,9 @@ from pipeline.inputs.schema import SchemaError, preflight_files
 from pipeline.inputs.sources import below, given, stamp
 from pipeline.workers import default_workers, map_in_processes
 
+_TOGETHER, _MOST_TOGETHER = 1 << 20, 32
+"""Bytes of small shards, and so many of them at most, that a process is given at once."""
+
 
 @dataclass(frozen=True)
 class Flags(Common):
@@ -87,8 +90,10 @@ def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[
     by_settings.mkdir(parents=True, exist_ok=True)
     check = functools.partial(check_or_recall, dataset=dataset, folder=by_settings)
     with atomic_folder(folder) as temporary:
-        checked = map_in_processes(check, [source.path for source in new], flags.workers)
-        with tqdm(total=sum(stamp(source.path)[0] for source in new), desc="ingest", unit="B", unit_scale=True) as bar:
+        size = sum(stamp(source.path)[0] for source in new)
+        together = min(max(_TOGETHER * len(new) // max(size, 1), 1), _MOST_TOGETHER)
+        checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
+        with tqdm(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
             reports = in_turn(sources, indexed, known, _counted(checked, bar))
             summary = write_index(temporary, dataset, sources, reports, root)
         _check_budget(summary, flags.max_quarantined)

@@ -20,8 +20,10 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, at_once: int = 1) -> Iterator[R]:
     """`function` of each item, in the order of the items, from `workers` fresh processes.
+
+    `at_once` items go to a process together, and their results come back so: each way takes half a millisecond.
 
     Few items are under way at a time, so that a slow reader of the results does not fill the memory. A process has one
     thread of BLAS: with a thread for every processor in each of them they wait for one another, for most of the time.
@@ -32,14 +34,14 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
     # Fresh processes: a fork of one with threads (Arrow has some) can hang.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, _prepare, (os.getpid(),)) as pool:
-        under_way: list[concurrent.futures.Future[R]] = []
+        under_way: list[concurrent.futures.Future[list[R]]] = []
         try:
-            for item in items:
-                under_way.append(pool.submit(function, item))
+            for start in range(0, len(items), at_once):
+                under_way.append(pool.submit(_each, function, items[start : start + at_once]))
                 if len(under_way) >= 8 * workers:
-                    yield under_way.pop(0).result()
+                    yield from under_way.pop(0).result()
             while under_way:
-                yield under_way.pop(0).result()
+                yield from under_way.pop(0).result()
         finally:
             for future in under_way:
                 future.cancel()
@@ -52,6 +54,10 @@ def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
         while (item := upcoming.popleft().result()) is not None:
             upcoming.append(pool.submit(next, items, None))
             yield item
+
+
+def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return [function(item) for item in items]
 
 
 def _prepare(parent: int) -> None:

@@ -8,9 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+import threadpoolctl
 from support import ROOT
 
 from pipeline.workers import ahead, map_in_processes
+
+
+def threads_of_blas(_: int) -> list[int]:
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
 
 
 def squared(value: int) -> tuple[int, int]:
@@ -24,10 +29,16 @@ def sleep_beside(folder: str) -> None:
     time.sleep(60)
 
 
-def test_results_come_in_order_from_other_processes():
-    results = list(map_in_processes(squared, range(12), 2))
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_results_come_in_order_from_other_processes(at_once):
+    results = list(map_in_processes(squared, range(12), 2, at_once))
     assert [value for value, _ in results] == [number**2 for number in range(12)]
     assert os.getpid() not in {process for _, process in results}
+
+
+def test_a_process_has_one_thread_of_blas():
+    for found in map_in_processes(threads_of_blas, range(2), 2):
+        assert found and set(found) == {1}
 
 
 def test_one_worker_needs_no_other_process():
