@@ -58,6 +58,7 @@ def test_models_are_pure_keras():
 
 def test_every_stage_is_listed_and_every_listed_stage_is_there():
     runnable = {path for path in FILES if "run_stage(main)" in path.read_text(encoding="utf-8")}
+    runnable -= {ROOT / "pipeline" / "__main__.py"}  # the list itself
     assert {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in runnable} == RUNNABLE
 
 
