@@ -21,7 +21,8 @@ RUN python3 -m venv .venv \
 
 COPY --chown=pipeline . .
 
-# Data, runs and submissions live in a volume, whatever the image.
-ENV PIPELINE_DATA=/workspace/data PIPELINE_RUNS=/workspace/runs PIPELINE_SUBMISSIONS=/workspace/submissions
+# What the stages write lives in a volume, whatever the image.
+ENV PIPELINE_DATA=/workspace/data PIPELINE_RUNS=/workspace/runs PIPELINE_SUBMISSIONS=/workspace/submissions \
+    PIPELINE_REPORTS=/workspace/reports
 VOLUME /workspace
 ENTRYPOINT ["./run_all.sh"]

@@ -56,7 +56,8 @@ def main() -> None:
     sources = given(raw) if raw else own
     if not sources:
         raise StageError(
-            f"there are no files to index: {root} has no <split>/*.tfrecord. Name them with --raw SPLIT=DIR_OR_GLOB"
+            f"there are no files to index: {root} has no <split>/*.tfrecord. Name them with --raw SPLIT=DIR_OR_GLOB, "
+            f"or bring the challenges' here: python -m pipeline.download --preset {flags.preset}"
         )
     with locked(folder.parent):
         _ingest(flags, dataset, raw, sources)

@@ -87,7 +87,8 @@ class Index:
                 raise StageError(f"{folder / ROWS} does not belong to {SUMMARY}")
             return cls(folder, summary, table)
         except (StageError, ConfigError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
-            raise StageError(f"{folder} holds no usable index ({error}): run `python -m pipeline.ingest`") from error
+            remedy = "run `python -m pipeline.ingest` with the same --preset"
+            raise StageError(f"{folder} holds no usable index ({error}): {remedy}") from error
 
     def rows(self, split: str) -> np.ndarray:
         """int64, the rows of a split, ascending; raises ConfigError listing the splits where there is none such."""

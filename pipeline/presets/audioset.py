@@ -2,7 +2,7 @@
 
     ./run_all.sh --preset audioset --raw train=DIR --raw eval=DIR
 
-Each family's trial is the best of TRIALS on the hold-out: benchmarks/audioset.py tries them all.
+Each family's trial is the best of TRIALS on the hold-out: python -m benchmarks.audioset tries them all.
 """
 
 from dataclasses import replace
