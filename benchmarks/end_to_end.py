@@ -65,9 +65,10 @@ def main() -> None:
         figures = _by_stage(rounds)
         for model in models:
             run = folder / "runs" / flags.preset / model
-            figures += _by_part(model, run, statistics.median(stages[f"train {model}"] for stages in rounds))
             opened = Index.open(folder / "data" / read_json(run / RUN_CONFIG)["dataset"]["name"] / "index")
             experiment = _trained(run, opened)
+            stage = statistics.median(stages[f"train {model}"] for stages in rounds)
+            figures += _by_part(model, run, experiment.training.batch_size, stage)
             flops = training_flops(experiment)
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 figures += pool.apply(_steps, (model, experiment, opened.folder, flops, flags.rounds))
@@ -119,12 +120,11 @@ def _by_stage(rounds: Sequence[dict[str, float]]) -> list[Figure]:
     ]
 
 
-def _by_part(model: str, run: Path, stage: float) -> list[Figure]:
+def _by_part(model: str, run: Path, batch_size: int, stage: float) -> list[Figure]:
     """Where the time of a run's training went, as its log has it."""
     summary = read_json(run / "summary.json")
     # Those of all steps: the log does not time the first of each range, at which Python comes in.
-    videos = summary["steps"] * read_json(run / RUN_CONFIG)["training"]["batch_size"]
-    steps = videos / summary["examples_per_second"]
+    steps = summary["steps"] * batch_size / summary["examples_per_second"]
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     scoring = sum(json.loads(line).get("evaluation_seconds", 0.0) for line in lines)
     parts = {"steps": steps, "scoring": scoring, "start, compiling, storing": stage - steps - scoring}

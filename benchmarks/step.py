@@ -46,9 +46,9 @@ def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
     figures = []
     for family in flags.families:
+        experiment = _experiment(family, flags)
+        flops = flags.batch * training_flops(experiment)
         for precision in flags.precisions:
-            experiment = _experiment(family, flags)
-            flops = flags.batch * training_flops(experiment)
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 figures += pool.apply(_measure, (experiment, flops, precision, flags))
     about = f"training step, B={flags.batch} T={flags.frames}"

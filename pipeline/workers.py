@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-import threadpoolctl
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -23,10 +21,9 @@ def default_workers() -> int:
 def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, at_once: int = 1) -> Iterator[R]:
     """`function` of each item, in the order of the items, from `workers` fresh processes.
 
-    `at_once` items go to a process together, and their results come back so: each way takes half a millisecond.
-
-    Few items are under way at a time, so that a slow reader of the results does not fill the memory. A process has one
-    thread of BLAS: with a thread for every processor in each of them they wait for one another, for most of the time.
+    `at_once` items go to a process together, which counts where they are small. Few items are under way at a time, so
+    that a slow reader of the results does not fill the memory. A process has one thread of BLAS: with a thread for
+    every processor in each of them they wait for one another, for most of the time.
     """
     if workers <= 1 or len(items) <= 1:
         yield from map(function, items)
@@ -62,6 +59,7 @@ def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
 
 def _prepare(parent: int) -> None:
     import numpy  # noqa: F401 - brings the BLAS whose threads are to be few
+    import threadpoolctl
 
     threadpoolctl.threadpool_limits(1)
     _end_with_parent(parent)
