@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, StageError, atomic_folder, digest, locked, remove_folder, remove_leftovers
+from pipeline.artifacts import Done, StageError, atomic_folder, digest, remove_folder, remove_leftovers
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import DatasetConfig, to_dict
 from pipeline.inputs.index import HOLDOUT, TRAIN, Source
@@ -21,6 +21,7 @@ from pipeline.inputs.indexing import write_index
 from pipeline.inputs.reports import Indexed, check_or_recall, in_turn
 from pipeline.inputs.schema import SchemaError, preflight_files
 from pipeline.inputs.sources import below, given, stamp
+from pipeline.locks import locked
 from pipeline.workers import default_workers, map_in_processes
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32

@@ -8,19 +8,11 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from pipeline.artifacts import (
-    Done,
-    StageError,
-    digest,
-    locked,
-    read_json,
-    remove_folder,
-    remove_leftovers,
-    write_json,
-)
+from pipeline.artifacts import Done, StageError, digest, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import DatasetConfig, SynthesisConfig, differences, to_dict
 from pipeline.inputs import synthetic
+from pipeline.locks import locked
 from pipeline.workers import default_workers, map_in_processes
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support import SMALL, frames_of, write_shard
 
-from pipeline.artifacts import locked
 from pipeline.inputs import tfrecord, writing
+from pipeline.locks import locked
 
 PRESET = (
     "from pipeline.config import *\nMODELS = ('average',)\n"
