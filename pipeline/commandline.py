@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -53,6 +53,9 @@ class Common(Choice):
     reports_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().reports_dir)
     """Where reports lie; also $PIPELINE_REPORTS."""
 
+    verifies: ClassVar[bool] = False
+    """Whether every shard is to be verified when it is opened: a flag of the stages that open any, see `Reading`."""
+
     @property
     def places(self) -> Places:
         return Places(self.data_dir, self.runs_dir, self.submissions_dir, self.reports_dir)
@@ -60,6 +63,19 @@ class Common(Choice):
     @property
     def preset_name(self) -> str:
         return Path(self.preset).stem if self.preset.endswith(".py") else self.preset
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading(Common):
+    """Flags of the stages that read frames."""
+
+    verify_shards: bool = False
+    """Verify the checksum of every record of a shard when the shard is first opened. Without it: only where the file
+    has another time than when it was indexed."""
+
+    @property
+    def verifies(self) -> bool:
+        return self.verify_shards
 
 
 def presets() -> dict[str, str]:

@@ -12,10 +12,12 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from pipeline import backend
-from pipeline.artifacts import RUN_CONFIG, Done, StageError, atomic_folder, find_run, locked, read_json, write_json
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts import RUN_CONFIG, Done, StageError, atomic_folder, find_run, read_json, write_json
+from pipeline.commandline import Reading, parse, run_stage
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.locks import locked
+from pipeline.opening import open_index
 from pipeline.training.stored import MODEL, digest_model, snapshots_of, store_model
 
 _ALIKE = ("dataset", "sampling", "model")
@@ -23,7 +25,7 @@ _ALIKE = ("dataset", "sampling", "model")
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Reading):
     model: str | None = None
     """Pooling family: names the run where --run does not."""
     run: str | None = None
@@ -37,7 +39,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["inference"])
+    flags, experiment = parse(Flags, ["dataset", "inference"])
     names = (flags.run or experiment.model.family, *flags.runs)
     runs = [find_run(flags.places, flags.preset_name, name) for name in names]
     if len({run.name for run in runs}) < len(runs):
@@ -46,7 +48,7 @@ def main() -> None:
     for run, config in zip(runs, configs):
         if changed := [line for part in _ALIKE for line in differences(configs[0][part], config[part], f"{part}.")]:
             raise StageError(f"{run} is not of the architecture of {runs[0]}: {'; '.join(changed)}")
-    index = Index.open(flags.places.index(configs[0]["dataset"]["name"]))
+    index = open_index(flags, experiment, configs[0]["dataset"]["name"])
     for run, config in zip(runs, configs):
         if config["inputs"]["index"] != index.digest:
             raise StageError(f"{run} was not trained on the index {index.folder} as it is now: train it anew")

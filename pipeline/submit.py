@@ -12,9 +12,11 @@ from pathlib import Path
 from pipeline import provenance
 from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_scored, write_json
 from pipeline.commandline import Common, parse, run_stage
+from pipeline.freshness import fresh
 from pipeline.inputs.index import Index
+from pipeline.opening import open_index
 from pipeline.scoring import holdout_gaps
-from pipeline.store import PredictionStore, predicted_splits
+from pipeline.store import predicted_splits
 from pipeline.submission import CHALLENGE_CLASSES, check, write_named
 from pipeline.submission_log import SubmissionLog, submit_and_record
 
@@ -47,7 +49,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["submission"])
+    flags, experiment = parse(Flags, ["dataset", "submission"])
     if flags.check:
         _check(flags)
         return
@@ -61,10 +63,10 @@ def main() -> None:
         site = Kaggle(flags.competition or experiment.submission.competition)
     elif flags.again or flags.message is not None or flags.competition is not None:
         raise StageError("--again, --message and --competition say how to submit with --kaggle: give that too")
-    index = Index.open(flags.places.index(experiment.dataset.name))
+    index = open_index(flags, experiment)
     split = flags.split or submitted_split(index)
     run, scores = _run(flags, index, split)
-    store, settings = PredictionStore(run / "predictions" / split), experiment.submission
+    store, settings = fresh(run, split, index), experiment.submission
     ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
     path, written = write_named(flags.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from support import SMALL, labels_of, write_shard
 
-from pipeline.artifacts import write_json
+from pipeline.artifacts import Done, write_json
 from pipeline.inputs.checking import check_shard
 from pipeline.inputs.index import Index, Source
 from pipeline.inputs.indexing import write_index
 from pipeline.metrics import top_k
 from pipeline.store import Predictions, PredictionStore
+from pipeline.training.stored import MODEL, digest_model
 
 DATASET = dataclasses.replace(SMALL, num_classes=30, holdout_percent=60)
 VIDEOS = 240
@@ -37,6 +38,7 @@ def make_run(folder: Path, index: Index, name: str, noise: float, splits=("holdo
     """A run that knows the labels but for noise of its own: `folder`/runs/small/`name`, in parts of 32 videos."""
     run = folder / "runs" / "small" / name
     write_json(run / "config.json", {})
+    Done({}, {"index": index.digest}, f"model {name}").write(run)
     for split in splits:
         rows = index.rows(split)
         rng = np.random.default_rng([len(rows), *name.encode()])
@@ -45,9 +47,19 @@ def make_run(folder: Path, index: Index, name: str, noise: float, splits=("holdo
             known[video, labels_of(int(id[1:]))] = 1
         labels, scores = top_k(1 / (1 + np.exp(4 - 8 * known - noise * rng.normal(size=known.shape))), kept)
         store = PredictionStore(run / "predictions" / split)
-        config, inputs = {"noise": noise}, {"index": index.digest}
+        config, inputs = {"noise": noise}, {"index": index.digest, "model": f"model {name}"}
         for number, videos in store.begin(config, inputs, len(rows), 32):
             part = slice(videos.start, videos.stop)
             store.write(number, Predictions(index.ids_of(rows[part]), labels[part], scores[part]))
         store.finish(config, inputs)
     return run
+
+
+def give_model(run: Path, model) -> None:
+    """Let a run's predictions be those of a Keras model, which it gets."""
+    model.save(run / MODEL)
+    digest = digest_model(run / MODEL)
+    Done({}, Done.read(run).inputs, digest).write(run)
+    for folder in (path.parent for path in run.glob("predictions/*/done.json")):
+        done = Done.read(folder)
+        dataclasses.replace(done, inputs={**done.inputs, "model": digest}).write(folder)

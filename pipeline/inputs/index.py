@@ -77,7 +77,7 @@ class Index:
         self._ids, self._labels, self._split = columns["id"], columns["labels"], columns["split"]
 
     @classmethod
-    def open(cls, folder: Path) -> "Index":
+    def open(cls, folder: Path, verify: bool = False) -> "Index":
         """Read what `write_index` wrote; raises StageError where it is missing or damaged."""
         try:
             summary = read_json(folder / SUMMARY)
@@ -107,6 +107,11 @@ class Index:
     def labelled(self, split: str) -> bool:
         """Whether any video of a split has labels; raises ConfigError for an unknown split."""
         return one_of(split, self.summary["labelled"], "split") > 0
+
+    @property
+    def has_training(self) -> bool:
+        """Whether there are videos to train on."""
+        return bool(self.splits.get(TRAIN))
 
     @property
     def holdout_labelled(self) -> bool:
