@@ -51,6 +51,17 @@ def stale(run: Path, split: str, index: Index) -> str:
     return f"{store.folder} {fault}: {remedy} again" if fault else ""
 
 
+def trained_on(run: Path, index: Index) -> bool:
+    """Whether what training has told of a run, or the choice of a blend, is of this index; a bundle tells nothing."""
+    if _bundle(run):
+        return True
+    if (run / RUN_CONFIG).exists():
+        inputs = read_json(run / RUN_CONFIG).get("inputs", {})
+    else:
+        inputs = read_json(run / WEIGHTS).get("made_from", {}).get("inputs", {})
+    return inputs.get("index") == index.digest
+
+
 def made_by_blend(runs: list[Path], split: str, index: Index) -> dict[str, str]:
     """What the predictions of a blend are made from, for `Done.inputs`: its runs' predictions and models, the index."""
     inputs = {"index": index.digest}

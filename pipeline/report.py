@@ -22,6 +22,7 @@ from pipeline.artifacts import (
     list_scored,
 )
 from pipeline.commandline import Reading, parse, run_stage
+from pipeline.freshness import trained_on
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.opening import open_index
 from pipeline.vocabulary import names
@@ -62,11 +63,14 @@ def main() -> None:
     folders += [asked] if asked and asked not in {folder.resolve() for folder in folders} else []
     if not folders:
         raise StageError(f"preset {flags.preset_name} has no runs in {flags.runs_dir}: train one")
-    predicted = {}
+    predicted, left_out = {}, []
     for folder in folders:
         predicted[folder], faults = runs.predicted(folder, index)
-        for fault in faults:
-            print(f"left out: {fault}", file=sys.stderr)
+        left_out += faults
+        if not trained_on(folder, index):
+            left_out.append(f"what was told when {folder} was made, since that was from another index")
+    for fault in left_out:
+        print(f"left out: {fault}", file=sys.stderr)
     splits = [split for split in index.scored_splits() if any(split in there for there in predicted.values())]
     with tqdm(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
         every = [runs.read_run(folder, index, bar.update) for folder in folders]
@@ -93,10 +97,11 @@ def main() -> None:
         index=index,
         names=class_names,
         runs=every,
-        blend=runs.read_blend(ensemble) if ensemble in folders else None,
+        blend=runs.read_blend(ensemble) if ensemble in folders and trained_on(ensemble, index) else None,
         run=run,
         diagnostics=diagnostics,
         priors={each: score_priors(index, each) for each in splits if index.has_training},
+        left_out=tuple(left_out),
         single=single,
         videos=tuple(shown),
         videos_split=split or "",

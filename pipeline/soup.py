@@ -55,10 +55,23 @@ def main() -> None:
     if flags.method == "greedy" and not index.splits.get(HOLDOUT):
         raise StageError(f"greedy chooses by the hold-out, and {index.folder} has none: choose --method uniform")
     folder = runs[0].with_name(f"{runs[0].name}-soup")
+    with locked(runs[0]), locked(folder):
+        _cook(folder, runs, configs, flags.method, index, experiment.inference)
+
+
+def _cook(
+    folder: Path,
+    runs: list[Path],
+    configs: list[dict[str, Any]],
+    method: str,
+    index: Index,
+    inference: InferenceConfig,
+) -> None:
+    """Make the run with averaged weights, unless it is up to date."""
     if (folder / RUN_CONFIG).exists() and "soup" not in read_json(folder / RUN_CONFIG):
         raise StageError(f"{folder} is a run that train made: give it another name, it would be replaced")
-    members = {name: path for run in runs for name, path in _members(run, flags.method).items()}
-    made = {"method": flags.method, "runs": [run.name for run in runs]}
+    members = {name: path for run in runs for name, path in _members(run, method).items()}
+    made = {"method": method, "runs": [run.name for run in runs]}
     inputs = {"index": index.digest} | {name: digest_model(path) for name, path in members.items()}
     if done := Done.read(folder):
         if not (changed := done.changes(made, inputs)):
@@ -66,8 +79,8 @@ def main() -> None:
             return
         print(f"{folder} is made anew: {'; '.join(changed)}")
     backend.start()
-    with locked(runs[0]), locked(folder), atomic_folder(folder) as temporary:
-        metrics, taken = _average(members, temporary / MODEL, flags.method, index, configs[0], experiment.inference)
+    with atomic_folder(folder) as temporary:
+        metrics, taken = _average(members, temporary / MODEL, method, index, configs[0], inference)
         summaries = [read_json(run / "summary.json") for run in runs]
         gaps = [summary["best"]["gap"] for summary in summaries if metrics]
         soup = {**made, "members": list(members), "taken": taken, "gap_before": max(gaps, default=None)}

@@ -37,7 +37,7 @@ def make_index(folder: Path, holdout_percent: float = 60) -> Index:
 def make_run(folder: Path, index: Index, name: str, noise: float, splits=("holdout", "test"), kept: int = 25) -> Path:
     """A run that knows the labels but for noise of its own: `folder`/runs/small/`name`, in parts of 32 videos."""
     run = folder / "runs" / "small" / name
-    write_json(run / "config.json", {})
+    write_json(run / "config.json", {"inputs": {"index": index.digest}})
     Done({}, {"index": index.digest}, f"model {name}").write(run)
     for split in splits:
         rows = index.rows(split)

@@ -80,7 +80,9 @@ def test_a_run_of_another_dataset_or_unfinished_is_refused(small_index, run):
     config = to_dict(dataclasses.replace(EXPERIMENT, dataset=dataclasses.replace(SMALL, num_classes=10)))
     other = shutil.copytree(run, run.parent / "other")
     write_json(other / "config.json", config)
-    with pytest.raises(StageError, match=r"other was trained on .*; 10 classes; .* the index .* has .*; 9 classes; up to 12 frames"):
+    with pytest.raises(
+        StageError, match=r"trained on .*; 10 classes; .* the index .* has .*; 9 classes; up to 12 frames"
+    ):
         frame_weights_of_run(other, small_index, small_index.rows("train"))
     (run / "done.json").unlink()
     with pytest.raises(StageError, match="not trained to its end"):

@@ -45,7 +45,8 @@ def folder(tmp_path_factory):
         write_json(run / "summary.json", summary)
     run = folder / "runs" / "small" / "netvlad"
     config = to_dict(Experiment(DATASET, NETVLAD, SamplingConfig(evaluation="all")))
-    write_json(run / "config.json", {name: config[name] for name in ("dataset", "sampling", "model", "training")})
+    sections = {name: config[name] for name in ("dataset", "sampling", "model", "training")}
+    write_json(run / "config.json", {**sections, "inputs": {"index": index.digest}})
     give_model(run, build_model(NETVLAD, DATASET))
     run_here("ensemble", folder)
     run_here("report", folder)
@@ -266,9 +267,9 @@ def bare(tmp_path):
 
 
 def test_a_run_without_predictions_has_its_curves(bare):
-    folder, _ = bare
+    folder, index = bare
     run = folder / "runs" / "small" / "begun"
-    write_json(run / "config.json", {})
+    write_json(run / "config.json", {"inputs": {"index": index.digest}})
     (run / "metrics.jsonl").write_text('{"step": 5, "loss": 3.0}\n{"step": 10, "loss": 2.0}\n')
     run_here("report", folder)
     text = (folder / "reports" / "small.html").read_text(encoding="utf-8")

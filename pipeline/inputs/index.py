@@ -118,6 +118,10 @@ class Index:
         """Whether there is a hold-out to score on."""
         return bool(self.splits.get(HOLDOUT)) and self.labelled(HOLDOUT)
 
+    def other_splits(self) -> list[str]:
+        """The splits that are neither trained on nor held out: one of them is submitted."""
+        return [split for split in self.splits if split not in (TRAIN, HOLDOUT)]
+
     def scored_splits(self) -> list[str]:
         """The hold-out, if it has rows, and every split that is not trained on."""
         return [split for split, count in self.splits.items() if split != TRAIN and (split != HOLDOUT or count)]

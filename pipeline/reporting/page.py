@@ -43,6 +43,8 @@ class Report:
     """Of that run, each labelled split that it has predicted."""
     priors: dict[str, dict[str, float]]
     """Scores of the label priors on each split of the leaderboard; none where the index has no training videos."""
+    left_out: tuple[str, ...] = ()
+    """Why predictions are not told of: they are missing, or not from what there is now."""
     single: Run | None = None
     """The one whose predictions of some videos are shown."""
     videos: tuple[Video, ...] = ()

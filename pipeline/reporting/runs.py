@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.artifacts import ENSEMBLE, RUN_CONFIG, WEIGHTS, read_json
 from pipeline.blending.holdout import side_by_side
 from pipeline.blending.recipe import Recipe
-from pipeline.freshness import SUMMARY, predictions, stale
+from pipeline.freshness import SUMMARY, predictions, stale, trained_on
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists
 from pipeline.reporting.diagnostics import Diagnostics
@@ -85,7 +85,7 @@ def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
     return Run(
         folder,
-        log.read(folder / "metrics.jsonl"),
+        log.read(folder / "metrics.jsonl") if trained_on(folder, index) else [],
         scores,
         *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
     )

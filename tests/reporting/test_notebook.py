@@ -68,7 +68,8 @@ def folder(tmp_path_factory):
         run = make_run(folder, index, name, noise)
         config = to_dict(Experiment(DATASET, model))
         sections = ("dataset", "sampling", "model", "training")
-        write_json(run / "config.json", {section: config[section] for section in sections})
+        config = {section: config[section] for section in sections} | {"inputs": {"index": index.digest}}
+        write_json(run / "config.json", config)
         write_json(run / "summary.json", {"parameters": 1234, "examples_per_second": 5.0})
         records = [{"step": step, "loss": 9 / step, "gap": 0.1 * step} for step in (1, 2, 3)]
         (run / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
