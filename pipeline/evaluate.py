@@ -35,7 +35,7 @@ class Flags(Common):
 
 def main() -> None:
     flags, experiment = parse(Flags, ["dataset"])
-    index = Index.open(flags.labels) if flags.labels else open_index(flags, experiment)
+    index = open_index(flags, experiment, flags.labels)
     labelled = [split for split in index.scored_splits() if index.labelled(split)]
     if flags.split and not index.labelled(flags.split):
         raise StageError(

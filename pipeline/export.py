@@ -52,8 +52,11 @@ def main() -> None:
     folder = find_run(flags.places, flags.preset_name, flags.run) if flags.run else _best(flags)
     recipe, runs = read_blend(folder, experiment.inference.top_k)
     dataset = runs[0].dataset
-    index = open_index(flags, experiment, dataset.name)
-    names = class_names(flags.vocabulary or flags.data_dir / dataset.name, dataset.num_classes)
+    index = open_index(flags, experiment, flags.places.index(dataset.name))
+    vocabulary = flags.vocabulary or flags.data_dir / dataset.name
+    names = class_names(vocabulary, dataset.num_classes)
+    if names == class_names(None, dataset.num_classes):
+        print(f"{vocabulary} has no names of the classes: the bundle calls them {names[0]} and so on; see --vocabulary")
     inputs = {
         "settings": f"weights {flags.weights}, precision {flags.precision}, {experiment.inference.top_k} labels kept",
         "recipe": digest(recipe.to_dict()),

@@ -60,10 +60,7 @@ def main() -> None:
     folder = _folder(flags, experiment.model.family)
     with locked(folder):
         source = (_of_bundle if flags.bundle else _of_run)(folder, flags, experiment.inference)
-        if flags.index:
-            index = Index.open(flags.index, flags.verifies)
-        else:
-            index = open_index(flags, experiment, source.dataset.name)
+        index = open_index(flags, experiment, flags.index or flags.places.index(source.dataset.name))
         check_fits(source.dataset, folder, index)
         scorer = None
         for split, rows in {split: index.rows(split) for split in flags.split or index.scored_splits()}.items():

@@ -48,7 +48,7 @@ def main() -> None:
     for run, config in zip(runs, configs):
         if changed := [line for part in _ALIKE for line in differences(configs[0][part], config[part], f"{part}.")]:
             raise StageError(f"{run} is not of the architecture of {runs[0]}: {'; '.join(changed)}")
-    index = open_index(flags, experiment, configs[0]["dataset"]["name"])
+    index = open_index(flags, experiment, flags.places.index(configs[0]["dataset"]["name"]))
     for run, config in zip(runs, configs):
         if config["inputs"]["index"] != index.digest:
             raise StageError(f"{run} was not trained on the index {index.folder} as it is now: train it anew")

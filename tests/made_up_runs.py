@@ -1,6 +1,7 @@
 """Runs that nobody trained: an index of labelled videos, and predictions of them with more or less noise."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ DATASET = dataclasses.replace(SMALL, num_classes=30, holdout_percent=60)
 VIDEOS = 240
 
 
-def make_index(folder: Path, holdout_percent: float = 60) -> Index:
+def make_index(folder: Path, holdout_percent: float = 60, splits: Sequence[str] = ("train", "test")) -> Index:
     """`folder`/data/small/index of two splits, train with its hold-out and test, and `folder`/small.py, its preset."""
     dataset = dataclasses.replace(DATASET, holdout_percent=holdout_percent)
-    sources = [Source(folder / "data" / "small" / "raw" / split / "all.tfrecord", split) for split in ("train", "test")]
+    sources = [Source(folder / "data" / "small" / "raw" / split / "all.tfrecord", split) for split in splits]
     for first, source in zip((0, VIDEOS), sources):
         write_shard(source.path, range(first, first + VIDEOS))
     index = folder / "data" / "small" / "index"

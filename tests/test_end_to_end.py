@@ -119,7 +119,7 @@ def test_a_run_predicts_from_its_path_alone(demo, stage, tmp_path):
 def test_two_inferences_of_a_run_at_once(demo, tiny_preset, stage):
     folder, _ = demo
     arguments = ("--preset", tiny_preset, "--model", "average", "--split", "train")
-    with locked(folder / "runs" / "tiny" / "average" / "predictions"):
+    with locked(folder / "runs" / "tiny" / "average"):
         result = stage("infer", *arguments, folder=folder, check=False)
     assert result.returncode == 1 and "another process is at work on" in result.stderr
 
@@ -151,8 +151,8 @@ def test_pooling_flags_reach_the_models_that_have_them(tmp_path, tiny_preset, de
     folder, _ = demo
     result = run_all(folder, "--preset", tiny_preset, "--pooling.clusters", "3", "2")
     assert result.returncode == 1
-    assert "pooling.clusters: [4, 2] -> [3, 2]" in result.stderr  # netvlad's; average trains as before
-    assert "average: up to date" in result.stdout
+    assert "netvlad was trained with other settings: model.pooling.clusters: [4, 2] -> [3, 2]." in result.stderr
+    assert "== train" not in result.stdout, "refused before average is looked at"
 
 
 def test_run_all_takes_paths_of_the_folder_the_user_is_in(tmp_path):
