@@ -17,7 +17,7 @@ def check_fit(experiment: Experiment) -> None:
     if experiment.training.batch_size < _LEAST_VIDEOS and (parts := _with_batch_norm(experiment.model)):
         raise ConfigError(
             f"training.batch-size must be at least {_LEAST_VIDEOS} videos, not {experiment.training.batch_size}: batch "
-            f"norm ({', '.join(parts)}) sees one pass, whatever training.accumulate says"
+            f"norm ({', '.join(parts)}) compares the videos of one pass, and training.accumulate does not join passes"
         )
 
 

@@ -18,7 +18,7 @@ class Within:
 
     def __post_init__(self) -> None:
         if (self.least is None) == (self.above is None) or (self.most is None) == (self.below is None):
-            raise TypeError(f"a range has one bound at each end, not {self}")
+            raise TypeError(f"a range has one bound at each end, not {vars(self)}")
 
     def allows(self, value: float) -> bool:
         low = value >= self.least if self.above is None else value > self.above
