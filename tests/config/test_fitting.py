@@ -121,3 +121,24 @@ def test_accumulation_does_not_mend_batches_of_one():
     with pytest.raises(ConfigError, match=r"batch-size must be at least 2 videos, not 1: .*classifier.hidden 8"):
         check_fit(whole)
     check_fit(dataclasses.replace(whole, model=ModelConfig("recurrent", RecurrentConfig(units=(2,)), BARE)))
+
+
+def test_no_feature_is_named_like_a_layer():
+    """Each layer of a whole model is named for its feature, or has a name that is refused for one."""
+    everything = ClassifierConfig(
+        frame_dropout=0.1,
+        feature_noise=0.1,
+        descriptor_batch_norm=True,
+        hidden=4,
+        dropout=0.1,
+        head_hidden=(4, 4),
+        head_dropout=0.1,
+        output_gating="context",
+    )
+    model = build_model(experiment("netvlad", everything).model, DATASET)
+    own = {f"{name}{part}" for name in ("rgb", "audio") for part in ("", "_norm", "_noise", "_pooling")}
+    names = {layer.name for layer in model.layers}
+    assert own < names
+    for name in names - own:
+        with pytest.raises(ConfigError, match=f"dataset.features: {name} is the name of a layer"):
+            dataclasses.replace(DATASET, features=(FeatureConfig(name, 4),))
