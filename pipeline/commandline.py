@@ -76,10 +76,7 @@ def first_line(path: Path) -> str:
 
 
 def load_preset(preset: str) -> ModuleType:
-    """A preset's module: MODELS, the models that `run_all` trains, and `experiment(model) -> Experiment`.
-
-    Raises ConfigError naming the preset where it cannot be loaded, or does not define these two.
-    """
+    """A preset's module: MODELS, the models that `run_all` trains, and `experiment(model) -> Experiment`."""
     if preset.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(preset).stem, preset)
         if not Path(preset).is_file() or spec is None or spec.loader is None:
@@ -92,10 +89,10 @@ def load_preset(preset: str) -> ModuleType:
     else:
         one_of(preset, presets(), "preset")
         module = importlib.import_module(f"pipeline.presets.{preset}")
-    models = getattr(module, "MODELS", None)
-    if not callable(getattr(module, "experiment", None)) or models is None:
-        missing = "MODELS" if models is None else "experiment"
-        raise ConfigError(f"preset {preset} must define {missing}; see pipeline/presets/demo.py")
+    for name in ("MODELS", "experiment"):
+        if not hasattr(module, name):
+            raise ConfigError(f"preset {preset} must define {name}; see pipeline/presets/demo.py")
+    models = module.MODELS
     if not isinstance(models, tuple | list) or not models or not all(isinstance(name, str) for name in models):
         shown = f"{models!r}: write ({models!r},)" if isinstance(models, str) else repr(models)
         raise ConfigError(f"preset {preset}: MODELS must be a tuple of names of one model or more, not {shown}")
@@ -105,21 +102,17 @@ def load_preset(preset: str) -> ModuleType:
 
 
 def load_experiment(preset: str, model: str | None = None) -> Experiment:
-    """A preset's experiment for one model, by default its first.
-
-    Raises ConfigError naming the preset and the model where the preset fails, or returns something else.
-    """
+    """A preset's experiment for one model, by default its first; a preset that fails raises ConfigError naming it."""
     module = load_preset(preset)
-    if model is None:
-        model = module.MODELS[0]
+    model = module.MODELS[0] if model is None else model
     one_of(model, POOLING, "model")
     try:
         experiment = module.experiment(model)
     except Exception as error:
         raise ConfigError(f"preset {preset}, model {model}: {_reason(error)}") from error
     if not isinstance(experiment, Experiment):
-        shown = "None: its last line must return one" if experiment is None else f"a {type(experiment).__name__}"
-        raise ConfigError(f"preset {preset}, model {model}: experiment() must return an Experiment, not {shown}")
+        got = "None: does it end with return?" if experiment is None else f"a {type(experiment).__name__}"
+        raise ConfigError(f"preset {preset}, model {model}: experiment() must return an Experiment, not {got}")
     if experiment.model.family != model:
         raise ConfigError(f"preset {preset}, model {model}: experiment() returned a model of {experiment.model.family}")
     return experiment
@@ -143,8 +136,7 @@ def parse(
         arguments: by default the process's.
         model: the model whose defaults count; by default that of --model, or the preset's first.
 
-    Raises ConfigError where the preset or a value cannot be. Whether the sections of the experiment fit each other is
-    checked for stages that read the settings of the pooling: others see a part of what is trained.
+    Raises ConfigError for a value that cannot be; with the pooling's settings also for sections that do not fit.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -169,7 +161,7 @@ def parse(
     )
     for section in defaults:
         experiment = _with_section(experiment, section, getattr(parsed, section))
-    if "pooling" in defaults:
+    if "pooling" in defaults:  # other stages see a part of what is trained
         check_fit(experiment)
     return parsed.flags, experiment
 
@@ -177,19 +169,17 @@ def parse(
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's main function; errors that the user can mend end it with their message.
 
-    The status is 2 for settings that cannot be, as for flags that there are not, and else 1: also, without a message,
-    at the end of what reads its output, `head` for one.
+    The status is 2 for settings that cannot be, as for unknown flags, and else 1: also, without a message, at the end
+    of what reads its output, `head` for one.
     """
     try:
         try:
             main()
         finally:
             sys.stdout.flush()
-    except ConfigError as error:
+    except (StageError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except StageError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:
         if not _output_is_cut():
             raise
