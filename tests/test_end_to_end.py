@@ -103,7 +103,7 @@ def test_settings_that_are_refused_leave_no_run_behind(demo, tiny_preset, stage)
         (("--model", "nextvlad", "--pooling.groups", "7"), "nextvlad cannot pool feature rgb: 7 groups do not divide"),
     ):
         refused = stage("train", "--preset", tiny_preset, "--run", "refused", *setting, folder=folder, check=False)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert message in refused.stderr
         assert "Traceback" not in refused.stderr
         assert not list((folder / "runs" / "tiny" / "refused").glob("*"))

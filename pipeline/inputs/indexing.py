@@ -59,10 +59,8 @@ def write_index(
         of the content, wherever it lies.
 
     Raises:
-        ConfigError: a split has a reserved name, or labels do not fit their column.
+        ConfigError: a split has a reserved name.
     """
-    if dataset.num_classes > 1 << 15:
-        raise ConfigError(f"dataset.num-classes: the index holds labels as int16, at most {1 << 15} classes")
     splits = _final_splits(dataset, sources)
     # Videos that are trained on and those that are held out are one group: no id is in both.
     groups = [split for split in splits if split != HOLDOUT]
