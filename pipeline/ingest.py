@@ -13,10 +13,20 @@ from typing import Annotated, Any
 import tyro
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, StageError, atomic_folder, digest, locked, remove_folder, remove_leftovers
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts import (
+    Done,
+    StageError,
+    atomic_folder,
+    digest,
+    locked,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
+from pipeline.commandline import Common, load_experiment, parse, run_stage
 from pipeline.config import DatasetConfig, to_dict
-from pipeline.inputs.index import HOLDOUT, TRAIN, Source
+from pipeline.inputs.index import HOLDOUT, SUMMARY, TRAIN, Source
 from pipeline.inputs.indexing import write_index
 from pipeline.inputs.reports import Indexed, check_or_recall, in_turn
 from pipeline.inputs.schema import SchemaError, preflight_files
@@ -67,10 +77,12 @@ def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[
     folder = flags.places.index(dataset.name)
     work = folder.with_name("index.work")  # reports of shards that are checked, until the index is whole
     before = Done.read(folder)
+    declared = load_experiment(flags.preset).dataset
     config = {"raw": raw, "dataset": to_dict(dataset), "max_quarantined": flags.max_quarantined}
     inputs = {"files": digest([[source.split, str(source.path), *stamp(source.path)] for source in sources])}
     if before and not flags.force:
         if not (changes := before.changes(config, inputs)):
+            _declare(folder, declared)
             print(f"{folder}: up to date")
             if work.exists():  # killed at the very end
                 remove_folder(work)
@@ -96,7 +108,7 @@ def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[
         checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
         with tqdm(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
             reports = in_turn(sources, indexed, known, _counted(checked, bar))
-            summary = write_index(temporary, dataset, sources, reports, root)
+            summary = write_index(temporary, dataset, sources, reports, root, declared)
         _check_budget(summary, flags.max_quarantined)
         _check_training(summary, dataset)
         from pipeline.reporting import card
@@ -105,6 +117,13 @@ def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[
         Done(config, inputs, summary["digest"]).write(temporary)
     remove_folder(work)
     _tell(folder, summary)
+
+
+def _declare(folder: Path, declared: DatasetConfig) -> None:
+    """Note what the preset declares now, where flags make the same dataset of it as before."""
+    summary = read_json(folder / SUMMARY)
+    if summary.get("declared") != to_dict(declared):
+        write_json(folder / SUMMARY, summary | {"declared": to_dict(declared)})
 
 
 def _counted(reports: Iterator, bar: tqdm) -> Iterator:

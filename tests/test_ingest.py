@@ -131,6 +131,21 @@ def test_shards_that_are_checked_are_not_read_again(tmp_path, stage, preset):
     assert not work.exists()
 
 
+def test_what_the_preset_declares_is_kept_up_to_date(tmp_path, stage, preset):
+    """The preset changes, and flags make the same dataset of it: nothing is read again."""
+    write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
+    arguments = ["--preset", preset, "--raw", f"train={tmp_path / 'raw'}", "--dataset.max-frames", 12]
+    stage("ingest", *arguments)
+    path = tmp_path / "data" / "small" / "index" / "dataset.json"
+    before = json.loads(path.read_text())
+    assert before["declared"]["max_frames"] == 12
+    preset.write_text(PRESET.replace("max_frames=12", "max_frames=7"))
+    assert "up to date" in stage("ingest", *arguments).stdout
+    after = json.loads(path.read_text())
+    assert after["declared"].pop("max_frames") == 7 and before["declared"].pop("max_frames") == 12
+    assert after == before
+
+
 def test_two_at_once(tmp_path, stage, preset):
     write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
     arguments = ["--preset", preset, "--raw", f"train={tmp_path / 'raw'}"]

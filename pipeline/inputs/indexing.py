@@ -40,6 +40,7 @@ def write_index(
     sources: list[Source],
     reports: Iterable[ShardReport],
     root: Path | None = None,
+    declared: DatasetConfig | None = None,
 ) -> dict[str, Any]:
     """Write the index of shards as their reports come in; of earlier reports 16 bytes a video stay in memory.
 
@@ -52,11 +53,12 @@ def write_index(
         sources: the shards.
         reports: one for each source, in their order; ValueError where they are of other shards.
         root: shards below it are stored relative to it, and found again when it moves together with `folder`.
+        declared: what the preset declares by itself, where flags may have changed it to `dataset`.
 
     Returns:
-        The summary, as in dataset.json: shards; counts and labelled videos by split; what was quarantined; duplicates;
-        leakage, ids both trained on (or held out) and in another split; statistics, the numbers of the card; a digest
-        of the content, wherever it lies.
+        The summary, as in dataset.json: shards; what was declared; counts and labelled videos by split; what was
+        quarantined; duplicates; leakage, ids both trained on (or held out) and in another split; statistics, the
+        numbers of the card; a digest of the content, wherever it lies.
 
     Raises:
         ConfigError: a split has a reserved name, or labels do not fit their column.
@@ -96,6 +98,7 @@ def write_index(
             shards.append({"path": path, "split": source.split, **about})
     summary = {
         "dataset": to_dict(dataset),
+        "declared": to_dict(declared or dataset),
         "digest": digest.hexdigest()[:16],
         "counts": statistics.videos,
         "labelled": statistics.labelled,
