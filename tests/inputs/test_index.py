@@ -169,7 +169,8 @@ def test_what_is_quarantined_is_counted_and_the_first_listed(tmp_path):
     assert sum(index.splits.values()) == 1
     assert summary["quarantined"]["count"] == 131 and len(summary["quarantined"]["first"]) == 100
     entry = summary["quarantined"]["first"][0]
-    assert entry["file"] == str(tmp_path / "a.tfrecord") and entry["reason"] == "label 4000 is outside 0..3999"
+    assert entry["file"] == str(tmp_path / "a.tfrecord") and entry["offset"] > 0
+    assert entry["reason"] == "video 'bad0': label 4000 is outside 0..3999, classes count from 0"
     assert [shard["records"] for shard in summary["shards"]] == [131, 0]
 
 
@@ -195,7 +196,7 @@ def test_labels_must_fit(tmp_path):
 
 def test_rows_spread_over_row_groups(tmp_path, sources, monkeypatch):
     _, whole = indexed(tmp_path / "whole", sources)
-    monkeypatch.setattr("pipeline.inputs.indexing.ROWS_PER_GROUP", 10)
+    monkeypatch.setattr("pipeline.inputs.tables.ROWS_PER_GROUP", 10)
     _, parts = indexed(tmp_path / "parts", sources)
     assert pq.ParquetFile(tmp_path / "parts" / "index.parquet").num_row_groups > 1
     assert parts.digest == whole.digest
