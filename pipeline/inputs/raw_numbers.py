@@ -31,6 +31,8 @@ def raw_type(rows: np.ndarray, size: int | None = None) -> str | None:
         values = rows.reshape(-1, dtype.itemsize)
         if np.count_nonzero(values.any(axis=1)) < (_LEAST_ALONE if size is None else _LEAST):
             continue
+        if not (values[::2].any() and values[1::2].any()):  # halves of a wider type
+            continue
         if _are_integers(values) if dtype.kind == "i" else _are_floats(values, name):
             return name
     return None
