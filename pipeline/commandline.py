@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from pipeline.artifacts import Places, StageError
-from pipeline.config import POOLING, ConfigError, Experiment, check_fit, one_of
+from pipeline.config import POOLING, Checked, ConfigError, Experiment, check_fit, one_of
 
 SECTIONS = (
     "dataset",
@@ -33,11 +33,15 @@ SECTIONS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class Choice(Checked):
     """Flags of every command."""
 
     preset: str = "demo"
     """An experiment: a name from pipeline/presets, or the path of a file like those."""
+
+    @classmethod
+    def flag(cls, name: str) -> str:
+        return f"--{name.replace('_', '-')}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ into it card.svg, a page of plots. A killed ingest goes on after the last shard 
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,7 @@ from pipeline.artifacts import (
 )
 from pipeline.commandline import Common, load_experiment, parse, run_stage
 from pipeline.config import DatasetConfig, to_dict
+from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.inputs.index import SUMMARY, TRAIN, Source
 from pipeline.inputs.indexing import write_index
 from pipeline.inputs.outliers import Peaks
@@ -46,11 +47,11 @@ class Flags(Common):
     last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
     append: bool = False
     """Read only what came since the last ingest, whose --raw count on: the index is that of a whole ingest."""
-    workers: int = default_workers()
+    workers: Workers = field(default_factory=default_workers)
     """Processes."""
-    max_quarantined: int = 0
+    max_quarantined: Count = 0
     """Bad records that are tolerated; more, and the stage fails."""
-    outlier_ratio: float = 1000.0
+    outlier_ratio: OutlierRatio = 1000.0
     """Quarantine a video with a float that is so many times the largest value of the median video; 0: none."""
     force: bool = False
     """Index again although nothing changed."""
@@ -60,8 +61,13 @@ def main() -> None:
     flags, experiment = parse(Flags, ["dataset"])
     dataset = experiment.dataset
     folder = flags.places.index(dataset.name)
-    remove_leftovers(folder.parent)
-    before = Done.read(folder)
+    with locked(folder.parent):
+        remove_leftovers(folder.parent)
+        _ingest(flags, dataset, *_sources(flags, dataset, Done.read(folder)))
+
+
+def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple[list[str], list[Source]]:
+    """What --raw names, now or at the last ingest, and the files that there are; StageError where there are none."""
     root = flags.places.raw(dataset.name)
     own = below(root)
     raw = list(flags.raw) or (before.config["raw"] if before and not own else [])
@@ -73,8 +79,7 @@ def main() -> None:
             f"there are no files to index: {root} has no <split>/*.tfrecord. Name them with --raw SPLIT=DIR_OR_GLOB, "
             f"or bring the challenges' here: python -m pipeline.download --preset {flags.preset}"
         )
-    with locked(folder.parent):
-        _ingest(flags, dataset, raw, sources)
+    return raw, sources
 
 
 def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[Source]) -> None:

@@ -14,6 +14,7 @@ import tyro
 from pipeline.artifacts import StageError
 from pipeline.commandline import SECTIONS, Reading, flag_name, load_preset, parse, pooling_flags, run_stage
 from pipeline.config import POOLING, one_of
+from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.opening import open_index
 from pipeline.submission.splits import submitted
 
@@ -29,7 +30,7 @@ _SECTIONS_OF = {
 }
 _FLAGS_OF = {
     "synthesize": ("workers", "force"),
-    "ingest": ("raw", "append", "workers", "max-quarantined", "force"),
+    "ingest": ("raw", "append", "workers", "max-quarantined", "outlier-ratio", "force"),
     "train": ("force", "verify-shards"),
     "infer": ("verify-shards",),
     "submit": ("split",),
@@ -48,10 +49,12 @@ class Flags(Reading):
     """SPLIT=DIR_OR_GLOB, repeatable: files to index where they are."""
     append: bool = False
     """Index only the files that came since the last time."""
-    workers: int | None = None
+    workers: Workers | None = None
     """Processes of synthesize and ingest; by default as many as there are processors."""
-    max_quarantined: int = 0
+    max_quarantined: Count = 0
     """Bad records that ingest tolerates."""
+    outlier_ratio: OutlierRatio = 1000.0
+    """Ingest quarantines a video with a float that is so many times the largest value of the median video; 0: none."""
     force: bool = False
     """Make everything anew."""
     split: str | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline import provenance
 from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_scored, write_json
 from pipeline.commandline import Common, parse, run_stage
+from pipeline.config.ranges import Seconds
 from pipeline.freshness import fresh
 from pipeline.inputs.index import Index
 from pipeline.opening import open_index
@@ -43,7 +44,7 @@ class Flags(Common):
     """With --kaggle: where; by default the preset's --submission.competition."""
     message: str | None = None
     """With --kaggle: what the site shows beside it; by default preset, run and hold-out GAP."""
-    wait: float = 600.0
+    wait: Seconds = 600.0
     """With --kaggle: seconds in which the score is waited for; the same command goes on waiting."""
     again: bool = False
     """With --kaggle: submit the same content once more."""

@@ -1,5 +1,6 @@
 """What an experiment is: frozen dataclasses, one file for each thing that is configured."""
 
+from pipeline.config.checked import Checked
 from pipeline.config.data import DatasetConfig, FeatureConfig, SynthesisConfig
 from pipeline.config.errors import ConfigError, one_of
 from pipeline.config.experiment import Experiment, differences, from_dict, to_dict
@@ -33,6 +34,7 @@ __all__ = [
     "AttentionEnhancedNetVLADConfig",
     "AttentionNetVLADConfig",
     "AverageConfig",
+    "Checked",
     "ClassifierConfig",
     "ConfigError",
     "DBoFConfig",

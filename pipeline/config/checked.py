@@ -66,9 +66,9 @@ def faults(name: str, value: Any, kind: Any) -> Iterator[str]:
 
 
 def unwrapped(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without its ranges, and those."""
+    """A type without what is noted beside it, and its ranges."""
     if typing.get_origin(kind) is Annotated:
-        return kind.__origin__, kind.__metadata__
+        return kind.__origin__, tuple(each for each in kind.__metadata__ if hasattr(each, "allows"))
     return kind, ()
 
 

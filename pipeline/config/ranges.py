@@ -79,6 +79,11 @@ Share = Annotated[float, Within(least=0, below=1)]
 """Of what is left out or smoothed: without the whole there is nothing to learn from."""
 Scale = Annotated[float, Within(0, 1_000_000)]
 """Of a term that is added to the loss."""
+Workers = Annotated[int, Within(1, 4096)]
+"""Processes or threads at a time."""
+Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
+Count = Annotated[int, Within(0, 1 << 40)]
+OutlierRatio = Annotated[float, Within(0, 1e30, unit="times the median video's largest value")]
 Seed = Annotated[int, Within(0, (1 << 32) - 1)]
 """NumPy and Keras take 32 bits."""
 FolderName = Annotated[
