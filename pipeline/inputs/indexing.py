@@ -68,7 +68,8 @@ def write_index(
                 raise ValueError(f"report {number} is about {report.path}, not about {source.path}")
             path = _stored_path(source.path, root)
             aside = limits.reasons(report) if limits else {}
-            good = np.setdiff1d(np.arange(len(report.ids)), [*aside])
+            good = np.arange(len(report.ids))
+            good = np.delete(good, [*aside]) if aside else good
             ids = [report.ids[i] for i in good]
             keys = keys_of(ids)
             if source.split in dataset.train_splits:

@@ -58,7 +58,7 @@ def rows_of(
     number: int, report: ShardReport, kept: np.ndarray, codes: np.ndarray, splits: list[str], schema: pa.Schema
 ) -> pa.RecordBatch:
     """The records of a shard that become rows: int64 [m], and the numbers of their splits, int32 [m]."""
-    columns = _columns(report, kept)
+    columns = _columns(report, kept, schema)
     columns["shard"] = np.full(len(kept), number, np.int32)
     columns["split"] = pa.DictionaryArray.from_arrays(codes, pa.array(splits, pa.string()))
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
@@ -82,8 +82,7 @@ def left_out_of(
     reasons = [*[DUPLICATE] * len(twice), *aside.values(), *(fault.reason for fault in bad)]
     columns = {
         name: pa.concat_arrays([found := pa.array(values, schema.field(name).type), pa.nulls(len(bad), found.type)])
-        for name, values in _columns(report, whole).items()
-        if name in schema.names
+        for name, values in _columns(report, whole, schema).items()
     }
     offsets = [*report.offsets[whole].tolist(), *(fault.offset for fault in bad)]
     columns["offset"] = pa.array(offsets, pa.int64())
@@ -92,19 +91,21 @@ def left_out_of(
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _columns(report: ShardReport, chosen: np.ndarray) -> dict[str, pa.Array | np.ndarray]:
-    """What the index keeps of some records of a shard, by column."""
+def _columns(report: ShardReport, chosen: np.ndarray, schema: pa.Schema) -> dict[str, pa.Array | np.ndarray]:
+    """What the index keeps of some records of a shard, by column; peaks where the schema has them."""
     values, ends = take_lists(report.labels, report.label_offsets, chosen)
-    peaks, features = report.peaks[chosen], report.peaks.shape[1]
-    return {
+    columns = {
         "id": pa.array([report.ids[i] for i in chosen], pa.string()),
         "offset": report.offsets[chosen],
         "length": report.lengths[chosen],
         "num_frames": report.num_frames[chosen],
         "labels": _lists(values.astype(np.int16), ends),
         "checksum": report.checksums[chosen],
-        "peaks": _lists(peaks.ravel(), np.arange(len(chosen) + 1) * features),
     }
+    if _PEAKS.name in schema.names:
+        peaks = report.peaks[chosen]
+        columns[_PEAKS.name] = _lists(peaks.ravel(), np.arange(len(peaks) + 1) * peaks.shape[1])
+    return columns
 
 
 def _lists(values: np.ndarray, offsets: np.ndarray) -> pa.ListArray:

@@ -24,6 +24,7 @@ class Unchanged:
 
     def __init__(self, index: Index):
         self._index = index
+        self._stamps = list(zip(index.shard_sizes.tolist(), index.shard_times.tolist()))  # thousands are looked up
 
     def check(self, shard: int, descriptor: int) -> None:
         """Compare size and time of an opened shard with the index; verify its checksums where the time differs.
@@ -34,18 +35,19 @@ class Unchanged:
         Raises:
             StageError: the shard is another one.
         """
-        index, path = self._index, self._index.paths[shard]
+        index, (indexed_size, indexed_time) = self._index, self._stamps[shard]
         status = os.fstat(descriptor)
         size, modified = status.st_size, status.st_mtime_ns
-        if size != index.shard_sizes[shard]:
-            raise StageError(f"{path} has {size} bytes, it had {index.shard_sizes[shard]} at ingest; {REDO}")
-        if modified == index.shard_times[shard] and not index.verify:
+        if size == indexed_size and modified == indexed_time and not index.verify:
             return
+        path = index.paths[shard]
+        if size != indexed_size:
+            raise StageError(f"{path} has {size} bytes, it had {indexed_size} at ingest; {REDO}")
         key = (str(path), size, modified, index.digest)
         with _lock:
             if key in _verified:
                 return
-            if modified != index.shard_times[shard]:
+            if modified != indexed_time:
                 _tell(index.folder, path)
             _verify(index, shard)
             _verified.add(key)
