@@ -114,11 +114,11 @@ def of_another_size(frames: np.ndarray) -> Kinds:
     """(what, frames, valid frames) of floats that are extreme, but finite: all of them, or some among good ones."""
     signs = np.random.default_rng(2).choice([-1, 1], frames.shape).astype(np.float32)
     for size in map(np.float32, SIZES):
-        yield f"all at {size:g}", np.full_like(frames, size), FRAMES
-        yield f"all at +-{size:g}", signs * size, FRAMES
+        yield f"all at {size:.1g}", np.full_like(frames, size), FRAMES
+        yield f"all at +-{size:.1g}", signs * size, FRAMES
         for what, place in (("a video", np.s_[0]), ("a frame", np.s_[0, 2]), ("a value", np.s_[0, 2, 3])):
             copy = frames.copy()
             copy[place] = signs[place] * size
-            yield f"{what} at +-{size:g}", copy, FRAMES
+            yield f"{what} at +-{size:.1g}", copy, FRAMES
     for size in (1e3, 1e6):
-        yield f"a small spread around {size:g}", size + frames / 1000, FRAMES
+        yield f"a small spread around {size:.1g}", size + frames / 1000, FRAMES
