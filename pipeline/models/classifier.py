@@ -9,6 +9,7 @@ from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.frames import Feature, FrameDropout, FrameMask
 from pipeline.models.gating import ContextGating, SqueezeExcite
 from pipeline.models.heads import Logistic, MixtureOfExperts
+from pipeline.models.input_norm import InputNorm
 
 
 def build(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:
@@ -40,7 +41,8 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
         if classifier.input_batch_norm:
             # Not centred: a shift of all frames is lost in the next batch norm, or equals a shift of the centres.
             scale = FAMILIES[model.family].scale_matters
-            values = FrameNorm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
+            norm = FrameNorm if feature.dtype == "uint8" else InputNorm
+            values = norm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
         if classifier.feature_noise:
             values = keras.layers.GaussianNoise(classifier.feature_noise, name=f"{feature.name}_noise")(values)
         settings = model.pooling.of_feature(number, len(dataset.features))
