@@ -25,12 +25,12 @@ def stage_environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **{f"PIPELINE_{place.upper()}": str(folder / place) for place in places}}
 
 
-def run_here(name: str, folder: Path, *arguments: object) -> None:
-    """A stage in this process, which has TensorFlow already, with `folder`/small.py as its preset."""
+def run_here(name: str, folder: Path, *arguments: object, preset: str = "small.py") -> None:
+    """A stage in this process, which has TensorFlow already, with a file in `folder` as its preset."""
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in stage_environment(folder).items():
             patch.setenv(variable, value)
-        patch.setattr(sys, "argv", [name, "--preset", str(folder / "small.py"), *map(str, arguments)])
+        patch.setattr(sys, "argv", [name, "--preset", str(folder / preset), *map(str, arguments)])
         importlib.import_module(f"pipeline.{name}").main()
 
 

@@ -15,7 +15,7 @@ RUNNABLE = {
     *(f"pipeline.{stage}" for stage in STAGES),
     *(f"pipeline.{command}.__main__" for command in COMMANDS),
 }
-OF_NO_MODULE = {"architecture", "end_to_end", "killed", "contract", "degenerate", "fuzz"}
+OF_NO_MODULE = {"architecture", "end_to_end", "killed", "contract", "degenerate", "fuzz", "stored"}
 """What tests ask of many modules at once."""
 
 
