@@ -5,7 +5,6 @@ into it card.svg, a page of plots. A killed ingest goes on after the last shard 
 """
 
 import functools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +59,8 @@ class Flags(Common):
 
 def main() -> None:
     flags, experiment = parse(Flags, ["dataset"])
-    if flags.outlier_ratio and not 1 <= flags.outlier_ratio < math.inf:
-        raise StageError(f"--outlier-ratio must be 0, for none, or at least 1 and finite, not {flags.outlier_ratio}")
+    if 0 < flags.outlier_ratio < 1:
+        raise StageError(f"--outlier-ratio must be 0, for none, or at least 1, not {flags.outlier_ratio}")
     dataset = experiment.dataset
     folder = flags.places.index(dataset.name)
     with locked(folder.parent):
