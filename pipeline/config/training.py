@@ -35,11 +35,12 @@ class TrainingConfig:
     decay_examples: int = 4_000_000
     """exponential: the rate is multiplied by decay-rate every so many examples."""
     warmup_examples: int = 0
-    """The rate rises linearly over so many examples."""
+    """The rate rises linearly over so many examples, a tenth of the run at most."""
     clip_norm: float = 1.0
     """Bound on the global norm of the gradient; 0 for none."""
     ema_half_life: float = 0.0
-    """Updates after which a weight's share in the moving average has halved; 0 for no average."""
+    """Updates after which a weight's share in the moving average has halved; 0 for no average. Until there are enough,
+    the average reaches back over a third of the run so far."""
     mixup: float = 0.0
     """Alpha of the Beta distribution that mixes pairs of videos and their labels; 0 for none."""
     label_smoothing: float = 0.0
