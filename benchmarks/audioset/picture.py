@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 RUN, BLEND = "#0072B2", "#D55E00"
 INK = "#767c83"
 """Read on white paper and on a dark page alike."""
-_SETTINGS = {
+SETTINGS = {
     "svg.hashsalt": "audioset",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -35,7 +35,7 @@ def draw(rows: list[dict[str, Any]], blends: list[dict[str, Any]], path: Path) -
         families.setdefault(row["family"], []).append(row["gap"])
     lines = sorted(((statistics.mean(gaps), name, gaps) for name, gaps in families.items()), key=lambda line: line[:2])
     made = sorted((row["gap"], row["name"]) for row in blends if not row["bytes"])
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(8.2, 0.32 * (len(lines) + len(made)) + 1.1), layout="constrained")
         axes = figure.subplots()
         names = []

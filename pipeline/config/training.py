@@ -37,11 +37,12 @@ class TrainingConfig(Checked, section="training"):
     decay_examples: Annotated[int, Within(1, 1_000_000_000_000, unit="examples")] = 4_000_000
     """exponential: the rate is multiplied by decay-rate every so many examples."""
     warmup_examples: Annotated[int, Within(0, 1_000_000_000_000, unit="examples")] = 0
-    """The rate rises linearly over so many examples."""
+    """The rate rises linearly over so many examples, a tenth of the run at most."""
     clip_norm: Annotated[float, Within(0, 1_000_000_000)] = 1.0
     """Bound on the global norm of the gradient; 0 for none."""
     ema_half_life: Annotated[float, Within(0, 1_000_000_000, unit="updates")] = 0.0
-    """Updates after which a weight's share in the moving average has halved; 0 for no average."""
+    """Updates after which a weight's share in the moving average has halved; 0 for no average. Until there are enough,
+    the average reaches back over a third of the run so far."""
     mixup: Annotated[float, Within(0, 1000)] = 0.0
     """Alpha of the Beta distribution that mixes pairs of videos and their labels; 0 for none."""
     label_smoothing: Share = 0.0

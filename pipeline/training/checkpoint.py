@@ -5,6 +5,7 @@ import json
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,8 +25,8 @@ class TrainState:
     """Spent in training steps, those of the batches that compile left out."""
     timed_examples: int = 0
     """Examples seen in those seconds."""
-    best: dict[str, float] = field(default_factory=dict)
-    """Hold-out metrics of the best weights so far, and their step."""
+    best: dict[str, Any] = field(default_factory=dict)
+    """Hold-out metrics of the best weights so far, their step, and which `weights` they are: averaged or plain."""
     waited: int = 0
     """Evaluations since the best."""
 

@@ -1,8 +1,6 @@
 """Training from the first step, or from a checkpoint, to the last."""
 
-import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,14 @@ from pipeline.inputs.sampling import sampled_length
 from pipeline.inputs.soft_labels import SoftLabels
 from pipeline.models import build_model
 from pipeline.prediction import Predictor
-from pipeline.training import checkpoint, optimizer
+from pipeline.training import checkpoint, optimizer, statistics
 from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.callbacks import Watch
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import SummedBinaryCrossentropy
 from pipeline.training.penalised import Penalised
+from pipeline.training.plan import Plan, presumptions
 from pipeline.training.stored import MODEL, Snapshots, store_model
 
 CHECKPOINT = "checkpoint.npz"
@@ -36,30 +35,6 @@ AT_ONCE = 10
 """Steps that TensorFlow takes before Python hears of them, where they are short."""
 SHORT = 1 << 20
 """Bytes of frames in a batch up to which a step is short: of a few milliseconds, where a call of Python's costs one."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The steps of a training run, in batches."""
-
-    total: int
-    evaluations: tuple[int, ...]
-    """Steps after which the hold-out is scored: the end of every epoch, and of the run."""
-    checkpoints: int
-
-    @classmethod
-    def of(cls, training: TrainingConfig, videos: int) -> "Plan":
-        """Raises StageError where there is nothing to train on."""
-        if not videos:
-            raise StageError("the index has no training videos: see `ingest --raw`, and dataset.train-splits")
-        total = max(math.ceil(training.epochs * videos / training.batch_size), 1)
-        ends = {math.ceil(epoch * videos / training.batch_size) for epoch in range(1, math.floor(training.epochs) + 1)}
-        return cls(total, tuple(sorted({min(end, total) for end in ends} | {total})), training.checkpoint_steps)
-
-    def next_stop(self, step: int) -> int:
-        """The first step after `step` at which something may be stored."""
-        evaluation = next(end for end in self.evaluations if end > step)
-        return min(evaluation, (step // self.checkpoints + 1) * self.checkpoints)
 
 
 def steps_at_once(sampling: SamplingConfig, training: TrainingConfig, dataset: DatasetConfig) -> int:
@@ -116,6 +91,7 @@ class Trainer:
         # Never compiled, so stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
         self.model = ready_to_train(self.stored, index.dataset, sampling, training, self.plan.total)
+        statistics.begin(self.model)
         self.predictor = Predictor(self.model, self.reader, sampling, inference)
 
     def run(self) -> TrainState:
@@ -130,6 +106,8 @@ class Trainer:
         self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step)
         if state.step:
             print(f"resuming at step {state.step} of {self.plan.total}")
+        for line in presumptions(self.training, self.plan, len(self.draws.rows), len(self.holdout)):
+            print(line)
         self.kept_step, due = state.step, 0.0
         batch_size = self.training.batch_size
         bar = tqdm(
@@ -171,6 +149,7 @@ class Trainer:
                 f"the loss became {watch.loss} by step {watch.failed_step}{kept}. Try a lower "
                 "--training.learning-rate, a longer --training.warmup-examples, a smaller --training.clip-norm" + half
             )
+        statistics.check(self.model, steps.stop)  # before anything is stored
         state.step = steps.stop
         state.seconds += watch.seconds
         state.timed_examples += watch.batches * self.training.batch_size
@@ -185,19 +164,37 @@ class Trainer:
             record["examples_per_second"] = watch.batches * self.training.batch_size / watch.seconds
         if state.step in self.plan.evaluations:
             record |= self._evaluate(state)
-            gap = f", hold-out GAP {record['gap']:.4f}" if "gap" in record else ""
-            bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{gap}")
+            bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{_gaps(record)}")
         log.add(record)
 
-    def _evaluate(self, state: TrainState) -> dict[str, float]:
+    def _evaluate(self, state: TrainState) -> dict[str, Any]:
+        """Score the weights that can be the best, keep the better ones; their metrics, {} without a hold-out."""
         began = time.perf_counter()
-        with optimizer.averaged_weights(self.model):
-            metrics = self.predictor.evaluate(self.holdout) if len(self.holdout) else {}
-            if not metrics or metrics["gap"] > state.best.get("gap", -1.0):
-                state.best = {**metrics, "step": state.step}
-                state.waited = 0
-                store_model(self.folder / MODEL, self.stored)
-            else:
-                state.waited += 1
-            self.snapshots.add(state.step, self.stored)
-        return {**metrics, "evaluation_seconds": time.perf_counter() - began} if metrics else {}
+        names = optimizer.weights_to_score(self.model.optimizer)
+        with statistics.corrected(self.model, state.step):
+            scored = {name: self._score(name) for name in names} if len(self.holdout) else {}
+            best = max(scored, key=lambda name: scored[name]["gap"], default=names[0])
+            metrics = {**scored[best], **{f"gap_{name}": scored[name]["gap"] for name in scored}} if scored else {}
+            with optimizer.weights_in_use(self.model, best):
+                if not metrics or metrics["gap"] > state.best.get("gap", -1.0):
+                    state.best = {**metrics, "step": state.step, "weights": best}
+                    state.waited = 0
+                    store_model(self.folder / MODEL, self.stored)
+                else:
+                    state.waited += 1
+                self.snapshots.add(state.step, self.stored)
+        taken = {"evaluation_seconds": time.perf_counter() - began} if metrics else {}
+        return {**metrics, "weights": best, **taken}
+
+    def _score(self, weights: str) -> dict[str, float]:
+        with optimizer.weights_in_use(self.model, weights):
+            return self.predictor.evaluate(self.holdout)
+
+
+def _gaps(record: dict[str, Any]) -> str:
+    """The hold-out GAP, of which weights it is, and the other weights' where both are scored."""
+    if "gap" not in record:
+        return ""
+    others = [name for name in (optimizer.AVERAGED, optimizer.PLAIN) if name != record["weights"]]
+    beside = "".join(f"; {name} {record[f'gap_{name}']:.4f}" for name in others if f"gap_{name}" in record)
+    return f", hold-out GAP {record['gap']:.4f} ({record['weights']}{beside})"

@@ -9,6 +9,10 @@ from keras import ops
 from pipeline.config import TrainingConfig
 from pipeline.training.schedule import ExampleSchedule
 
+AVERAGED, PLAIN = "averaged", "plain"
+MEMORY = 2
+"""The moving average's memory is 1 / (1 + MEMORY) of the batches so far, as long as that is less than its limit."""
+
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Adam(keras.optimizers.Adam):
@@ -47,8 +51,25 @@ class Adam(keras.optimizers.Adam):
         scale = ops.minimum(self.global_clipnorm / self._norm, 1.0) + (self._norm - self._norm)
         return [gradient * scale for gradient in grads]
 
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """Keras's average, with a momentum that forgets the start: see `average_momentum`."""
+        # `iterations` are updates; the average moves at every batch, also at those that only accumulate.
+        momentum = average_momentum(ops.cast(self._iterations, "float32"), self.ema_momentum)
+        for weight, average in zip(trainable_variables, self._model_variables_moving_average):
+            average.assign(momentum * average + (1 - momentum) * weight)
+
     def finalize_variable_values(self, var_list):
         """Nothing: Keras would end every `fit`, here every range of steps, with the average in the weights."""
+
+
+def average_momentum(batches, full):
+    """The share of itself that the average keeps after t batches: min(full, t / (t + 2)).
+
+    Its memory is a third of the run so far, until that is as long as `full` makes it. With `full` from the start, the
+    average of a run that is not much longer than its half-life would mostly be the random weights that it began with.
+    On AudioSet a memory of a quarter or a tenth is better early, where plain weights are as good, and worse at the end.
+    """
+    return ops.minimum(batches / (batches + MEMORY), full)
 
 
 def build(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Variable]) -> Adam:
@@ -58,7 +79,6 @@ def build(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Va
     compiled cannot make any.
     """
     accumulate = training.accumulate if training.accumulate > 1 else None
-    # Keras moves its average at every batch, also at those that only accumulate.
     batches = training.ema_half_life * training.accumulate
     adam = Adam(
         ExampleSchedule.of(training, total_steps),
@@ -72,10 +92,22 @@ def build(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Va
     return adam
 
 
+def weights_to_score(adam: Adam) -> tuple[str, ...]:
+    """The weights that can be a run's best, by the names that `weights_in_use` takes.
+
+    Averaged ones are better than those that are trained on, where there is an average. While its memory still grows it
+    may lag behind, and both are tried.
+    """
+    if not adam.use_ema:
+        return (PLAIN,)
+    batches = int(adam._iterations)
+    return (AVERAGED, PLAIN) if batches / (batches + MEMORY) < adam.ema_momentum else (AVERAGED,)
+
+
 @contextlib.contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Inside the block the model has its averaged weights; afterwards those it is trained on."""
-    if not model.optimizer.use_ema:
+def weights_in_use(model: keras.Model, name: str) -> Iterator[None]:
+    """Inside the block the model has its averaged or its plain weights; afterwards those it is trained on."""
+    if name == PLAIN:
         yield
         return
     trained = [variable.numpy().copy() for variable in model.trainable_variables]

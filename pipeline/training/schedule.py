@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.config import TrainingConfig
+from pipeline.training.plan import warmup_examples
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -40,7 +41,7 @@ class ExampleSchedule(keras.optimizers.schedules.LearningRateSchedule):
             total_steps * training.batch_size,
             training.decay_rate,
             training.decay_examples,
-            training.warmup_examples,
+            warmup_examples(training, total_steps),
         )
 
     def __call__(self, step):

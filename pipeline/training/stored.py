@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import keras
 
 MODEL = "model.keras"
-"""The averaged weights that scored best on the hold-out, or the last ones where there is no hold-out."""
+"""The weights that scored best on the hold-out, averaged or plain; the last averaged ones where there is none."""
 SNAPSHOTS = "snapshots"
 
 

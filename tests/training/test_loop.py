@@ -27,8 +27,8 @@ from pipeline.config import (
 from pipeline.inputs.soft_labels import SoftLabels
 from pipeline.models import load_model
 from pipeline.store import Predictions, PredictionStore
-from pipeline.training import checkpoint, loop
-from pipeline.training.loop import CHECKPOINT, MODEL, Plan, Trainer
+from pipeline.training import checkpoint, log, loop
+from pipeline.training.loop import CHECKPOINT, MODEL, Trainer
 from pipeline.training.stored import digest_model, snapshots_of, step_of
 
 TRAINING = TrainingConfig(
@@ -86,18 +86,6 @@ def held_out(small_index):
     small_index.splits = {"train": 30, "holdout": 10}
     small_index.rows = lambda split: {"train": rows[:30], "holdout": rows[30:]}[split]
     return small_index
-
-
-def test_a_plan_stops_at_epochs_and_at_checkpoints():
-    plan = Plan.of(TrainingConfig(batch_size=8, epochs=2.5, checkpoint_steps=3), videos=30)
-    assert plan.total == 10  # 75 examples
-    assert plan.evaluations == (4, 8, 10)
-    stops, step = [], 0
-    while step < plan.total:
-        stops.append(step := plan.next_stop(step))
-    assert stops == [3, 4, 6, 8, 9, 10]
-    with pytest.raises(StageError, match="no training videos"):
-        Plan.of(TrainingConfig(), videos=0)
 
 
 def test_where_it_stops_to_store_changes_nothing(held_out, tmp_path):
@@ -195,15 +183,17 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, ch
     ]
     assert [record["step"] for record in logs[0]] == [record["step"] for record in logs[1]] == [2, 4, 6, 8, 10]
     assert [record["loss"] for record in logs[0]] == [record["loss"] for record in logs[1]]
-    assert [record.get("gap") for record in logs[0]] == [record.get("gap") for record in logs[1]]
+    for name in ("gap", "gap_averaged", "gap_plain", "weights"):
+        assert [record.get(name) for record in logs[0]] == [record.get(name) for record in logs[1]]
     assert [step_of(path) for path in snapshots_of(run.folder)] == ([8, 10] if run.training.snapshots else [])
     digests = [[digest_model(path) for path in snapshots_of(each.folder)] for each in (run, whole)]
     assert digests[0] == digests[1]
 
 
-def test_the_best_model_is_the_averaged_weights_of_the_best_evaluation(held_out, tmp_path, monkeypatch):
-    run = trainer(held_out, tmp_path / "run", epochs=3, snapshots=2)
-    gaps = iter([0.3, 0.6, 0.5])
+def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_out, tmp_path, monkeypatch):
+    """At each evaluation the averaged weights are scored first, then the plain ones, while the memory still grows."""
+    run = trainer(held_out, tmp_path / "run", epochs=3, snapshots=2, ema_half_life=5)
+    gaps = iter([0.3, 0.2, 0.5, 0.6, 0.5, 0.4])
     kept = []
 
     def evaluate(rows, progress=None):
@@ -212,24 +202,66 @@ def test_the_best_model_is_the_averaged_weights_of_the_best_evaluation(held_out,
 
     monkeypatch.setattr(run.predictor, "evaluate", evaluate)
     state = run.run()
-    assert state.best == {"gap": 0.6, "map": 0.0, "step": 8}
-    for stored, expected in zip(load_model(run.folder / MODEL).get_weights(), kept[1], strict=True):
+    gaps_of_both = {"gap_averaged": 0.5, "gap_plain": 0.6}
+    assert state.best == {"gap": 0.6, "map": 0.0, **gaps_of_both, "step": 8, "weights": "plain"}
+    for stored, expected in zip(load_model(run.folder / MODEL).get_weights(), kept[3], strict=True):
         np.testing.assert_array_equal(stored, expected)
     snapshots = snapshots_of(run.folder)
     assert [step_of(path) for path in snapshots] == [8, 12]
-    for path, weights in zip(snapshots, kept[1:]):
+    for path, weights in zip(snapshots, kept[3:5]):
         for stored, expected in zip(load_model(path).get_weights(), weights, strict=True):
             np.testing.assert_array_equal(stored, expected)
     assert digest_model(snapshots[0]) == digest_model(run.folder / MODEL)
     with zipfile.ZipFile(run.folder / MODEL) as archive, archive.open("model.weights.h5") as weights:
         assert "optimizer" not in h5py.File(weights)
-    trained = run.model.get_weights()
-    assert any((weight != average).any() for weight, average in zip(trained, kept[2])), "the average was put back"
+    names = [weight.path for weight in run.model.weights]
+    for name, weight, averaged, plain in zip(names, run.model.get_weights(), kept[4], kept[5], strict=True):
+        if "moving" in name:  # corrected in both, not in what training goes on with
+            np.testing.assert_array_equal(averaged, plain)
+            np.testing.assert_allclose(weight, averaged * (1 - 0.99**12), rtol=1e-5)
+        else:
+            np.testing.assert_array_equal(weight, plain, err_msg="the average was put back")
+    assert any((averaged != plain).any() for averaged, plain in zip(kept[4], kept[5]))
+    scored = [record for record in log.read(run.folder / "metrics.jsonl") if "gap" in record]
+    assert [record["weights"] for record in scored] == ["averaged", "plain", "averaged"]
+    assert [(record["gap_averaged"], record["gap_plain"]) for record in scored] == [(0.3, 0.2), (0.5, 0.6), (0.5, 0.4)]
+
+
+def test_a_half_life_beyond_the_run_is_no_worse_than_none(held_out, tmp_path):
+    run, plain = (trainer(held_out, tmp_path / str(h), AVERAGE, epochs=6, ema_half_life=h) for h in (1000, 0))
+    start = run.predictor.evaluate(run.holdout)["gap"]
+    best, without = run.run().best, plain.run().best
+    assert best["gap"] >= without["gap"] - 0.01
+    assert without["gap"] > start + 0.05
+    assert best["gap_averaged"] > start + 0.05, "the average is not that of the random start"
+    assert without["weights"] == "plain" and "gap_averaged" not in without
+
+
+def test_statistics_that_are_not_finite_stop_it_before_anything_is_stored(held_out, tmp_path):
+    run = trainer(held_out, tmp_path / "run", checkpoint_steps=2)
+    fit, ranges = run.model.fit, []
+
+    def fit_and_poison(*arguments, **more):
+        fit(*arguments, **more)
+        ranges.append(True)
+        if len(ranges) == 3:  # the first epoch is stored
+            run.model.get_layer("rgb_norm").moving_variance.assign(np.full(6, np.inf))
+
+    run.model.fit = fit_and_poison
+    with pytest.raises(StageError, match=r"moving_variance of layer rgb_norm is not finite by step 6"):
+        run.run()
+    assert checkpoint.restore(run.folder / CHECKPOINT, run.model).step == 4
+    assert all(np.isfinite(weight).all() for weight in load_model(run.folder / MODEL).get_weights())
+
+
+def test_what_presumes_a_longer_run_is_told(held_out, tmp_path, capsys):
+    trainer(held_out, tmp_path / "run", AVERAGE, ema_half_life=1000).run()
+    assert "a half-life of 1,000 is never reached" in capsys.readouterr().out
 
 
 def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch):
-    run = trainer(held_out, tmp_path / "run", epochs=9, patience=2)
-    gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])
+    run = trainer(held_out, tmp_path / "run", epochs=9, patience=2, ema_half_life=0)
+    gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])  # one an evaluation: there is no average
     monkeypatch.setattr(run.predictor, "evaluate", lambda rows, progress=None: {"gap": next(gaps)})
     state = run.run()
     assert state.best["gap"] == 0.6
@@ -239,7 +271,7 @@ def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch
 def test_without_a_hold_out_the_last_weights_are_kept(small_index, tmp_path):
     run = trainer(small_index, tmp_path / "run")
     state = run.run()
-    assert state.best == {"step": run.plan.total}
+    assert state.best == {"step": run.plan.total, "weights": "averaged"}
     assert (run.folder / MODEL).exists()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import TrainingConfig
-from pipeline.training.optimizer import averaged_weights, build
+from pipeline.training.optimizer import AVERAGED, PLAIN, build, weights_in_use, weights_to_score
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(24, 5)).astype(np.float32)
@@ -56,22 +56,51 @@ def test_accumulated_batches_make_the_update_of_one_large_batch(settings):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_average_forgets_half_in_a_half_life_of_updates(accumulate):
+def test_the_average_is_that_of_a_third_of_the_run_until_that_is_its_half_life(accumulate):
     built = model(4, ema_half_life=3, accumulate=accumulate)
-    weights = train(built, 4, 12)
-    momentum = 0.5 ** (1 / (3 * accumulate))
-    average = weights[accumulate].astype(np.float64)  # it begins with the first update
-    for later in weights[accumulate + 1 :]:
-        average = momentum * average + (1 - momentum) * later
-    with averaged_weights(built):
+    weights = train(built, 4, 80)
+    full = 0.5 ** (1 / (3 * accumulate))
+    shares = np.zeros(80)  # of the weights after each batch
+    for batch in range(80):
+        momentum = min(full, batch / (batch + 2))
+        shares *= momentum
+        shares[batch] = 1 - momentum
+    assert shares.sum() == pytest.approx(1)
+    halved = 80 - 3 * accumulate
+    assert shares[:halved].sum() / shares.sum() == pytest.approx(0.5), "the limit is reached"
+    with weights_in_use(built, AVERAGED):
+        average = np.tensordot(shares, np.float64(weights[1:]), 1)
         np.testing.assert_allclose(built.get_weights()[0], average, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(built.get_weights()[0], weights[-1])
 
 
-def test_without_an_average_the_weights_are_themselves():
-    built = model(4)
+@pytest.mark.parametrize("batches", [1, 10, 100])
+def test_a_half_life_beyond_the_run_does_not_bring_its_start_back(batches):
+    """The weights after batch s have a share of s: the older half has little more than a quarter."""
+    built = model(4, ema_half_life=1e6)
+    weights = train(built, 4, batches)
+    shares = np.arange(1.0, batches + 1)
+    with weights_in_use(built, AVERAGED):
+        average = np.tensordot(shares / shares.sum(), np.float64(weights[1:]), 1)
+        np.testing.assert_allclose(built.get_weights()[0], average, rtol=1e-4, atol=1e-5)
+    assert shares[: batches // 2].sum() < 0.28 * shares.sum()
+
+
+def test_plain_weights_are_scored_too_while_the_memory_of_the_average_grows():
+    built = model(4, ema_half_life=3)
+    seen = []
+    for _ in range(40):
+        train(built, 4, 1)
+        seen.append(weights_to_score(built.optimizer))
+    full = next(batches for batches in range(1, 100) if batches / (batches + 2) >= 0.5 ** (1 / 3))
+    assert seen == [(AVERAGED, PLAIN)] * (full - 1) + [(AVERAGED,)] * (41 - full)
+    assert weights_to_score(model(4).optimizer) == (PLAIN,), "there is no average"
+
+
+def test_plain_weights_are_themselves():
+    built = model(4, ema_half_life=3)
     weights = train(built, 4, 2)
-    with averaged_weights(built):
+    with weights_in_use(built, PLAIN):
         np.testing.assert_array_equal(built.get_weights()[0], weights[-1])
 
 
