@@ -182,10 +182,12 @@ def _reports(sources: list[Source], videos: int, labels: np.ndarray, offsets: np
             lengths=lengths,
             checksums=random.integers(0, 1 << 32, count, np.uint32),
             num_frames=num_frames,
+            cut=0,
             labels=labels[np.repeat(offsets[:-1][chosen] - ends[:-1], sizes) + np.arange(ends[-1])],
             label_offsets=ends,
             quarantined=[],
             values=np.zeros((2, 256), np.int64),
+            peaks=np.zeros((count, 2), np.float32),
         )
 
 

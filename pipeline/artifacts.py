@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -136,22 +135,6 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(doomed)
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Inside the block no other process is at work on a folder; StageError if one is. It ends with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise StageError(f"another process is at work on {folder}; wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _alive(process: int) -> bool:
     """Whether another process of this number is running here; our own leftovers are not in use."""
     if process == os.getpid():
@@ -236,19 +219,27 @@ class Done:
 def find_run(places: Places, preset: str, run: str) -> Path:
     """A run's folder from its name, or from its path; raises StageError, listing the runs there are, if it is none."""
     folder = Path(run) if os.sep in run or Path(run, RUN_CONFIG).exists() else places.run(preset, run)
-    if not (folder / RUN_CONFIG).exists() and not (folder / WEIGHTS).exists():
+    hidden = folder.name.startswith(".") and folder.name.strip(".")
+    if hidden or not ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists()):
         there = ", ".join(path.name for path in list_runs(places, preset)) or "none"
         raise StageError(f"{folder} is not a run; runs of preset {preset}: {there}")
     return folder
 
 
 def list_runs(places: Places, preset: str) -> list[Path]:
-    """The folders of a preset's runs, without the ensemble, by name."""
-    folder = places.runs_dir / preset
-    return sorted(path.parent for path in folder.glob(f"*/{RUN_CONFIG}") if path.parent.name != ENSEMBLE)
+    """The folders of a preset's trained runs, by name: those that are half-made or half-deleted are none."""
+    return _holding(places.runs_dir / preset, RUN_CONFIG)
 
 
 def list_scored(places: Places, preset: str) -> list[Path]:
-    """The folders of a preset's runs, by name, and of the ensemble if there is one, last."""
-    ensemble = places.run(preset, ENSEMBLE)
-    return [*list_runs(places, preset), *([ensemble] if (ensemble / WEIGHTS).exists() else [])]
+    """The folders of all that may have predictions: a preset's runs and bundles, by name, and the ensemble, last."""
+    folder = places.runs_dir / preset
+    ensemble = folder / ENSEMBLE
+    found = sorted({*_holding(folder, RUN_CONFIG), *_holding(folder, WEIGHTS)})
+    return [*found, *([ensemble] if (ensemble / WEIGHTS).exists() else [])]
+
+
+def _holding(folder: Path, name: str) -> list[Path]:
+    """The folders in a folder that hold a file of this name, without hidden ones and the ensemble."""
+    found = (path.parent for path in folder.glob(f"*/{name}"))
+    return sorted(path for path in found if path.name != ENSEMBLE and not path.name.startswith("."))

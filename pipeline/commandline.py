@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from pipeline.artifacts import Places, StageError
-from pipeline.config import POOLING, ConfigError, Experiment, one_of
+from pipeline.config import POOLING, Checked, ConfigError, Experiment, check_fit, one_of
 
 SECTIONS = (
     "dataset",
@@ -33,11 +33,15 @@ SECTIONS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class Choice(Checked):
     """Flags of every command."""
 
     preset: str = "demo"
     """An experiment: a name from pipeline/presets, or the path of a file like those."""
+
+    @classmethod
+    def flag(cls, name: str) -> str:
+        return f"--{name.replace('_', '-')}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Common(Choice):
     reports_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().reports_dir)
     """Where reports lie; also $PIPELINE_REPORTS."""
 
+    verifies: ClassVar[bool] = False
+    """Whether every shard is to be verified when it is opened: a flag of the stages that open any, see `Reading`."""
+
     @property
     def places(self) -> Places:
         return Places(self.data_dir, self.runs_dir, self.submissions_dir, self.reports_dir)
@@ -60,6 +67,19 @@ class Common(Choice):
     @property
     def preset_name(self) -> str:
         return Path(self.preset).stem if self.preset.endswith(".py") else self.preset
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading(Common):
+    """Flags of the stages that read frames."""
+
+    verify_shards: bool = False
+    """Verify the checksum of every record of a shard when the shard is first opened. Without it: only where the file
+    has another time than when it was indexed."""
+
+    @property
+    def verifies(self) -> bool:
+        return self.verify_shards
 
 
 def presets() -> dict[str, str]:
@@ -85,26 +105,41 @@ def load_preset(preset: str) -> ModuleType:
         try:
             spec.loader.exec_module(module)
         except Exception as error:
-            raise ConfigError(f"preset {preset} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise ConfigError(f"preset {preset} cannot be loaded: {_reason(error)}") from error
     else:
         one_of(preset, presets(), "preset")
         module = importlib.import_module(f"pipeline.presets.{preset}")
     for name in ("MODELS", "experiment"):
         if not hasattr(module, name):
             raise ConfigError(f"preset {preset} must define {name}; see pipeline/presets/demo.py")
+    models = module.MODELS
+    if not isinstance(models, tuple | list) or not models or not all(isinstance(name, str) for name in models):
+        shown = f"{models!r}: write ({models!r},)" if isinstance(models, str) else repr(models)
+        raise ConfigError(f"preset {preset}: MODELS must be a tuple of names of one model or more, not {shown}")
+    for model in models:
+        one_of(model, POOLING, f"model in MODELS of preset {preset}:")
     return module
 
 
 def load_experiment(preset: str, model: str | None = None) -> Experiment:
-    """A preset's experiment for one model, by default its first."""
+    """A preset's experiment for one model, by default its first; a preset that fails raises ConfigError naming it."""
     module = load_preset(preset)
-    if model is None:
-        model = module.MODELS[0]
+    model = module.MODELS[0] if model is None else model
     one_of(model, POOLING, "model")
     try:
-        return module.experiment(model)
-    except (TypeError, AttributeError, NameError) as error:
-        raise ConfigError(f"preset {preset}, model {model}: {error}") from error
+        experiment = module.experiment(model)
+    except Exception as error:
+        raise ConfigError(f"preset {preset}, model {model}: {_reason(error)}") from error
+    if not isinstance(experiment, Experiment):
+        got = "None: does it end with return?" if experiment is None else f"a {type(experiment).__name__}"
+        raise ConfigError(f"preset {preset}, model {model}: experiment() must return an Experiment, not {got}")
+    if experiment.model.family != model:
+        raise ConfigError(f"preset {preset}, model {model}: experiment() returned a model of {experiment.model.family}")
+    return experiment
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
 
 
 def parse(
@@ -120,6 +155,8 @@ def parse(
         sections: names from SECTIONS that the stage reads.
         arguments: by default the process's.
         model: the model whose defaults count; by default that of --model, or the preset's first.
+
+    Raises ConfigError for a value that cannot be; with the pooling's settings also for sections that do not fit.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -144,13 +181,16 @@ def parse(
     )
     for section in defaults:
         experiment = _with_section(experiment, section, getattr(parsed, section))
+    if "pooling" in defaults:  # other stages see a part of what is trained
+        check_fit(experiment)
     return parsed.flags, experiment
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's main function; errors that the user can mend end it with their message and status 1.
+    """Run a stage's main function; errors that the user can mend end it with their message.
 
-    So does, without one, the end of what reads its output, `head` for one.
+    The status is 2 for settings that cannot be, as for unknown flags, and else 1: also, without a message, at the end
+    of what reads its output, `head` for one.
     """
     try:
         try:
@@ -158,7 +198,8 @@ def run_stage(main: Callable[[], None]) -> None:
         finally:
             sys.stdout.flush()
     except (StageError, ConfigError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
     except BrokenPipeError:
         if not _output_is_cut():
             raise

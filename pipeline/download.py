@@ -13,6 +13,7 @@ import tyro
 
 from pipeline.artifacts import StageError, atomic_file
 from pipeline.commandline import Common, parse, run_stage
+from pipeline.config.ranges import Seconds, Within, Workers
 from pipeline.transfer import archive, origins
 from pipeline.transfer.delivery import deliver, forecast
 from pipeline.transfer.fetch import Wanted
@@ -37,19 +38,19 @@ class Flags(Common):
     """gs://BUCKET/PREFIX, a directory, or a file with a URL on each line (and its md5, where known), instead."""
     credentials: bool = False
     """Read a bucket as yourself; without, nobody's credentials are looked for."""
-    workers: int = 8
+    workers: Workers = 8
     """Transfers at a time."""
     dry_run: bool = False
     """Tell files, bytes, free disk and time, and download nothing."""
-    rate: float = 50.0
+    rate: Annotated[float, Within(above=0, most=1_000_000, unit="MB/s")] = 50.0
     """MB/s with which --dry-run reckons the time."""
     verify: bool = False
     """Read also those files again that were verified before and seem unchanged."""
-    attempts: int = Patience.attempts
+    attempts: Annotated[int, Within(1, 1_000_000)] = Patience.attempts
     """Attempts in a row that bring nothing new, after which a file is given up."""
-    pause: float = Patience.pause
+    pause: Seconds = Patience.pause
     """Seconds between the first two of them, at most; doubled each time, up to a minute."""
-    timeout: float = 30.0
+    timeout: Annotated[float, Within(above=0, most=1_000_000, unit="seconds")] = 30.0
     """Seconds without a byte after which a connection counts as lost."""
 
     @property
@@ -59,10 +60,6 @@ class Flags(Common):
 
 def main() -> None:
     flags, experiment = parse(Flags, [])
-    if min(flags.workers, flags.attempts) < 1 or min(flags.rate, flags.timeout) <= 0 or flags.pause < 0:
-        raise StageError(
-            "--workers and --attempts must be at least 1, --rate and --timeout more than 0, --pause 0 or more"
-        )
     name, fraction = experiment.dataset.name, Fraction.parse(flags.fraction)
     mirrors = origins.checked_mirrors(flags.mirror)
     home, raw = flags.places.raw(name).parent, flags.places.raw(name)

@@ -16,7 +16,6 @@ from pipeline.artifacts import (
     StageError,
     find_run,
     list_runs,
-    locked,
     read_json,
     remove_folder,
     write_json,
@@ -26,7 +25,10 @@ from pipeline.blending.holdout import side_by_side
 from pipeline.blending.recipe import Recipe
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import EnsembleConfig, from_dict, to_dict
+from pipeline.freshness import made_by_blend, predictions, stale
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.locks import locked
+from pipeline.opening import open_index
 from pipeline.scoring import score
 from pipeline.store import Predictions, PredictionStore, predicted_splits
 
@@ -40,7 +42,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["ensemble"])
+    flags, experiment = parse(Flags, ["dataset", "ensemble"])
     settings = experiment.ensemble
     if settings.given and len(settings.given) != len(flags.runs):
         raise StageError(
@@ -54,14 +56,15 @@ def main() -> None:
     names = [run.name for run in runs]
     if not runs or len(set(names)) < len(names) or ENSEMBLE in names:
         raise StageError(f"no runs to blend, two of one name, or the blend itself: {', '.join(names) or 'none'}")
-    index = Index.open(flags.places.index(experiment.dataset.name))
+    index = open_index(flags, experiment)
     given = [settings.given[named.index(run)] for run in runs] if settings.given else []
     folder = flags.places.run(flags.preset_name, ENSEMBLE)
     with locked(folder):
+        _check_fresh(runs, flags.split, index)
         about, recipe = _weights(folder, runs, given, settings, index)
         used = [run for run, member in zip(runs, recipe.members) if member.weight]
         for split in flags.split or _splits(used, index):
-            _blend(recipe, used, split, PredictionStore(folder / "predictions" / split), index)
+            _blend(recipe, used, split, predictions(folder, split), index)
         _score([folder, *runs], about, index)
         write_json(folder / WEIGHTS, about)
     print(table(about))
@@ -96,6 +99,14 @@ def _weights(
     return about, recipe
 
 
+def _check_fresh(runs: list[Path], asked: tuple[str, ...], index: Index) -> None:
+    """StageError with every prediction that would be blended and is not of what there is now."""
+    splits = {*index.scored_splits(), *asked}
+    found = [stale(run, split, index) for run in runs for split in predicted_splits(run) if split in splits]
+    if faults := list(filter(None, found)):
+        raise StageError("predictions are out of date:\n  " + "\n  ".join(faults))
+
+
 def _splits(used: list[Path], index: Index) -> list[str]:
     """The splits that are not trained on and that all have predicted."""
     lacking = {
@@ -112,11 +123,9 @@ def _splits(used: list[Path], index: Index) -> list[str]:
 def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore, index: Index) -> None:
     if missing := [run.name for run in runs if split not in predicted_splits(run)]:
         raise StageError(f"{split} is not predicted by {', '.join(missing)}: run infer --split {split} for each")
-    stores = [PredictionStore(run / "predictions" / split) for run in runs]
-    config = recipe.settings()
-    inputs = {run.name: Done.read(each.folder).output for run, each in zip(runs, stores)}
-    done = Done.read(store.folder)
-    if done and not done.changes(config, inputs):
+    stores = [predictions(run, split) for run in runs]
+    config, inputs = recipe.settings(), made_by_blend(runs, split, index)
+    if store.stale(config, inputs) == []:
         print(f"{store.folder}: up to date")
         return
     missing = dict(store.begin(config, inputs, len(index.rows(split)), stores[0].videos_per_part))
@@ -134,7 +143,7 @@ def _score(runs: list[Path], about: dict[str, Any], index: Index) -> None:
     """Put the metrics of the runs on each labelled split that is blended into `about`; those that are there stay."""
     for split in predicted_splits(runs[0]):
         if split in index.splits and index.labelled(split):
-            stores = {run.name: PredictionStore(run / "predictions" / split) for run in runs}
+            stores = {run.name: predictions(run, split) for run in runs}
             made = {name: done.output for name, store in stores.items() if (done := Done.read(store.folder))}
             if about["scored"].get(split) != made:
                 about["scores"][split] = {name: score(stores[name], index, split) for name in made}

@@ -4,14 +4,19 @@ Reads runs/<preset>/*/predictions/ or a CSV, and the index; prints a table, or J
 """
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts import StageError, find_run, list_scored, read_json
 from pipeline.commandline import Common, parse, run_stage
+from pipeline.freshness import predictions, stale
 from pipeline.inputs.index import Index
+from pipeline.opening import open_index
 from pipeline.scoring import score, score_csv, score_priors
-from pipeline.store import PredictionStore, predicted_splits
+
+_SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
+"""Columns of the table, and what a run's summary calls them."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, [])
-    index = Index.open(flags.labels or flags.places.index(experiment.dataset.name))
+    flags, experiment = parse(Flags, ["dataset"])
+    index = open_index(flags, experiment, flags.labels)
     labelled = [split for split in index.scored_splits() if index.labelled(split)]
     if flags.split and not index.labelled(flags.split):
         raise StageError(
@@ -41,12 +46,16 @@ def main() -> None:
         raise StageError(f"{index.folder} has no labelled split beside those that are trained on; choose one: --split")
     if flags.csv:
         rows = [{"csv": str(flags.csv), "split": split, **score_csv(flags.csv, index, split)} for split in splits[-1:]]
-    elif flags.run:
-        rows = _scores(find_run(flags.places, flags.preset_name, flags.run), index, splits)
     else:
-        rows = [row for run in list_scored(flags.places, flags.preset_name) for row in _scores(run, index, splits)]
-        splits = [split for split in splits if any(row["split"] == split for row in rows)]
-        rows += [{"run": "label priors", "split": split, **score_priors(index, split)} for split in splits]
+        named = [find_run(flags.places, flags.preset_name, flags.run)] if flags.run else []
+        runs = named or list_scored(flags.places, flags.preset_name)
+        rows, faults = _scores(runs, index, splits)
+        if faults and not rows:
+            raise StageError("\n  ".join(["nothing to score:", *faults]))
+        for fault in faults:
+            print(f"left out: {fault}", file=sys.stderr)
+        if not flags.run:
+            rows += _priors(index, [split for split in splits if any(row["split"] == split for row in rows)])
     if not rows and not labelled and not (flags.split or flags.csv or flags.run):
         print(f"{index.folder}: no split has labels to score against, but those that are trained on")
         return
@@ -58,15 +67,25 @@ def main() -> None:
         print(_table(rows, index.dataset.synthetic))
 
 
-def _scores(run: Path, index: Index, splits: list[str]) -> list[dict]:
-    summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
-    about = {"run": run.name, "parameters": summary.get("parameters"), "examples/s": summary.get("examples_per_second")}
-    predicted = predicted_splits(run)
-    return [
-        {**about, "split": split, **score(PredictionStore(run / "predictions" / split), index, split)}
-        for split in splits
-        if split in predicted
-    ]
+def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dict], list[str]]:
+    """A row for each run and split; and why others are left out: not predicted, or not from what there is now."""
+    rows, faults = [], []
+    for run in runs:
+        summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
+        about = {"run": run.name} | {title: summary.get(name) for title, name in _SUMMARY.items()}
+        for split in splits:
+            if fault := stale(run, split, index):
+                faults.append(fault)
+            else:
+                rows.append({**about, "split": split, **score(predictions(run, split), index, split)})
+    return rows, faults
+
+
+def _priors(index: Index, splits: list[str]) -> list[dict]:
+    if splits and not index.has_training:
+        print("left out: label priors, which are those of training videos; the index has none", file=sys.stderr)
+        return []
+    return [{"run": "label priors", "split": split, **score_priors(index, split)} for split in splits]
 
 
 def _table(rows: list[dict], synthetic: bool) -> str:

@@ -13,12 +13,13 @@ from tqdm import tqdm
 from pipeline import backend
 from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, atomic_file, digest, find_run, list_runs, read_json
 from pipeline.bundle.header import read_header, read_scores
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.commandline import Reading, parse, run_stage
 from pipeline.config import InferenceConfig
+from pipeline.freshness import predictions, stale
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.opening import open_index
 from pipeline.runs import TrainedRun, read_blend
 from pipeline.scoring import score
-from pipeline.store import PredictionStore
 from pipeline.vocabulary import names as class_names
 
 LIMIT = 10**9
@@ -28,7 +29,7 @@ ROOM = 4096
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Reading):
     run: str | None = None
     """Name or path of a run, or of an ensemble; by default the preset's ensemble, or its best run on the hold-out."""
     weights: Literal["float32", "float16", "int8"] = "float16"
@@ -47,12 +48,15 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["inference"])
+    flags, experiment = parse(Flags, ["dataset", "inference"])
     folder = find_run(flags.places, flags.preset_name, flags.run) if flags.run else _best(flags)
     recipe, runs = read_blend(folder, experiment.inference.top_k)
     dataset = runs[0].dataset
-    index = Index.open(flags.places.index(dataset.name))
-    names = class_names(flags.vocabulary or flags.data_dir / dataset.name, dataset.num_classes)
+    index = open_index(flags, experiment, flags.places.index(dataset.name))
+    vocabulary = flags.vocabulary or flags.data_dir / dataset.name
+    names = class_names(vocabulary, dataset.num_classes)
+    if names == class_names(None, dataset.num_classes):
+        print(f"{vocabulary} has no names of the classes: the bundle calls them {names[0]} and so on; see --vocabulary")
     inputs = {
         "settings": f"weights {flags.weights}, precision {flags.precision}, {experiment.inference.top_k} labels kept",
         "recipe": digest(recipe.to_dict()),
@@ -109,9 +113,8 @@ def _holdout(
     from pipeline.prediction import IndexScorer
 
     rows = index.rows(HOLDOUT)
-    predictions = PredictionStore(folder / "predictions" / HOLDOUT)
-    if Done.read(predictions.folder):
-        before = score(predictions, index, HOLDOUT)
+    if not stale(folder, HOLDOUT, index):
+        before = score(predictions(folder, HOLDOUT), index, HOLDOUT)
     else:  # training scored it, by the same code
         before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
     reader = FrameReader(index)

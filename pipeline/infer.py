@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tqdm import tqdm
 
 from pipeline import backend
-from pipeline.artifacts import RUN_CONFIG, WEIGHTS, Done, StageError, digest_file, find_run, locked, write_json
+from pipeline.artifacts import ENSEMBLE, RUN_CONFIG, WEIGHTS, StageError, digest_file, find_run, write_json
 from pipeline.bundle.header import read_header, read_scores
-from pipeline.commandline import Common, parse, run_stage
-from pipeline.config import DatasetConfig, Experiment, InferenceConfig
+from pipeline.commandline import Reading, parse, run_stage
+from pipeline.config import DatasetConfig, InferenceConfig
+from pipeline.freshness import predictions
 from pipeline.inputs.index import Index
+from pipeline.locks import locked
+from pipeline.opening import open_index
 from pipeline.runs import TrainedRun, check_fits
 from pipeline.store import Predictions, PredictionStore
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Reading):
     model: str | None = None
     """Pooling family: names the run where --run does not."""
     run: str | None = None
@@ -42,8 +45,6 @@ class Flags(Common):
 class _Source(NamedTuple):
     """What predicts."""
 
-    folder: Path
-    """Where its predictions go."""
     dataset: DatasetConfig
     """What it was trained on."""
     settings: dict[str, Any]
@@ -53,48 +54,55 @@ class _Source(NamedTuple):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["inference"])
+    flags, experiment = parse(Flags, ["dataset", "inference"])
     if flags.bundle and (flags.run or flags.model):
         raise StageError("--bundle brings its own models: leave out --run and --model")
-    source = _of_bundle(flags, experiment.inference) if flags.bundle else _of_run(flags, experiment)
-    dataset = source.dataset
-    index = Index.open(flags.index or flags.places.index(dataset.name))
-    check_fits(dataset, source.folder, index)
-    scorer = None
-    for split in flags.split or index.scored_splits():
-        rows = index.rows(split)
-        store = PredictionStore(source.folder / "predictions" / split)
-        made_with = {**source.settings, "videos_per_part": experiment.inference.videos_per_part}
-        inputs = {"model": source.digest, "index": index.digest}
-        done = Done.read(store.folder)
-        if done and not done.changes(made_with, inputs):
-            print(f"{store.folder}: up to date")
-            continue
-        scorer = scorer or _load(source, index)
-        with locked(store.folder.parent):
+    folder = _folder(flags, experiment.model.family)
+    with locked(folder):
+        source = (_of_bundle if flags.bundle else _of_run)(folder, flags, experiment.inference)
+        index = open_index(flags, experiment, flags.index or flags.places.index(source.dataset.name))
+        check_fits(source.dataset, folder, index)
+        scorer = None
+        for split, rows in {split: index.rows(split) for split in flags.split or index.scored_splits()}.items():
+            store = predictions(folder, split)
+            made_with = {**source.settings, "videos_per_part": experiment.inference.videos_per_part}
+            inputs = {"model": source.digest, "index": index.digest}
+            changes = store.stale(made_with, inputs)
+            if changes == []:
+                print(f"{store.folder}: up to date")
+                continue
+            if changes:
+                print(f"{store.folder} is made again: {'; '.join(changes)}")
+            scorer = scorer or _load(source, index)
             predict(scorer, store, split, rows, made_with, inputs)
 
 
-def _of_run(flags: Flags, experiment: Experiment) -> _Source:
-    run = TrainedRun.read(find_run(flags.places, flags.preset_name, flags.run or experiment.model.family))
-    top_k = experiment.inference.top_k
+def _folder(flags: Flags, family: str) -> Path:
+    """Where predictions go: the run's folder, or one that has the name of the bundle's file."""
+    if not flags.bundle:
+        return find_run(flags.places, flags.preset_name, flags.run or family)
+    folder = flags.places.run(flags.preset_name, flags.bundle.stem)
+    if (folder / RUN_CONFIG).exists() or folder.name == ENSEMBLE or folder.name.startswith("."):
+        raise StageError(f"predictions of {flags.bundle} would go to {folder}, which has another use: rename the file")
+    return folder
+
+
+def _of_run(folder: Path, flags: Flags, inference: InferenceConfig) -> _Source:
+    run = TrainedRun.read(folder)
 
     def load() -> "Scorer":
         from pipeline.models import load_model
         from pipeline.prediction import SampledModel, Scorer
 
-        return Scorer([SampledModel(load_model(run.stored), run.sampling)], run.dataset, experiment.inference)
+        return Scorer([SampledModel(load_model(run.stored), run.sampling)], run.dataset, inference)
 
-    settings = {"sampling": [run.sampling.evaluation, run.sampling.frames], "top_k": top_k}
-    return _Source(run.folder, run.dataset, settings, run.digest, load)
+    settings = {"sampling": [run.sampling.evaluation, run.sampling.frames], "top_k": inference.top_k}
+    return _Source(run.dataset, settings, run.digest, load)
 
 
-def _of_bundle(flags: Flags, inference: InferenceConfig) -> _Source:
+def _of_bundle(folder: Path, flags: Flags, inference: InferenceConfig) -> _Source:
     path = flags.bundle
     header, digest = read_header(path), digest_file(path)
-    folder = flags.places.run(flags.preset_name, path.stem)
-    if (folder / RUN_CONFIG).exists():
-        raise StageError(f"{folder} is a run: give the bundle {path} another name, its predictions go by it")
     summary = {"run": folder.name, "bundle": path.name, "digest": digest, "synthetic": header.dataset.synthetic}
     summary |= {"weights": header.weights, "versions": header.versions, "scores": read_scores(path)}
     write_json(folder / WEIGHTS, header.recipe.to_dict())
@@ -105,7 +113,7 @@ def _of_bundle(flags: Flags, inference: InferenceConfig) -> _Source:
 
         return load(path).scorer(inference)
 
-    return _Source(folder, header.dataset, {"top_k": header.recipe.top_k}, digest, load)
+    return _Source(header.dataset, {"top_k": header.recipe.top_k}, digest, load)
 
 
 def _load(source: _Source, index: Index) -> "IndexScorer":

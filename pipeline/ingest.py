@@ -6,21 +6,34 @@ into it card.svg, a page of plots. A killed ingest goes on after the last shard 
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, StageError, atomic_folder, digest, locked, remove_folder, remove_leftovers
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts import (
+    Done,
+    StageError,
+    atomic_folder,
+    digest,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
+from pipeline.commandline import Common, load_experiment, parse, run_stage
 from pipeline.config import DatasetConfig, to_dict
-from pipeline.inputs.index import HOLDOUT, TRAIN, Source
+from pipeline.config.ranges import Count, OutlierRatio, Workers
+from pipeline.inputs.index import SUMMARY, TRAIN, Source
 from pipeline.inputs.indexing import write_index
+from pipeline.inputs.outliers import Peaks
+from pipeline.inputs.remarks import remarks
 from pipeline.inputs.reports import Indexed, check_or_recall, in_turn
 from pipeline.inputs.schema import SchemaError, preflight_files
 from pipeline.inputs.sources import below, given, stamp
+from pipeline.locks import locked
 from pipeline.workers import default_workers, map_in_processes
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
@@ -34,20 +47,29 @@ class Flags(Common):
     last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
     append: bool = False
     """Read only what came since the last ingest, whose --raw count on: the index is that of a whole ingest."""
-    workers: int = default_workers()
+    workers: Workers = field(default_factory=default_workers)
     """Processes."""
-    max_quarantined: int = 0
+    max_quarantined: Count = 0
     """Bad records that are tolerated; more, and the stage fails."""
+    outlier_ratio: OutlierRatio = 1000.0
+    """Quarantine a video with a float that is so many times the largest value of the median video; 0: none."""
     force: bool = False
     """Index again although nothing changed."""
 
 
 def main() -> None:
     flags, experiment = parse(Flags, ["dataset"])
+    if 0 < flags.outlier_ratio < 1:
+        raise StageError(f"--outlier-ratio must be 0, for none, or at least 1, not {flags.outlier_ratio}")
     dataset = experiment.dataset
     folder = flags.places.index(dataset.name)
-    remove_leftovers(folder.parent)
-    before = Done.read(folder)
+    with locked(folder.parent):
+        remove_leftovers(folder.parent)
+        _ingest(flags, dataset, *_sources(flags, dataset, Done.read(folder)))
+
+
+def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple[list[str], list[Source]]:
+    """What --raw names, now or at the last ingest, and the files that there are; StageError where there are none."""
     root = flags.places.raw(dataset.name)
     own = below(root)
     raw = list(flags.raw) or (before.config["raw"] if before and not own else [])
@@ -59,18 +81,21 @@ def main() -> None:
             f"there are no files to index: {root} has no <split>/*.tfrecord. Name them with --raw SPLIT=DIR_OR_GLOB, "
             f"or bring the challenges' here: python -m pipeline.download --preset {flags.preset}"
         )
-    with locked(folder.parent):
-        _ingest(flags, dataset, raw, sources)
+    return raw, sources
 
 
 def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[Source]) -> None:
     folder = flags.places.index(dataset.name)
     work = folder.with_name("index.work")  # reports of shards that are checked, until the index is whole
     before = Done.read(folder)
+    declared = load_experiment(flags.preset).dataset
     config = {"raw": raw, "dataset": to_dict(dataset), "max_quarantined": flags.max_quarantined}
+    if dataset.dtype == "float32":
+        config["outlier_ratio"] = flags.outlier_ratio
     inputs = {"files": digest([[source.split, str(source.path), *stamp(source.path)] for source in sources])}
     if before and not flags.force:
         if not (changes := before.changes(config, inputs)):
+            _declare(folder, declared)
             print(f"{folder}: up to date")
             if work.exists():  # killed at the very end
                 remove_folder(work)
@@ -90,13 +115,17 @@ def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[
     by_settings = work / digest(to_dict(dataset))
     by_settings.mkdir(parents=True, exist_ok=True)
     check = functools.partial(check_or_recall, dataset=dataset, folder=by_settings)
+    peaks = Peaks(dataset)
     with atomic_folder(folder) as temporary:
         size = sum(stamp(source.path)[0] for source in new)
         together = min(max(_TOGETHER * len(new) // max(size, 1), 1), _MOST_TOGETHER)
         checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
         with tqdm(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
-            reports = in_turn(sources, indexed, known, _counted(checked, bar))
-            summary = write_index(temporary, dataset, sources, reports, root)
+            reports = peaks.noted(in_turn(sources, indexed, known, _counted(checked, bar)))
+            summary = write_index(temporary, dataset, sources, reports, root, declared)
+        if limits := peaks.limits(flags.outlier_ratio):  # known only now, when every shard is read
+            reports = in_turn(sources, indexed, known, map(check, [source.path for source in new]))
+            summary = write_index(temporary, dataset, sources, reports, root, declared, limits)
         _check_budget(summary, flags.max_quarantined)
         _check_training(summary, dataset)
         from pipeline.reporting import card
@@ -105,6 +134,13 @@ def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[
         Done(config, inputs, summary["digest"]).write(temporary)
     remove_folder(work)
     _tell(folder, summary)
+
+
+def _declare(folder: Path, declared: DatasetConfig) -> None:
+    """Note what the preset declares now, where flags make the same dataset of it as before."""
+    summary = read_json(folder / SUMMARY)
+    if summary.get("declared") != to_dict(declared):
+        write_json(folder / SUMMARY, summary | {"declared": to_dict(declared)})
 
 
 def _counted(reports: Iterator, bar: tqdm) -> Iterator:
@@ -126,30 +162,20 @@ def _check_budget(summary: dict[str, Any], budget: int) -> None:
 def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
     """Splits that are to be trained on need videos with labels."""
     names = ", ".join(dataset.train_splits)
-    if TRAIN not in summary["counts"]:
-        there = ", ".join(summary["counts"])
-        print(f"nothing is trained on: dataset.train-splits names {names}; there are: {there}")
-    elif not summary["counts"][TRAIN]:
+    if not summary["counts"].get(TRAIN, 1):
         raise StageError(f"the training splits ({names}) hold no videos")
-    elif not summary["labelled"][TRAIN]:
+    if not summary["labelled"].get(TRAIN, 1):
         raise StageError(
             f"no video of the training splits ({names}) has labels under the key {dataset.labels_key!r}; "
             "see --dataset.labels-key"
         )
-    elif 0 < summary["counts"][HOLDOUT] < 50:
-        print(f"the hold-out has only {summary['counts'][HOLDOUT]} videos; see --dataset.holdout-percent")
 
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:
     counts = ", ".join(f"{split} {count}" for split, count in summary["counts"].items())
     print(f"{folder}: {counts} videos; {summary['quarantined']['count']} records quarantined")
-    for what, remark in (
-        ("duplicates", "records have an id that their split had already; the first one counts"),
-        ("leakage", "videos are both trained on and in another split; scores there flatter"),
-    ):
-        if count := summary[what]["count"]:
-            example = summary[what]["first"][0]["id"]
-            print(f"{folder}: {count} {remark} (for example {example!r}; see dataset.json)")
+    for remark in remarks(summary):
+        print(f"{folder}: {remark}")
 
 
 if __name__ == "__main__":

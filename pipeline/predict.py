@@ -20,6 +20,7 @@ from pipeline import backend
 from pipeline.artifacts import StageError, find_run
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import InferenceConfig
+from pipeline.config.ranges import TopK
 from pipeline.runs import read_blend
 from pipeline.vocabulary import names as class_names
 
@@ -30,7 +31,7 @@ class Flags(Common):
     """Files of features."""
     run: str
     """Name or path of a run or an ensemble, or a bundle, the file that `export` made."""
-    top: int = 5
+    top: TopK = 5
     """Labels named for each video."""
     json: bool = False
     """One JSON object a line: {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
@@ -40,8 +41,8 @@ class Flags(Common):
 
 def main() -> None:
     flags, experiment = parse(Flags, ["inference"])
-    if not flags.files or flags.top < 1:
-        raise StageError("name at least one file of features, and at least one label with --top")
+    if not flags.files:
+        raise StageError("name at least one file of features")
     committee = _committee(flags, experiment.inference)
     names = committee.names
     if flags.vocabulary:

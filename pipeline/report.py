@@ -3,6 +3,7 @@
 Reads runs/<preset>/*/ and the index; writes reports/<preset>.html, which needs no network and no other file.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +21,17 @@ from pipeline.artifacts import (
     find_run,
     list_scored,
 )
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.commandline import Reading, parse, run_stage
+from pipeline.freshness import trained_on
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.opening import open_index
 from pipeline.vocabulary import names
 
 ROOM = Path(__file__).parent / "reporting"
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Reading):
     run: str | None = None
     """Run to look into, by name or path; by default the best on the hold-out, of the runs and their blend."""
     vocabulary: Path | None = None
@@ -38,8 +41,8 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, [])
-    index = Index.open(flags.places.index(experiment.dataset.name))
+    flags, experiment = parse(Flags, ["dataset"])
+    index = open_index(flags, experiment)
     if "statistics" not in index.summary:
         raise StageError(
             f"{index.folder} is of an earlier version, without what the page tells of it: run ingest again"
@@ -60,7 +63,14 @@ def main() -> None:
     folders += [asked] if asked and asked not in {folder.resolve() for folder in folders} else []
     if not folders:
         raise StageError(f"preset {flags.preset_name} has no runs in {flags.runs_dir}: train one")
-    predicted = {folder: runs.predicted(folder, index) for folder in folders}
+    predicted, left_out = {}, []
+    for folder in folders:
+        predicted[folder], faults = runs.predicted(folder, index)
+        left_out += faults
+        if not trained_on(folder, index):
+            left_out.append(f"what was told when {folder} was made, since that was from another index")
+    for fault in left_out:
+        print(f"left out: {fault}", file=sys.stderr)
     splits = [split for split in index.scored_splits() if any(split in there for there in predicted.values())]
     with tqdm(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
         every = [runs.read_run(folder, index, bar.update) for folder in folders]
@@ -73,7 +83,7 @@ def main() -> None:
             if each in run.scores:
                 diagnostics[each] = runs.diagnose(run, index, each)
             bar.update()
-    single = runs.best([each for each in every if not each.blended], split)
+    single = runs.best([each for each in every if each.trained], split)
     shown = videos.choose(single, index, split, class_names) if single else []
     if shown and flags.frames:
         backend.start()
@@ -87,10 +97,11 @@ def main() -> None:
         index=index,
         names=class_names,
         runs=every,
-        blend=runs.read_blend(ensemble) if ensemble in folders else None,
+        blend=runs.read_blend(ensemble) if ensemble in folders and trained_on(ensemble, index) else None,
         run=run,
         diagnostics=diagnostics,
-        priors={each: score_priors(index, each) for each in splits},
+        priors={each: score_priors(index, each) for each in splits if index.has_training},
+        left_out=tuple(left_out),
         single=single,
         videos=tuple(shown),
         videos_split=split or "",

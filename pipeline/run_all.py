@@ -12,23 +12,29 @@ from typing import Annotated
 import tyro
 
 from pipeline.artifacts import StageError
-from pipeline.commandline import SECTIONS, Common, flag_name, load_preset, parse, pooling_flags, run_stage
+from pipeline.commandline import SECTIONS, Reading, flag_name, load_preset, parse, pooling_flags, run_stage
 from pipeline.config import POOLING, one_of
+from pipeline.config.ranges import Count, OutlierRatio, Workers
+from pipeline.opening import open_index
+from pipeline.submission.splits import submitted
 
 _SECTIONS_OF = {
     "synthesize": ("dataset", "synthesis"),
     "ingest": ("dataset",),
-    "train": ("sampling", "classifier", "training", "inference"),
-    "infer": ("inference",),
-    "ensemble": ("ensemble",),
-    "submit": ("submission",),
-    "evaluate": (),
-    "report": (),
+    "train": ("dataset", "sampling", "classifier", "training", "inference"),
+    "infer": ("dataset", "inference"),
+    "ensemble": ("dataset", "ensemble"),
+    "submit": ("dataset", "submission"),
+    "evaluate": ("dataset",),
+    "report": ("dataset",),
 }
 _FLAGS_OF = {
     "synthesize": ("workers", "force"),
-    "ingest": ("raw", "append", "workers", "max-quarantined", "force"),
-    "train": ("force",),
+    "ingest": ("raw", "append", "workers", "max-quarantined", "outlier-ratio", "force"),
+    "train": ("force", "verify-shards"),
+    "infer": ("verify-shards",),
+    "submit": ("split",),
+    "report": ("verify-shards",),
 }
 _COMMON = ("preset", "data-dir", "runs-dir", "submissions-dir", "reports-dir")
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
@@ -36,19 +42,23 @@ _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling"
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Reading):
     models: str | None = None
     """Pooling families to train, separated by commas; by default the preset's."""
     raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """SPLIT=DIR_OR_GLOB, repeatable: files to index where they are."""
     append: bool = False
     """Index only the files that came since the last time."""
-    workers: int | None = None
+    workers: Workers | None = None
     """Processes of synthesize and ingest; by default as many as there are processors."""
-    max_quarantined: int = 0
+    max_quarantined: Count = 0
     """Bad records that ingest tolerates."""
+    outlier_ratio: OutlierRatio = 1000.0
+    """Ingest quarantines a video with a float that is so many times the largest value of the median video; 0: none."""
     force: bool = False
     """Make everything anew."""
+    split: str | None = None
+    """Split to submit; by default test, or the only one that is not trained on."""
 
 
 def main() -> None:
@@ -69,25 +79,44 @@ def main() -> None:
         one_of(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
         parse(Flags, SECTIONS, _tokens(whole | own), model)
+    # What the last stage would refuse, or the training of the last model, is refused before the first one begins.
+    if flags.raw and not flags.append:
+        named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
+        _check_submitted([split for split in named if split not in experiment.dataset.train_splits], flags.split)
     if experiment.synthesis and not flags.raw:
         _run("synthesize", whole)
     _run("ingest", whole)
+    others = open_index(flags, experiment).other_splits()
+    _check_submitted(others, flags.split)
+    for model, own in pooling.items():
+        _run("train", whole, "--model", model, "--dry-run", *_tokens(own), quiet=True)
     for model, own in pooling.items():
         _run("train", whole, "--model", model, *_tokens(own))
         _run("infer", whole, "--model", model)
     _run("ensemble", whole, "--runs", *models)
-    _run("submit", whole)
+    if others:
+        _run("submit", whole)
+    else:
+        print("\nsubmit is left out: there is no split but those that are trained on; see --raw")
     _run("evaluate", whole)
     _run("report", whole)
 
 
-def _run(stage: str, groups: dict[str, list[str]], *more: str) -> None:
+def _check_submitted(splits: list[str], asked: str | None) -> None:
+    """StageError where `submit` could not tell which split is meant; without any there is nothing to submit."""
+    if splits or asked:
+        submitted(splits, asked)
+
+
+def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = False) -> None:
     """One stage in a process of its own, with those of the flags that it takes; its failure ends this process too."""
     taken = (*_COMMON, *_FLAGS_OF.get(stage, ()))
     sections = tuple(f"{section}." for section in _SECTIONS_OF[stage])
     own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
-    print(f"\n== {stage} {' '.join(more)}".rstrip(), flush=True)
-    status = subprocess.run([sys.executable, "-m", f"pipeline.{stage}", *_tokens(own), *more]).returncode
+    if not quiet:
+        print(f"\n== {stage} {' '.join(more)}".rstrip(), flush=True)
+    command = [sys.executable, "-m", f"pipeline.{stage}", *_tokens(own), *more]
+    status = subprocess.run(command, stdout=subprocess.DEVNULL if quiet else None).returncode
     if status:
         raise StageError(f"{stage} failed; when it is mended, the same command goes on from here")
 

@@ -7,7 +7,7 @@ from pipeline.artifacts import RUN_CONFIG, WEIGHTS, Done, StageError, read_json
 from pipeline.blending.recipe import Member, Recipe
 from pipeline.config import DatasetConfig, ModelConfig, SamplingConfig, from_dict
 from pipeline.inputs.index import Index
-from pipeline.training.stored import MODEL
+from pipeline.training.stored import MODEL, digest_model
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class TrainedRun:
         path = folder / RUN_CONFIG
         if (done := Done.read(folder)) is None:
             raise StageError(f"{folder} is not trained to its end: run train again, it goes on from its checkpoint")
+        if digest_model(folder / MODEL) != done.output:
+            raise StageError(
+                f"{folder / MODEL} is not the model that was stored when training ended: it is being trained anew, or "
+                "was replaced; let training end, or train the run with --force"
+            )
         config = read_json(path)
         return cls(
             folder,
@@ -47,12 +52,13 @@ class TrainedRun:
 def describe(dataset: DatasetConfig) -> str:
     """What a dataset's records hold, in words."""
     features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
-    return f"{features}; {dataset.num_classes} classes"
+    frames = f"up to {dataset.max_frames} frames" if dataset.level == "frame" else "one row a video"
+    return f"{features}; {dataset.num_classes} classes; {frames}"
 
 
 def check_fits(trained_on: DatasetConfig, folder: Path, index: Index) -> None:
-    """Raises StageError where what lies in `folder` was trained on other features or classes than an index has."""
-    if (trained_on.features, trained_on.num_classes) != (index.dataset.features, index.dataset.num_classes):
+    """Raises StageError where what lies in `folder` was trained on records that an index would read otherwise."""
+    if _predicted(trained_on) != _predicted(index.dataset):
         raise StageError(
             f"{folder} was trained on {describe(trained_on)}; the index {index.folder} has {describe(index.dataset)}"
         )
@@ -88,5 +94,6 @@ def _folder_of(member: Member, blend: Path) -> Path:
 
 
 def _predicted(dataset: DatasetConfig) -> tuple:
-    """What members must agree in to read one record alike."""
-    return dataset.features, dataset.num_classes, dataset.level, dataset.max_frames
+    """What two datasets must agree in to read one record alike."""
+    frames = dataset.max_frames if dataset.level == "frame" else 1
+    return dataset.features, dataset.num_classes, dataset.level, frames

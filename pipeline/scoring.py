@@ -7,9 +7,10 @@ import numpy as np
 
 from pipeline.artifacts import WEIGHTS, Done, StageError, read_json
 from pipeline.blending.holdout import reported_gap
+from pipeline.freshness import fresh
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists, StreamingMetrics
-from pipeline.store import PredictionStore
+from pipeline.store import PredictionStore, predicted_splits
 from pipeline.submission import read
 
 
@@ -26,6 +27,9 @@ def holdout_gaps(runs: Iterable[Path], ensemble: Path, index: Index) -> dict[str
     """GAP by the name of each run that has predicted a labelled hold-out, on the half that no blend is tuned on.
 
     It is as `ensemble` reported it, where it chose by the same predictions and the same index; or else computed anew.
+
+    Raises:
+        StageError: predictions of the hold-out are not of what there is now.
     """
     if not index.holdout_labelled:
         return {}
@@ -34,10 +38,12 @@ def holdout_gaps(runs: Iterable[Path], ensemble: Path, index: Index) -> dict[str
     known = about["reported"] if made_from.get("index") == index.digest else {}
     gaps = {}
     for run in runs:
-        store = PredictionStore(run / "predictions" / HOLDOUT)
-        if done := Done.read(store.folder):
-            blended = {name: digest for name, digest in made_from.items() if name in done.inputs}
-            same = done.inputs == blended if run == ensemble else made_from.get(run.name) == done.output
+        if HOLDOUT in predicted_splits(run):
+            store = fresh(run, HOLDOUT, index)
+            done = Done.read(store.folder)
+            # A blend that is fresh has the weights that were reported on: only its members' predictions may be others.
+            blended = {name: digest for name, digest in done.inputs.items() if name in made_from}
+            same = blended.items() <= made_from.items() if run == ensemble else made_from.get(run.name) == done.output
             gaps[run.name] = known[run.name] if same and run.name in known else reported_gap(store, index)
     return gaps
 
@@ -51,7 +57,10 @@ def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
 
 
 def score_priors(index: Index, split: str) -> dict[str, float | int]:
-    """Metrics of the same answer for every video: how frequent each label is in training. What anyone must beat."""
+    """Metrics of the same answer for every video: how frequent each label is in training. What anyone must beat.
+
+    The index must have training videos: see `Index.has_training`.
+    """
     counts = np.bincount(index.labels_of(index.rows("train"))[0], minlength=index.dataset.num_classes)
     best = np.argsort(-counts, kind="stable")[:100]
     shares = (counts[best] / max(len(index.rows("train")), 1)).astype(np.float32)

@@ -12,10 +12,12 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from pipeline import backend
-from pipeline.artifacts import RUN_CONFIG, Done, StageError, atomic_folder, find_run, locked, read_json, write_json
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts import RUN_CONFIG, Done, StageError, atomic_folder, find_run, read_json, write_json
+from pipeline.commandline import Reading, parse, run_stage
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.locks import locked
+from pipeline.opening import open_index
 from pipeline.training.stored import MODEL, digest_model, snapshots_of, store_model
 
 _ALIKE = ("dataset", "sampling", "model")
@@ -23,7 +25,7 @@ _ALIKE = ("dataset", "sampling", "model")
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Reading):
     model: str | None = None
     """Pooling family: names the run where --run does not."""
     run: str | None = None
@@ -37,7 +39,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["inference"])
+    flags, experiment = parse(Flags, ["dataset", "inference"])
     names = (flags.run or experiment.model.family, *flags.runs)
     runs = [find_run(flags.places, flags.preset_name, name) for name in names]
     if len({run.name for run in runs}) < len(runs):
@@ -46,17 +48,30 @@ def main() -> None:
     for run, config in zip(runs, configs):
         if changed := [line for part in _ALIKE for line in differences(configs[0][part], config[part], f"{part}.")]:
             raise StageError(f"{run} is not of the architecture of {runs[0]}: {'; '.join(changed)}")
-    index = Index.open(flags.places.index(configs[0]["dataset"]["name"]))
+    index = open_index(flags, experiment, flags.places.index(configs[0]["dataset"]["name"]))
     for run, config in zip(runs, configs):
         if config["inputs"]["index"] != index.digest:
             raise StageError(f"{run} was not trained on the index {index.folder} as it is now: train it anew")
     if flags.method == "greedy" and not index.splits.get(HOLDOUT):
         raise StageError(f"greedy chooses by the hold-out, and {index.folder} has none: choose --method uniform")
     folder = runs[0].with_name(f"{runs[0].name}-soup")
+    with locked(runs[0]), locked(folder):
+        _cook(folder, runs, configs, flags.method, index, experiment.inference)
+
+
+def _cook(
+    folder: Path,
+    runs: list[Path],
+    configs: list[dict[str, Any]],
+    method: str,
+    index: Index,
+    inference: InferenceConfig,
+) -> None:
+    """Make the run with averaged weights, unless it is up to date."""
     if (folder / RUN_CONFIG).exists() and "soup" not in read_json(folder / RUN_CONFIG):
         raise StageError(f"{folder} is a run that train made: give it another name, it would be replaced")
-    members = {name: path for run in runs for name, path in _members(run, flags.method).items()}
-    made = {"method": flags.method, "runs": [run.name for run in runs]}
+    members = {name: path for run in runs for name, path in _members(run, method).items()}
+    made = {"method": method, "runs": [run.name for run in runs]}
     inputs = {"index": index.digest} | {name: digest_model(path) for name, path in members.items()}
     if done := Done.read(folder):
         if not (changed := done.changes(made, inputs)):
@@ -64,8 +79,8 @@ def main() -> None:
             return
         print(f"{folder} is made anew: {'; '.join(changed)}")
     backend.start()
-    with locked(runs[0]), locked(folder), atomic_folder(folder) as temporary:
-        metrics, taken = _average(members, temporary / MODEL, flags.method, index, configs[0], experiment.inference)
+    with atomic_folder(folder) as temporary:
+        metrics, taken = _average(members, temporary / MODEL, method, index, configs[0], inference)
         summaries = [read_json(run / "summary.json") for run in runs]
         gaps = [summary["best"]["gap"] for summary in summaries if metrics]
         soup = {**made, "members": list(members), "taken": taken, "gap_before": max(gaps, default=None)}

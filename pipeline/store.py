@@ -1,6 +1,5 @@
 """The Parquet store of predictions: the best labels of each video of a split, written part by part."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from pipeline.artifacts import (
     digest,
     digest_file,
     read_json,
+    remove_folder,
     remove_leftovers,
     write_json,
 )
@@ -43,11 +43,12 @@ class PredictionStore:
     def begin(self, config: dict, inputs: dict[str, str], videos: int, videos_per_part: int) -> list[tuple[int, range]]:
         """The parts still to write, as (number, range of videos).
 
-        Parts that an earlier run wrote from the same config and inputs are kept; others are removed.
+        Parts that a killed run wrote from the same config and inputs are kept. Everything else is removed, a finished
+        store as a whole: what it says of its parts goes first.
         """
         plan = {"key": digest(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
-        if self.folder.exists() and not self._follows(plan):
-            shutil.rmtree(self.folder)
+        if self.folder.exists() and ((self.folder / DONE).exists() or not self._follows(plan)):
+            remove_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.folder)
         if not (self.folder / _PLAN).exists():
@@ -77,35 +78,43 @@ class PredictionStore:
                 pa.table(columns, schema),
                 temporary,
                 compression="zstd",
+                write_page_checksum=True,
                 use_dictionary=["labels.list.element"],
                 column_encoding={"scores.list.element": "BYTE_STREAM_SPLIT"},
             )
 
     def finish(self, config: dict, inputs: dict[str, str]) -> Done:
         """Say that every part is there."""
-        done = Done(config, inputs, digest([digest_file(part) for part in self.parts()]))
+        done = Done(config, inputs, self._content())
         done.write(self.folder)
         return done
 
+    def stale(self, config: dict, inputs: dict[str, str]) -> list[str] | None:
+        """Why a finished store is not what these config and inputs give: empty where it is, None where none is."""
+        done = Done.read(self.folder)
+        if done is None:
+            return None
+        changes = done.changes(config, inputs)
+        return changes or ([] if self._content() == done.output else ["its parts are not those that were written"])
+
     def read(self) -> Iterator[Predictions]:
-        """Part by part. Raises StageError where the store is unfinished or a part is damaged."""
-        if Done.read(self.folder) is None:
+        """Part by part. Raises StageError where the store is unfinished, or its parts are not those it was made of."""
+        done = Done.read(self.folder)
+        if done is None:
             raise StageError(f"{self.folder} holds no finished predictions: run infer (or ensemble) for this split")
+        whole = self._content() == done.output
         for part in self.parts():
             try:
-                with pq.ParquetFile(part) as file:
-                    table = file.read()
-                ids, labels, scores = (table[name].combine_chunks() for name in ("id", "labels", "scores"))
-                k = labels.type.list_size
-                yield Predictions(
-                    ids.to_pylist(),
-                    labels.flatten().to_numpy().reshape(-1, k),
-                    scores.flatten().to_numpy().reshape(-1, k),
-                )
-            except (pa.ArrowInvalid, KeyError, AttributeError) as error:
-                raise StageError(
-                    f"{part} is damaged ({error}): delete {self.folder} and run the stage again"
-                ) from error
+                predictions = _read(part)
+            except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
+                raise StageError(f"{part} is damaged ({error}): run infer (or ensemble) again") from error
+            if whole:
+                yield predictions
+        if not whole:
+            raise StageError(f"{self.folder} does not hold the parts that were written: run infer (or ensemble) again")
+
+    def _content(self) -> str:
+        return digest([digest_file(part) for part in self.parts()])
 
     @property
     def videos_per_part(self) -> int:
@@ -121,7 +130,17 @@ class PredictionStore:
 
 def predicted_splits(run: Path) -> list[str]:
     """The splits that a run has finished predictions for."""
-    return sorted(done.parent.name for done in run.glob(f"predictions/*/{DONE}"))
+    folders = (done.parent for done in run.glob(f"predictions/*/{DONE}"))
+    return sorted(folder.name for folder in folders if not folder.name.startswith("."))
+
+
+def _read(part: Path) -> Predictions:
+    with pq.ParquetFile(part, page_checksum_verification=True) as file:
+        table = file.read()
+    ids, labels, scores = (table[name].combine_chunks() for name in ("id", "labels", "scores"))
+    k = labels.type.list_size
+    arrays = (values.flatten().to_numpy().reshape(-1, k) for values in (labels, scores))
+    return Predictions(ids.to_pylist(), *arrays)
 
 
 def _rows_of(values: np.ndarray) -> pa.FixedSizeListArray:

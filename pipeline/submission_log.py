@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 
 import cattrs
 
-from pipeline.artifacts import StageError, locked, read_json, write_json
+from pipeline.artifacts import StageError, read_json, write_json
+from pipeline.locks import locked
 from pipeline.transfer.source import Refused, Unavailable
 
 LOG = "log.jsonl"
@@ -147,7 +148,7 @@ def submit_once(
     Raises:
         StageError: it was not submitted, or gets no score: why, and the remedy. The log has it too.
     """
-    with locked(log.path.parent):
+    with locked(log.path):
         entries = log.of(content, site.competition)
         last = entries[-1].status if entries else "none"
         if last in ("none", "sending", "refused") or (again and last != "pending"):

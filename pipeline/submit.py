@@ -12,10 +12,14 @@ from pathlib import Path
 from pipeline import provenance
 from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_scored, write_json
 from pipeline.commandline import Common, parse, run_stage
+from pipeline.config.ranges import Seconds
+from pipeline.freshness import fresh
 from pipeline.inputs.index import Index
+from pipeline.opening import open_index
 from pipeline.scoring import holdout_gaps
-from pipeline.store import PredictionStore, predicted_splits
+from pipeline.store import predicted_splits
 from pipeline.submission import CHALLENGE_CLASSES, check, write_named
+from pipeline.submission.splits import submitted
 from pipeline.submission_log import SubmissionLog, submit_and_record
 
 
@@ -40,14 +44,14 @@ class Flags(Common):
     """With --kaggle: where; by default the preset's --submission.competition."""
     message: str | None = None
     """With --kaggle: what the site shows beside it; by default preset, run and hold-out GAP."""
-    wait: float = 600.0
+    wait: Seconds = 600.0
     """With --kaggle: seconds in which the score is waited for; the same command goes on waiting."""
     again: bool = False
     """With --kaggle: submit the same content once more."""
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["submission"])
+    flags, experiment = parse(Flags, ["dataset", "submission"])
     if flags.check:
         _check(flags)
         return
@@ -61,10 +65,10 @@ def main() -> None:
         site = Kaggle(flags.competition or experiment.submission.competition)
     elif flags.again or flags.message is not None or flags.competition is not None:
         raise StageError("--again, --message and --competition say how to submit with --kaggle: give that too")
-    index = Index.open(flags.places.index(experiment.dataset.name))
-    split = flags.split or submitted_split(index)
+    index = open_index(flags, experiment)
+    split = flags.split or submitted(index.other_splits())
     run, scores = _run(flags, index, split)
-    store, settings = PredictionStore(run / "predictions" / split), experiment.submission
+    store, settings = fresh(run, split, index), experiment.submission
     ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
     path, written = write_named(flags.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
@@ -96,18 +100,6 @@ def main() -> None:
             print(f"{url}: uploaded, checksum verified")
 
 
-def submitted_split(index: Index) -> str:
-    """test, or the only split that is neither trained on nor the hold-out."""
-    others = [split for split in index.scored_splits() if split != "holdout"]
-    if "test" in others:
-        return "test"
-    if not others:
-        raise StageError(f"{index.folder} has no split to submit: ingest one, for example with --raw test=DIR_OR_GLOB")
-    if len(others) == 1:
-        return others[0]
-    raise StageError(f"which split is to be submitted? Choose --split from: {', '.join(others)}")
-
-
 def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:
     """The run to submit, and the hold-out GAP of all that were to choose from, by name: see `holdout_gaps`."""
     if flags.run:
@@ -117,6 +109,8 @@ def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]
     if not runs:
         raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer")
     if scores := holdout_gaps(runs, ensemble, index):
+        if others := [run.name for run in runs if run.name not in scores]:
+            print(f"not to choose from, since they have not predicted the hold-out: {', '.join(others)}")
         return flags.places.run(flags.preset_name, max(scores, key=scores.get)), scores
     if len(runs) == 1 or runs[-1] == ensemble:
         return runs[-1], scores
@@ -129,7 +123,7 @@ def _check(flags: Flags) -> None:
     ids, num_classes = None, flags.num_classes
     if flags.ids is not None and flags.ids.is_dir():
         index = Index.open(flags.ids)
-        ids = index.ids_of(index.rows(flags.split or submitted_split(index)))
+        ids = index.ids_of(index.rows(flags.split or submitted(index.other_splits())))
         num_classes = index.dataset.num_classes if num_classes is None else num_classes
     elif flags.ids is not None:
         if not flags.ids.is_file():

@@ -4,29 +4,22 @@ Reads nothing; writes data/<dataset>/raw/<split>/*.tfrecord. Scores on it are la
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from pipeline.artifacts import (
-    Done,
-    StageError,
-    digest,
-    locked,
-    read_json,
-    remove_folder,
-    remove_leftovers,
-    write_json,
-)
+from pipeline.artifacts import Done, StageError, digest, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.commandline import Common, parse, run_stage
 from pipeline.config import DatasetConfig, SynthesisConfig, differences, to_dict
+from pipeline.config.ranges import Workers
 from pipeline.inputs import synthetic
+from pipeline.locks import locked
 from pipeline.workers import default_workers, map_in_processes
 
 
 @dataclass(frozen=True)
 class Flags(Common):
-    workers: int = default_workers()
+    workers: Workers = field(default_factory=default_workers)
     """Processes."""
     force: bool = False
     """Delete what was made with other settings, and make it anew."""

@@ -13,37 +13,70 @@ from pipeline.artifacts import (
     RUN_CONFIG,
     Done,
     StageError,
-    locked,
     read_json,
     remove_folder,
     remove_leftovers,
     write_json,
 )
-from pipeline.commandline import Common, parse, run_stage
-from pipeline.config import differences, to_dict
+from pipeline.commandline import Reading, parse, run_stage
+from pipeline.config import Experiment, differences, to_dict
 from pipeline.hardware import fast_precision
 from pipeline.inputs.index import Index
+from pipeline.locks import locked
+from pipeline.opening import open_index
 from pipeline.training.stored import MODEL, digest_model
 from pipeline.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Reading):
     model: str | None = None
     """Pooling family; by default the preset's first."""
     run: str | None = None
     """Name of the run; by default the model's."""
     force: bool = False
     """Delete the run, whatever it was trained with, and train anew."""
+    dry_run: bool = False
+    """Only say what would be done, or refuse it: nothing is trained, and nothing deleted."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run is to be trained with and from."""
+
+    folder: Path
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    experiment: Experiment
+    teacher: Teacher | None
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["sampling", "pooling", "classifier", "training", "inference"])
+    flags, experiment = parse(Flags, ["dataset", "sampling", "pooling", "classifier", "training", "inference"])
     run = flags.run or experiment.model.family
     if run == ENSEMBLE or run.startswith(".") or "/" in run:
         raise StageError(f"--run {run}: choose a plain name, other than {ENSEMBLE}, the blend of all runs")
     folder = flags.places.run(flags.preset_name, run)
-    index = Index.open(flags.places.index(experiment.dataset.name))
+    index = open_index(flags, experiment)
+    # What is there is looked at, deleted and made under one lock: another training may have ended a moment ago.
+    with locked(folder):
+        plan = _plan(flags, experiment, folder, index)
+        anew = _why_anew(plan, flags.force)
+        if anew is None and Done.read(folder):
+            print(f"{folder}: up to date")
+        elif flags.dry_run:
+            begun = "would go on" if anew is None and (folder / RUN_CONFIG).exists() else "would be trained"
+            print(f"{folder} {begun}{f': {anew}' if anew else ''}")
+        else:
+            if anew is not None:
+                print(f"{folder} is trained anew: {anew}")
+                remove_folder(folder)
+            remove_leftovers(folder.parent, folder.name)
+            _train(plan, index)
+
+
+def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _Plan:
+    """Everything is asked here that may refuse a training before it begins."""
     if experiment.training.precision == "auto":
         training = replace(experiment.training, precision=_precision(folder / RUN_CONFIG, flags.force))
         experiment = replace(experiment, training=training)
@@ -60,26 +93,48 @@ def main() -> None:
         teacher = Teacher(flags.places, flags.preset, flags.preset_name, name, folder)
         finished = Done.read(folder)
         kept = finished and not flags.force and finished.inputs["index"] == index.digest
-        inputs["teacher"] = teacher.digest(finished if kept else None)
-    if _prepare(folder, config, inputs, flags.force):
-        print(f"{folder}: up to date")
-        return
+        inputs["teacher"] = teacher.digest(finished if kept else None, index)
+    return _Plan(folder, config, inputs, experiment, teacher)
 
+
+def _why_anew(plan: _Plan, force: bool) -> str | None:
+    """Why what is in the run's folder may not be gone on with; None where it may, or where nothing is there.
+
+    Raises:
+        StageError: it was trained with other settings, and may only be deleted by force.
+    """
+    path = plan.folder / RUN_CONFIG
+    if not path.exists():
+        return None
+    if force:
+        return "--force"
+    stored = read_json(path)
+    stored_inputs = stored.pop("inputs")
+    if changed := differences(stored, plan.config):
+        raise StageError(
+            f"{plan.folder} was trained with other settings: {'; '.join(changed)}. "
+            "Give this run another name with --run of train, or train it anew with --force"
+        )
+    changed = [name for name in plan.inputs if stored_inputs.get(name) != plan.inputs[name]]
+    return f"the {' and the '.join(changed)} changed" if changed else None
+
+
+def _train(plan: _Plan, index: Index) -> None:
     backend.start()
     from pipeline.inputs.soft_labels import SoftLabels
     from pipeline.training.loop import CHECKPOINT, Trainer
 
-    with locked(folder):
-        share = experiment.training.teacher_share
-        soft_labels = SoftLabels(teacher.store, folder / "teacher", index, share) if teacher else None
-        trainer = Trainer(
-            folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference, soft_labels
-        )
-        # Only now: settings that are refused leave no run.
-        write_json(folder / RUN_CONFIG, {**config, "inputs": inputs})
-        state = trainer.run()
+    folder, experiment = plan.folder, plan.experiment
+    share = experiment.training.teacher_share
+    soft_labels = SoftLabels(plan.teacher.store, folder / "teacher", index, share) if plan.teacher else None
+    trainer = Trainer(
+        folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference, soft_labels
+    )
+    # Only now: settings that are refused leave no run.
+    write_json(folder / RUN_CONFIG, {**plan.config, "inputs": plan.inputs})
+    state = trainer.run()
     summary = {
-        "run": run,
+        "run": folder.name,
         "family": experiment.model.family,
         "synthetic": index.dataset.synthetic,
         "parameters": trainer.model.count_params(),
@@ -92,7 +147,7 @@ def main() -> None:
     write_json(folder / "summary.json", summary)
     if soft_labels:
         soft_labels.remove()
-    Done(config, inputs, digest_model(folder / MODEL)).write(folder)
+    Done(plan.config, plan.inputs, digest_model(folder / MODEL)).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     gap = f", hold-out GAP {state.best['gap']:.4f} at step {state.best['step']}" if "gap" in state.best else ""
     synthetic = " (synthetic)" if index.dataset.synthetic else ""
@@ -102,29 +157,6 @@ def main() -> None:
 def _precision(config: Path, force: bool) -> str:
     """What `auto` stands for: what the run has begun with, on whatever machine and backend, else what is fast here."""
     return fast_precision() if force or not config.exists() else read_json(config)["training"]["precision"]
-
-
-def _prepare(folder: Path, config: dict[str, Any], inputs: dict[str, str], force: bool) -> bool:
-    """Clear away what may not be gone on with; returns whether the run is finished already."""
-    path = folder / RUN_CONFIG
-    if path.exists():
-        stored = read_json(path)
-        stored_inputs = stored.pop("inputs")
-        if force:
-            remove_folder(folder)
-        elif changed := differences(stored, config):
-            raise StageError(
-                f"{folder} was trained with other settings: {'; '.join(changed)}. "
-                "Give this run another name with --run of train, or train it anew with --force"
-            )
-        elif stored_inputs != inputs:
-            changed = [name for name in inputs if stored_inputs.get(name) != inputs[name]]
-            print(f"{folder} is trained anew: the {' and the '.join(changed)} changed")
-            remove_folder(folder)
-        elif Done.read(folder):
-            return True
-    remove_leftovers(folder.parent)
-    return False
 
 
 if __name__ == "__main__":

@@ -13,17 +13,19 @@ _NUMBERS, _NAMES = ("index", "label"), ("name", "display_name")
 """Columns, whatever their case."""
 
 
-def names(source: Path, num_classes: int) -> list[str]:
+def names(source: Path | None, num_classes: int) -> list[str]:
     """A name for each class: the file's, or "class 17" where it has none for it, or there is no file.
 
     Args:
         source: a CSV with a header, one class a line, its number under `index` and its name under `name` or
-            `display_name`; or a dataset's folder, in which it is one of FILES.
+            `display_name`; or a dataset's folder, in which it is one of FILES; or None.
         num_classes: how many classes there are; a name that several of them share gets their numbers too.
 
     Raises StageError naming the file and the line where it is none, or has other classes.
     """
     found = [f"class {number}" for number in range(num_classes)]
+    if source is None:
+        return found
     if source.is_dir():
         source = next((source / name for name in FILES if (source / name).exists()), source)
         if source.is_dir():

@@ -19,6 +19,7 @@ from pipeline.config import (
 from pipeline.inputs.checking import check_shard
 from pipeline.inputs.index import Index, Source
 from pipeline.inputs.indexing import write_index
+from pipeline.training.stored import digest_model
 
 AVERAGE = ModelConfig("average", AverageConfig(), ClassifierConfig(hidden=128))
 NETVLAD = ModelConfig("netvlad", NetVLADConfig((8,)), ClassifierConfig(hidden=64))
@@ -64,7 +65,7 @@ def make_run(folder: Path, model: ModelConfig, sampling: SamplingConfig, dataset
     }
     write_json(folder / "config.json", {**config, "inputs": {"index": "1"}})
     write_json(folder / "summary.json", {"run": folder.name, "best": {"gap": 0.1 + seed / 100}})
-    Done(config, {"index": "1"}, f"model {seed}").write(folder)
+    Done(config, {"index": "1"}, digest_model(folder / "model.keras")).write(folder)
     return folder
 
 

@@ -25,12 +25,12 @@ def stage_environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **{f"PIPELINE_{place.upper()}": str(folder / place) for place in places}}
 
 
-def run_here(name: str, folder: Path, *arguments: object) -> None:
-    """A stage in this process, which has TensorFlow already, with `folder`/small.py as its preset."""
+def run_here(name: str, folder: Path, *arguments: object, preset: str = "small.py") -> None:
+    """A stage in this process, which has TensorFlow already, with a file in `folder` as its preset."""
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in stage_environment(folder).items():
             patch.setenv(variable, value)
-        patch.setattr(sys, "argv", [name, "--preset", str(folder / "small.py"), *map(str, arguments)])
+        patch.setattr(sys, "argv", [name, "--preset", str(folder / preset), *map(str, arguments)])
         importlib.import_module(f"pipeline.{name}").main()
 
 
@@ -83,11 +83,12 @@ def labels_of(video: int) -> list[int]:
     return sorted({video % 9, video * 5 % 9})
 
 
-def write_shard(path: Path, videos: range) -> None:
+def write_shard(path: Path, videos: range, shift: int = 0) -> None:
+    """Write the videos; `shift` is added to every value, so that the same ids have other frames."""
     payloads = [
         writing.sequence_example(
             {"id": f"v{video:03d}", "labels": labels_of(video)},
-            {"rgb": frames_of(video)[:, :6], "audio": frames_of(video)[:, 6:]},
+            {"rgb": frames_of(video)[:, :6] + np.uint8(shift), "audio": frames_of(video)[:, 6:] + np.uint8(shift)},
         )
         for video in videos
     ]

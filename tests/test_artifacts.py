@@ -19,6 +19,7 @@ from pipeline.artifacts import (
     digest,
     find_run,
     list_runs,
+    list_scored,
     read_json,
     remove_leftovers,
     write_json,
@@ -171,7 +172,16 @@ def test_runs_are_found_by_name_and_by_path(tmp_path):
     places = Places(runs_dir=tmp_path)
     for name in ("one", "two", "ensemble"):
         write_json(places.run("demo", name) / "config.json", {})
+    for half in (".three.28929.part", ".one.lock"):  # of a killed --force, or of a training under way
+        write_json(places.run("demo", half) / "config.json", {})
+        write_json(places.run("demo", half) / "weights.json", {})
+    write_json(places.run("demo", "bundle") / "weights.json", {})
     assert [run.name for run in list_runs(places, "demo")] == ["one", "two"]
+    assert [run.name for run in list_scored(places, "demo")] == ["bundle", "one", "two"]
+    write_json(places.run("demo", "ensemble") / "weights.json", {})
+    assert [run.name for run in list_scored(places, "demo")] == ["bundle", "one", "two", "ensemble"]
+    with pytest.raises(StageError, match=r"part is not a run"):
+        find_run(places, "demo", ".three.28929.part")
     assert find_run(places, "demo", "two") == tmp_path / "demo" / "two"
     assert find_run(Places(), "other", str(tmp_path / "demo" / "one")) == tmp_path / "demo" / "one"
     with pytest.raises(StageError, match=r"three is not a run; runs of preset demo: one, two"):

@@ -8,6 +8,7 @@ import pytest
 from support import ROOT
 
 from pipeline.__main__ import COMMANDS, STAGES
+from pipeline.artifacts import StageError
 from pipeline.commandline import Common, flag_name, load_experiment, parse, run_stage
 from pipeline.config import ConfigError
 
@@ -87,6 +88,80 @@ def test_a_preset_may_be_a_file_of_the_users(tmp_path):
         load_experiment(str(path))
     with pytest.raises(ConfigError, match="no preset file"):
         load_experiment(str(tmp_path / "other.py"))
+
+
+PRESET = """
+from pipeline.config import *
+MODELS = ("average",)
+def dataset(**changes):
+    return DatasetConfig(**{"name": "d", "features": (FeatureConfig("rgb", 4),), "num_classes": 3, **changes})
+def experiment(model):
+    return Experiment(dataset(), ModelConfig(model, POOLING[model](), ClassifierConfig(hidden=8)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("POOLING[model]()", "{}[model]", "model average: KeyError: 'average'"),
+        ("return Experiment", "Experiment", "model average: experiment() must return an Experiment, not None"),
+        ("return Experiment", "return 3; Experiment", "must return an Experiment, not a int"),
+        ("dataset(),", "dataset,", "model average: dataset must be a DatasetConfig, not <function"),
+        (
+            "dataset(),",
+            "dataset(features=[1]),",
+            "dataset.features must be a tuple, not [1]: write (1,)",
+        ),
+        (
+            "dataset(),",
+            "dataset(features=FeatureConfig('x', 1)),",
+            "dataset.features must be a tuple, not Feature",
+        ),
+        ("dataset(),", "dataset(num_classes='3'),", "dataset.num-classes must be a whole number from 1 to 32,768"),
+        ("dataset(),", "dataset(id_keys='id'),", "dataset.id-keys must be a tuple, not 'id'"),
+        ("hidden=8", "hiden=8", "model average: TypeError: ClassifierConfig.__init__() got an unexpected keyword"),
+        ("hidden=8", "hidden=-3", "model average: classifier.hidden must be from 0 to 1,048,576, not -3"),
+        ("ModelConfig(model,", "ModelConfig('netvlad',", "family netvlad takes NetVLADConfig, not AverageConfig"),
+        ("experiment(model):", "experiment(model):\n    model = 'dbof'", "experiment() returned a model of dbof"),
+        ('("average",)', '"netvlad"', "MODELS must be a tuple of names of one model or more, not 'netvlad': write ('n"),
+        ('("average",)', "()", "MODELS must be a tuple of names of one model or more, not ()"),
+        ('("average",)', "(3,)", "MODELS must be a tuple of names of one model or more, not (3,)"),
+        ('("average",)', '("averag",)', "'averag'. Did you mean average?"),
+        ("MODELS", "MODEL", "must define MODELS"),
+        ("def experiment", "def experiments", "must define experiment"),
+        ("import *", "import nothing", "cannot be loaded: ImportError: "),
+    ],
+)
+def test_a_fault_of_a_preset_names_the_preset_and_the_field(tmp_path, old, new, message):
+    path = tmp_path / "mine.py"
+    path.write_text(PRESET)
+    assert load_experiment(str(path)).model.family == "average"
+    assert old in PRESET
+    path.write_text(PRESET.replace(old, new))
+    with pytest.raises(ConfigError) as error:
+        load_experiment(str(path))
+    assert f"preset {path}" in str(error.value) and message in str(error.value)
+
+
+def test_what_does_not_fit_together_is_refused_after_all_flags(tmp_path):
+    """A preset may declare what a flag puts right; a stage that does not train does not look."""
+    path = tmp_path / "mine.py"
+    path.write_text(PRESET.replace("hidden=8)", "hidden=8)), training=TrainingConfig(batch_size=1"))
+    sections = ["pooling", "training"]
+    with pytest.raises(ConfigError, match=r"training\.batch-size must be at least 2 videos, not 1: "):
+        parse(Flags, sections, ["--preset", str(path)])
+    assert parse(Flags, sections, ["--preset", str(path), "--training.batch-size", "2"])
+    assert parse(Flags, ["inference"], ["--preset", str(path)])
+    with pytest.raises(ConfigError, match=r"pooling\.clusters has 3 values for 2 features"):
+        parse(Flags, sections, ["--model", "netvlad", "--pooling.clusters", "3", "2", "1"])
+
+
+@pytest.mark.parametrize(("error", "status"), [(ConfigError("of a setting"), 2), (StageError("of a stage"), 1)])
+def test_errors_end_a_stage_with_their_message_alone(error, status):
+    names = "from pipeline.artifacts import StageError\nfrom pipeline.commandline import run_stage, ConfigError\n"
+    code = f"{names}def main(): raise {error!r}\nrun_stage(main)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr, result.stdout) == (status, f"error: {error}\n", "")
 
 
 @pytest.mark.parametrize("stage", (*STAGES, *COMMANDS))

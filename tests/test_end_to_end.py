@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from support import ROOT, SMALL, stage_command, stage_environment, write_shard
 
-from pipeline.artifacts import locked
 from pipeline.inputs.index import Index
 from pipeline.inputs.synthetic import AWKWARD_IDS
+from pipeline.locks import locked
 
 SMALL_PRESET = (
     f"from pipeline.config import *\nMODELS = ('average',)\n"
@@ -103,7 +103,7 @@ def test_settings_that_are_refused_leave_no_run_behind(demo, tiny_preset, stage)
         (("--model", "nextvlad", "--pooling.groups", "7"), "nextvlad cannot pool feature rgb: 7 groups do not divide"),
     ):
         refused = stage("train", "--preset", tiny_preset, "--run", "refused", *setting, folder=folder, check=False)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert message in refused.stderr
         assert "Traceback" not in refused.stderr
         assert not list((folder / "runs" / "tiny" / "refused").glob("*"))
@@ -119,7 +119,7 @@ def test_a_run_predicts_from_its_path_alone(demo, stage, tmp_path):
 def test_two_inferences_of_a_run_at_once(demo, tiny_preset, stage):
     folder, _ = demo
     arguments = ("--preset", tiny_preset, "--model", "average", "--split", "train")
-    with locked(folder / "runs" / "tiny" / "average" / "predictions"):
+    with locked(folder / "runs" / "tiny" / "average"):
         result = stage("infer", *arguments, folder=folder, check=False)
     assert result.returncode == 1 and "another process is at work on" in result.stderr
 
@@ -151,8 +151,8 @@ def test_pooling_flags_reach_the_models_that_have_them(tmp_path, tiny_preset, de
     folder, _ = demo
     result = run_all(folder, "--preset", tiny_preset, "--pooling.clusters", "3", "2")
     assert result.returncode == 1
-    assert "pooling.clusters: [4, 2] -> [3, 2]" in result.stderr  # netvlad's; average trains as before
-    assert "average: up to date" in result.stdout
+    assert "netvlad was trained with other settings: model.pooling.clusters: [4, 2] -> [3, 2]." in result.stderr
+    assert "== train" not in result.stdout, "refused before average is looked at"
 
 
 def test_run_all_takes_paths_of_the_folder_the_user_is_in(tmp_path):
@@ -182,7 +182,7 @@ def test_training_files_without_labels_are_refused(tmp_path, stage):
 
 def test_a_run_in_use_by_another_process_is_left_alone(tmp_path):
     with locked(tmp_path / "run"):
-        script = "import sys\nfrom pathlib import Path\nfrom pipeline.artifacts import locked\n"
+        script = "import sys\nfrom pathlib import Path\nfrom pipeline.locks import locked\n"
         script += "with locked(Path(sys.argv[1])):\n    pass\n"
         command = [sys.executable, "-c", script, tmp_path / "run"]
         busy = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -219,15 +219,15 @@ def test_what_cannot_be_blended_is_refused(folder, arguments, message):
     [
         ({"method": "given"}, "belong together"),
         ({"method": "greedy", "given": (1.0,)}, "belong together"),
-        ({"given": (1.0, -1.0)}, "finite, not negative and not all 0"),
-        ({"given": (0.0, 0.0)}, "finite, not negative and not all 0"),
-        ({"given": (float("nan"),)}, "finite, not negative and not all 0"),
+        ({"given": (1.0, -1.0)}, r"ensemble.given\[1\] must be from 0 to 1,000,000, not -1.0"),
+        ({"given": (0.0, 0.0)}, "not be all 0"),
+        ({"given": (float("nan"),)}, r"ensemble.given\[0\] must be from 0 to 1,000,000, not nan"),
         ({"given": (1.0,), "select": "best"}, "leave out ensemble.select"),
         ({"select": "best", "method": "greedy"}, "weighs several"),
         ({"select": "top"}, "belong together"),
         ({"top_runs": 3}, "belong together"),
-        ({"select": "top", "top_runs": 0}, "top-runs must be at least 1"),
-        ({"top_k": 0}, "top-k must be at least 1"),
+        ({"select": "top", "top_runs": 0}, "top-runs must be from 1 to 10,000 runs, not 0"),
+        ({"top_k": 0}, "top-k must be from 1 to 32,768 labels, not 0"),
     ],
 )
 def test_settings_that_would_do_nothing_or_cannot_be_are_refused(settings, message):

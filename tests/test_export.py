@@ -141,10 +141,11 @@ def test_its_predictions_are_scored_and_submitted_like_a_runs(small, run, blende
 def test_a_bundle_brings_its_own_models_and_its_own_name(small, run, blended):
     with pytest.raises(StageError, match="leave out --run"):
         run(infer, "--bundle", blended, "--run", "average")
-    other = small / "netvlad.zip"
-    other.write_bytes(blended.read_bytes())
-    with pytest.raises(StageError, match=r"give the bundle .* another name"):
-        run(infer, "--bundle", other)
+    for name in ("netvlad", "ensemble"):
+        other = small / f"{name}.zip"
+        other.write_bytes(blended.read_bytes())
+        with pytest.raises(StageError, match="which has another use: rename the file"):
+            run(infer, "--bundle", other)
 
 
 def test_jax_gives_the_same_scores(small, run, blended):

@@ -5,11 +5,13 @@ import os
 import xml.etree.ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import SMALL, frames_of, write_shard
 
-from pipeline.artifacts import locked
+from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs import tfrecord, writing
+from pipeline.locks import locked
 
 PRESET = (
     "from pipeline.config import *\nMODELS = ('average',)\n"
@@ -95,6 +97,46 @@ def test_files_are_appended_where_they_are(tmp_path, stage, preset):
     ]
 
 
+FLOATS = DatasetConfig("small", (FeatureConfig("rgb", 4, "float32"),), 9, holdout_percent=0)
+
+
+def write_floats(path: Path, **sizes: float) -> None:
+    """Videos by their ids, whose values reach so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for id, size in sizes.items():
+            rows = {"rgb": np.full((3, 4), size, np.float32)}
+            tfrecord.write(file, [writing.sequence_example({"id": id, "labels": [1]}, rows)])
+
+
+def test_videos_far_beyond_the_others_are_left_out_whichever_shard_tells(tmp_path, stage, preset):
+    """Nothing is odd in the first shard by itself; with the others two videos are, with still others none."""
+    preset.write_text(PRESET.replace(repr(SMALL), repr(FLOATS)))
+    raw, index = tmp_path / "data" / "small" / "raw" / "train", tmp_path / "data" / "small" / "index"
+    write_floats(raw / "b.tfrecord", big=2e5, huge=1e6, small=1, v1=1)
+    arguments = ["--preset", preset, "--max-quarantined", 2]
+    stage("ingest", *arguments)  # the median of four is 100,000
+    assert sum(json.loads((index / "dataset.json").read_text())["counts"].values()) == 4
+    old = spoil(raw / "b.tfrecord")
+    write_floats(raw / "a.tfrecord", v1=1.5, v2=1, v3=2, v4=1, huge=3)
+    result = stage("ingest", *arguments, "--append")
+    assert "train 6, holdout 0 videos; 2 records quarantined" in result.stdout
+    appended = files(index)
+    mend(raw / "b.tfrecord", old)
+    stage("ingest", *arguments, "--force")
+    assert files(index) == appended
+    reasons = [
+        fault["reason"].partition(",")[0] for fault in json.loads(appended["dataset.json"])["quarantined"]["first"]
+    ]
+    assert reasons == ["video 'big': feature rgb reaches 2.0e+05", "video 'huge': feature rgb reaches 1.0e+06"]
+    write_floats(raw / "c.tfrecord", **{f"b{number}": 1e5 for number in range(20)})
+    assert "0 records quarantined" in stage("ingest", *arguments, "--append").stdout  # now the median is large
+    result = stage("ingest", *arguments, "--outlier-ratio", 0.5, check=False)
+    assert "--outlier-ratio must be 0, for none, or at least 1, not 0.5" in result.stderr
+    result = stage("ingest", *arguments, "--outlier-ratio", 0)
+    assert "outlier_ratio: 1000.0 -> 0.0" in result.stdout
+
+
 def test_what_cannot_be_appended_to_is_named(tmp_path, stage, preset):
     raw, index = tmp_path / "data" / "small" / "raw", tmp_path / "data" / "small" / "index"
     for number in range(2):
@@ -111,6 +153,14 @@ def test_what_cannot_be_appended_to_is_named(tmp_path, stage, preset):
     result = stage("ingest", "--preset", preset, "--append", check=False)
     assert result.returncode == 1 and "is not among the files" in result.stderr
     assert files(index) == before
+    summary = json.loads((index / "dataset.json").read_text())
+    for shard in summary["shards"]:
+        del shard["cut"]  # as an earlier version wrote it
+    (index / "dataset.json").write_text(json.dumps(summary))
+    write_shard(raw / "train" / "0.tfrecord", range(10))
+    result = stage("ingest", "--preset", preset, "--append", check=False)
+    assert "cannot be appended to: it was written by another version" in result.stderr
+    assert "run ingest without --append" in result.stderr
     (index / "left_out.parquet").write_bytes(b"")
     result = stage("ingest", "--preset", preset, "--append", check=False)
     assert "cannot be appended to" in result.stderr and "run ingest without --append" in result.stderr
@@ -129,6 +179,21 @@ def test_shards_that_are_checked_are_not_read_again(tmp_path, stage, preset):
     result = stage("ingest", *arguments, "--max-quarantined", 1)
     assert "train 11, holdout 0 videos; 1 records quarantined" in result.stdout
     assert not work.exists()
+
+
+def test_what_the_preset_declares_is_kept_up_to_date(tmp_path, stage, preset):
+    """The preset changes, and flags make the same dataset of it: nothing is read again."""
+    write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
+    arguments = ["--preset", preset, "--raw", f"train={tmp_path / 'raw'}", "--dataset.max-frames", 12]
+    stage("ingest", *arguments)
+    path = tmp_path / "data" / "small" / "index" / "dataset.json"
+    before = json.loads(path.read_text())
+    assert before["declared"]["max_frames"] == 12
+    preset.write_text(PRESET.replace("max_frames=12", "max_frames=7"))
+    assert "up to date" in stage("ingest", *arguments).stdout
+    after = json.loads(path.read_text())
+    assert after["declared"].pop("max_frames") == 7 and before["declared"].pop("max_frames") == 12
+    assert after == before
 
 
 def test_two_at_once(tmp_path, stage, preset):

@@ -12,7 +12,7 @@ from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADCo
 from pipeline.inputs.reader import FrameReader
 from pipeline.inspection import BATCH_SIZE, frame_weights, frame_weights_of_run, similarity, usage
 from pipeline.models import build_model
-from pipeline.training.stored import MODEL
+from pipeline.training.stored import MODEL, digest_model
 
 CLUSTERS = 3
 EXPERIMENT = Experiment(
@@ -38,7 +38,7 @@ def run(tmp_path, model):
     model.save(folder / MODEL)
     config = to_dict(EXPERIMENT)
     write_json(folder / "config.json", {name: config[name] for name in ("dataset", "sampling", "model", "training")})
-    Done({}, {}, "made").write(folder)
+    Done({}, {}, digest_model(folder / MODEL)).write(folder)
     return folder
 
 
@@ -80,7 +80,9 @@ def test_a_run_of_another_dataset_or_unfinished_is_refused(small_index, run):
     config = to_dict(dataclasses.replace(EXPERIMENT, dataset=dataclasses.replace(SMALL, num_classes=10)))
     other = shutil.copytree(run, run.parent / "other")
     write_json(other / "config.json", config)
-    with pytest.raises(StageError, match=r"other was trained on .*; 10 classes; the index .* has .*; 9 classes"):
+    with pytest.raises(
+        StageError, match=r"trained on .*; 10 classes; .* the index .* has .*; 9 classes; up to 12 frames"
+    ):
         frame_weights_of_run(other, small_index, small_index.rows("train"))
     (run / "done.json").unlink()
     with pytest.raises(StageError, match="not trained to its end"):

@@ -152,7 +152,8 @@ def predict(run: Path, index: Index, seed: int) -> None:
         store = PredictionStore(run / "predictions" / split)
         for number, part in store.begin({}, {}, len(rows), 16):
             store.write(number, Predictions(*(each[part.start : part.stop] for each in best)))
-        store.finish({"top_k": 100, "videos_per_part": 8192}, {"index": index.digest})
+        inputs = {"index": index.digest, "model": Done.read(run).output}
+        store.finish({"top_k": 100, "videos_per_part": 8192}, inputs)
 
 
 def follow(line: str, folder: Path) -> str:

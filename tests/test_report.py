@@ -8,16 +8,15 @@ import shutil
 
 import numpy as np
 import pytest
-from made_up_runs import DATASET, make_index, make_run
+from made_up_runs import DATASET, give_model, make_index, make_run
 from support import run_here
 
-from pipeline.artifacts import ENSEMBLE, Done, StageError, write_json
+from pipeline.artifacts import ENSEMBLE, StageError, write_json
 from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADConfig, SamplingConfig, to_dict
 from pipeline.inputs.index import HOLDOUT
 from pipeline.reporting.runs import best, diagnose, read_run
 from pipeline.scoring import score, score_priors
 from pipeline.store import PredictionStore
-from pipeline.training.stored import MODEL
 
 HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc'
 RUN = "a$b$ <i>&'\""
@@ -46,9 +45,9 @@ def folder(tmp_path_factory):
         write_json(run / "summary.json", summary)
     run = folder / "runs" / "small" / "netvlad"
     config = to_dict(Experiment(DATASET, NETVLAD, SamplingConfig(evaluation="all")))
-    write_json(run / "config.json", {name: config[name] for name in ("dataset", "sampling", "model", "training")})
-    build_model(NETVLAD, DATASET).save(run / MODEL)
-    Done({}, {}, "netvlad").write(run)
+    sections = {name: config[name] for name in ("dataset", "sampling", "model", "training")}
+    write_json(run / "config.json", {**sections, "inputs": {"index": index.digest}})
+    give_model(run, build_model(NETVLAD, DATASET))
     run_here("ensemble", folder)
     run_here("report", folder)
     return folder
@@ -268,9 +267,9 @@ def bare(tmp_path):
 
 
 def test_a_run_without_predictions_has_its_curves(bare):
-    folder, _ = bare
+    folder, index = bare
     run = folder / "runs" / "small" / "begun"
-    write_json(run / "config.json", {})
+    write_json(run / "config.json", {"inputs": {"index": index.digest}})
     (run / "metrics.jsonl").write_text('{"step": 5, "loss": 3.0}\n{"step": 10, "loss": 2.0}\n')
     run_here("report", folder)
     text = (folder / "reports" / "small.html").read_text(encoding="utf-8")
@@ -284,6 +283,8 @@ def test_synthetic_data_are_called_so(bare):
     summary = json.loads((index.folder / "dataset.json").read_text())
     summary["dataset"]["synthetic"] = True
     write_json(index.folder / "dataset.json", summary)
+    preset = folder / "small.py"
+    preset.write_text(preset.read_text().replace("synthetic=False", "synthetic=True"))
     with pytest.raises(StageError, match="--no-frames leaves out what one looks at"):
         run_here("report", folder)
     run_here("report", folder, "--no-frames")

@@ -9,6 +9,7 @@ from support import SMALL
 
 from pipeline.artifacts import StageError, write_json
 from pipeline.runs import TrainedRun, read_blend
+from pipeline.training.stored import digest_model
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def blend(tmp_path_factory) -> Path:
 def test_a_run_is_what_its_config_says(blend):
     run = TrainedRun.read(blend.parent / "netvlad")
     assert (run.model, run.sampling, run.dataset) == (*RUNS["netvlad"], SMALL)
-    assert run.precision == "mixed_bfloat16" and run.digest == "model 1"
+    assert run.precision == "mixed_bfloat16" and run.digest == digest_model(run.stored)
     (blend.parent / "unfinished").mkdir()
     with pytest.raises(StageError, match="not trained to its end"):
         TrainedRun.read(blend.parent / "unfinished")
@@ -53,5 +54,5 @@ def test_runs_of_different_datasets_are_no_committee(blend, tmp_path):
     other = make_run(tmp_path / "other", AVERAGE, ALL, replace(SMALL, num_classes=8), 3)
     values["members"][0]["path"] = str(other)
     write_json(tmp_path / "ensemble" / "weights.json", values)
-    with pytest.raises(StageError, match=r"rgb 6 uint8, audio 2 uint8; 9 classes; .* 8 classes"):
+    with pytest.raises(StageError, match=r"rgb 6 uint8, audio 2 uint8; 9 classes; .* 8 classes; up to 12 frames"):
         read_blend(tmp_path / "ensemble", 9)

@@ -9,6 +9,7 @@ from support import labels_of
 
 from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, write_json
 from pipeline.blending.holdout import halves
+from pipeline.blending.recipe import Recipe
 from pipeline.metrics import (
     global_average_precision,
     hit_at_one,
@@ -106,18 +107,24 @@ def test_holdout_gaps_are_those_of_the_ensemble_where_it_is_up_to_date(scored, t
     run, ensemble = tmp_path / "run", tmp_path / ENSEMBLE
     for folder in (run, ensemble):
         shutil.copytree(store.folder, folder / "predictions" / "train")
-    Done({}, {"run": "its digest"}, "of the blend").write(ensemble / "predictions" / "train")
-    Done({}, {"model": "x"}, "its digest").write(run / "predictions" / "train")
+    blended = Done.read(store.folder).output
+    recipe = {"combine": "probabilities", "top_k": 9, "members": [{"run": "run", "path": str(run), "weight": 1.0}]}
+    write_json(run / "config.json", {})
+    Done({}, {}, "its model").write(run)
+    Done({}, {"model": "its model", "index": index.digest}, blended).write(run / "predictions" / "train")
+    made_of = {"run": blended, "model of run": "its model", "index": index.digest}
+    write_json(ensemble / WEIGHTS, recipe)
+    Done(Recipe.read(ensemble / WEIGHTS).settings(), made_of, blended).write(ensemble / "predictions" / "train")
     other = ~halves(index.ids_of(index.rows("train")))
     anew = pytest.approx(global_average_precision(dense[other], hot[other]))
     assert holdout_gaps([run, ensemble], ensemble, index) == {"run": anew, ENSEMBLE: anew}
-    inputs = {"run": "its digest", "worse": "not used", "index": index.digest}
-    about = {"reported": {"run": 0.25, ENSEMBLE: 0.75}, "made_from": {"inputs": inputs}}
+    inputs = {"run": blended, "worse": "not used", "index": index.digest}
+    about = {**recipe, "reported": {"run": 0.25, ENSEMBLE: 0.75}, "made_from": {"inputs": inputs}}
     write_json(ensemble / WEIGHTS, about)
     assert holdout_gaps([run, ensemble, tmp_path / "none"], ensemble, index) == {"run": 0.25, ENSEMBLE: 0.75}
     inputs["run"] = "another digest"
     write_json(ensemble / WEIGHTS, about)
     assert holdout_gaps([run, ensemble], ensemble, index) == {"run": anew, ENSEMBLE: anew}
-    inputs |= {"run": "its digest", "index": "another index"}
+    inputs |= {"run": blended, "index": "another index"}
     write_json(ensemble / WEIGHTS, about)
     assert holdout_gaps([run], ensemble, index) == {"run": anew}

@@ -1,5 +1,7 @@
 """The store of predictions: exact, resumable, and honest about damage."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -73,12 +75,67 @@ def test_a_damaged_part_is_named(tmp_path):
         list(store.read())
 
 
+def test_no_flipped_bit_is_read(tmp_path):
+    """Each part has checksums, of its pages and as a whole: whatever bit is flipped, nothing is given."""
+    store = PredictionStore(tmp_path)
+    fill(store, {})
+    store.finish({}, {"model": "m"})
+    part, rng = store.parts()[0], np.random.default_rng(0)
+    good = part.read_bytes()
+    for bit in rng.integers(0, 8 * len(good), 60).tolist():
+        bad = bytearray(good)
+        bad[bit // 8] ^= 1 << bit % 8
+        part.write_bytes(bad)
+        with pytest.raises(StageError, match=r"run infer \(or ensemble\) again"):
+            list(store.read())
+        assert store.stale({}, {"model": "m"}) == ["its parts are not those that were written"]
+    part.write_bytes(good)
+    assert len(list(store.read())) == 3 and store.stale({}, {"model": "m"}) == []
+
+
+def test_pages_have_checksums_by_themselves(tmp_path):
+    """A part that was damaged before the store was finished is found out too."""
+    store = PredictionStore(tmp_path)
+    fill(store, {})
+    part = store.parts()[0]
+    bad = bytearray(part.read_bytes())
+    place = bad.index(part.read_bytes()[60:90])  # within the first pages
+    bad[place + 10] ^= 1
+    part.write_bytes(bad)
+    store.finish({}, {"model": "m"})
+    with pytest.raises(StageError, match=r"part-00000\.parquet is damaged"):
+        list(store.read())
+
+
+def test_parts_of_another_store_are_not_its_own(tmp_path):
+    one, two = PredictionStore(tmp_path / "one"), PredictionStore(tmp_path / "two")
+    for store, config in ((one, {"k": 1}), (two, {"k": 2})):
+        fill(store, config)
+        store.finish(config, {"model": "m"})
+    one.write(0, predictions(3, 6))
+    with pytest.raises(StageError, match="does not hold the parts that were written: run infer"):
+        list(one.read())
+    assert one.begin({"k": 1}, {"model": "m"}, len(IDS), 3) == [(0, range(3)), (1, range(3, 6)), (2, range(6, 7))]
+    assert not (one.folder / "done.json").exists()
+
+
+def test_why_it_is_stale(tmp_path):
+    store = PredictionStore(tmp_path)
+    assert store.stale({}, {}) is None
+    fill(store, {"k": 5})
+    assert store.stale({"k": 5}, {"model": "m"}) is None
+    store.finish({"k": 5}, {"model": "m"})
+    assert store.stale({"k": 5}, {"model": "m"}) == []
+    assert store.stale({"k": 6}, {"model": "n"}) == ["k: 5 -> 6", "model changed"]
+
+
 def test_the_splits_of_a_run_are_those_it_finished(tmp_path):
     for split in ("test", "holdout"):
         store = PredictionStore(tmp_path / "predictions" / split)
         fill(store, {})
         store.finish({}, {"model": "m"})
     PredictionStore(tmp_path / "predictions" / "unfinished").begin({}, {}, 3, 3)
+    shutil.copytree(tmp_path / "predictions" / "test", tmp_path / "predictions" / ".train.123.part")  # half-deleted
     assert predicted_splits(tmp_path) == ["holdout", "test"]
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.artifacts import StageError, locked
+from pipeline.artifacts import StageError
+from pipeline.locks import locked
 from pipeline.submission_log import Entry, State, SubmissionLog, submit_once
 from pipeline.transfer.source import Refused, Unavailable
 
@@ -227,5 +228,5 @@ def test_wherever_runs_end_each_is_sent_once(tmp_path_factory, runs):
 
 
 def test_two_commands_at_once_do_not_send_both(submit):
-    with locked(submit.log.path.parent), pytest.raises(StageError, match="another process is at work"):
+    with locked(submit.log.path), pytest.raises(StageError, match="another process is at work"):
         submit(MemorySite())

@@ -12,7 +12,7 @@ from kaggle_server import Fault as SiteFault
 from kaggle_server import kaggle_site
 from support import SMALL, write_shard
 
-from pipeline.artifacts import write_json
+from pipeline.artifacts import Done, write_json
 from pipeline.config import POOLING, Experiment, ModelConfig, to_dict
 from pipeline.inputs.checking import check_shard
 from pipeline.inputs.index import Index, Source
@@ -35,10 +35,12 @@ def predict(folder, seed: int) -> None:
     ids, chance = index.ids_of(index.rows("test")), np.random.default_rng(seed)
     labels = np.argsort(chance.random((len(ids), SMALL.num_classes)), axis=1)
     scores = -np.sort(-chance.random(labels.shape), axis=1)
+    inputs = {"index": index.digest, "model": f"of seed {seed}"}
+    Done(config, {}, inputs["model"]).write(run)
     store = PredictionStore(run / "predictions" / "test")
-    for number, _ in store.begin({"seed": seed}, {}, len(ids), len(ids)):
+    for number, _ in store.begin({"seed": seed}, inputs, len(ids), len(ids)):
         store.write(number, Predictions(ids, labels, scores))
-    store.finish({"seed": seed}, {})
+    store.finish({"seed": seed}, inputs)
 
 
 @pytest.fixture

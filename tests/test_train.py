@@ -1,5 +1,6 @@
 """Training by a teacher: what it needs first, what of the teacher is remembered, when the run is stale."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -9,6 +10,7 @@ import pytest
 from support import SMALL, run_here, write_shard
 
 from pipeline.artifacts import StageError
+from pipeline.locks import locked
 
 PRESET = f"""from pipeline.config import *
 MODELS = ("average",)
@@ -98,3 +100,77 @@ def test_an_ensemble_that_cannot_teach_yet(tmp_path):
     (ensemble / "weights.json").write_text(json.dumps({"combine": "ranks", "members": members}))
     with pytest.raises(StageError, match="blends ranks, which are not probabilities"):
         run_here("train", tmp_path, *student)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A run that is trained to its end."""
+    (tmp_path / "small.py").write_text(PRESET)
+    write_shard(tmp_path / "raw" / "train.tfrecord", range(60))
+    run_here("ingest", tmp_path, "--raw", f"train={tmp_path}/raw", "--workers", 1)
+    run_here("train", tmp_path)
+    return tmp_path / "runs" / "small" / "average"
+
+
+def content(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("more", [("--force",), ("--training.epochs", 2), ()])
+def test_nothing_is_looked_at_or_deleted_while_another_process_trains_the_run(tmp_path, trained, more):
+    before = content(trained)
+    with locked(trained), pytest.raises(StageError, match=r"another process is at work on .*average"):
+        run_here("train", tmp_path, *more)
+    assert content(trained) == before
+
+
+def test_what_another_process_finished_meanwhile_is_up_to_date(tmp_path, trained, monkeypatch, capsys):
+    """Of two that began when there was nothing the second gets the lock when the first is done."""
+    before, away = content(trained), tmp_path / "away"
+    trained.rename(away)
+
+    @contextlib.contextmanager
+    def waited(folder):
+        away.rename(trained)
+        with locked(folder):
+            yield
+
+    monkeypatch.setattr("pipeline.train.locked", waited)
+    run_here("train", tmp_path)
+    assert capsys.readouterr().out.endswith(f"{trained}: up to date\n")
+    assert content(trained) == before
+
+
+def test_a_dry_run_trains_and_deletes_nothing(tmp_path, trained, capsys):
+    before = content(trained)
+    for more, told in (
+        ((), f"{trained}: up to date"),
+        (("--force",), f"{trained} would be trained: --force"),
+        (("--run", "new"), f"{trained.parent / 'new'} would be trained"),
+    ):
+        capsys.readouterr()
+        run_here("train", tmp_path, "--dry-run", *more)
+        assert capsys.readouterr().out == f"{told}\n"
+    with pytest.raises(StageError, match=r"training.epochs: 1(\.0)? -> 2.0"):
+        run_here("train", tmp_path, "--dry-run", "--training.epochs", 2)
+    assert content(trained) == before and not (trained.parent / "new").exists()
+
+
+def test_a_model_that_is_not_the_one_that_training_ended_with_does_not_predict(tmp_path, trained):
+    """Weights of one training beside the done.json of another are no finished run."""
+    run_here("train", tmp_path, "--run", "other", "--training.seed", 1)
+    shutil.copy(trained.parent / "other" / "model.keras", trained / "model.keras")
+    with pytest.raises(StageError, match="is not the model that was stored when training ended"):
+        run_here("infer", tmp_path)
+
+
+def test_predictions_of_which_a_part_is_missing_are_made_again(tmp_path, trained, capsys):
+    """Whatever a kill or a hand has deleted: they are never up to date for ever."""
+    run_here("infer", tmp_path)
+    store = trained / "predictions" / "holdout"
+    whole = content(store)
+    (store / "part-00001.parquet").unlink()
+    capsys.readouterr()
+    run_here("infer", tmp_path)
+    assert "is made again: its parts are not those that were written" in capsys.readouterr().out
+    assert content(store) == whole

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.artifacts import StageError
+from pipeline.config import ConfigError
 
 HEADER, SCORES = "bundle.json", "scores.json"
 _NAMES = re.compile(r"bundle\.json|scores\.json|weights/\d{4}\.bin", re.ASCII)
 _LONGEST_JSON = 16 << 20
 _ENCRYPTED = 1  # bit of an entry's flags
 _FAULTS = (
+    ConfigError,
     zipfile.BadZipFile,
     OSError,
     EOFError,

@@ -8,12 +8,9 @@ from typing import Any, Literal
 from pipeline.blending.recipe import Recipe
 from pipeline.bundle.container import HEADER, SCORES, BundleError, Container, opened, weights_name
 from pipeline.bundle.quantisation import Encoding
-from pipeline.config import ConfigError, DatasetConfig, ModelConfig, SamplingConfig, from_dict, to_dict
+from pipeline.config import MOST_CLASSES, ConfigError, DatasetConfig, ModelConfig, SamplingConfig, from_dict, to_dict
 
 FORMAT = 1
-_MOST_CLASSES = 1 << 15  # labels are int16
-_LARGEST = 1 << 24
-"""Of every whole number in a model's settings: sizes that no memory holds are refused before a model is built."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,10 @@ def header_of(container: Container) -> Header:
 
 
 def _faults(header: Header) -> Iterator[str]:
+    """What the settings, which are checked when they are made, do not know of each other and of the rest."""
     dataset = header.dataset
-    if not 1 <= dataset.num_classes <= _MOST_CLASSES or header.kept < 1:
-        yield f"{dataset.num_classes} classes and {header.kept} labels of each model; from 1 to {_MOST_CLASSES} can be"
+    if not 1 <= header.kept <= MOST_CLASSES:
+        yield f"{header.kept} labels of each model; from 1 to {MOST_CLASSES} can be"
     if len(header.models) != len(header.recipe.used):
         yield f"{len(header.models)} models for a recipe of {len(header.recipe.used)}"
     if len(header.names) != dataset.num_classes:
@@ -90,17 +88,3 @@ def _faults(header: Header) -> Iterator[str]:
     for text in (dataset.name, *header.names, *(member.run for member in header.recipe.members)):
         if not text.isprintable():  # it would be obeyed by a terminal
             yield f"the name {text!r} has unprintable characters"
-    for number in _numbers(to_dict(header)):
-        if not -1 <= number <= _LARGEST:
-            yield f"a setting of {number} is beyond all reason"
-    if any(feature.size < 1 for feature in dataset.features) or dataset.max_frames < 1:
-        yield "a feature or a video of no size"
-
-
-def _numbers(values: Any) -> Iterator[int]:
-    """Every whole number in JSON values, however deep."""
-    if isinstance(values, dict | list):
-        for value in values.values() if isinstance(values, dict) else values:
-            yield from _numbers(value)
-    elif isinstance(values, int):
-        yield values

@@ -1,8 +1,10 @@
 """What an experiment is: frozen dataclasses, one file for each thing that is configured."""
 
+from pipeline.config.checked import Checked
 from pipeline.config.data import DatasetConfig, FeatureConfig, SynthesisConfig
 from pipeline.config.errors import ConfigError, one_of
 from pipeline.config.experiment import Experiment, differences, from_dict, to_dict
+from pipeline.config.fitting import check_fit
 from pipeline.config.model import ClassifierConfig, ModelConfig
 from pipeline.config.output import EnsembleConfig, InferenceConfig, SubmissionConfig
 from pipeline.config.pooling import (
@@ -22,14 +24,17 @@ from pipeline.config.pooling import (
     SecondOrderConfig,
     SoftDBoFConfig,
 )
+from pipeline.config.ranges import MOST_CLASSES
 from pipeline.config.training import SamplingConfig, TrainingConfig
 
 __all__ = [
+    "MOST_CLASSES",
     "POOLING",
     "AttentionClusterConfig",
     "AttentionEnhancedNetVLADConfig",
     "AttentionNetVLADConfig",
     "AverageConfig",
+    "Checked",
     "ClassifierConfig",
     "ConfigError",
     "DBoFConfig",
@@ -52,6 +57,7 @@ __all__ = [
     "SubmissionConfig",
     "SynthesisConfig",
     "TrainingConfig",
+    "check_fit",
     "differences",
     "from_dict",
     "one_of",

@@ -1,19 +1,31 @@
 """Datasets: the features of a record, how videos are split, and synthetic ones."""
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from pipeline.config.checked import Checked
 from pipeline.config.errors import ConfigError
+from pipeline.config.ranges import MOST_CLASSES, FolderName, Frames, Key, Matching, Seed, Several, Size, Within
+
+_LAYERS = re.compile(
+    r"frames|num_frames|mask|frame_dropout|descriptor(_norm|_dropout)?|hidden(_norm|_relu)?|gating|output_gating|head"
+    r"|head_hidden_\d+(_norm|_relu)?|head_dropout_\d+"
+)
+"""Names of a model's own layers; a feature's layers are named for the feature."""
+_SPLIT_VIDEOS = 64**4 // 2
+"""Ids of synthetic videos have four characters of 64, and there are two splits."""
 
 
 @dataclass(frozen=True)
-class FeatureConfig:
+class FeatureConfig(Checked, section="dataset.features"):
     """One feature of a record: `size` values a frame, stored as `dtype` under the key `source`."""
 
-    name: str
-    size: int
+    name: Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,100}", "letters, digits and any of _ . - (see source)")]
+    """Name of the feature, and of layers of the model."""
+    size: Size
     dtype: Literal["uint8", "float32"] = "uint8"
-    source: str = ""
+    source: Annotated[str, Matching(r"[^\x00-\x1f\x7f-\x9f]{0,1000}", "a key of a record, or empty")] = ""
     """Key in the record; the name where it is empty."""
 
     @property
@@ -22,37 +34,40 @@ class FeatureConfig:
 
 
 @dataclass(frozen=True)
-class DatasetConfig:
+class DatasetConfig(Checked, section="dataset"):
     """How the records of a dataset are written, and how its videos are split."""
 
-    name: str
+    name: FolderName
     """Folder below the data directory."""
-    features: tuple[FeatureConfig, ...]
+    features: Annotated[tuple[FeatureConfig, ...], Several(least=1)]
     """Features to read, in the order in which the model gets them."""
-    num_classes: int
+    num_classes: Annotated[int, Within(1, MOST_CLASSES, unit="classes")]
     level: Literal["frame", "video"] = "frame"
     """frame: SequenceExample, one row a frame. video: Example, one row a video."""
-    id_keys: tuple[str, ...] = ("id", "video_id")
+    id_keys: Annotated[tuple[Key, ...], Several(least=1, distinct=True)] = ("id", "video_id")
     """Keys of the video's id, the first that a record has is taken."""
-    labels_key: str = "labels"
-    max_frames: int = 300
+    labels_key: Key = "labels"
+    max_frames: Frames = 300
     """Longer videos are read up to here."""
-    train_splits: tuple[str, ...] = ("train",)
+    train_splits: Annotated[tuple[FolderName, ...], Several(distinct=True)] = ("train",)
     """Splits of files that are trained on; the hold-out is taken from them. The other splits are only scored."""
-    holdout_percent: float = 2.0
+    holdout_percent: Annotated[float, Within(least=0, below=100, unit="percent of the training videos")] = 2.0
     """Share of the training videos kept for validation, chosen by a stable hash of the id."""
     synthetic: bool = False
     """Made up: every score on it is labelled so."""
 
-    def __post_init__(self) -> None:
-        if not self.features:
-            raise ConfigError(f"dataset {self.name}: declare at least one feature")
+    def check_together(self) -> None:
         if len({feature.dtype for feature in self.features}) > 1:
             raise ConfigError(f"dataset {self.name}: features must share one dtype; they are read into one array")
-        if not 0 <= self.holdout_percent < 100:
-            raise ConfigError(f"dataset.holdout-percent must be in [0, 100), not {self.holdout_percent}")
-        if reserved := {"holdout"} & set(self.train_splits):
-            raise ConfigError(f"dataset.train-splits: {', '.join(reserved)} is the name of the hold-out")
+        names = [feature.name for feature in self.features]
+        taken = {f"{name}_{part}" for name in names for part in ("norm", "noise", "pooling")}
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                raise ConfigError(f"dataset.features: two are named {name}; give each a name of its own")
+            if name in taken or _LAYERS.fullmatch(name):
+                raise ConfigError(f"dataset.features: {name} is the name of a layer; take another, with source {name}")
+        if "holdout" in self.train_splits:
+            raise ConfigError("dataset.train-splits: holdout is the name of the hold-out")
 
     @property
     def width(self) -> int:
@@ -65,31 +80,26 @@ class DatasetConfig:
 
 
 @dataclass(frozen=True)
-class SynthesisConfig:
+class SynthesisConfig(Checked, section="synthesis"):
     """Size and difficulty of a synthetic dataset shaped like YouTube-8M."""
 
-    train_videos: int = 3000
-    test_videos: int = 500
-    videos_per_shard: int = 250
-    min_frames: int = 60
-    max_frames: int = 150
-    appearances: int = 3
+    train_videos: Annotated[int, Within(0, _SPLIT_VIDEOS, unit="videos")] = 3000
+    test_videos: Annotated[int, Within(0, _SPLIT_VIDEOS, unit="videos")] = 500
+    videos_per_shard: Annotated[int, Within(1, _SPLIT_VIDEOS, unit="videos")] = 250
+    min_frames: Frames = 60
+    max_frames: Frames = 150
+    appearances: Annotated[int, Within(1, 1000)] = 3
     """Ways in which a class can look; a video shows one or two of them."""
-    background: float = 0.5
+    background: Annotated[float, Within(above=0, below=1)] = 0.5
     """Mean share of scenes that show no class; it varies from video to video."""
-    confusion: float = 0.3
+    confusion: Annotated[float, Within(least=0, below=1)] = 0.3
     """Share of a scene's variance that is its own: what no model can learn."""
-    seed: int = 0
+    seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        largest = max(self.train_videos, self.test_videos)
-        if min(self.train_videos, self.test_videos) < 0 or largest > 64**4 // 2:
-            raise ConfigError("synthesis.train-videos and synthesis.test-videos must be in 0..8388608: ids are short")
-        if self.videos_per_shard < (least := max(1, -(-largest // 62**2))):
+    def check_together(self) -> None:
+        if self.videos_per_shard < (least := -(-max(self.train_videos, self.test_videos) // 62**2)):
             raise ConfigError(f"synthesis.videos-per-shard must be at least {least}: a split has 3844 names of shards")
-        if not 1 <= self.min_frames <= self.max_frames:
-            raise ConfigError("synthesis.min-frames must be at least 1 and at most synthesis.max-frames")
-        if self.appearances < 1 or self.seed < 0:
-            raise ConfigError("synthesis.appearances must be at least 1, and synthesis.seed at least 0")
-        if not (0 < self.background < 1 and 0 <= self.confusion < 1):
-            raise ConfigError("synthesis.background must be in (0, 1), and synthesis.confusion in [0, 1)")
+        if self.min_frames > self.max_frames:
+            raise ConfigError(
+                f"synthesis.min-frames must be at most synthesis.max-frames, {self.max_frames}, not {self.min_frames}"
+            )

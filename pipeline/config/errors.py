@@ -1,13 +1,13 @@
-"""What is wrong with a setting: the error, and the checks that settings share."""
+"""What is wrong with a setting: the error, and the look-up of a name."""
 
 import difflib
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-class ConfigError(ValueError):
-    """A setting that cannot be: the message names it and the remedy."""
+class ConfigError(Exception):
+    """A setting that cannot be: the message names it and the remedy. No ValueError, which tyro would frame and wrap."""
 
 
 def one_of(name: str, valid: dict[str, T], what: str) -> T:
@@ -17,11 +17,3 @@ def one_of(name: str, valid: dict[str, T], what: str) -> T:
     near = difflib.get_close_matches(name, valid, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ConfigError(f"unknown {what} {name!r}.{hint} There are: {', '.join(valid)}")
-
-
-def at_least(config: Any, section: str, **least: float) -> None:
-    """Raise ConfigError for the first field of a section that is below its least value."""
-    for name, bound in least.items():
-        if not getattr(config, name) >= bound:
-            flag = f"{section}.{name.replace('_', '-')}"
-            raise ConfigError(f"{flag} must be at least {bound}, not {getattr(config, name)}")

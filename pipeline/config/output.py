@@ -1,28 +1,29 @@
 """What comes out: predictions, their blend, the challenge's file."""
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pipeline.config.errors import ConfigError, at_least
+from pipeline.config.checked import Checked
+from pipeline.config.errors import ConfigError
+from pipeline.config.ranges import Matching, TopK, Videos, Within
+
+_Competition = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9-]*", "letters, digits and -, as at Kaggle")]
 
 
 @dataclass(frozen=True)
-class InferenceConfig:
+class InferenceConfig(Checked, section="inference"):
     """How predictions are made and kept."""
 
-    batch_size: int = 256
-    top_k: int = 100
+    batch_size: Videos = 256
+    """Videos in one pass through the device."""
+    top_k: TopK = 100
     """Labels kept for each video."""
-    videos_per_part: int = 8192
+    videos_per_part: Annotated[int, Within(1, 10_000_000, unit="videos")] = 8192
     """Videos in one Parquet file: what a killed run loses at most."""
-
-    def __post_init__(self) -> None:
-        at_least(self, "inference", batch_size=1, top_k=1, videos_per_part=1)
 
 
 @dataclass(frozen=True)
-class EnsembleConfig:
+class EnsembleConfig(Checked, section="ensemble"):
     """How runs are blended. What is chosen is chosen on one half of the hold-out, and reported on the other."""
 
     combine: Literal["probabilities", "logits", "ranks"] = "probabilities"
@@ -31,42 +32,35 @@ class EnsembleConfig:
     """Whence the weights: greedy adds, again and again, the run that raises GAP most; coordinate tunes each weight in
     turn, from the best of a single run, equal weights, and greedy. auto is given with --ensemble.given, and else
     coordinate, or equal where the hold-out has no labels."""
-    given: tuple[float, ...] = ()
+    given: tuple[Annotated[float, Within(0, 1_000_000)], ...] = ()
     """Weights, in the order of --runs."""
     select: Literal["all", "top", "best"] = "all"
     """Runs that may have a weight: every one, the best few (--ensemble.top-runs), or the best alone."""
-    top_runs: int | None = None
+    top_runs: Annotated[int, Within(1, 10_000, unit="runs")] | None = None
     """How many, with --ensemble.select top."""
-    top_k: int = 100
+    top_k: TopK = 100
     """Labels kept for each video."""
 
-    def __post_init__(self) -> None:
-        at_least(self, "ensemble", top_k=1)
+    def check_together(self) -> None:
         if bool(self.given) != (self.method == "given") and not (self.given and self.method == "auto"):
             raise ConfigError("ensemble.method given and ensemble.given, a weight for each run, belong together")
-        if self.given and not (all(0 <= weight < math.inf for weight in self.given) and any(self.given)):
-            raise ConfigError(f"ensemble.given must be finite, not negative and not all 0: {list(self.given)}")
+        if self.given and not any(self.given):
+            raise ConfigError(f"ensemble.given must not be all 0: {list(self.given)}")
         if self.given and self.select != "all":
             raise ConfigError("ensemble.given weighs every run: leave out ensemble.select")
         if self.select == "best" and self.method != "auto":
             raise ConfigError(f"ensemble.select best takes one run: ensemble.method {self.method} weighs several")
         if (self.select == "top") != (self.top_runs is not None):
             raise ConfigError("ensemble.select top and ensemble.top-runs belong together")
-        if self.top_runs is not None:
-            at_least(self, "ensemble", top_runs=1)
 
 
 @dataclass(frozen=True)
-class SubmissionConfig:
+class SubmissionConfig(Checked, section="submission"):
     """The challenge's file."""
 
-    top_k: int = 20
+    top_k: Annotated[int, Within(1, 20, unit="labels")] = 20
     """Pairs of label and confidence for each video; the challenge takes 20 at most."""
     gzip: bool = False
     """Write .csv.gz; its name, a hash of the text, is that of the .csv."""
-    competition: str = "youtube8m-2018"
+    competition: _Competition = "youtube8m-2018"
     """Where --kaggle submits it: the competition's name in its address at Kaggle."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.top_k <= 20:
-            raise ConfigError(f"submission.top-k must be from 1 to 20, not {self.top_k}")

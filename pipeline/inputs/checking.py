@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.inputs import tfrecord
-from pipeline.inputs.parsing import ParseError, parse
+from pipeline.inputs.parsing import ParseError, parse, readable_id
 
 LONGEST = 2**31 - 1
 SAMPLED = 256
@@ -44,6 +44,8 @@ class ShardReport:
     """uint32 [n], of the payload."""
     num_frames: np.ndarray
     """int32 [n], at most the dataset's max_frames."""
+    cut: int
+    """Records that have more frames."""
     labels: np.ndarray
     """int32, of all records in a row."""
     label_offsets: np.ndarray
@@ -51,6 +53,8 @@ class ShardReport:
     quarantined: list[Quarantined]
     values: np.ndarray
     """int64 [features,256]: how often each quantized value occurs in one frame of each of the first videos."""
+    peaks: np.ndarray
+    """float32 [n,features], the largest absolute value of each; 0 for bytes, which have bounds."""
 
     @property
     def readable(self) -> bool:
@@ -60,9 +64,9 @@ class ShardReport:
 
 def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
     """Read a shard once. What is wrong with it is in the report: a bad record or an unreadable file raises nothing."""
-    ids, offsets, lengths, checksums, num_frames, labels = [], [], [], [], [], []
+    ids, offsets, lengths, checksums, num_frames, labels, peaks = [], [], [], [], [], [], []
     quarantined, sampled = [], [[] for _ in dataset.features]
-    size = modified = records = 0
+    size = modified = records = cut = 0
     try:
         status = path.stat()
         for record in tfrecord.scan(path):
@@ -74,7 +78,8 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
                 try:
                     parsed = parse(record.payload, dataset)
                 except ParseError as error:
-                    fault = str(error)
+                    id = readable_id(record.payload, dataset)
+                    fault = f"video {id!r}: {error}" if id else str(error)
             if fault is not None:
                 quarantined.append(Quarantined(str(path), record.offset, fault))
                 continue
@@ -84,6 +89,8 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
             checksums.append(record.checksum)
             num_frames.append(parsed.num_frames)
             labels.append(parsed.labels)
+            peaks.append(parsed.peaks)
+            cut += parsed.available > parsed.num_frames
             if len(ids) <= SAMPLED:
                 for rows, frames in zip(sampled, parsed.features):
                     rows.append(frames[parsed.num_frames // 2].copy())  # a view would keep the record in memory
@@ -100,10 +107,12 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
         lengths=np.array(lengths, np.int32),
         checksums=np.array(checksums, np.uint32),
         num_frames=np.array(num_frames, np.int32),
+        cut=cut,
         labels=np.concatenate([np.empty(0, np.int32), *labels]),
         label_offsets=np.concatenate([[0], np.cumsum([len(row) for row in labels], dtype=np.int64)]),
         quarantined=quarantined,
         values=np.stack([count_values(np.array(rows)) for rows in sampled]),
+        peaks=np.array(peaks, np.float32).reshape(len(ids), len(dataset.features)),
     )
 
 

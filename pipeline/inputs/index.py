@@ -1,5 +1,6 @@
 """The index: one row a video, where its record lies, what it holds and to which split it belongs."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,17 +60,19 @@ class Index:
     """An opened index. Rows are numbered from 0 through all splits.
 
     `shard` int32, `offset` int64, `length` int32 and `num_frames` int32 hold a value a row; `paths` and `shard_sizes`
-    (bytes, when it was indexed) one a shard; `splits` maps each split to its number of rows.
+    (bytes) and `shard_times` (nanoseconds), both of when it was indexed, one a shard; `splits` maps each split to its
+    number of rows; `verify` has whoever opens a shard verify its checksums.
     """
 
-    def __init__(self, folder: Path, summary: dict[str, Any], table: pa.Table):
+    def __init__(self, folder: Path, summary: dict[str, Any], table: pa.Table, verify: bool = False):
         root = (folder.resolve() / (summary["root"] or "")).resolve()
-        self.folder, self.summary = folder, summary
+        self.folder, self.summary, self.verify = folder, summary, verify
         self.dataset = from_dict(DatasetConfig, summary["dataset"], folder / SUMMARY)
         self.splits: dict[str, int] = summary["counts"]
         self.digest: str = summary["digest"]
         self.paths = [root / shard["path"] for shard in summary["shards"]]
         self.shard_sizes = np.array([shard["size"] for shard in summary["shards"]], np.int64)
+        self.shard_times = np.array([shard["modified"] for shard in summary["shards"]], np.int64)
         columns = {name: table[name].unify_dictionaries().combine_chunks() for name in OPENED.names}
         self.shard, self.offset, self.length, self.num_frames = (
             columns[name].to_numpy() for name in ("shard", "offset", "length", "num_frames")
@@ -77,18 +80,32 @@ class Index:
         self._ids, self._labels, self._split = columns["id"], columns["labels"], columns["split"]
 
     @classmethod
-    def open(cls, folder: Path) -> "Index":
-        """Read what `write_index` wrote; raises StageError where it is missing or damaged."""
+    def open(cls, folder: Path, verify: bool = False) -> "Index":
+        """Read what `write_index` wrote; raises StageError where it is missing or damaged.
+
+        `verify`: have the checksums of every shard verified when it is first opened, whatever its size and time.
+        """
         try:
             summary = read_json(folder / SUMMARY)
             with pq.ParquetFile(folder / ROWS, memory_map=True, page_checksum_verification=True) as file:
                 table = file.read(OPENED.names)
             if table.schema != OPENED or table.num_rows != sum(summary["counts"].values()):
                 raise StageError(f"{folder / ROWS} does not belong to {SUMMARY}")
-            return cls(folder, summary, table)
+            return cls(folder, summary, table, verify)
         except (StageError, ConfigError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
             remedy = "run `python -m pipeline.ingest` with the same --preset"
             raise StageError(f"{folder} holds no usable index ({error}): {remedy}") from error
+
+    @functools.cached_property
+    def checksums(self) -> np.ndarray:
+        """uint32, of each row's record, masked as TFRecord stores it; read when it is first asked for.
+
+        Raises StageError where the index was written anew in the meantime.
+        """
+        table = pq.read_table(self.folder / ROWS, columns=["checksum"], page_checksum_verification=True)
+        if table.num_rows != len(self.shard):
+            raise StageError(f"{self.folder} changed while it was in use; run the same command again")
+        return table["checksum"].to_numpy()
 
     def rows(self, split: str) -> np.ndarray:
         """int64, the rows of a split, ascending; raises ConfigError listing the splits where there is none such."""
@@ -109,9 +126,18 @@ class Index:
         return one_of(split, self.summary["labelled"], "split") > 0
 
     @property
+    def has_training(self) -> bool:
+        """Whether there are videos to train on."""
+        return bool(self.splits.get(TRAIN))
+
+    @property
     def holdout_labelled(self) -> bool:
         """Whether there is a hold-out to score on."""
         return bool(self.splits.get(HOLDOUT)) and self.labelled(HOLDOUT)
+
+    def other_splits(self) -> list[str]:
+        """The splits that are neither trained on nor held out: one of them is submitted."""
+        return [split for split in self.splits if split not in (TRAIN, HOLDOUT)]
 
     def scored_splits(self) -> list[str]:
         """The hold-out, if it has rows, and every split that is not trained on."""

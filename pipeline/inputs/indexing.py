@@ -8,28 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.artifacts import write_json
 from pipeline.config import ConfigError, DatasetConfig, to_dict
-from pipeline.inputs.checking import ShardReport
+from pipeline.inputs.checking import Quarantined, ShardReport
 from pipeline.inputs.identities import Leakage, held_out, keys_of
-from pipeline.inputs.index import (
-    DUPLICATE,
-    HOLDOUT,
-    LEFT_OUT,
-    LEFT_OUT_SCHEMA,
-    ROWS,
-    SCHEMA,
-    SUMMARY,
-    TRAIN,
-    Source,
-    take_lists,
-)
+from pipeline.inputs.index import HOLDOUT, LEFT_OUT, ROWS, SUMMARY, TRAIN, Source, take_lists
+from pipeline.inputs.outliers import Limits
 from pipeline.inputs.statistics import Statistics
+from pipeline.inputs.tables import Table, left_out_of, left_out_schema, rows_of, rows_schema
 
-ROWS_PER_GROUP = 1 << 17
 LISTED = 100
 """Quarantined records, duplicates and leaked ids that the summary lists; all are counted, and in left_out.parquet."""
 
@@ -40,6 +28,8 @@ def write_index(
     sources: list[Source],
     reports: Iterable[ShardReport],
     root: Path | None = None,
+    declared: DatasetConfig | None = None,
+    limits: Limits | None = None,
 ) -> dict[str, Any]:
     """Write the index of shards as their reports come in; of earlier reports 16 bytes a video stay in memory.
 
@@ -52,55 +42,68 @@ def write_index(
         sources: the shards.
         reports: one for each source, in their order; ValueError where they are of other shards.
         root: shards below it are stored relative to it, and found again when it moves together with `folder`.
+        declared: what the preset declares by itself, where flags may have changed it to `dataset`.
+        limits: videos with values beyond them are left out, and counted as quarantined.
 
     Returns:
-        The summary, as in dataset.json: shards; counts and labelled videos by split; what was quarantined; duplicates;
-        leakage, ids both trained on (or held out) and in another split; statistics, the numbers of the card; a digest
-        of the content, wherever it lies.
+        The summary, as in dataset.json: shards; what was declared; counts and labelled videos by split; what was
+        quarantined; duplicates; empty, files that gave no video; cut, how many videos have more than max_frames
+        frames, and of how many; constant, features that have one value; leakage, ids both trained on (or held out) and
+        in another split; statistics, the numbers of the card; a digest of the content, wherever it lies.
 
     Raises:
-        ConfigError: a split has a reserved name, or labels do not fit their column.
+        ConfigError: a split has a reserved name.
     """
-    if dataset.num_classes > 1 << 15:
-        raise ConfigError(f"dataset.num-classes: the index holds labels as int16, at most {1 << 15} classes")
     splits = _final_splits(dataset, sources)
     # Videos that are trained on and those that are held out are one group: no id is in both.
     groups = [split for split in splits if split != HOLDOUT]
     leakage = Leakage(groups, TRAIN if TRAIN in splits else None, LISTED)
-    quarantined, duplicates, shards = _Listing(), _Listing(), []
+    quarantined, duplicates, empty, shards = _Listing(), _Listing(), _Listing(), []
     statistics = Statistics(dataset, splits)
     digest = hashlib.sha256(json.dumps([to_dict(dataset), splits], sort_keys=True).encode())
-    with _Table(folder / ROWS, SCHEMA) as rows, _Table(folder / LEFT_OUT, LEFT_OUT_SCHEMA) as left_out:
+    of_rows, of_left_out = rows_schema(dataset), left_out_schema(dataset)
+    with Table(folder / ROWS, of_rows) as rows, Table(folder / LEFT_OUT, of_left_out) as left_out:
         for number, (source, report) in enumerate(zip(sources, reports, strict=True)):
             if report.path != str(source.path):
                 raise ValueError(f"report {number} is about {report.path}, not about {source.path}")
             path = _stored_path(source.path, root)
-            keys = keys_of(report.ids)
+            aside = limits.reasons(report) if limits else {}
+            good = np.arange(len(report.ids))
+            good = np.delete(good, [*aside]) if aside else good
+            ids = [report.ids[i] for i in good]
+            keys = keys_of(ids)
             if source.split in dataset.train_splits:
                 codes = held_out(keys, dataset.holdout_percent).astype(np.int32)  # 0 train, 1 holdout
-                new = leakage.add(report.ids, keys, TRAIN)
+                new = leakage.add(ids, keys, TRAIN)
             else:
                 codes = np.full(len(keys), splits.index(source.split), np.int32)
-                new = leakage.add(report.ids, keys, source.split)
-            kept, twice = np.flatnonzero(new), np.flatnonzero(~new)
-            for fault in report.quarantined:
+                new = leakage.add(ids, keys, source.split)
+            kept, twice = good[new], good[~new]
+            bad = [*report.quarantined, *(Quarantined(path, int(report.offsets[i]), why) for i, why in aside.items())]
+            for fault in bad:
                 quarantined.add(file=path, offset=fault.offset, reason=fault.reason)
-            for i in twice:
-                split, offset = splits[codes[i]], int(report.offsets[i])
-                duplicates.add(id=report.ids[i], split=split, file=path, offset=offset)
-            rows.add(_batch(number, report, kept, codes[kept], splits, digest))
-            if len(twice) or report.quarantined:
-                left_out.add(_left_out(number, report, twice))
-            statistics.add(report, kept, codes[kept])
-            about = {"size": report.size, "modified": report.modified, "records": report.records}
+            for i, code in zip(twice, codes[~new]):
+                duplicates.add(id=report.ids[i], split=splits[code], file=path, offset=int(report.offsets[i]))
+            if not len(good):
+                empty.add(file=path, records=report.records)
+            rows.add(rows_of(number, report, kept, codes[new], splits, of_rows))
+            _hash(digest, number, report, kept, codes[new])
+            if len(twice) or bad:
+                left_out.add(left_out_of(number, report, twice, aside, of_left_out))
+            statistics.add(report, kept, codes[new], [fault.reason for fault in bad])
+            about = {"size": report.size, "modified": report.modified, "records": report.records, "cut": report.cut}
             shards.append({"path": path, "split": source.split, **about})
     summary = {
         "dataset": to_dict(dataset),
+        "declared": to_dict(declared or dataset),
         "digest": digest.hexdigest()[:16],
         "counts": statistics.videos,
         "labelled": statistics.labelled,
         "quarantined": quarantined.summary(),
         "duplicates": duplicates.summary(),
+        "empty": empty.summary(),
+        "cut": statistics.cut,
+        "constant": statistics.constant,
         "leakage": {"count": leakage.count, "first": _leaks(leakage, dataset)},
         "statistics": statistics.summary(),
         "root": None if root is None else os.path.relpath(root.resolve(), folder.resolve()),
@@ -126,35 +129,6 @@ class _Listing:
         return {"count": self.count, "first": self.first}
 
 
-class _Table:
-    """A Parquet file that is written in row groups, as soon as one is full."""
-
-    def __init__(self, path: Path, schema: pa.Schema):
-        self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
-        self._pending: list[pa.RecordBatch] = []
-        self._waiting = 0
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        if batch.num_rows:
-            self._pending.append(batch)
-            self._waiting += batch.num_rows
-        if self._waiting >= ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
-        self._pending, self._waiting = [], 0
-
-    def __enter__(self) -> "_Table":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-
-
 def _final_splits(dataset: DatasetConfig, sources: list[Source]) -> list[str]:
     given = list(dict.fromkeys(source.split for source in sources))
     if taken := {TRAIN, HOLDOUT} & set(given) - set(dataset.train_splits):
@@ -169,42 +143,13 @@ def _stored_path(path: Path, root: Path | None) -> str:
     return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else str(path)
 
 
-def _batch(
-    number: int, report: ShardReport, kept: np.ndarray, codes: np.ndarray, splits: list[str], digest: Any
-) -> pa.RecordBatch:
-    """The rows of a shard that are kept; what they hold goes into the digest."""
-    ids = [report.ids[i] for i in kept]
+def _hash(digest: Any, number: int, report: ShardReport, kept: np.ndarray, codes: np.ndarray) -> None:
+    """Let what the rows of a shard hold go into the digest."""
     values, offsets = take_lists(report.labels, report.label_offsets, kept)
-    columns = [report.offsets[kept], report.lengths[kept], report.num_frames[kept]]
-    checksums = report.checksums[kept]
-    digest.update(json.dumps([number, report.size, ids]).encode())
-    for column in (*columns, checksums, values, offsets, codes):
+    digest.update(json.dumps([number, report.size, [report.ids[i] for i in kept]]).encode())
+    columns = [report.offsets[kept], report.lengths[kept], report.num_frames[kept], report.checksums[kept]]
+    for column in (*columns, values, offsets, codes):
         digest.update(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes())
-    split = pa.DictionaryArray.from_arrays(codes, pa.array(splits, pa.string()))
-    shard = np.full(len(ids), number, np.int32)
-    batch = [pa.array(ids, pa.string()), shard, *columns, _lists(values, offsets), split, checksums]
-    return pa.RecordBatch.from_arrays(batch, schema=SCHEMA)
-
-
-def _left_out(number: int, report: ShardReport, twice: np.ndarray) -> pa.RecordBatch:
-    """What of a shard is no row: records whose id is taken, whole but for their frames, and quarantined ones."""
-    bad = report.quarantined
-    lists = _lists(*take_lists(report.labels, report.label_offsets, twice))
-    columns = {
-        "offset": pa.array([*report.offsets[twice].tolist(), *(fault.offset for fault in bad)], pa.int64()),
-        "reason": pa.array([*[DUPLICATE] * len(twice), *(fault.reason for fault in bad)], pa.string()),
-        "id": pa.array([*(report.ids[i] for i in twice), *[None] * len(bad)], pa.string()),
-        "labels": pa.concat_arrays([lists, pa.nulls(len(bad), lists.type)]),
-        "shard": np.full(len(twice) + len(bad), number, np.int32),
-    }
-    for name, values in (
-        ("length", report.lengths),
-        ("num_frames", report.num_frames),
-        ("checksum", report.checksums),
-    ):
-        given = pa.array(values[twice])
-        columns[name] = pa.concat_arrays([given, pa.nulls(len(bad), given.type)])
-    return pa.RecordBatch.from_arrays([columns[name] for name in LEFT_OUT_SCHEMA.names], schema=LEFT_OUT_SCHEMA)
 
 
 def _leaks(leakage: Leakage, dataset: DatasetConfig) -> list[dict[str, Any]]:
@@ -215,7 +160,3 @@ def _leaks(leakage: Leakage, dataset: DatasetConfig) -> list[dict[str, Any]]:
         {"id": id, "splits": [HOLDOUT if split == TRAIN and out else split for split in groups]}
         for (id, groups), out in zip(first, held)
     ]
-
-
-def _lists(values: np.ndarray, offsets: np.ndarray) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values.astype(np.int16)))

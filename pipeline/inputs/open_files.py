@@ -5,14 +5,15 @@ import mmap
 import os
 import resource
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts import StageError
+from pipeline.inputs.index import Index
+from pipeline.inputs.unchanged import REDO, Unchanged
 
-REDO = "the file changed after it was indexed: run ingest again"
 ALIGNMENT = 4096
 """Direct reads begin and end at multiples of it, in the file and in the memory."""
 
@@ -21,16 +22,17 @@ class OpenFiles:
     """File descriptors by number of the shard. Safe to use from several threads.
 
     Args:
-        paths: the shards.
+        index: whose shards they are; each is held against it when it is opened.
         direct: past the system's cache (O_DIRECT) where the file system can.
     """
 
-    def __init__(self, paths: Sequence[Path], direct: bool):
-        self._paths = paths
+    def __init__(self, index: Index, direct: bool):
+        self._paths = index.paths
+        self._unchanged = Unchanged(index)
         self._direct = direct
         self._lock = threading.Lock()
         # Open files, -1 where there is none; random access visits them all, again and again.
-        self._descriptors = np.full(len(paths), -1, np.int32)
+        self._descriptors = np.full(len(index.paths), -1, np.int32)
         self._room = _raise_limit()
 
     @contextlib.contextmanager
@@ -38,7 +40,7 @@ class OpenFiles:
         """File descriptors, int32 [B], of shards [B]; those for which there is no room are closed at the end.
 
         Raises:
-            StageError: a file cannot be opened.
+            StageError: a file cannot be opened, or is another one than was indexed.
         """
         passing: dict[int, int] = {}
         try:
@@ -61,11 +63,17 @@ class OpenFiles:
     def _open(self, shard: int) -> int:
         path = self._paths[shard]
         try:
-            if self._direct and (descriptor := _open_direct(path)) is not None:
-                return descriptor
-            return os.open(path, os.O_RDONLY)
+            descriptor = _open_direct(path) if self._direct else None
+            if descriptor is None:
+                descriptor = os.open(path, os.O_RDONLY)
+            try:
+                self._unchanged.check(shard, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
         except OSError as error:
             raise StageError(f"{path} cannot be read: {error.strerror}; {REDO}") from error
+        return descriptor
 
     def close(self) -> None:
         with self._lock:

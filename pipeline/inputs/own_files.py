@@ -10,8 +10,7 @@ import numpy as np
 from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.inputs import tfrecord
 from pipeline.inputs.batches import Inputs, resampled
-from pipeline.inputs.parsing import ParseError, parse_features, read_id
-from pipeline.inputs.wire import messages_by_key
+from pipeline.inputs.parsing import ParseError, parse_features, readable_id
 
 _QUANTIZE = (
     "quantize them as the training features were, for YouTube-8M and AudioSet "
@@ -91,17 +90,9 @@ def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
         if not np.isfinite(frames).all():
             yield Fault(where, "values that are not finite; extract the features again")
             continue
-        yield Video(_id(record.payload, dataset) or f"{path.name}:{number}", frames)
+        yield Video(readable_id(record.payload, dataset) or f"{path.name}:{number}", frames)
     if number < 0:
         yield Fault(str(path), "it holds no records")
-
-
-def _id(payload: bytes, dataset: DatasetConfig) -> str:
-    """Empty where it is missing, or not fit to be printed."""
-    try:
-        return read_id(payload, messages_by_key(payload)[0], dataset)
-    except ParseError:
-        return ""
 
 
 def _remedy(reason: str, dataset: DatasetConfig) -> str:

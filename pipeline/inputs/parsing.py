@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.config import DatasetConfig
+from pipeline.inputs.labels import read_labels
 from pipeline.inputs.wire import (
     BYTES,
     FIRST,
     FLOATS,
-    INTEGERS,
     KINDS,
     WHATS,
     Buffer,
@@ -19,10 +19,12 @@ from pipeline.inputs.wire import (
     feature_values,
     members,
     messages_by_key,
-    read_varint,
 )
 from pipeline.inputs.writing import varint
 from pipeline.submission.lines import id_fault
+
+LARGEST = 1e15
+"""Of float values: float32 holds the sum of the squares of a batch of them, and little more."""
 
 
 class ParsedRecord(NamedTuple):
@@ -35,24 +37,35 @@ class ParsedRecord(NamedTuple):
     """Rows of each feature: those of the record, at most `max_frames`."""
     features: list[np.ndarray]
     """uint8 or float32 [num_frames, size], one a declared feature."""
+    available: int
+    """Rows of the record, those beyond `max_frames` too."""
+    peaks: list[float]
+    """The largest absolute value of each feature; 0 for bytes, which have bounds."""
 
 
 def parse(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
     """Read a record; raises ParseError where it is damaged, not as declared, or unfit for the challenge's CSV."""
     entries, lists = messages_by_key(payload)
-    features = _features(payload, entries if dataset.level == "video" else lists, dataset)
-    for declared, rows in zip(dataset.features, features):
-        if declared.dtype == "float32" and not np.isfinite(rows).all():
-            raise ParseError(f"feature {declared.name} holds values that are not finite")
-    return ParsedRecord(
-        read_id(payload, entries, dataset), read_labels(payload, entries, dataset), len(features[0]), features
-    )
+    whole = _features(payload, entries if dataset.level == "video" else lists, dataset)
+    features = [rows[: dataset.max_frames] for rows in whole]
+    peaks = [_peak(layout, rows) for layout, rows in zip(layouts(dataset), features)]
+    id, labels = read_id(payload, entries, dataset), read_labels(payload, entries, dataset)
+    return ParsedRecord(id, labels, len(features[0]), features, len(whole[0]), peaks)
 
 
 def parse_features(payload: Buffer, dataset: DatasetConfig) -> list[np.ndarray]:
     """The features alone, as in `parse`, of a record that passed it before: float values are not looked at again."""
     entries, lists = messages_by_key(payload)
-    return _features(payload, entries if dataset.level == "video" else lists, dataset)
+    features = _features(payload, entries if dataset.level == "video" else lists, dataset)
+    return [rows[: dataset.max_frames] for rows in features]
+
+
+def readable_id(payload: Buffer, dataset: DatasetConfig) -> str:
+    """The id of a record that may be damaged otherwise; empty where it cannot be read."""
+    try:
+        return read_id(payload, messages_by_key(payload)[0], dataset)
+    except ParseError:
+        return ""
 
 
 def read_id(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) -> str:
@@ -73,21 +86,6 @@ def read_id(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) -> s
     if fault := id_fault(text):
         raise ParseError(f"{key} is {text!r}, an id that the challenge's CSV cannot hold: {fault}")
     return text
-
-
-def read_labels(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) -> np.ndarray:
-    """The labels in a context, int32; raises ParseError where one is no class."""
-    kind, values = feature_values(data, entries.get(dataset.labels_key))
-    if kind not in (0, INTEGERS):
-        raise ParseError(f"{dataset.labels_key} is {KINDS[kind]} where integers are declared")
-    labels = {}
-    for position, stop in values:
-        while position < stop:
-            label, position = read_varint(data, position, stop)
-            if label >= dataset.num_classes:
-                raise ParseError(f"label {label - (label >> 63 << 64)} is outside 0..{dataset.num_classes - 1}")
-            labels[label] = None
-    return np.array(list(labels), np.int32)
 
 
 def _keys(entries: dict[str, Span]) -> str:
@@ -123,16 +121,34 @@ def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> 
     for layout in layouts(dataset):
         place = holder.get(layout.key)
         if place is None:
-            raise ParseError(f"no {dataset.level} feature under the key {layout.key}; {_keys(holder)}")
+            remedy = "write zeros where a video has none, or do not declare it"
+            raise ParseError(f"no {dataset.level} feature under the key {layout.key}: {remedy}; {_keys(holder)}")
         rows = _strided_rows(data, place, layout)
         if rows is None or (dataset.level == "video" and len(rows) != 1):
             rows = _walked_rows(data, place, layout, dataset.level)
         if not len(rows):
             raise ParseError(f"feature {layout.name} has no frames")
         if features and len(rows) != len(features[0]):
-            raise ParseError(f"{dataset.features[0].name} has {len(features[0])} frames but {layout.name} {len(rows)}")
+            first, least = dataset.features[0].name, min(len(features[0]), len(rows))
+            raise ParseError(
+                f"{first} has {len(features[0])} frames but {layout.name} {len(rows)}: cut both to {least}"
+            )
         features.append(rows)
-    return [rows[: dataset.max_frames] for rows in features]
+    return features
+
+
+def _peak(layout: Layout, rows: np.ndarray) -> float:
+    """The largest absolute value of a feature; raises ParseError where float32 cannot calculate with it."""
+    if layout.kind == BYTES:
+        return 0.0
+    peak = float(np.abs(rows).max())
+    if not np.isfinite(peak):
+        raise ParseError(f"feature {layout.name} holds values that are not finite")
+    if peak > LARGEST:
+        raise ParseError(
+            f"feature {layout.name} reaches {peak:.1e}; float32 cannot sum squares of values beyond {LARGEST:.0e}"
+        )
+    return peak
 
 
 def _strided_rows(data: Buffer, place: Span, layout: Layout) -> np.ndarray | None:

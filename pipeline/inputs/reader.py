@@ -14,8 +14,9 @@ from pipeline.artifacts import StageError
 from pipeline.inputs import copying
 from pipeline.inputs.index import Index
 from pipeline.inputs.memory import Memory
-from pipeline.inputs.open_files import ALIGNMENT, REDO, OpenFiles, aligned
+from pipeline.inputs.open_files import ALIGNMENT, OpenFiles, aligned
 from pipeline.inputs.parsing import ParseError, parse_features
+from pipeline.inputs.unchanged import REDO
 from pipeline.workers import default_workers
 
 _FEW = 8
@@ -45,7 +46,7 @@ class FrameReader:
         self._pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         self._teller = concurrent.futures.ThreadPoolExecutor(1)
         self._thread = threading.local()
-        self._files = OpenFiles(index.paths, self.direct)
+        self._files = OpenFiles(index, self.direct)
 
     def read(self, rows: np.ndarray, chosen: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Frames of the videos at `rows`.
@@ -59,7 +60,7 @@ class FrameReader:
             frames, the dataset's dtype [B,T,F], zero on padding. Its memory is used again when nothing refers to it.
 
         Raises:
-            StageError: a shard is missing, shorter than when it was indexed, or its record cannot be parsed.
+            StageError: a shard is missing, another one than was indexed, or its record cannot be parsed.
         """
         index = self.index
         frames = self._memory.array((*chosen.shape, index.dataset.width), np.dtype(index.dataset.dtype))  # B,T,F

@@ -16,9 +16,10 @@ from pipeline.artifacts import StageError, digest, read_json
 from pipeline.config import DatasetConfig, differences, to_dict
 from pipeline.inputs import tfrecord
 from pipeline.inputs.checking import Quarantined, ShardReport, check_shard
-from pipeline.inputs.index import DUPLICATE, LEFT_OUT, LEFT_OUT_SCHEMA, ROWS, SCHEMA, SUMMARY, Source
+from pipeline.inputs.index import LEFT_OUT, ROWS, SUMMARY, Source
 from pipeline.inputs.sources import stamp
 from pipeline.inputs.statistics import values_of
+from pipeline.inputs.tables import left_out_schema, rows_schema
 
 _ARRAYS = {
     "offsets": np.int64,
@@ -28,6 +29,7 @@ _ARRAYS = {
     "labels": np.int32,
     "label_offsets": np.int64,
     "values": np.int64,
+    "peaks": np.float32,
 }
 
 # ------------------------------------------------------------------------------------------------ an unfinished ingest
@@ -68,6 +70,7 @@ def _load(path: Path) -> ShardReport:
     for (name, dtype), data in zip(_ARRAYS.items(), arrays, strict=True):
         values[name] = np.frombuffer(data, dtype)
     values["values"] = values["values"].reshape(-1, 256)
+    values["peaks"] = values["peaks"].reshape(len(values["ids"]), len(values["values"]))
     return ShardReport(**values)
 
 
@@ -86,8 +89,10 @@ class Indexed:
                 raise StageError(f"made with other settings ({'; '.join(changed)})")
             self._rows = pq.read_table(folder / ROWS, page_checksum_verification=True)
             self._left_out = pq.read_table(folder / LEFT_OUT, page_checksum_verification=True)
-            if self._rows.schema != SCHEMA or self._left_out.schema != LEFT_OUT_SCHEMA:
-                raise StageError("written by another version")
+            schemas = self._rows.schema, self._left_out.schema
+            noted = all("cut" in shard for shard in self._summary["shards"])
+            if schemas != (rows_schema(dataset), left_out_schema(dataset)) or not noted:
+                raise StageError("it was written by another version, which noted other things")
             self._values = values_of(self._summary["statistics"], dataset)
             home = (folder.resolve() / (self._summary["root"] or "")).resolve() if root is None else root.absolute()
             self._shards = {
@@ -132,11 +137,14 @@ class Indexed:
         rows = self._rows.slice(self._starts[number], self._starts[number + 1] - self._starts[number])
         start, stop = self._left_out_starts[number : number + 2]
         left_out = self._left_out.slice(start, stop - start)
-        twice = pc.equal(left_out["reason"], DUPLICATE)
-        columns = ["id", "offset", "length", "checksum", "num_frames", "labels"]
-        records = pa.concat_tables([rows.select(columns), left_out.filter(twice).select(columns)]).sort_by("offset")
+        whole = pc.is_valid(left_out["id"])
+        columns = [name for name in rows.column_names if name in left_out.column_names]
+        records = pa.concat_tables([rows.select(columns), left_out.filter(whole).select(columns)]).sort_by("offset")
         labels = records["labels"].combine_chunks()
-        bad = left_out.filter(pc.invert(twice)).select(["offset", "reason"]).to_pylist()
+        peaks = np.zeros((records.num_rows, len(values)), np.float32)
+        if "peaks" in columns:
+            peaks = records["peaks"].combine_chunks().flatten().to_numpy().reshape(peaks.shape)
+        bad = left_out.filter(pc.invert(whole)).select(["offset", "reason"]).to_pylist()
         return ShardReport(
             path=str(path),
             size=shard["size"],
@@ -147,10 +155,12 @@ class Indexed:
             lengths=records["length"].to_numpy(),
             checksums=records["checksum"].to_numpy(),
             num_frames=records["num_frames"].to_numpy(),
+            cut=shard["cut"],
             labels=labels.flatten().to_numpy().astype(np.int32),
             label_offsets=np.concatenate([[0], np.cumsum(pc.list_value_length(labels).to_numpy(), dtype=np.int64)]),
             quarantined=[Quarantined(str(path), fault["offset"], fault["reason"]) for fault in bad],
             values=values,
+            peaks=peaks,
         )
 
 

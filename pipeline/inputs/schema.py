@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs import tfrecord
-from pipeline.inputs.parsing import read_labels
+from pipeline.inputs.labels import NoClassError, read_labels
+from pipeline.inputs.raw_numbers import TYPES, raw_type
 from pipeline.inputs.wire import (
     BYTES,
     FIRST,
@@ -76,7 +79,7 @@ def preflight(payload: Buffer, dataset: DatasetConfig, where: str) -> None:
         found = describe(payload)
     except ParseError as error:
         raise SchemaError(f"{where}: neither an Example nor a SequenceExample: {error}") from error
-    faults = [*_feature_faults(dataset, found), *_id_faults(dataset, found), *_label_faults(payload, dataset)]
+    faults = [*_feature_faults(payload, dataset, found), *_id_faults(dataset, found), *_label_faults(payload, dataset)]
     if faults:
         listed = "".join(f"\n  * {fault}" for fault in faults)
         held = "".join(f"\n  - {feature}" for feature in found) or "\n  - nothing"
@@ -110,7 +113,7 @@ def _describe(payload: Buffer, key: str, level: Literal["frame", "video"], rows:
     return FoundFeature(key, level, kind, len(rows), tuple(sorted(widths)))
 
 
-def _feature_faults(dataset: DatasetConfig, found: list[FoundFeature]) -> list[str]:
+def _feature_faults(payload: Buffer, dataset: DatasetConfig, found: list[FoundFeature]) -> list[str]:
     level, faults = dataset.level, []
     keys = {feature.key for feature in dataset.features}
     held = {feature.name for feature in found if feature.level == level}
@@ -124,13 +127,46 @@ def _feature_faults(dataset: DatasetConfig, found: list[FoundFeature]) -> list[s
     for number, feature in enumerate(dataset.features):
         flag = f"--dataset.features.{number}"
         if feature.key in there:
-            faults += _differences(feature, there[feature.key], flag)
+            raw = _raw_numbers(payload, feature, there[feature.key], flag)
+            faults += raw or _differences(feature, there[feature.key], flag)
             continue
         others = [f for f in there.values() if f.name not in {*keys, *dataset.id_keys} and f.kind in _DTYPES]
         fits = [f"{f.name} ({f.widths[0]} {f.kind})" for f in others if f.widths == (feature.size,)]
         remedy = f"; set {flag}.source to its key" + (f", perhaps {' or '.join(fits)}" if fits else "")
-        faults.append(f"feature {feature.key} is missing{remedy if others else ''}")
+        if not others:
+            remedy = ": write zeros where a video has none, or do not declare it"
+        faults.append(f"feature {feature.key} is missing{remedy}")
     return faults
+
+
+def _raw_numbers(payload: Buffer, declared: FeatureConfig, found: FoundFeature, flag: str) -> list[str]:
+    """The fault of a feature whose bytes are the memory of wider numbers, if they are that."""
+    if found.kind != "bytes" or len(found.widths) != 1 or found.widths == (0,):
+        return []
+    (width,) = found.widths
+    rows = np.stack([np.frombuffer(row, np.uint8) for row in _strings(payload, found)])
+    times = width // declared.size if width % declared.size == 0 and width != declared.size else 0
+    name = raw_type(rows, declared.size if times else None)
+    if name is None and declared.dtype == "float32":  # as wide as the floats that are declared, but silent or few
+        name = {4: "float32", 8: "float64"}.get(times)
+    if name is None:
+        return []
+    count = width // TYPES[name].itemsize
+    size = "" if count == declared.size else f" and {flag}.size {count}"
+    if name.startswith("float"):
+        float_list = "" if declared.dtype == "float32" else f" and set {flag}.dtype float32"
+        remedy = f"write them as a float_list{float_list}{size}, or quantize them"
+    else:
+        remedy = f"write each as one byte{size}"
+    there = f"{times} times the {declared.size} declared" if times else f"where {declared.size} are declared"
+    return [f"feature {found.name} has {width} bytes a row, {there}: {name} values stored as bytes; {remedy}"]
+
+
+def _strings(payload: Buffer, found: FoundFeature) -> list[Buffer]:
+    """The rows of a feature of bytes."""
+    context, lists = messages_by_key(payload)
+    rows = members(payload, lists[found.name], FIRST) if found.level == "frame" else [context[found.name]]
+    return [payload[slice(*feature_values(payload, row)[1][0])] for row in rows]
 
 
 def _differences(declared: FeatureConfig, found: FoundFeature, flag: str) -> list[str]:
@@ -166,6 +202,8 @@ def _id_faults(dataset: DatasetConfig, found: list[FoundFeature]) -> list[str]:
 def _label_faults(payload: Buffer, dataset: DatasetConfig) -> list[str]:
     try:
         read_labels(payload, messages_by_key(payload)[0], dataset)
-    except ParseError as error:
+    except NoClassError as error:
         return [f"{error}: set --dataset.num-classes or --dataset.labels-key"]
+    except ParseError as error:
+        return [f"{error}, or set --dataset.labels-key"]
     return []

@@ -24,10 +24,20 @@ class Statistics:
         self._labels_a_video: list[Counter[int]] = [Counter() for _ in splits]
         self._frames_a_video: list[Counter[int]] = [Counter() for _ in splits]
         self._values = np.zeros((len(dataset.features), 256), np.int64)
+        self._lowest = np.full(len(dataset.features), np.inf)
+        self._highest = np.zeros(len(dataset.features))
+        self._read = self._cut = 0
         self._reasons: Counter[str] = Counter()
 
-    def add(self, report: ShardReport, kept: np.ndarray, codes: np.ndarray) -> None:
-        """Count a shard: `kept`, int64 [m], its records in the index; `codes`, int32 [m], the number of their split."""
+    def add(self, report: ShardReport, kept: np.ndarray, codes: np.ndarray, reasons: list[str]) -> None:
+        """Count a shard.
+
+        Args:
+            report: the shard's.
+            kept: int64 [m], its records in the index.
+            codes: int32 [m], the number of their split.
+            reasons: why each record that is quarantined is so.
+        """
         numbers = np.diff(report.label_offsets)
         for code in np.unique(codes):
             rows = kept[codes == code]
@@ -41,8 +51,12 @@ class Statistics:
             self._labels.shape
         )
         self._values += report.values
-        for fault in report.quarantined:
-            kind = kind_of(fault.reason)
+        self._lowest = report.peaks.min(axis=0, initial=np.inf).clip(max=self._lowest)
+        self._highest = report.peaks.max(axis=0, initial=0).clip(min=self._highest)
+        self._read += len(report.ids)
+        self._cut += report.cut
+        for reason in reasons:
+            kind = kind_of(reason)
             self._reasons[kind if kind in self._reasons or len(self._reasons) < KINDS else OTHERS] += 1
 
     @property
@@ -55,6 +69,21 @@ class Statistics:
         """Rows of each split that have labels."""
         unlabelled = [numbers[0] for numbers in self._labels_a_video]
         return dict(zip(self.splits, (self._videos - unlabelled).tolist()))
+
+    @property
+    def cut(self) -> dict[str, int]:
+        """How many videos have more than max_frames frames, and of how many that is; duplicates count too."""
+        return {"count": self._cut, "of": self._read}
+
+    @property
+    def constant(self) -> dict[str, float]:
+        """The features that have one value wherever they were looked at, and this value (of floats its size)."""
+        found = {}
+        for number, feature in enumerate(self.dataset.features):
+            values = np.flatnonzero(self._values[number])
+            if len(values) == 1 and self._lowest[number] == self._highest[number]:
+                found[feature.name] = float(values[0] if feature.dtype == "uint8" else self._highest[number])
+        return found
 
     def summary(self) -> dict[str, Any]:
         """Every histogram as {value: count}, without what never occurs, by split or by feature."""
@@ -77,8 +106,8 @@ def values_of(statistics: dict[str, Any], dataset: DatasetConfig) -> np.ndarray:
 
 
 def kind_of(reason: str) -> str:
-    """A reason without what differs from record to record: numbers, what is quoted, and lists of what there is."""
-    reason = reason.partition("; there are:")[0]
+    """A reason without what differs from record to record: ids, numbers, what is quoted, lists of what there is."""
+    reason = re.sub(r"^video (['\"]).*?\1: ", "", reason).partition("; there are:")[0]
     return re.sub(r"(?:(?<=\s)-)?\d+", "#", re.sub(r"(?<!\w)b?(['\"]).*?\1(?!\w)", "'...'", reason))[:160]
 
 

@@ -1,17 +1,15 @@
 """The classifier around a pooling family, the same for all: features in, probabilities out."""
 
-import dataclasses
-from typing import Any
-
 import keras
 
-from pipeline.config import ClassifierConfig, ConfigError, DatasetConfig, ModelConfig, PoolingConfig
+from pipeline.config import ClassifierConfig, ConfigError, DatasetConfig, ModelConfig
 from pipeline.models import FAMILIES
 from pipeline.models.dense import DescriptorDense
 from pipeline.models.frame_norm import FrameNorm
 from pipeline.models.frames import Feature, FrameDropout, FrameMask
 from pipeline.models.gating import ContextGating, SqueezeExcite
 from pipeline.models.heads import Logistic, MixtureOfExperts
+from pipeline.models.input_norm import InputNorm
 
 
 def build(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:
@@ -26,25 +24,6 @@ def build(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.M
         return _build(model, dataset)
     finally:
         keras.config.set_dtype_policy(outer)
-
-
-def settings_of_feature(pooling: PoolingConfig, feature: int, features: int) -> dict[str, Any]:
-    """The arguments of one feature's layer: from each tuple that feature's value, or the only one.
-
-    Raises:
-        ConfigError: a tuple that has neither one value nor one a feature.
-    """
-    chosen = {}
-    for field in dataclasses.fields(pooling):
-        value = getattr(pooling, field.name)
-        if isinstance(value, tuple):
-            if len(value) not in (1, features):
-                raise ConfigError(
-                    f"pooling.{field.name} has {len(value)} values for {features} features: give one value, or one each"
-                )
-            value = value[feature if len(value) > 1 else 0]
-        chosen[field.name] = value
-    return chosen
 
 
 def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
@@ -62,10 +41,11 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
         if classifier.input_batch_norm:
             # Not centred: a shift of all frames is lost in the next batch norm, or equals a shift of the centres.
             scale = FAMILIES[model.family].scale_matters
-            values = FrameNorm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
+            norm = FrameNorm if feature.dtype == "uint8" else InputNorm
+            values = norm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
         if classifier.feature_noise:
             values = keras.layers.GaussianNoise(classifier.feature_noise, name=f"{feature.name}_noise")(values)
-        settings = settings_of_feature(model.pooling, number, len(dataset.features))
+        settings = model.pooling.of_feature(number, len(dataset.features))
         try:
             pooled.append(
                 FAMILIES[model.family](**settings, name=f"{feature.name}_pooling")(values, pooled_mask)

@@ -6,6 +6,8 @@ from keras import ops
 # YouTube-8M stores value v in [-2, 2] as a byte q; this is the centre of q's bin (starter code, utils.Dequantize).
 SCALE = 4 / 255
 OFFSET = 4 / 512 - 2
+LARGEST = 1e15
+"""Bound on a float: the squares of all values of a batch can still be added up."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -49,7 +51,7 @@ class FrameDropout(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Feature(keras.layers.Layer):
-    """The columns of one feature: frames [B,T,F] -> values [B,T,size]; bytes are dequantized, floats taken as they are.
+    """The columns of one feature: frames [B,T,F] -> values [B,T,size]; bytes are dequantized, floats bounded.
 
     It happens inside the model so that one byte a value travels to the device.
     """
@@ -61,8 +63,10 @@ class Feature(keras.layers.Layer):
         self.quantized = quantized
 
     def call(self, frames):
-        values = ops.cast(frames[:, :, self.start : self.start + self.size], self.compute_dtype)  # B,T,size
-        return values * SCALE + OFFSET if self.quantized else values
+        values = frames[:, :, self.start : self.start + self.size]  # B,T,size
+        if self.quantized:
+            return ops.cast(values, self.compute_dtype) * SCALE + OFFSET
+        return ops.cast(ops.clip(values, -LARGEST, LARGEST), self.compute_dtype)
 
     def compute_output_shape(self, frames_shape):
         return (*frames_shape[:2], self.size)

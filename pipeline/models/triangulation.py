@@ -72,12 +72,6 @@ def second_order(weights, frames, products, centres):
     return shift_second(matrices, weighted_sums(weights, frames), ops.sum(weights, axis=1), centres)
 
 
-def second_order_diagonal(weights, frames, squares, centres):
-    """The diagonals alone of `second_order`, from the frames' squares [B,T,F]: [B,K,F]."""
-    sums, mass = weighted_sums(weights, frames), ops.sum(weights, axis=1)[..., None]
-    return weighted_sums(weights, squares) - (2 * sums - mass * centres) * centres
-
-
 def shift_first(first, mass, shift):
     """sum w y [B,K,D], sum w [B,K], shift s [K,D] -> sum w (y - s) [B,K,D]."""
     return first - mass[..., None] * shift
@@ -87,6 +81,11 @@ def shift_second(second, first, mass, shift):
     """sum w y y^T [B,K,D,D], sum w y [B,K,D], sum w [B,K], shift s [K,D] -> sum w (y - s)(y - s)^T [B,K,D,D]."""
     cross = (first - mass[..., None] * shift / 2)[..., :, None] * shift[:, None, :]  # B,K,D,D
     return second - cross - ops.swapaxes(cross, -1, -2)
+
+
+def shift_diagonal(squares, first, mass, shift):
+    """The diagonals alone of `shift_second`, from sum w y^2 [..,K,D]: [..,K,D]."""
+    return squares - (2 * first - mass[..., None] * shift) * shift
 
 
 class Triangle:

@@ -3,10 +3,12 @@
 import keras
 from keras import ops
 
-from pipeline.models.triangulation import Triangle, first_order, second_order, second_order_diagonal
+from pipeline.models.triangulation import Triangle, shift_diagonal, shift_first, shift_second, weighted_sums
 
 SHRINKAGE = 1e-3
 """Added to the (co)variances, relative to their mean: unit vectors in F dimensions have variances near 1/F."""
+ROUNDING = 4e-6
+"""Of the terms that a covariance is the difference of: an eigenvalue below this share of them may be rounding alone."""
 ITERATIONS = 15
 
 
@@ -15,6 +17,14 @@ class _Whitening(keras.layers.Layer):
 
     Training takes the batch's own, with gradients, and moves the tracked ones; inference takes the tracked ones. What
     is tracked of the spread is in units of 1/F, so that it starts at one, as batch norm's does, at its own size.
+
+    A (co)variance E[r r^T] - mu mu^T is what two larger sums leave. Of frames that are all alike, or all near a centre,
+    it is 0 but for rounding, of either sign, and a negative one has no root. So each sum is taken of a video first and
+    then of the batch, which keeps the error near that of one video, and where the spread is below `ROUNDING` times
+
+        E[(||x_t||^2 + ||c_k||^2) / d_tk^2]
+
+    the diagonal is raised to that. The spread of frames that differ stays as it is.
     """
 
     def __init__(self, momentum: float = 0.99, **kwargs):
@@ -37,12 +47,10 @@ class _Whitening(keras.layers.Layer):
             return ops.convert_to_tensor(self.moving_mean), self.inverse_root(self._tracked_spread())
         mask = ops.cast(mask, "float32")
         shares = (mask / ops.maximum(ops.sum(mask), 1.0))[:, :, None] / distances  # B,T,K
-        # Every frame of the batch in one product.
-        shares, distances, frames, products = (
-            ops.reshape(each, (1, -1, each.shape[-1])) for each in (shares, distances, frames, products)
-        )
-        mean = first_order(shares, frames, centres)[0]  # K,F
-        spread = self._spread(shares / distances, frames, products, centres, mean)
+        mean = shift_first(_sums(shares, frames), _mass(shares), centres)  # K,F
+        shares = shares / distances
+        spread, terms = self._spread(_sums(shares, products), _sums(shares, frames), _mass(shares), centres, mean)
+        spread = self._raised(spread, ops.stop_gradient(terms))
         self._move(self.moving_mean, mean)
         self._move_spread(spread)
         return mean, self.inverse_root(spread)
@@ -65,10 +73,15 @@ class DiagonalWhitening(_Whitening):
         super().build(centres_shape)
         self.moving_variance = self._statistic("moving_variance", centres_shape, "ones")
 
-    def _spread(self, weights, frames, products, centres, mean):
-        squares = products[..., : frames.shape[-1]]  # which `Triangle.products` begin with
-        variance = second_order_diagonal(weights, frames, squares, centres)[0] - ops.square(mean)
-        return ops.maximum(variance, 0.0)  # K,F
+    def _spread(self, products, sums, mass, centres, mean):
+        squares = products[:, : centres.shape[-1]]  # which `Triangle.products` begin with
+        variance = shift_diagonal(squares, sums, mass, centres) - ops.square(mean)
+        return ops.maximum(variance, 0.0), squares + mass[:, None] * ops.square(centres)  # K,F
+
+    @staticmethod
+    def _raised(variance, terms):
+        least = ROUNDING * ops.mean(terms, axis=-1, keepdims=True)  # K,1
+        return variance + ops.maximum(least - _shrinkage(variance), 0.0)
 
     def _move_spread(self, variance):
         self._move(self.moving_variance, variance * variance.shape[-1])
@@ -79,8 +92,7 @@ class DiagonalWhitening(_Whitening):
     @staticmethod
     def inverse_root(variance):
         """variance [K,F] -> U [K,F]. Frames that are all alike have no variance: there the last bound decides."""
-        shrinkage = SHRINKAGE * ops.mean(variance, axis=-1, keepdims=True)
-        return ops.rsqrt(variance + ops.maximum(shrinkage, 1e-9))
+        return ops.rsqrt(variance + ops.maximum(_shrinkage(variance), 1e-9))
 
     @staticmethod
     def whiten_first(sums, root):
@@ -111,8 +123,15 @@ class ZCAWhitening(_Whitening):
 
         self.moving_covariance = self._statistic("moving_covariance", (clusters, len(self.triangle.pairs)), identity)
 
-    def _spread(self, weights, frames, products, centres, mean):
-        return second_order(weights, frames, products, centres)[0] - mean[:, :, None] * mean[:, None, :]  # K,D,D
+    def _spread(self, products, sums, mass, centres, mean):
+        moments = shift_second(self.triangle.unpack(products), sums, mass, centres)  # K,D,D
+        terms = products[:, : centres.shape[-1]] + mass[:, None] * ops.square(centres)  # K,D
+        return moments - mean[:, :, None] * mean[:, None, :], terms
+
+    @staticmethod
+    def _raised(covariance, terms):
+        least = ROUNDING * ops.sum(terms, axis=-1)  # K
+        return covariance + _on_diagonal(ops.maximum(least - _shrinkage(_diagonal(covariance))[:, 0], 0.0), covariance)
 
     def _move_spread(self, covariance):
         self._move(self.moving_covariance, self.triangle.pack(covariance) * self.triangle.size)
@@ -123,9 +142,8 @@ class ZCAWhitening(_Whitening):
     @staticmethod
     def inverse_root(covariance):
         """covariance [K,D,D] -> U [K,D,D], after shrinkage; the last bound is for frames that are all alike."""
-        identity = ops.eye(covariance.shape[-1])
-        shrinkage = SHRINKAGE * ops.mean(ops.diagonal(covariance, axis1=-2, axis2=-1), axis=-1)  # K
-        return newton_schulz(covariance + ops.maximum(shrinkage, 1e-6)[:, None, None] * identity)
+        shrinkage = ops.maximum(_shrinkage(_diagonal(covariance))[:, 0], 1e-6)  # K
+        return newton_schulz(covariance + _on_diagonal(shrinkage, covariance))
 
     @staticmethod
     def whiten_first(sums, root):
@@ -136,6 +154,30 @@ class ZCAWhitening(_Whitening):
     def whiten_second(sums, root):
         """sums [B,K,D,D], U [K,D,D] -> U_k sums_k U_k^T [B,K,D,D]."""
         return ops.matmul(ops.matmul(root, sums), ops.swapaxes(root, -1, -2))
+
+
+def _sums(weights, values):
+    """weights [B,T,K], values [B,T,N] -> sum_bt w_btk v_bt, [K,N], of each video first."""
+    return ops.sum(weighted_sums(weights, values), axis=0)
+
+
+def _mass(weights):
+    """weights [B,T,K] -> their sums [K], of each video first."""
+    return ops.sum(ops.sum(weights, axis=1), axis=0)
+
+
+def _shrinkage(variances):
+    """[K,F] -> what is added to them, [K,1]."""
+    return SHRINKAGE * ops.mean(variances, axis=-1, keepdims=True)
+
+
+def _diagonal(matrices):
+    return ops.diagonal(matrices, axis1=-2, axis2=-1)
+
+
+def _on_diagonal(values, matrices):
+    """[K], [K,D,D] -> values_k times the identity, [K,D,D]."""
+    return values[:, None, None] * ops.eye(matrices.shape[-1])
 
 
 WHITENING = {"diagonal": DiagonalWhitening, "zca": ZCAWhitening}

@@ -35,6 +35,7 @@ def draw(summary: dict[str, Any]) -> Figure:
     _ranks(places["labels"], statistics["videos_a_label"], dataset["num_classes"])
     _shares(places["sets"], statistics["labels_a_video"], "labels a video")
     _shares(places["frames"], statistics["frames_a_video"], f"frames a video, at most {dataset['max_frames']}")
+    places["frames"].set_title(_cut(summary))
     _values(places["values"], statistics["values"])
     _reasons(places["bad"], statistics["reasons"], summary["quarantined"]["count"])
     return figure
@@ -62,7 +63,10 @@ def pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
             f"Share of videos by {label}: {_means(counts)}",
             lambda axes, counts=counts, label=label: _shares(axes, counts, label),
         )
-        made.append((plot, f"Videos by {label}. Where splits differ here, so do their scores, whatever the model."))
+        more = _cut(summary) if name == "frames_a_video" else ""
+        more = f" {more.replace('there', 'at the last length')}." if more else ""
+        told = f"Videos by {label}. Where splits differ here, so do their scores, whatever the model.{more}"
+        made.append((plot, told))
     if any(values_of.values()):
         words = f"Share of quantized values from 0 to 255, by feature: {_means(values_of)}"
         plot = picture("values", words, lambda axes: _values(axes, values_of))
@@ -77,6 +81,12 @@ def _means(counts: dict[str, dict[str, int]]) -> str:
         if found
     }
     return ", ".join(f"{name} mean {mean:.1f}" for name, mean in means.items())
+
+
+def _cut(summary: dict[str, Any]) -> str:
+    """How many videos are longer than what is read of them; nothing where none is, or nobody counted."""
+    cut = summary.get("cut", {"count": 0})
+    return f"{cut['count']:,} of {cut['of']:,} videos are cut there" if cut["count"] else ""
 
 
 def _ranks(axes: Axes, splits: dict[str, dict[str, int]], classes: int) -> None:

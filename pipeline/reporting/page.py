@@ -42,7 +42,9 @@ class Report:
     diagnostics: dict[str, Diagnostics]
     """Of that run, each labelled split that it has predicted."""
     priors: dict[str, dict[str, float]]
-    """Scores of the label priors on each split of the leaderboard."""
+    """Scores of the label priors on each split of the leaderboard; none where the index has no training videos."""
+    left_out: tuple[str, ...] = ()
+    """Why predictions are not told of: they are missing, or not from what there is now."""
     single: Run | None = None
     """The one whose predictions of some videos are shown."""
     videos: tuple[Video, ...] = ()
@@ -150,7 +152,7 @@ def _leaderboard(report: Report, split: str) -> dict[str, Any]:
         "best": top,
         "single": singles,
         "gain": gain,
-        "priors": report.priors[split],
+        "priors": report.priors.get(split),
         "videos": rows[0].scores[split]["videos"],
     }
 
@@ -212,7 +214,8 @@ def _classes(report: Report, split: str) -> dict[str, Any]:
     """The picture of a split's classes, the best and the worst of them, and what is confused."""
     index, found = report.index, report.diagnostics[split]
     number = list(report.diagnostics).index(split)
-    training = np.bincount(index.labels_of(index.rows(TRAIN))[0], minlength=index.dataset.num_classes)
+    trained = index.labels_of(index.rows(TRAIN))[0] if index.has_training else np.zeros(0, np.int64)
+    training = np.bincount(trained, minlength=index.dataset.num_classes)
     precisions, positives = found.class_precisions(), found.positives
     least = ENOUGH if np.count_nonzero(positives >= ENOUGH) >= 2 * LISTED else 1
     kept = np.flatnonzero(positives >= least)

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import ENSEMBLE, WEIGHTS, read_json
+from pipeline.artifacts import ENSEMBLE, RUN_CONFIG, WEIGHTS, read_json
 from pipeline.blending.holdout import side_by_side
 from pipeline.blending.recipe import Recipe
+from pipeline.freshness import SUMMARY, predictions, stale, trained_on
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists
 from pipeline.reporting.diagnostics import Diagnostics
 from pipeline.scoring import score
-from pipeline.store import Predictions, PredictionStore, predicted_splits
+from pipeline.store import Predictions, PredictionStore
 from pipeline.training import log
-
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,17 @@ class Run:
     def blended(self) -> bool:
         return self.name == ENSEMBLE
 
+    @property
+    def trained(self) -> bool:
+        """Whether its model is here: not of a blend, nor of a bundle, of which the predictions alone are."""
+        return (self.folder / RUN_CONFIG).exists()
+
     def gap(self, split: str = HOLDOUT) -> float:
         """Below every GAP where the split is not predicted."""
         return self.scores.get(split, {}).get("gap", -1.0)
 
     def store(self, split: str) -> PredictionStore:
-        return PredictionStore(self.folder / "predictions" / split)
+        return predictions(self.folder, split)
 
 
 @dataclass(frozen=True)
@@ -61,26 +65,27 @@ class Blend:
     """`step`, and the GAP on the half of the hold-out that it was `tuned` on and on the other one, `reported`."""
 
 
-def predicted(folder: Path, index: Index) -> list[str]:
-    """The labelled splits that a run has predicted, in the index's order."""
-    there = predicted_splits(folder)
-    return [split for split in index.scored_splits() if split in there and index.labelled(split)]
+def predicted(folder: Path, index: Index) -> tuple[list[str], list[str]]:
+    """The labelled splits that a run has predicted from what there is now, in the index's order; why not the others."""
+    faults = {split: stale(folder, split, index) for split in index.scored_splits() if index.labelled(split)}
+    return [split for split, fault in faults.items() if not fault], list(filter(None, faults.values()))
 
 
 def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda: None) -> Run:
     """A run with its scores; `progress` hears of each split. Raises StageError where a file is damaged."""
     scores = {}
-    for split in predicted(folder, index):
-        scores[split] = score(PredictionStore(folder / "predictions" / split), index, split)
+    for split in predicted(folder, index)[0]:
+        scores[split] = score(predictions(folder, split), index, split)
         progress()
     if folder.name == ENSEMBLE:
         members = [Path(member.path) / SUMMARY for member in Recipe.read(folder / WEIGHTS).used]
-        known = all(path.exists() for path in members)
-        return Run(folder, [], scores, sum(read_json(path)["parameters"] for path in members) if known else None)
+        parameters = [read_json(path).get("parameters") for path in members if path.exists()]
+        known = len(parameters) == len(members) and None not in parameters
+        return Run(folder, [], scores, sum(parameters) if known else None)
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
     return Run(
         folder,
-        log.read(folder / "metrics.jsonl"),
+        log.read(folder / "metrics.jsonl") if trained_on(folder, index) else [],
         scores,
         *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
     )

@@ -13,6 +13,8 @@ import numpy as np
 from pipeline.artifacts import StageError, atomic_file
 
 _STATE = "state"
+FORMAT = 2
+"""1, of version 0.1.0: statistics of batch norm and whitening began as the layers do; see `statistics.forget_start`."""
 
 
 @dataclass
@@ -29,6 +31,7 @@ class TrainState:
     """Hold-out metrics of the best weights so far, their step, and which `weights` they are: averaged or plain."""
     waited: int = 0
     """Evaluations since the best."""
+    format: int = FORMAT
 
 
 def save(path: Path, model: keras.Model, state: TrainState) -> None:
@@ -47,7 +50,9 @@ def restore(path: Path, model: keras.Model) -> TrainState:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            state = TrainState(**json.loads(arrays[_STATE].tobytes()))
+            state = TrainState(**{"format": 1} | json.loads(arrays[_STATE].tobytes()))
+            if state.format > FORMAT:
+                raise ValueError(f"it is of format {state.format}, of a newer version; this one reads up to {FORMAT}")
             variables = _variables(model)
             if set(arrays.files) != {name for name, _ in variables} | {_STATE}:
                 raise ValueError("it holds other variables than the model has")

@@ -91,7 +91,7 @@ class Trainer:
         # Never compiled, so stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
         self.model = ready_to_train(self.stored, index.dataset, sampling, training, self.plan.total)
-        statistics.begin(self.model)
+        self.start = statistics.begin(self.model)
         self.predictor = Predictor(self.model, self.reader, sampling, inference)
 
     def run(self) -> TrainState:
@@ -102,6 +102,9 @@ class Trainer:
             self.teacher.open()
         # Restored in this order: weights, optimizer, seed generators, the state; the log follows the step.
         state = checkpoint.restore(path, self.model) if path.exists() else TrainState()
+        if state.format == 1:
+            statistics.forget_start(self.model, self.start, state.step)
+            state.format = checkpoint.FORMAT
         log = MetricsLog(self.folder, state.step)
         self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step)
         if state.step:

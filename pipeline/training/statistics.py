@@ -9,7 +9,7 @@ On AudioSet they serve averaged weights as well as statistics that are estimated
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -17,10 +17,18 @@ import numpy as np
 from pipeline.artifacts import StageError
 
 
-def begin(model: keras.Model) -> None:
-    """Let the statistics begin at 0; training reads none of them."""
+def begin(model: keras.Model) -> list[np.ndarray]:
+    """Let the statistics begin at 0; training reads none of them. Returns what the layers would have begun with."""
+    start = [statistic.numpy().copy() for _, statistic in _tracked(model)]
     for _, statistic in _tracked(model):
         statistic.assign(np.zeros(statistic.shape, statistic.dtype))
+    return start
+
+
+def forget_start(model: keras.Model, start: Sequence[np.ndarray], batches: int) -> None:
+    """Make statistics that began with `start` those that would have begun at 0, after so many batches."""
+    for (layer, statistic), value in zip(_tracked(model), start, strict=True):
+        statistic.assign(statistic.numpy() - value * np.float32(layer.momentum**batches))
 
 
 @contextlib.contextmanager

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, Places, StageError, find_run, read_json
-from pipeline.inputs.index import TRAIN
-from pipeline.store import PredictionStore
+from pipeline.freshness import predictions, stale
+from pipeline.inputs.index import TRAIN, Index
 
 
 class Teacher:
@@ -24,7 +24,7 @@ class Teacher:
         ensemble = places.run(preset_name, ENSEMBLE)
         self.preset = preset
         self.folder = ensemble if name == ENSEMBLE else find_run(places, preset_name, name)
-        self.store = PredictionStore(self.folder / "predictions" / TRAIN)
+        self.store = predictions(self.folder, TRAIN)
         self._blend = read_json(self.folder / WEIGHTS) if (self.folder / WEIGHTS).exists() else {}
         self._blends = bool(self._blend) or self.folder == ensemble
         if self.folder.resolve() == student.resolve():
@@ -34,15 +34,18 @@ class Teacher:
                 f"{self.folder} blends ranks, which are not probabilities: blend with another --ensemble.combine"
             )
 
-    def digest(self, taught: Done | None) -> str:
+    def digest(self, taught: Done | None, index: Index) -> str:
         """Of its predictions; of those that a finished student learned from, where they are gone since.
 
         They may well be: they are large, and a blend that takes the student in is another one.
 
         Raises:
-            StageError: there are none and never were; it names the commands to run first.
+            StageError: there are none and never were, or they are not of this index or not by the teacher as it is
+                now; it names the commands to run first.
         """
         if predicted := Done.read(self.store.folder):
+            if fault := stale(self.folder, TRAIN, index):
+                raise StageError(fault)
             return predicted.output
         if taught and "teacher" in taught.inputs:
             return taught.inputs["teacher"]

@@ -17,7 +17,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts import StageError, locked, read_json, write_json
+from pipeline.artifacts import StageError, read_json, write_json
+from pipeline.locks import locked
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Refused, Remote
 
@@ -61,6 +62,7 @@ def unpack(archive: Path, folders: Mapping[str, Path]) -> dict[str, int]:
     with contextlib.ExitStack() as stack:
         for folder in folders.values():
             stack.enter_context(locked(folder))
+            folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.glob(".*.part"):
                 leftover.unlink()
             _check_case(folder)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.artifacts import StageError, atomic_file, locked
+from pipeline.artifacts import StageError, atomic_file
+from pipeline.locks import locked
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.ledger import Ledger
 from pipeline.transfer.part import part_of
@@ -69,6 +70,7 @@ def deliver(
             transferred.
     """
     with locked(home):
+        home.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(home / LEDGER, home)
         fetch = Fetch(source, ledger, workers, patience)
         found = survey(wanted, ledger, verify)

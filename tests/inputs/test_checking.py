@@ -1,5 +1,6 @@
 """A shard's report: every good record by column, every bad one with its reason."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -32,7 +33,8 @@ def test_columns_of_a_good_shard(tmp_path):
     report = check_shard(path, DATASET)
     assert (report.path, report.size, report.records, report.quarantined) == (str(path), size, 3, [])
     assert report.ids == ["aa", "bb", "cc"]
-    assert report.num_frames.tolist() == [3, 4, 1]  # at most max_frames
+    assert report.num_frames.tolist() == [3, 4, 1] and report.cut == 1  # at most max_frames
+    assert report.peaks.tolist() == [[0], [0], [0]] and report.peaks.dtype == np.float32
     assert report.labels.tolist() == [3, 1, 9] and report.label_offsets.tolist() == [0, 2, 2, 3]
     data = path.read_bytes()
     assert [data[o : o + n] for o, n in zip(report.offsets.tolist(), report.lengths.tolist())] == payloads
@@ -61,11 +63,21 @@ def test_bad_records_are_quarantined_and_the_rest_is_kept(tmp_path):
     assert report.ids == ["aa"] and report.records == 6
     assert [(fault.file, fault.offset) for fault in report.quarantined[:4]] == [(str(path), o) for o in offsets[1:5]]
     reasons = [fault.reason for fault in report.quarantined]
-    assert reasons[0] == "label 11 is outside 0..9"
-    assert reasons[1] == "feature rgb: frame 0 has 5 bytes, 6 are declared"
+    assert reasons[0] == "video 'bb': label 11 is outside 0..9"
+    assert reasons[1] == "video 'cc': feature rgb: frame 0 has 5 bytes, 6 are declared"
     assert "damaged" in reasons[2] or "message" in reasons[2]
     assert reasons[3] == "checksum of the record is wrong"
     assert reasons[4].startswith("checksum of the record length is wrong")
+
+
+def test_peaks_are_the_largest_absolute_values_of_what_is_read(tmp_path):
+    floats = (FeatureConfig("a", 2, "float32"), FeatureConfig("b", 3, "float32"))
+    dataset = dataclasses.replace(DATASET, features=floats, max_frames=2)
+    a, b = np.array([[1, -3], [2, 0], [9, 9]], np.float32), np.zeros((3, 3), np.float32)
+    write(tmp_path / "a.tfrecord", [sequence_example({"id": f"v{n}"}, {"a": a * n, "b": b}) for n in (1, 2)])
+    assert check_shard(tmp_path / "a.tfrecord", dataset).peaks.tolist() == [[3, 0], [6, 0]]
+    (tmp_path / "none.tfrecord").touch()
+    assert check_shard(tmp_path / "none.tfrecord", dataset).peaks.shape == (0, 2)
 
 
 def test_an_empty_file_is_fine(tmp_path):
@@ -90,7 +102,8 @@ def test_a_wrong_declaration_quarantines_every_record(shared_data):
     youtube = DatasetConfig("youtube8m", (FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)), 3862)
     report = check_shard(path, youtube)
     assert (report.records, report.ids) == (3, [])
-    assert {fault.reason for fault in report.quarantined} == {
+    assert len({fault.reason for fault in report.quarantined}) == 3
+    assert {fault.reason.partition("': ")[2] for fault in report.quarantined} == {
         "feature rgb: frame 0 is a float_list where bytes are declared"
     }
 

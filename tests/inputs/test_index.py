@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifacts import StageError
-from pipeline.config import ConfigError, DatasetConfig, FeatureConfig
+from pipeline.config import ConfigError, DatasetConfig, FeatureConfig, to_dict
 from pipeline.inputs import tfrecord
 from pipeline.inputs.checking import check_shard
 from pipeline.inputs.identities import held_out, keys_of
@@ -169,7 +169,8 @@ def test_what_is_quarantined_is_counted_and_the_first_listed(tmp_path):
     assert sum(index.splits.values()) == 1
     assert summary["quarantined"]["count"] == 131 and len(summary["quarantined"]["first"]) == 100
     entry = summary["quarantined"]["first"][0]
-    assert entry["file"] == str(tmp_path / "a.tfrecord") and entry["reason"] == "label 4000 is outside 0..3999"
+    assert entry["file"] == str(tmp_path / "a.tfrecord") and entry["offset"] > 0
+    assert entry["reason"] == "video 'bad0': label 4000 is outside 0..3999, classes count from 0"
     assert [shard["records"] for shard in summary["shards"]] == [131, 0]
 
 
@@ -195,7 +196,7 @@ def test_labels_must_fit(tmp_path):
 
 def test_rows_spread_over_row_groups(tmp_path, sources, monkeypatch):
     _, whole = indexed(tmp_path / "whole", sources)
-    monkeypatch.setattr("pipeline.inputs.indexing.ROWS_PER_GROUP", 10)
+    monkeypatch.setattr("pipeline.inputs.tables.ROWS_PER_GROUP", 10)
     _, parts = indexed(tmp_path / "parts", sources)
     assert pq.ParquetFile(tmp_path / "parts" / "index.parquet").num_row_groups > 1
     assert parts.digest == whole.digest
@@ -247,6 +248,18 @@ def test_the_digest_is_of_the_content_alone(tmp_path, sources):
     for number, change in enumerate([{"num_classes": 3999 + 2}, {"holdout_percent": 40.0}]):
         digests.add(indexed(tmp_path / f"other{number}", copies, dataclasses.replace(DATASET, **change))[1].digest)
     assert len(digests) == 6
+
+
+def test_what_the_preset_declares_is_noted_and_is_not_in_the_digest(tmp_path, sources):
+    declared = dataclasses.replace(DATASET, holdout_percent=5)
+    reports = [check_shard(source.path, DATASET) for source in sources]
+    with_it, without = tmp_path / "with", tmp_path / "without"
+    with_it.mkdir()
+    without.mkdir()
+    summary = write_index(with_it, DATASET, sources, reports, declared=declared)
+    assert Index.open(with_it).summary["declared"] == to_dict(declared) and Index.open(with_it).dataset == DATASET
+    plain = write_index(without, DATASET, sources, reports)
+    assert plain["declared"] == plain["dataset"] and plain["digest"] == summary["digest"]
 
 
 # -------------------------------------------------------------------------------------------------------------- damage

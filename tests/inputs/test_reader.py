@@ -214,19 +214,24 @@ def test_a_missing_shard_is_told_to_who_reads_it(small_index):
 
 
 @pytest.mark.parametrize("direct", [False, True])
-def test_a_shard_that_changed_is_named(small_index, direct):
+def test_a_shard_that_changed_while_it_was_open_is_named(small_index, direct):
     path = small_index.paths[2]
     row = int(np.flatnonzero(small_index.shard == 2)[-1])
     rows = np.array([*range(9), row])
-    data = path.read_bytes()
-
-    def damage(changed, reason):
+    reader, data = FrameReader(small_index, direct), path.read_bytes()
+    whole(small_index, rows, reader)
+    for changed, reason in ((data[:-30], " is cut short"), (bytes(len(data)), ": .*")):
         path.write_bytes(changed)
-        with pytest.raises(StageError, match=rf"{path.name}: record at offset {small_index.offset[row]}{reason}"):
-            whole(small_index, rows, FrameReader(small_index, direct))
+        place = rf"{path.name}: record at offset {small_index.offset[row]}"
+        with pytest.raises(StageError, match=rf"{place}{reason}; the file changed after .*: run ingest again"):
+            whole(small_index, rows, reader)
 
-    damage(data[:-30], " is cut short; the file changed after it was indexed: run ingest again")
-    damage(bytes(len(data)), ": .*; the file changed after it was indexed: run ingest again")
+
+def test_a_shard_that_changed_before_it_was_opened_is_named(small_index):
+    rows, path = np.arange(40), small_index.paths[2]
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(StageError, match=rf"{path.name} has \d+ bytes.*run ingest again, then train"):
+        whole(small_index, rows)
     path.unlink()
     with pytest.raises(StageError, match=rf"{path.name} cannot be read: No such file.*run ingest again"):
         whole(small_index, rows)

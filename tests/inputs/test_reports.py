@@ -8,10 +8,14 @@ import pytest
 from support import SMALL, write_shard
 
 from pipeline.artifacts import StageError
+from pipeline.config import FeatureConfig
+from pipeline.inputs import tfrecord
 from pipeline.inputs.checking import ShardReport, check_shard
 from pipeline.inputs.index import Source
 from pipeline.inputs.indexing import write_index
+from pipeline.inputs.outliers import Peaks
 from pipeline.inputs.reports import Indexed, check_or_recall
+from pipeline.inputs.writing import sequence_example
 
 
 def assert_same(one: ShardReport, other: ShardReport) -> None:
@@ -89,6 +93,26 @@ def test_an_index_is_taken_apart_into_its_reports(tmp_path, shard):
     np.testing.assert_array_equal(sum(report.values for report in found), sum(report.values for report in reports))
     for ours, expected in zip(found, reports, strict=True):
         assert_same(dataclasses.replace(ours, values=expected.values), expected)
+
+
+def test_peaks_and_outliers_come_back_from_an_index(tmp_path):
+    """A record that is left out as an outlier is whole in the report, as it was when it was read."""
+    dataset = dataclasses.replace(SMALL, features=(FeatureConfig("rgb", 4, "float32"),), max_frames=2)
+    path, folder = tmp_path / "a.tfrecord", tmp_path / "index"
+    folder.mkdir()
+    with path.open("wb") as file:
+        for number, size in enumerate([1, 2, 1e9, 1, 1.5]):
+            frames = np.full((number + 1, 4), size, np.float32)
+            tfrecord.write(file, [sequence_example({"id": f"v{number % 4}", "labels": [number]}, {"rgb": frames})])
+    report = check_or_recall(path, dataset, tmp_path)
+    assert_same(check_or_recall(path, dataset, tmp_path), report)
+    assert report.peaks.tolist() == [[1], [2], [1e9], [1], [1.5]] and report.cut == 3
+    peaks = Peaks(dataset)
+    list(peaks.noted([report]))
+    summary = write_index(folder, dataset, [Source(path, "train")], [report], limits=peaks.limits(1000))
+    assert summary["quarantined"]["count"] == summary["duplicates"]["count"] == 1
+    (again,) = Indexed(folder, dataset, None).reports([path])
+    assert_same(again, report)
 
 
 def test_what_is_not_as_it_was_is_refused(tmp_path, shard):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -131,7 +132,7 @@ def test_everything_that_differs_is_listed_at_once():
         (
             sequence(CONTEXT, rgb=frames(2, 1024)),
             FRAME,
-            "feature audio is missing",
+            "feature audio is missing: write zeros where a video has none, or do not declare it",
         ),
         (
             sequence(CONTEXT | {"id": in_integers(7)}, rgb=frames(2, 1024), audio=frames(2, 128)),
@@ -141,7 +142,19 @@ def test_everything_that_differs_is_listed_at_once():
         (
             sequence(CONTEXT | {"labels": in_floats(2)}, rgb=frames(2, 1024), audio=frames(2, 128)),
             FRAME,
-            "labels is a float_list where integers are declared: set --dataset.num-classes or --dataset.labels-key",
+            "labels is a float_list where integers are declared: write the indices of the classes as an int64_list, "
+            "or set --dataset.labels-key",
+        ),
+        (
+            sequence(CONTEXT | {"labels": in_integers(3862)}, rgb=frames(2, 1024), audio=frames(2, 128)),
+            FRAME,
+            "label 3862 is outside 0..3861, classes count from 0: set --dataset.num-classes or --dataset.labels-key",
+        ),
+        (
+            sequence(CONTEXT | {"labels": in_integers(*[0, 1] * 6)}, rgb=frames(2, 1024), audio=frames(2, 128)),
+            FRAME,
+            "labels holds 12 values of 0 and 1, a multi-hot vector: write the indices of the classes, "
+            "or set --dataset.labels-key",
         ),
         (
             sequence(CONTEXT, rgb=[in_integers(*[3] * 1024)], audio=frames(1, 128)),
@@ -157,6 +170,70 @@ def test_everything_that_differs_is_listed_at_once():
 )
 def test_a_difference_names_its_remedy(payload, dataset, expected):
     assert faults(payload, dataset) == [expected]
+
+
+RAW = DatasetConfig("raw", (FeatureConfig("rgb", 16), FeatureConfig("audio", 8)), 3862)
+NORMAL = np.random.default_rng(0).normal(size=(12, 24))
+QUANTIZED = np.random.default_rng(0).integers(0, 256, (12, 24), np.uint8)
+
+
+def in_rows(values: np.ndarray) -> dict[str, list]:
+    """Values [n,24] as the two features of RAW, each row the memory of its values."""
+    return {
+        "rgb": [in_bytes(row[:16].tobytes()) for row in values],
+        "audio": [in_bytes(r[16:].tobytes()) for r in values],
+    }
+
+
+def test_what_is_declared_as_bytes_and_is_bytes_passes():
+    preflight(sequence(CONTEXT, **in_rows(QUANTIZED)), RAW, "a")
+    for value in (0, 1, 63, 64, 128, 255):
+        preflight(sequence(CONTEXT, **in_rows(np.full((12, 24), value, np.uint8))), RAW, "a")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "times", "remedy"),
+    [
+        ("float32", 4, "write them as a float_list and set --dataset.features.0.dtype float32, or quantize them"),
+        ("float64", 8, "write them as a float_list and set --dataset.features.0.dtype float32, or quantize them"),
+        ("float16", 2, "write them as a float_list and set --dataset.features.0.dtype float32, or quantize them"),
+        ("int32", 4, "write each as one byte"),
+        ("int64", 8, "write each as one byte"),
+        ("int16", 2, "write each as one byte"),
+    ],
+)
+def test_wide_numbers_stored_as_bytes_are_named(dtype, times, remedy):
+    values = (NORMAL if dtype.startswith("float") else QUANTIZED).astype(dtype)
+    rgb, _ = faults(sequence(CONTEXT, **in_rows(values)), RAW)
+    stored = f"{dtype} values stored as bytes; {remedy}"
+    assert rgb == f"feature rgb has {16 * times} bytes a row, {times} times the 16 declared: {stored}"
+
+
+def test_floats_stored_as_bytes_are_named_where_their_bytes_are_declared():
+    wide = tuple(dataclasses.replace(feature, size=4 * feature.size) for feature in RAW.features)
+    rgb, _ = faults(sequence(CONTEXT, **in_rows(NORMAL.astype("f4"))), dataclasses.replace(RAW, features=wide))
+    assert rgb == (
+        "feature rgb has 64 bytes a row, where 64 are declared: float32 values stored as bytes; write them as a "
+        "float_list and set --dataset.features.0.dtype float32 and --dataset.features.0.size 16, or quantize them"
+    )
+
+
+@pytest.mark.parametrize("values", [NORMAL.astype("f4"), np.zeros((12, 24), "f4"), NORMAL[:1].astype("f4")])
+def test_floats_stored_as_bytes_are_named_where_floats_are_declared(values):
+    floats = tuple(dataclasses.replace(feature, dtype="float32") for feature in RAW.features)
+    rgb, _ = faults(sequence(CONTEXT, **in_rows(values)), dataclasses.replace(RAW, features=floats))
+    assert rgb == (
+        "feature rgb has 64 bytes a row, 4 times the 16 declared: float32 values stored as bytes; write them as a "
+        "float_list, or quantize them"
+    )
+
+
+def test_bytes_of_four_times_the_size_are_still_bytes():
+    wide = np.random.default_rng(1).integers(0, 256, (12, 64), np.uint8)
+    payload = sequence(CONTEXT, rgb=[in_bytes(row.tobytes()) for row in wide], audio=in_rows(QUANTIZED)["audio"])
+    assert faults(payload, RAW) == [
+        "feature rgb has 64 values a row where 16 are declared: set --dataset.features.0.size 64"
+    ]
 
 
 def test_another_level_is_told_first():

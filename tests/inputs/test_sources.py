@@ -23,6 +23,21 @@ def test_files_are_in_the_order_of_their_bytes(tmp_path):
     ]
 
 
+def test_hidden_files_are_no_data(tmp_path):
+    """What macOS lays beside files, in folders of its own too; a link counts by its own name."""
+    for name in ("train/a", "train/._a", ".Trashes/b", ".store/.c"):
+        path = tmp_path / f"{name}.tfrecord"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "train" / "c.tfrecord").symlink_to(tmp_path / ".store" / ".c.tfrecord")
+    assert [source.path.name for source in below(tmp_path)] == ["a.tfrecord", "c.tfrecord"]
+    for place in ("train", "train/*", "train/*.tfrecord"):
+        found = given([f"train={tmp_path / place}"])
+        assert {source.path.name for source in found} == {"a.tfrecord", ".c.tfrecord"}
+    with pytest.raises(StageError, match=re.escape("no *.tfrecord files there")):
+        given([f"train={tmp_path}/train/.*"])
+
+
 @pytest.mark.parametrize(
     ("raw", "message"),
     [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support import SMALL, frames_of, labels_of, write_shard
 
-from pipeline.inputs.checking import Quarantined, check_shard, count_values
+from pipeline.inputs.checking import check_shard, count_values
 from pipeline.inputs.index import Source
 from pipeline.inputs.indexing import write_index
 from pipeline.inputs.statistics import KINDS, OTHERS, Statistics, kind_of, values_of
@@ -43,7 +43,7 @@ def test_duplicates_are_not_counted(tmp_path):
     write_shard(path, [1, 2, 1])
     report = check_shard(path, SMALL)
     statistics = Statistics(SMALL, ["train"])
-    statistics.add(report, np.array([0, 1]), np.zeros(2, np.int32))
+    statistics.add(report, np.array([0, 1]), np.zeros(2, np.int32), [])
     assert statistics.videos == statistics.labelled == {"train": 2}
     counts = statistics.summary()["videos_a_label"]["train"]
     assert counts == dict(sorted(Counter(str(label) for video in (1, 2) for label in labels_of(video)).items()))
@@ -65,6 +65,8 @@ def test_floats_count_as_the_challenge_quantizes_them():
         ("label -1 is outside 0..8", "label # is outside #..#"),
         ("no id under the keys id, video_id; there are: ID, x", "no id under the keys id, video_id"),
         ("id is 'a,b', an id that the challenge's CSV cannot", "id is '...', an id that the challenge's CSV cannot"),
+        ("video 'v01': feature rgb holds values", "feature rgb holds values"),
+        ('video "a\'b; there are: 1": label 9 is outside 0..8', "label # is outside #..#"),
         (r"id b'\xff' is not UTF-8", "id '...' is not UTF-#"),
     ],
 )
@@ -75,11 +77,9 @@ def test_kinds_of_reasons(reason, kind):
 def test_kinds_are_bounded(tmp_path):
     write_shard(tmp_path / "a.tfrecord", [])
     report = check_shard(tmp_path / "a.tfrecord", SMALL)
-    for number in range(1000):
-        name = "".join(chr(97 + int(digit)) for digit in str(number))
-        report.quarantined.append(Quarantined("a", 0, f"reason {name}"))
+    reasons = ["reason " + "".join(chr(97 + int(digit)) for digit in str(number)) for number in range(1000)]
     statistics = Statistics(SMALL, ["train"])
-    statistics.add(report, np.zeros(0, np.int64), np.zeros(0, np.int32))
+    statistics.add(report, np.zeros(0, np.int64), np.zeros(0, np.int32), reasons)
     reasons = statistics.summary()["reasons"]
     assert len(reasons) == KINDS + 1 and reasons[OTHERS] == 1000 - KINDS and sum(reasons.values()) == 1000
     assert next(iter(reasons)) == OTHERS  # the most frequent first

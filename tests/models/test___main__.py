@@ -46,7 +46,7 @@ def test_the_table_has_a_line_for_each_family():
 
 def test_an_unknown_family_is_refused_with_the_nearest():
     result = run("--families", "average", "netvald")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.startswith("error: unknown model 'netvald'. Did you mean netvlad?")
 
 

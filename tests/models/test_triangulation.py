@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from pipeline.models import triangulation
 from pipeline.models.triangulation import CLAMP, Triangle, Triangulation
@@ -24,7 +25,8 @@ def near(got, expected, tolerance=1e-5):
 
 
 def squared_sums(weights, frames, centres):
-    return triangulation.second_order_diagonal(weights, frames, frames * frames, centres)
+    squares, sums = (triangulation.weighted_sums(weights, values) for values in (frames * frames, frames))
+    return triangulation.shift_diagonal(squares, sums, ops.sum(weights, axis=1), centres)
 
 
 def matrix_sums(weights, frames, centres):

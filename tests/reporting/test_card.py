@@ -49,6 +49,17 @@ def test_lines_are_the_numbers(summary):
             assert np.isclose(steps.get_data().values.sum(), 100)
 
 
+def test_videos_that_are_cut_are_shown(summary):
+    """Video n has 1 + 3n mod 17 frames, of which 12 are read; one record is damaged."""
+    lengths = [1 + 3 * number % 17 for number in [*range(40), *range(51, 60)]]
+    title = f"{sum(length > 12 for length in lengths)} of 49 videos are cut there"
+    assert title in [axes.get_title() for axes in card.draw(summary).axes]
+    assert any("are cut at the last length." in told for _, told in card.pictures(summary))
+    del summary["cut"]  # as an earlier version wrote it
+    assert not [axes for axes in card.draw(summary).axes if "cut" in axes.get_title()]
+    assert not any(" cut " in told for _, told in card.pictures(summary))
+
+
 def test_an_index_of_nothing_has_a_card_too(tmp_path):
     (tmp_path / "a.tfrecord").touch()
     source = Source(tmp_path / "a.tfrecord", "test")

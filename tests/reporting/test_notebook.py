@@ -7,16 +7,15 @@ import re
 import nbformat
 import numpy as np
 import pytest
-from made_up_runs import DATASET, make_index, make_run
+from made_up_runs import DATASET, give_model, make_index, make_run
 from nbclient import NotebookClient
 from support import ROOT, run_here, stage_environment
 
-from pipeline.artifacts import Done, StageError, write_json
+from pipeline.artifacts import StageError, write_json
 from pipeline.config import AverageConfig, ClassifierConfig, Experiment, ModelConfig, NetVLADConfig, to_dict
 from pipeline.inputs.index import HOLDOUT
 from pipeline.reporting import card, figures, heat
 from pipeline.reporting.notebook import Artifacts, Pictures
-from pipeline.training.stored import MODEL
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODELS = {
@@ -69,12 +68,12 @@ def folder(tmp_path_factory):
         run = make_run(folder, index, name, noise)
         config = to_dict(Experiment(DATASET, model))
         sections = ("dataset", "sampling", "model", "training")
-        write_json(run / "config.json", {section: config[section] for section in sections})
+        config = {section: config[section] for section in sections} | {"inputs": {"index": index.digest}}
+        write_json(run / "config.json", config)
         write_json(run / "summary.json", {"parameters": 1234, "examples_per_second": 5.0})
         records = [{"step": step, "loss": 9 / step, "gap": 0.1 * step} for step in (1, 2, 3)]
         (run / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
-        build_model(model, DATASET).save(run / MODEL)
-        Done({}, {}, name).write(run)
+        give_model(run, build_model(model, DATASET))
     run_here("ensemble", folder)
     return folder
 

@@ -42,6 +42,20 @@ def test_they_are_the_mean_of_the_batches_of_late(batches):
         np.testing.assert_array_equal(statistic, value)
 
 
+@pytest.mark.parametrize("batches", [1, 3])
+def test_statistics_of_a_checkpoint_that_began_as_the_layers_do_become_those_that_began_at_0(batches):
+    """As of version 0.1.0, which a killed training may have left."""
+    older, newer = model(), model()
+    older.layers[0].rate = newer.layers[0].rate = 0.0
+    start = statistics.begin(newer)
+    for batch in RNG.normal(3, 2, (batches, 50, 5)).astype(np.float32):
+        older(batch, training=True)
+        newer(batch, training=True)
+    statistics.forget_start(older, start, batches)
+    for statistic, expected in zip(tracked(older)[-2:], tracked(newer)[-2:], strict=True):
+        np.testing.assert_allclose(statistic, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_constant_features_keep_a_variance_of_nothing():
     """It cannot come out below: rsqrt would make NaN of it."""
     built = model()

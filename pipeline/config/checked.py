@@ -1,0 +1,103 @@
+"""The base of every configuration: each field is held against its declared type and range when an object is made."""
+
+import functools
+import types
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Union
+
+from pipeline.config.errors import ConfigError
+
+_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
+
+
+class Checked:
+    """Raises ConfigError where a field's value has another type than declared, or is outside of its range.
+
+    A range is what `Annotated` adds to a type; see `pipeline.config.ranges`. What spans several fields is checked by
+    `check_together`, after each of them. Errors name a field as on the command line: `<section>.<field-with-dashes>`.
+    """
+
+    section: ClassVar[str] = ""
+
+    def __init_subclass__(cls, section: str | None = None) -> None:
+        if section is not None:
+            cls.section = section
+
+    def __post_init__(self) -> None:
+        for name, kind in field_types(type(self)).items():
+            for fault in faults(self.flag(name), getattr(self, name), kind):
+                raise ConfigError(fault)
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Raise ConfigError where fields do not fit each other."""
+
+    @classmethod
+    def flag(cls, name: str) -> str:
+        """A field's name on the command line."""
+        return f"{cls.section}.{name.replace('_', '-')}".lstrip(".")
+
+
+@functools.cache
+def field_types(kind: type) -> dict[str, Any]:
+    """The declared type of each field of a configuration, with its ranges."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
+
+
+def faults(name: str, value: Any, kind: Any) -> Iterator[str]:
+    """Sentences that say how a value breaks the declaration of the field `name`."""
+    plain, ranges = unwrapped(kind)
+    choices = typing.get_args(plain)
+    if typing.get_origin(plain) in (Union, types.UnionType):  # with None, that is: there are no others
+        if value is not None:
+            yield from faults(name, value, next(choice for choice in choices if choice is not types.NoneType))
+        return
+    if not _has_type(value, plain):
+        yield f"{name} must be {_expected(plain, ranges)}, not {_shown(value, plain)}"
+        return
+    if typing.get_origin(plain) is tuple:
+        for place, element in enumerate(value):
+            yield from faults(f"{name}[{place}]", element, choices[0])
+    for each in ranges:
+        if not each.allows(value):
+            yield f"{name} must be {each}, not {_shown(value, plain)}"
+
+
+def unwrapped(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without what is noted beside it, and its ranges."""
+    if typing.get_origin(kind) is Annotated:
+        return kind.__origin__, tuple(each for each in kind.__metadata__ if hasattr(each, "allows"))
+    return kind, ()
+
+
+def _has_type(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple)
+    if kind in (int, float) and isinstance(value, bool):  # Python takes True for 1
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _expected(kind: Any, ranges: tuple[Any, ...]) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    if typing.get_origin(kind) is tuple:
+        return "a tuple"
+    return " ".join([_WORDS.get(kind) or f"a {kind.__name__}", *map(str, ranges if kind is not str else ())])
+
+
+def _shown(value: Any, kind: Any) -> str:
+    """A value as an error shows it; what is no tuple where one belongs comes with the tuple to write."""
+    if typing.get_origin(kind) is tuple and not isinstance(value, tuple | str):
+        whole = tuple(value) if isinstance(value, list) else (value,)
+        return f"{_short(value)}: write {_short(whole)}"
+    return _short(value)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:120]}..."

@@ -1,0 +1,96 @@
+"""What a field may hold, beside its type: ranges of numbers, forms of text, numbers of values."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+
+@dataclass(frozen=True)
+class Within:
+    """Finite numbers between two bounds: `least` and `most` are allowed themselves, `above` and `below` are not."""
+
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.least is None) == (self.above is None) or (self.most is None) == (self.below is None):
+            raise TypeError(f"a range has one bound at each end, not {vars(self)}")
+
+    def allows(self, value: float) -> bool:
+        low = value >= self.least if self.above is None else value > self.above
+        high = value <= self.most if self.below is None else value < self.below
+        return math.isfinite(value) and low and high
+
+    def __str__(self) -> str:
+        if self.above is None and self.below is None:
+            return f"from {self.least:,} to {self.most:,} {self.unit}".rstrip()
+        low = f"at least {self.least:,}" if self.above is None else f"more than {self.above:,}"
+        high = f"at most {self.most:,}" if self.below is None else f"less than {self.below:,}"
+        return f"{low} and {high} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Text that a regular expression describes as a whole, and `what` in words."""
+
+    pattern: str
+    what: str
+
+    def allows(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(frozen=True)
+class Several:
+    """Tuples of at least so many values; with `distinct` no two of them are the same."""
+
+    least: int = 0
+    distinct: bool = False
+
+    def allows(self, value: tuple[Any, ...]) -> bool:
+        return len(value) >= self.least and not (self.distinct and len(set(value)) < len(value))
+
+    def __str__(self) -> str:
+        return f"a tuple of {self.least} or more {'different ' * self.distinct}values"
+
+
+LARGEST_SIZE = 1 << 20
+"""Of what a model multiplies: a matrix of this by this takes 4 TB."""
+MOST_CLASSES = 1 << 15
+"""Labels are stored as int16."""
+
+Size = Annotated[int, Within(1, LARGEST_SIZE)]
+"""Of a layer."""
+Sizes = Annotated[tuple[Size, ...], Several(least=1)]
+"""One a feature, or one for all."""
+Frames = Annotated[int, Within(1, 1 << 20, unit="frames")]
+"""Twelve days, at one frame a second."""
+Videos = Annotated[int, Within(1, 1 << 20, unit="videos")]
+"""Of one pass through the device."""
+TopK = Annotated[int, Within(1, MOST_CLASSES, unit="labels")]
+Share = Annotated[float, Within(least=0, below=1)]
+"""Of what is left out or smoothed: without the whole there is nothing to learn from."""
+Scale = Annotated[float, Within(0, 1_000_000)]
+"""Of a term that is added to the loss."""
+Workers = Annotated[int, Within(1, 4096)]
+"""Processes or threads at a time."""
+Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
+Count = Annotated[int, Within(0, 1 << 40)]
+OutlierRatio = Annotated[float, Within(0, 1e30, unit="times the median video's largest value")]
+Seed = Annotated[int, Within(0, (1 << 32) - 1)]
+"""NumPy and Keras take 32 bits."""
+FolderName = Annotated[
+    str,
+    Matching(
+        r"(?![.\-\s])[^/\\\x00-\x1f\x7f-\x9f]{1,200}(?<!\s)",
+        "a plain folder's name, without / and \\ and not beginning with . or -",
+    ),
+]
+Key = Annotated[str, Matching(r"[^\x00-\x1f\x7f-\x9f]{1,1000}", "a key of a record: printable, not empty")]

@@ -1,0 +1,144 @@
+"""Settings that are right alone and do not fit: refused exactly where the model could not be built, or not learn."""
+
+import dataclasses
+
+import keras
+import pytest
+
+from pipeline.config import (
+    POOLING,
+    AverageConfig,
+    ClassifierConfig,
+    ConfigError,
+    DatasetConfig,
+    Experiment,
+    FeatureConfig,
+    ModelConfig,
+    NeXtVLADConfig,
+    RecurrentConfig,
+    TrainingConfig,
+    check_fit,
+)
+from pipeline.models import build_model
+
+DATASET = DatasetConfig("d", (FeatureConfig("rgb", 12), FeatureConfig("audio", 8)), 5)
+BARE = ClassifierConfig(input_batch_norm=False, hidden=0, gating="none")
+
+
+def pooling_of(family: str, **settings):
+    """Of few weights; the settings that a family does not have are left out."""
+    small = {
+        "clusters": (2,),
+        "projection": (2,),
+        "hidden": (2,),
+        "units": (2,),
+        "latents": (2,),
+        "blocks": 1,
+        "heads": (2,),
+    }
+    names = {field.name for field in dataclasses.fields(POOLING[family])}
+    settings = {**small, "groups": (2,), **settings}
+    return POOLING[family](**{name: value for name, value in settings.items() if name in names})
+
+
+def experiment(
+    pooling_family: str, classifier: ClassifierConfig = BARE, batch_size: int = 64, **settings
+) -> Experiment:
+    model = ModelConfig(pooling_family, pooling_of(pooling_family, **settings), classifier)
+    return Experiment(DATASET, model, training=TrainingConfig(batch_size=batch_size))
+
+
+def refuses(check, *arguments) -> str:
+    try:
+        check(*arguments)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("family", ["nextvlad", "attention_enhanced_netvlad", "attention_netvlad", "latent_attention"])
+def test_what_cannot_be_built_is_refused_and_nothing_else(family):
+    name = "groups" if family == "nextvlad" else "heads"
+    for values in [(1,), (4,), (3,), (12,), (24,), (5,), (12, 8), (8, 12), (3, 2), (2, 2, 2)]:
+        whole = experiment(family, **{name: values})
+        assert refuses(check_fit, whole) == refuses(build_model, whole.model, DATASET), values
+
+
+@pytest.mark.parametrize("family", POOLING)
+def test_a_tuple_has_one_value_or_one_a_feature(family):
+    names = [name for name, value in vars(POOLING[family]()).items() if isinstance(value, tuple)]
+    for name in names:
+        check_fit(experiment(family, **{name: (2, 2)}))
+        with pytest.raises(
+            ConfigError, match=f"pooling.{name} has 3 values for 2 features: give one value, or one each"
+        ):
+            check_fit(experiment(family, **{name: (2, 2, 2)}))
+
+
+def test_the_message_names_the_feature():
+    whole = dataclasses.replace(
+        experiment("average"), model=ModelConfig("nextvlad", NeXtVLADConfig((2,), (3, 7)), BARE)
+    )
+    message = "nextvlad cannot pool feature audio: 7 groups do not divide a frame of 16 values .8 expanded 2 times"
+    with pytest.raises(ConfigError, match=message):
+        check_fit(whole)
+
+
+CLASSIFIERS = [
+    BARE,
+    *(
+        dataclasses.replace(BARE, **change)
+        for change in (
+            {"input_batch_norm": True},
+            {"descriptor_batch_norm": True},
+            {"hidden": 4},
+            {"gating": "context"},
+            {"gating": "squeeze_excite"},
+            {"head_hidden": (4,)},
+            {"output_gating": "context"},
+            {"dropout": 0.5, "frame_dropout": 0.5, "feature_noise": 1.0, "head": "logistic"},
+        )
+    ),
+]
+
+
+def has_batch_norm(model: keras.Model) -> bool:
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
+
+
+@pytest.mark.parametrize(
+    ("family", "classifier"), [*(("average", each) for each in CLASSIFIERS), *((family, BARE) for family in POOLING)]
+)
+def test_batches_of_one_are_refused_wherever_a_model_has_batch_norm(family, classifier):
+    whole = experiment(family, classifier, batch_size=1)
+    assert bool(refuses(check_fit, whole)) == has_batch_norm(build_model(whole.model, DATASET))
+    check_fit(experiment(family, classifier, batch_size=2))
+
+
+def test_accumulation_does_not_mend_batches_of_one():
+    training = TrainingConfig(batch_size=1, accumulate=32)
+    whole = Experiment(DATASET, ModelConfig("average", AverageConfig(), ClassifierConfig(hidden=8)), training=training)
+    with pytest.raises(ConfigError, match=r"batch-size must be at least 2 videos, not 1: .*classifier.hidden 8"):
+        check_fit(whole)
+    check_fit(dataclasses.replace(whole, model=ModelConfig("recurrent", RecurrentConfig(units=(2,)), BARE)))
+
+
+def test_no_feature_is_named_like_a_layer():
+    """Each layer of a whole model is named for its feature, or has a name that is refused for one."""
+    everything = ClassifierConfig(
+        frame_dropout=0.1,
+        feature_noise=0.1,
+        descriptor_batch_norm=True,
+        hidden=4,
+        dropout=0.1,
+        head_hidden=(4, 4),
+        head_dropout=0.1,
+        output_gating="context",
+    )
+    model = build_model(experiment("netvlad", everything).model, DATASET)
+    own = {f"{name}{part}" for name in ("rgb", "audio") for part in ("", "_norm", "_noise", "_pooling")}
+    names = {layer.name for layer in model.layers}
+    assert own < names
+    for name in names - own:
+        with pytest.raises(ConfigError, match=f"dataset.features: {name} is the name of a layer"):
+            dataclasses.replace(DATASET, features=(FeatureConfig(name, 4),))

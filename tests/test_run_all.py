@@ -1,0 +1,78 @@
+"""In which order the stages run, what each is given, and what is refused before any of them."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from made_up_runs import make_index
+from support import run_here
+
+from pipeline.artifacts import StageError, read_json, write_json
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Stage and flags of every command that would have run; one that has `fails` in it fails."""
+    found = []
+
+    def run(command, **settings):
+        found.append((command[2].removeprefix("pipeline."), command[3:]))
+        return SimpleNamespace(returncode=int("fails" in command))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return found
+
+
+def test_every_training_is_asked_before_the_first_begins(tmp_path, commands):
+    make_index(tmp_path)
+    run_here("run_all", tmp_path, "--models", "average,netvlad", "--pooling.clusters", "4")
+    stages = [stage for stage, _ in commands]
+    assert stages == [
+        *["ingest", "train", "train", *["train", "infer"] * 2],
+        *["ensemble", "submit", "evaluate", "report"],
+    ]
+    assert ["--dry-run" in flags for _, flags in commands[1:5:1]] == [True, True, False, False]
+    for _, flags in (commands[2], commands[5]):
+        assert flags[flags.index("--model") + 1] == "netvlad" and "--pooling.clusters" in flags
+
+
+def test_a_training_that_is_refused_ends_it_before_the_first_begins(tmp_path, commands):
+    make_index(tmp_path)
+    with pytest.raises(StageError, match="train failed"):
+        run_here("run_all", tmp_path, "--models", "average,netvlad", "--training.teacher", "fails")
+    assert [stage for stage, _ in commands] == ["ingest", "train"] and "--dry-run" in commands[1][1]
+
+
+def test_the_dataset_is_that_of_every_stage(tmp_path, commands):
+    make_index(tmp_path)
+    other = (tmp_path / "data" / "small").rename(tmp_path / "data" / "other")
+    summary = read_json(other / "index" / "dataset.json")
+    summary["dataset"]["name"] = "other"
+    write_json(other / "index" / "dataset.json", summary)
+    run_here("run_all", tmp_path, "--dataset.name", "other")
+    assert len(commands) == 8
+    for stage, flags in commands:
+        assert flags[flags.index("--dataset.name") + 1] == "other", stage
+
+
+def test_which_split_is_submitted_is_asked_before_anything_runs(tmp_path, commands):
+    make_index(tmp_path)
+    raw = ["--raw", "train=a", "--raw", "eval=b", "--raw", "other=c"]
+    with pytest.raises(StageError, match=r"which split is to be submitted\? Choose --split from: eval, other"):
+        run_here("run_all", tmp_path, *raw)
+    with pytest.raises(StageError, match="--split nothing: there is no such split"):
+        run_here("run_all", tmp_path, *raw, "--split", "nothing")
+    assert commands == []
+
+
+def test_the_split_that_is_named_reaches_submit_alone(tmp_path, commands):
+    make_index(tmp_path)
+    run_here("run_all", tmp_path, "--split", "test")
+    assert [stage for stage, flags in commands if "--split" in flags] == ["submit"]
+
+
+def test_without_a_split_to_submit_everything_else_runs(tmp_path, commands, capsys):
+    make_index(tmp_path, splits=("train",))
+    run_here("run_all", tmp_path)
+    assert [stage for stage, _ in commands][-3:] == ["ensemble", "evaluate", "report"]
+    assert "submit is left out: there is no split but those that are trained on" in capsys.readouterr().out
