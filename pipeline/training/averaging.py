@@ -10,7 +10,8 @@ import numpy as np
 def uniform(model: keras.Model, members: Sequence[Path]) -> None:
     """Give `model` the mean of its members' weights (Izmailov et al. 2018).
 
-    What batch norm and whitening have tracked is averaged like weights; seed generators are left alone.
+    What batch norm and whitening have tracked is averaged like weights: estimated anew for the mean it is no better (on
+    AudioSet GAP 0.3437 for 0.3440 with five members, 0.3489 for 0.3484 with eight). Seed generators are left alone.
     """
     total = _Sum(model)
     for member in members:
