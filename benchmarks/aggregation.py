@@ -73,7 +73,7 @@ def main() -> None:
 
 def _serve(pipe: multiprocessing.connection.Connection, form: str, flags: Flags) -> None:
     """Answer "round" with examples per second and the bytes that were added to the process at its peak."""
-    from pipeline import backend
+    from pipeline.runtime import backend
 
     backend.start()
     import numpy as np

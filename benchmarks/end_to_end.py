@@ -31,10 +31,11 @@ import tyro
 from benchmarks.figures import Common, Figure, interleaved, show
 from benchmarks.products import products
 from benchmarks.step import training_flops
-from pipeline.artifacts import RUN_CONFIG, read_json
-from pipeline.commandline import load_preset
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.config import Experiment, ModelConfig, SamplingConfig, TrainingConfig, from_dict
 from pipeline.inputs.index import Index
+from pipeline.presets import load_preset
 
 ROOT = Path(__file__).parent.parent
 MOST = 200
@@ -151,8 +152,8 @@ def _steps(model: str, experiment: Experiment, index: Path, flops: int, rounds: 
     import keras
 
     from benchmarks.step import repeated, training_model
-    from pipeline.inputs.batches import Draws, TrainBatches
-    from pipeline.inputs.reader import FrameReader
+    from pipeline.inputs.reading.reader import FrameReader
+    from pipeline.training.batches import Draws, TrainBatches
 
     sampling, training = experiment.sampling, experiment.training
     opened = Index.open(index)

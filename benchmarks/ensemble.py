@@ -13,9 +13,9 @@ import numpy as np
 import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
-from pipeline.blending.candidates import Candidates
-from pipeline.blending.combining import blend
-from pipeline.blending.tuning import coordinate, greedy, ranked
+from pipeline.ensembling.candidates import Candidates
+from pipeline.ensembling.combining import blend
+from pipeline.ensembling.tuning import coordinate, greedy, ranked
 from pipeline.metrics import LabelLists, StreamingMetrics, top_k
 
 

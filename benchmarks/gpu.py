@@ -83,7 +83,7 @@ def _measure(family: str, precision: str, batch: int, flags: Flags) -> list[Figu
 def _figures(case: str, family: str, precision: str, batch: int, flags: Flags) -> list[Figure]:
     import jax
 
-    from pipeline.commandline import load_experiment
+    from pipeline.presets import load_experiment
 
     dataset = load_experiment("youtube8m").dataset
     experiment = dataclasses.replace(load_experiment(flags.preset, family), dataset=dataset)

@@ -27,8 +27,8 @@ from benchmarks.input_sides import SHARD, YOUTUBE8M
 from pipeline.config import InferenceConfig
 
 if TYPE_CHECKING:
-    from pipeline.inputs.reader import FrameReader
-    from pipeline.prediction import IndexScorer, SampledModel
+    from pipeline.inference.predictor import IndexScorer, SampledModel
+    from pipeline.inputs.reading.reader import FrameReader
 
 TOGETHER, SUM, FORWARD = "one pass", "sum of single passes", "forward only"
 
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _measure(folder: Path, flags: Flags) -> list[Figure]:
     from pipeline.inputs.index import Index
-    from pipeline.inputs.reader import FrameReader
+    from pipeline.inputs.reading.reader import FrameReader
 
     write_shards(folder, flags.videos)
     reader = FrameReader(Index.open(folder / "index"))
@@ -96,17 +96,17 @@ def _compared(case: str, who: str, videos: int, seconds: float, forward: float) 
 
 
 def _model(preset: str, family: str) -> "SampledModel":
-    from pipeline.commandline import load_experiment
+    from pipeline.inference.predictor import SampledModel
     from pipeline.models import build_model
-    from pipeline.prediction import SampledModel
+    from pipeline.presets import load_experiment
 
     experiment = load_experiment(preset, family)
     return SampledModel(build_model(experiment.model, YOUTUBE8M), experiment.sampling)
 
 
 def _scorer(models: "list[SampledModel]", reader: "FrameReader", batch: int) -> "IndexScorer":
-    from pipeline.blending.recipe import Member, Recipe
-    from pipeline.prediction import IndexScorer, Scorer
+    from pipeline.ensembling.recipe import Member, Recipe
+    from pipeline.inference.predictor import IndexScorer, Scorer
 
     inference = InferenceConfig(batch_size=batch)
     members = tuple(Member(str(number), "", 1.0) for number in range(len(models)))
@@ -119,7 +119,7 @@ def _infer(scorer: "IndexScorer", folder: Path) -> None:
     import shutil
 
     from pipeline import infer
-    from pipeline.store import PredictionStore
+    from pipeline.artifacts.predictions import PredictionStore
 
     shutil.rmtree(folder, ignore_errors=True)
     made_with = {"videos_per_part": InferenceConfig().videos_per_part}
@@ -128,7 +128,7 @@ def _infer(scorer: "IndexScorer", folder: Path) -> None:
 
 
 def _forward(model: "SampledModel", reader: "FrameReader", flags: Flags) -> Callable[[], Any]:
-    from pipeline.inputs.batches import evaluation_batches
+    from pipeline.inputs.reading.batches import evaluation_batches
 
     rows = reader.index.rows("train")[: flags.batch]
     ((_, inputs),) = evaluation_batches(reader, rows, model.sampling, flags.batch)

@@ -30,12 +30,12 @@ import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
 from pipeline.config import DatasetConfig, FeatureConfig
-from pipeline.inputs import synthetic, tfrecord, writing
-from pipeline.inputs.checking import ShardReport
 from pipeline.inputs.index import LEFT_OUT, ROWS, Index, Source
-from pipeline.inputs.indexing import write_index
-from pipeline.inputs.reports import check_or_recall
-from pipeline.workers import default_workers, map_in_processes
+from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.check import ShardReport
+from pipeline.inputs.index.resume import check_or_recall
+from pipeline.inputs.records import encoding, synthetic, tfrecord
+from pipeline.runtime.parallel import default_workers, map_in_processes
 
 YOUTUBE8M = DatasetConfig("youtube8m", (FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)), 3862)
 
@@ -98,7 +98,7 @@ def _write_shard(path: Path, videos: int) -> None:
                 for feature in YOUTUBE8M.features
             }
             context = {"id": f"{path.stem}{number}", "labels": random.integers(0, 3862, 3)}
-            tfrecord.write(file, [writing.sequence_example(context, frames)])
+            tfrecord.write(file, [encoding.sequence_example(context, frames)])
 
 
 def _read(shards: list[Path], workers: int) -> None:
@@ -205,7 +205,7 @@ def _label_sets() -> tuple[tuple[np.ndarray, np.ndarray], str]:
 
 
 def _open_millions(folder: Path) -> tuple[float, float, int]:
-    from pipeline.inputs.batches import Draws
+    from pipeline.training.batches import Draws
 
     began = time.perf_counter()
     index = Index.open(folder)

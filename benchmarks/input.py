@@ -27,7 +27,7 @@ import tyro
 from benchmarks.figures import Common, Figure, interleaved, show
 from benchmarks.input_sides import SHARD, YOUTUBE8M, Copying, Ours, Reading, Side, Starter, TensorFlow
 from pipeline.config import SynthesisConfig
-from pipeline.workers import default_workers, map_in_processes
+from pipeline.runtime.parallel import default_workers, map_in_processes
 
 OURS, STARTER, PEER, READING, COPYING = "ours", "starter's tf.data", "best tf.data", "reading", "copying"
 CACHED = "ours, into the cache"
@@ -59,10 +59,10 @@ def main() -> None:
 
 def write_shards(folder: Path, videos: int) -> None:
     """Shards, and their index in folder/index; all videos are of the split `train`."""
-    from pipeline.inputs import synthetic
-    from pipeline.inputs.checking import check_shard
     from pipeline.inputs.index import Source
-    from pipeline.inputs.indexing import write_index
+    from pipeline.inputs.index.build import write_index
+    from pipeline.inputs.index.check import check_shard
+    from pipeline.inputs.records import synthetic
 
     synthesis = SynthesisConfig(videos, 0, SHARD, min_frames=120, max_frames=300)
     plan = synthetic.plan(YOUTUBE8M, synthesis)

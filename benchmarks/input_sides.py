@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import DatasetConfig, FeatureConfig, SamplingConfig
-from pipeline.workers import default_workers
+from pipeline.runtime.parallel import default_workers
 
 YOUTUBE8M = DatasetConfig(
     "youtube8m", (FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)), 3862, holdout_percent=0
@@ -56,9 +56,9 @@ class Ours:
     """Batches as `train` has them; read directly, as where there are more videos than memory, or from the cache."""
 
     def __init__(self, folder: Path, batch: int, direct: bool = False):
-        from pipeline.inputs.batches import Draws, TrainBatches
         from pipeline.inputs.index import Index
-        from pipeline.inputs.reader import FrameReader
+        from pipeline.inputs.reading.reader import FrameReader
+        from pipeline.training.batches import Draws, TrainBatches
 
         self._imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self.index = Index.open(folder / "index")

@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _experiment(family: str, flags: Flags) -> tuple[Experiment, int]:
-    from pipeline.commandline import load_experiment
+    from pipeline.presets import load_experiment
 
     experiment = load_experiment(flags.preset, family)
     published = flags.preset == "youtube8m"
@@ -68,7 +68,7 @@ def _experiment(family: str, flags: Flags) -> tuple[Experiment, int]:
 
 def _ready(experiment: Experiment, batch: int, precision: str) -> tuple[Any, Any]:
     """The model as `train` has it, and a batch."""
-    from pipeline.inputs.sampling import sampled_length
+    from pipeline.inputs.reading.sampling import sampled_length
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sampling, dataset = experiment.sampling, experiment.dataset

@@ -24,8 +24,8 @@ import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
 from benchmarks.products import products
-from pipeline.commandline import load_experiment
 from pipeline.config import POOLING, DatasetConfig, Experiment
+from pipeline.presets import load_experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +119,8 @@ def _generic_layers() -> Iterator[None]:
     """What is traced within calls Keras's layers where ours are the same in less time."""
     import keras
 
-    from pipeline.models.dense import DescriptorDense, FrameDense
-    from pipeline.models.frame_norm import FrameNorm
+    from pipeline.models.layers.dense import DescriptorDense, FrameDense
+    from pipeline.models.layers.frame_norm import FrameNorm
 
     with (
         mock.patch.object(FrameNorm, "call", keras.layers.BatchNormalization.call),

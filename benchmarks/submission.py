@@ -24,8 +24,8 @@ import numpy as np
 import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
-from pipeline.inputs.synthetic import video_ids
-from pipeline.store import Predictions, PredictionStore
+from pipeline.artifacts.predictions import Predictions, PredictionStore
+from pipeline.inputs.records.synthetic import video_ids
 from pipeline.submission import check, write
 from pipeline.submission.lines import HEADER
 

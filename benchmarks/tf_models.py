@@ -98,7 +98,7 @@ class Peer:
     def __init__(self, python: Path, precision: str, batch: Any):
         import numpy as np
 
-        from pipeline.models.frames import OFFSET, SCALE
+        from pipeline.models.layers.frames import OFFSET, SCALE
 
         inputs, labels = batch
         video_matrix = inputs["frames"] * np.float32(SCALE) + np.float32(OFFSET)

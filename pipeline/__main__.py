@@ -1,8 +1,9 @@
-"""`python -m pipeline`: the stages, in their order, the other commands, and the presets."""
+"""`python -m pipeline`: the commands, in their order, and the presets."""
 
 from pathlib import Path
 
-from pipeline.commandline import first_line, presets, run_stage
+from pipeline.cli.running import run_stage
+from pipeline.presets import first_line, presets
 
 STAGES = (
     "run_all",
@@ -18,9 +19,8 @@ STAGES = (
     "report",
     "export",
     "predict",
+    "cost",
 )
-COMMANDS = ("models",)
-"""Packages that are commands too, by their `__main__.py`."""
 
 
 def main() -> None:
@@ -28,9 +28,6 @@ def main() -> None:
     print("Stages: python -m pipeline.<stage> --help explains one.\n")
     for stage in STAGES:
         print(f"  {stage:<12}{first_line(here / f'{stage}.py')}")
-    print("\nBeside them: python -m pipeline.<name>.\n")
-    for command in COMMANDS:
-        print(f"  {command:<12}{first_line(here / command / '__main__.py')}")
     print("\nPresets: --preset <name>, or the path of a file like pipeline/presets/demo.py.\n")
     for name, line in presets().items():
         print(f"  {name:<18}{line}")

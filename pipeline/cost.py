@@ -1,20 +1,96 @@
-"""What a model costs: parameters, and FLOPs and memory a video, counted from its graph; nothing is computed.
+"""What each pooling family costs: its source, parameters, and FLOPs and memory a video, counted from the model.
 
-The graph is traced for two numbers of videos. What a video costs is what one more of them adds: weights, their
-gradients, and work that is done once a batch drop out.
+Reads a preset and no data; prints a table, or JSON; writes nothing. It takes no GPU. The graph is traced for two
+numbers of videos. What a video costs is what one more of them adds: weights, their gradients, and work that is done
+once a batch drop out.
 """
 
+import dataclasses
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.config import DatasetConfig, Experiment
-from pipeline.graph import count_flops, needed, peak_bytes
+from tqdm import tqdm
+
+from pipeline.cli.flags import Choice
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
+from pipeline.config import ConfigError, DatasetConfig, Experiment
+from pipeline.models import FAMILIES
+from pipeline.presets import load_experiment
+from pipeline.runtime import backend
+from pipeline.runtime.graph import count_flops, needed, peak_bytes
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Flags(Choice):
+    preset: str = "youtube8m"
+    """Whose sizes count, frames and classifiers too: a name from pipeline/presets, or the path of a file like those."""
+    families: tuple[str, ...] = ()
+    """By default all of them."""
+    json: bool = False
+    """Print JSON: a list of objects, one a family."""
+
+
+def main() -> None:
+    flags, _ = parse(Flags, [])
+    experiments = {family: load_experiment(flags.preset, family) for family in flags.families or FAMILIES}
+    backend.start_tracing()
+    rows = []
+    for family, experiment in (bar := tqdm(experiments.items(), unit=" families", leave=False)):
+        bar.set_description(family)
+        try:
+            counted = of_experiment(experiment)
+        except ConfigError as error:  # settings that do not fit the preset's dataset
+            raise ConfigError(f"preset {flags.preset}, model {family}: {error}") from error
+        rows.append({"family": family, "source": FAMILIES[family].source, **dataclasses.asdict(counted)})
+    if flags.json:
+        print(json.dumps(rows))
+    else:
+        print(_table(rows, next(iter(experiments.values())).dataset))
+
+
+def _table(rows: list[dict], dataset: DatasetConfig) -> str:
+    """One line a family."""
+    import pandas as pd
+
+    width = max(len(row["source"]) for row in rows)
+    table = pd.DataFrame(
+        {
+            "frames": [_frames(row["frames"], row["training_frames"]) for row in rows],
+            "parameters": [f"{_human(row['parameters'] / 1e6)} M" for row in rows],
+            "in pooling": [f"{_human(row['pooling_parameters'] / 1e6)} M" for row in rows],
+            "GFLOPs": [_human(row["flops"] / 1e9) for row in rows],
+            "MB": [_human(row["activation_bytes"] / 1e6) for row in rows],
+            "source".ljust(width): [row["source"].ljust(width) for row in rows],
+        },
+        index=[row["family"] for row in rows],
+    )
+    features = ", ".join(f"{feature.name} {feature.size}" for feature in dataset.features)
+    return "\n".join(
+        [
+            *(line.rstrip() for line in table.to_string().splitlines()),
+            f"{dataset.name}: {features}, {dataset.num_classes} classes",
+            "GFLOPs: a video at inference, the matrix products alone",
+            "MB: activations of a video in training, float32, an estimate; weights are not among them",
+        ]
+    )
+
+
+def _frames(inference: int, training: int) -> str:
+    return str(inference) if inference == training else f"{inference}, {training} in training"
+
+
+def _human(value: float) -> str:
+    """Three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
 
 _BATCHES = (1000, 2000)
 """So many that all else is small beside them: the peak is where the videos take most."""
@@ -41,7 +117,7 @@ def of_experiment(experiment: Experiment) -> Cost:
     """What an experiment's model costs, at its dataset's sizes and its sampling's number of frames."""
     import tensorflow as tf
 
-    from pipeline.inputs.sampling import sampled_length
+    from pipeline.inputs.reading.sampling import sampled_length
     from pipeline.models import build_model
     from pipeline.models.pooling import Pooling
 
@@ -100,3 +176,7 @@ def _training_step(model: "keras.Model", inputs: "dict[str, tf.Tensor]") -> "lis
     gradients = tf.gradients(loss, [weight.value for weight in model.trainable_weights])
     statistics = [operation for operation in graph.get_operations()[before:] if operation.type.startswith("Assign")]
     return needed(loss, *gradients, *statistics)
+
+
+if __name__ == "__main__":
+    run_stage(main)

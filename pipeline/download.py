@@ -11,8 +11,11 @@ from typing import Annotated
 
 import tyro
 
-from pipeline.artifacts import StageError, atomic_file
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts.files import atomic_file
+from pipeline.cli.flags import Common
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
+from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds, Within, Workers
 from pipeline.transfer import archive, origins
 from pipeline.transfer.delivery import deliver, forecast

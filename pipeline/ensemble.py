@@ -9,28 +9,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts import (
-    ENSEMBLE,
-    WEIGHTS,
-    Done,
-    StageError,
-    find_run,
-    list_runs,
-    read_json,
-    remove_folder,
-    write_json,
-)
-from pipeline.blending.choosing import choose, table
-from pipeline.blending.holdout import side_by_side
-from pipeline.blending.recipe import Recipe
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import read_json, remove_folder, write_json
+from pipeline.artifacts.locks import locked
+from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
+from pipeline.artifacts.predictions import Predictions, PredictionStore, predicted_splits
+from pipeline.cli.flags import Common
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import EnsembleConfig, from_dict, to_dict
-from pipeline.freshness import made_by_blend, predictions, stale
+from pipeline.config.errors import StageError
+from pipeline.ensembling.choosing import choose, table
+from pipeline.ensembling.holdout import side_by_side
+from pipeline.ensembling.recipe import Recipe
+from pipeline.inference.freshness import made_by_blend, predictions, stale
+from pipeline.inference.scoring import score
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.locks import locked
-from pipeline.opening import open_index
-from pipeline.scoring import score
-from pipeline.store import Predictions, PredictionStore, predicted_splits
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.artifacts import StageError, find_run, list_scored, read_json
-from pipeline.commandline import Common, parse, run_stage
-from pipeline.freshness import predictions, stale
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import find_run, list_scored
+from pipeline.cli.flags import Common
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
+from pipeline.config.errors import StageError
+from pipeline.inference.freshness import predictions, stale
+from pipeline.inference.scoring import score, score_lists, score_priors
 from pipeline.inputs.index import Index
-from pipeline.opening import open_index
-from pipeline.scoring import score, score_csv, score_priors
+from pipeline.submission import read
 
 _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
 """Columns of the table, and what a run's summary calls them."""
@@ -86,6 +91,14 @@ def _priors(index: Index, splits: list[str]) -> list[dict]:
         print("left out: label priors, which are those of training videos; the index has none", file=sys.stderr)
         return []
     return [{"run": "label priors", "split": split, **score_priors(index, split)} for split in splits]
+
+
+def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
+    """Metrics of a written submission; its rows may be in any order. Raises StageError where it cannot be read."""
+    try:
+        return score_lists(read(path, index.dataset.num_classes), index, split, path)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{error}; `submit --check {path}` lists every fault") from error
 
 
 def _table(rows: list[dict], synthetic: bool) -> str:

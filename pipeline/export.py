@@ -10,17 +10,22 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from pipeline import backend
-from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, StageError, atomic_file, digest, find_run, list_runs, read_json
-from pipeline.bundle.header import read_header, read_scores
-from pipeline.commandline import Reading, parse, run_stage
+from pipeline.artifacts.done import Done, digest
+from pipeline.artifacts.files import atomic_file, read_json
+from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
+from pipeline.cli.flags import Reading
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import InferenceConfig
-from pipeline.freshness import predictions, stale
+from pipeline.config.errors import StageError
+from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.freshness import predictions, stale
+from pipeline.inference.runs import TrainedRun, read_blend
+from pipeline.inference.scoring import score
+from pipeline.inputs.class_names import names as class_names
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.opening import open_index
-from pipeline.runs import TrainedRun, read_blend
-from pipeline.scoring import score
-from pipeline.vocabulary import names as class_names
+from pipeline.runtime import backend
 
 LIMIT = 10**9
 """Bytes. The rules of 2018 say 1 GB, uncompressed; of its two readings this is the stricter one."""
@@ -69,7 +74,7 @@ def main() -> None:
     if not done or flags.saved_model:
         backend.start()
     if not done:
-        from pipeline.bundle import writing
+        from pipeline.inference.bundle import writing
 
         with atomic_file(path) as temporary:
             keep_trained = flags.precision == "trained"
@@ -108,9 +113,9 @@ def _holdout(
     """The hold-out's metrics as the run or the ensemble was scored, and as the bundle, read back, scores."""
     if not index.holdout_labelled:
         return {}
-    from pipeline.bundle.loading import load
-    from pipeline.inputs.reader import FrameReader
-    from pipeline.prediction import IndexScorer
+    from pipeline.inference.bundle.loading import load
+    from pipeline.inference.predictor import IndexScorer
+    from pipeline.inputs.reading.reader import FrameReader
 
     rows = index.rows(HOLDOUT)
     if not stale(folder, HOLDOUT, index):
@@ -125,8 +130,8 @@ def _holdout(
 
 
 def _save_model(bundle: Path, folder: Path) -> None:
-    from pipeline.bundle.loading import load
-    from pipeline.serving import write_saved_model
+    from pipeline.inference.bundle.loading import load
+    from pipeline.inference.saved_model import write_saved_model
 
     write_saved_model(load(bundle), folder)
     print(f"{folder}: SavedModel; its signature takes frames and num_frames, and gives probabilities")

@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
-from pipeline import backend
-from pipeline.artifacts import ENSEMBLE, RUN_CONFIG, WEIGHTS, StageError, digest_file, find_run, write_json
-from pipeline.bundle.header import read_header, read_scores
-from pipeline.commandline import Reading, parse, run_stage
+from pipeline.artifacts.done import digest_file
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.locks import locked
+from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS, find_run
+from pipeline.artifacts.predictions import Predictions, PredictionStore
+from pipeline.cli.flags import Reading
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import DatasetConfig, InferenceConfig
-from pipeline.freshness import predictions
+from pipeline.config.errors import StageError
+from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.freshness import predictions
+from pipeline.inference.runs import TrainedRun, check_fits
 from pipeline.inputs.index import Index
-from pipeline.locks import locked
-from pipeline.opening import open_index
-from pipeline.runs import TrainedRun, check_fits
-from pipeline.store import Predictions, PredictionStore
+from pipeline.runtime import backend
 
 if TYPE_CHECKING:
-    from pipeline.prediction import IndexScorer, Scorer
+    from pipeline.inference.predictor import IndexScorer, Scorer
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def _of_run(folder: Path, flags: Flags, inference: InferenceConfig) -> _Source:
     run = TrainedRun.read(folder)
 
     def load() -> "Scorer":
+        from pipeline.inference.predictor import SampledModel, Scorer
         from pipeline.models import load_model
-        from pipeline.prediction import SampledModel, Scorer
 
         return Scorer([SampledModel(load_model(run.stored), run.sampling)], run.dataset, inference)
 
@@ -109,7 +114,7 @@ def _of_bundle(folder: Path, flags: Flags, inference: InferenceConfig) -> _Sourc
     write_json(folder / "summary.json", summary)
 
     def load() -> "Scorer":
-        from pipeline.bundle.loading import load
+        from pipeline.inference.bundle.loading import load
 
         return load(path).scorer(inference)
 
@@ -118,8 +123,8 @@ def _of_bundle(folder: Path, flags: Flags, inference: InferenceConfig) -> _Sourc
 
 def _load(source: _Source, index: Index) -> "IndexScorer":
     backend.start()
-    from pipeline.inputs.reader import FrameReader
-    from pipeline.prediction import IndexScorer
+    from pipeline.inference.predictor import IndexScorer
+    from pipeline.inputs.reading.reader import FrameReader
 
     return IndexScorer(source.load(), FrameReader(index))
 

@@ -13,28 +13,24 @@ from typing import Annotated, Any
 import tyro
 from tqdm import tqdm
 
-from pipeline.artifacts import (
-    Done,
-    StageError,
-    atomic_folder,
-    digest,
-    read_json,
-    remove_folder,
-    remove_leftovers,
-    write_json,
-)
-from pipeline.commandline import Common, load_experiment, parse, run_stage
+from pipeline.artifacts.done import Done, digest
+from pipeline.artifacts.files import atomic_folder, read_json, remove_folder, remove_leftovers, write_json
+from pipeline.artifacts.locks import locked
+from pipeline.cli.flags import Common
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import DatasetConfig, to_dict
+from pipeline.config.errors import StageError
 from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.inputs.index import SUMMARY, TRAIN, Source
-from pipeline.inputs.indexing import write_index
-from pipeline.inputs.outliers import Peaks
-from pipeline.inputs.remarks import remarks
-from pipeline.inputs.reports import Indexed, check_or_recall, in_turn
-from pipeline.inputs.schema import SchemaError, preflight_files
-from pipeline.inputs.sources import below, given, stamp
-from pipeline.locks import locked
-from pipeline.workers import default_workers, map_in_processes
+from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.outliers import Peaks
+from pipeline.inputs.index.remarks import remarks
+from pipeline.inputs.index.resume import Indexed, check_or_recall, in_turn
+from pipeline.inputs.index.sources import below, given, stamp
+from pipeline.inputs.records.schema import SchemaError, preflight_files
+from pipeline.presets import load_experiment
+from pipeline.runtime.parallel import default_workers, map_in_processes
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
 """Bytes of small shards, and so many of them at most, that a process is given at once."""

@@ -16,13 +16,16 @@ from pathlib import Path
 
 import tyro
 
-from pipeline import backend
-from pipeline.artifacts import StageError, find_run
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts.places import find_run
+from pipeline.cli.flags import Common
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import InferenceConfig
+from pipeline.config.errors import StageError
 from pipeline.config.ranges import TopK
-from pipeline.runs import read_blend
-from pipeline.vocabulary import names as class_names
+from pipeline.inference.runs import read_blend
+from pipeline.inputs.class_names import names as class_names
+from pipeline.runtime import backend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +79,17 @@ def _committee(flags: Flags, inference: InferenceConfig):
     with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
         backend.start()
     if bundle.is_file():
-        from pipeline.bundle.loading import load
+        from pipeline.inference.bundle.loading import load
 
         return load(bundle)
-    from pipeline.committee import of_runs
+    from pipeline.inference.ensemble import of_runs
 
     return of_runs(recipe, runs, inference.top_k, names)
 
 
 def _predictions(files: tuple[Path, ...], committee, inference: InferenceConfig) -> Iterator[tuple]:
     """Each video, its labels and scores; a fault in its place without them. A batch at a time is in memory."""
-    from pipeline.inputs.own_files import Fault, batches_of, read_videos
+    from pipeline.inputs.reading.own_files import Fault, batches_of, read_videos
 
     scorer = committee.scorer(inference)
     found = itertools.chain.from_iterable(read_videos(path, committee.dataset) for path in files)

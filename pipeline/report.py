@@ -9,23 +9,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline import backend
-from pipeline.artifacts import (
-    DONE,
-    ENSEMBLE,
-    WEIGHTS,
-    StageError,
-    atomic_file,
-    digest,
-    digest_file,
-    find_run,
-    list_scored,
-)
-from pipeline.commandline import Reading, parse, run_stage
-from pipeline.freshness import trained_on
+from pipeline.artifacts.done import DONE, digest, digest_file
+from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_scored
+from pipeline.cli.flags import Reading
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
+from pipeline.config.errors import StageError
+from pipeline.inference.freshness import trained_on
+from pipeline.inputs.class_names import names
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.opening import open_index
-from pipeline.vocabulary import names
+from pipeline.runtime import backend
 
 ROOM = Path(__file__).parent / "reporting"
 
@@ -56,8 +51,8 @@ def main() -> None:
         return
     class_names = names(vocabulary, index.dataset.num_classes)
 
+    from pipeline.inference.scoring import score_priors
     from pipeline.reporting import page, runs, videos
-    from pipeline.scoring import score_priors
 
     folders = list_scored(flags.places, flags.preset_name)
     folders += [asked] if asked and asked not in {folder.resolve() for folder in folders} else []

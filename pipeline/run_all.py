@@ -11,11 +11,15 @@ from typing import Annotated
 
 import tyro
 
-from pipeline.artifacts import StageError
-from pipeline.commandline import SECTIONS, Reading, flag_name, load_preset, parse, pooling_flags, run_stage
+from pipeline.cli.flags import Reading
+from pipeline.cli.opening import open_index
+from pipeline.cli.overrides import flag_name, pooling_flags
+from pipeline.cli.parsing import SECTIONS, parse
+from pipeline.cli.running import run_stage
 from pipeline.config import POOLING, one_of
+from pipeline.config.errors import StageError
 from pipeline.config.ranges import Count, OutlierRatio, Workers
-from pipeline.opening import open_index
+from pipeline.presets import load_preset
 from pipeline.submission.splits import submitted
 
 _SECTIONS_OF = {

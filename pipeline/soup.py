@@ -11,14 +11,19 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from pipeline import backend
-from pipeline.artifacts import RUN_CONFIG, Done, StageError, atomic_folder, find_run, read_json, write_json
-from pipeline.commandline import Reading, parse, run_stage
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import atomic_folder, read_json, write_json
+from pipeline.artifacts.locks import locked
+from pipeline.artifacts.models import MODEL, digest_model, snapshots_of, store_model
+from pipeline.artifacts.places import RUN_CONFIG, find_run
+from pipeline.cli.flags import Reading
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.locks import locked
-from pipeline.opening import open_index
-from pipeline.training.stored import MODEL, digest_model, snapshots_of, store_model
+from pipeline.runtime import backend
 
 _ALIKE = ("dataset", "sampling", "model")
 """What runs must have in common for a mean of their weights to be a model."""
@@ -124,9 +129,9 @@ def _average(
     members: dict[str, Path], path: Path, method: str, index: Index, config: dict[str, Any], inference: InferenceConfig
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Store the average at `path`; its metrics on the hold-out, {} without one, and the members that are in it."""
-    from pipeline.inputs.reader import FrameReader
+    from pipeline.inference.predictor import Predictor
+    from pipeline.inputs.reading.reader import FrameReader
     from pipeline.models import load_model
-    from pipeline.prediction import Predictor
     from pipeline.training import averaging
 
     model = load_model(next(iter(members.values())))

@@ -9,18 +9,21 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import provenance
-from pipeline.artifacts import ENSEMBLE, StageError, find_run, list_scored, write_json
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.places import ENSEMBLE, find_run, list_scored
+from pipeline.artifacts.predictions import predicted_splits
+from pipeline.cli.flags import Common
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
+from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds
-from pipeline.freshness import fresh
+from pipeline.inference.freshness import fresh
+from pipeline.inference.scoring import holdout_gaps
 from pipeline.inputs.index import Index
-from pipeline.opening import open_index
-from pipeline.scoring import holdout_gaps
-from pipeline.store import predicted_splits
-from pipeline.submission import CHALLENGE_CLASSES, check, write_named
+from pipeline.submission import CHALLENGE_CLASSES, check, provenance, write_named
+from pipeline.submission.log import SubmissionLog, submit_and_record
 from pipeline.submission.splits import submitted
-from pipeline.submission_log import SubmissionLog, submit_and_record
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def main() -> None:
 
         gcs.parts(flags.upload)  # a wrong address is refused before anything runs
     if flags.kaggle:
-        from pipeline.transfer.kaggle import Kaggle  # so is having no credentials
+        from pipeline.submission.kaggle import Kaggle  # so is having no credentials
 
         site = Kaggle(flags.competition or experiment.submission.competition)
     elif flags.again or flags.message is not None or flags.competition is not None:

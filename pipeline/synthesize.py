@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, StageError, digest, read_json, remove_folder, remove_leftovers, write_json
-from pipeline.commandline import Common, parse, run_stage
+from pipeline.artifacts.done import Done, digest
+from pipeline.artifacts.files import read_json, remove_folder, remove_leftovers, write_json
+from pipeline.artifacts.locks import locked
+from pipeline.cli.flags import Common
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import DatasetConfig, SynthesisConfig, differences, to_dict
+from pipeline.config.errors import StageError
 from pipeline.config.ranges import Workers
-from pipeline.inputs import synthetic
-from pipeline.locks import locked
-from pipeline.workers import default_workers, map_in_processes
+from pipeline.inputs.records import synthetic
+from pipeline.runtime.parallel import default_workers, map_in_processes
 
 
 @dataclass(frozen=True)

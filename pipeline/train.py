@@ -7,24 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import backend
-from pipeline.artifacts import (
-    ENSEMBLE,
-    RUN_CONFIG,
-    Done,
-    StageError,
-    read_json,
-    remove_folder,
-    remove_leftovers,
-    write_json,
-)
-from pipeline.commandline import Reading, parse, run_stage
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import read_json, remove_folder, remove_leftovers, write_json
+from pipeline.artifacts.locks import locked
+from pipeline.artifacts.models import MODEL, digest_model
+from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG
+from pipeline.cli.flags import Reading
+from pipeline.cli.opening import open_index
+from pipeline.cli.parsing import parse
+from pipeline.cli.running import run_stage
 from pipeline.config import Experiment, differences, to_dict
-from pipeline.hardware import fast_precision
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
-from pipeline.locks import locked
-from pipeline.opening import open_index
-from pipeline.training.stored import MODEL, digest_model
+from pipeline.runtime import backend
+from pipeline.runtime.precision import fast_precision
 from pipeline.training.teacher import Teacher
 
 
@@ -121,8 +117,8 @@ def _why_anew(plan: _Plan, force: bool) -> str | None:
 
 def _train(plan: _Plan, index: Index) -> None:
     backend.start()
-    from pipeline.inputs.soft_labels import SoftLabels
     from pipeline.training.loop import CHECKPOINT, Trainer
+    from pipeline.training.soft_labels import SoftLabels
 
     folder, experiment = plan.folder, plan.experiment
     share = experiment.training.teacher_share

@@ -12,12 +12,12 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
     os.environ.setdefault(variable, "1")
 
 import pytest
-from bucket_emulator import Network, emulator
-from support import ROOT, SMALL, TINY, stage_command, stage_environment, write_shard
+from fixtures.support import ROOT, SMALL, TINY, stage_command, stage_environment, write_shard
+from servers.bucket_emulator import Network, emulator
 
-from pipeline.inputs.checking import check_shard
 from pipeline.inputs.index import Index, Source
-from pipeline.inputs.indexing import write_index
+from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.check import check_shard
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

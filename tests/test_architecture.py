@@ -5,16 +5,59 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from fixtures.support import ROOT
 
-from pipeline.__main__ import COMMANDS, STAGES
+from pipeline.__main__ import STAGES
 
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 RUNNABLE = {
     "pipeline.__main__",  # the list of them
     *(f"pipeline.{stage}" for stage in STAGES),
-    *(f"pipeline.{command}.__main__" for command in COMMANDS),
 }
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+UNMIRRORED = {
+    "a stage's tests, and those of what it is made of": (
+        *("evaluate.py", "infer.py"),
+        *("cli/flags.py", "cli/overrides.py", "cli/running.py"),
+    ),
+    "tests/config: every field of every section": (
+        *(f"config/{name}.py" for name in ("data", "errors", "model", "output", "pooling", "ranges", "training")),
+        *(f"presets/{name}.py" for name in ("demo", "youtube8m", "youtube8m_video")),
+    ),
+    "tests/models/test_contract.py, and families": ("models/netrvlad.py", "models/layers/assignment.py"),
+    "tests/inputs/index/test_index.py": ("inputs/index/build.py", "inputs/index/tables.py"),
+    "the tests of the file that calls it": (
+        "ensembling/loops.py",
+        "inference/bundle/header.py",
+        "inference/bundle/writing.py",
+        "inference/ensemble.py",
+        "inputs/reading/batches.py",
+        "inputs/reading/streaming.py",
+        "inputs/records/wire.py",
+        "submission/kaggle_client.py",
+        "submission/lines.py",
+        "submission/named.py",
+        "submission/tokens.py",
+        "training/teacher.py",
+        "transfer/small.py",
+        "transfer/source.py",
+    ),
+    "tests/test_metrics.py": ("metrics/precision.py", "metrics/ranking.py", "metrics/streaming.py"),
+    "tests/test_report.py: the page as a browser shows it": tuple(
+        f"reporting/{name}.py" for name in ("figures", "page", "runs", "videos")
+    ),
+}
+"""Where files without a test of their own name are tested."""
+LOW_TO_HIGH = (
+    {"config", "metrics", "runtime"},
+    {"presets", "artifacts", "models"},
+    {"cli", "inputs", "transfer"},
+    {"ensembling", "submission"},
+    {"inference"},
+    {"training"},
+    {"reporting"},
+)
+"""No import runs up this list; the commands are above it."""
 OF_NO_MODULE = {"architecture", "end_to_end", "killed", "contract", "degenerate", "fuzz", "stored"}
 """What tests ask of many modules at once."""
 
@@ -36,18 +79,82 @@ def test_no_file_imports_a_stage():
         assert not imported(path) & RUNNABLE, path
 
 
-@pytest.mark.parametrize(("room", "other"), [("models", "inputs"), ("inputs", "models"), ("models", "training")])
+def test_every_file_beside_the_rooms_is_a_command_and_nothing_else_is():
+    beside = {path.stem for path in (ROOT / "pipeline").glob("*.py")} - {"__init__", "__main__"}
+    assert beside == set(STAGES)
+
+
+def rooms_that_are_too_high(path: Path, names: set[str]) -> set[str]:
+    """What a file imports from rooms above its own; rooms of a level may import each other, but not in a circle."""
+    return {name for name in names if level(name) > level(module_of(path))}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def level(module: str) -> int:
+    """Of a module's room, from 0; of commands the highest."""
+    room = (module.split(".") + [""])[1]
+    found = [number for number, rooms in enumerate(LOW_TO_HIGH) if room in rooms]
+    return found[0] if found else len(LOW_TO_HIGH)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_import_runs_up(path):
+    if module_of(path) in ("pipeline", "pipeline.__main__"):
+        return
+    names = {name for name in imported(path) if name.startswith("pipeline.")}
+    assert not rooms_that_are_too_high(path, names)
+
+
+def test_an_import_that_runs_up_is_found():
+    """So that the test above can fail."""
+    path = ROOT / "pipeline" / "metrics" / "precision.py"
+    assert rooms_that_are_too_high(path, {"pipeline.config", "pipeline.training.loop"}) == {"pipeline.training.loop"}
+    assert rooms_that_are_too_high(ROOT / "pipeline" / "inputs" / "index" / "__init__.py", {"pipeline.train"})
+    assert not rooms_that_are_too_high(ROOT / "pipeline" / "train.py", {"pipeline.training.loop"})
+
+
+def test_every_room_has_its_level():
+    rooms = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert rooms == {room for rooms in LOW_TO_HIGH for room in rooms}
+
+
+def test_there_is_no_circle_of_rooms():
+    """Of rooms of one level too."""
+    arrows = {}
+    for path in FILES:
+        room = module_of(path).split(".")[1] if "." in module_of(path) else ""
+        if level(module_of(path)) < len(LOW_TO_HIGH):
+            met = {name.split(".")[1] for name in imported(path) if name.startswith("pipeline.")}
+            arrows.setdefault(room, set()).update(met - {room})
+    left = dict(arrows)
+    while free := [room for room, met in left.items() if not met & left.keys()]:
+        for room in free:
+            del left[room]
+    assert not left, f"a circle: {left}"
+
+
+@pytest.mark.parametrize(("room", "other"), [("models", "inputs"), ("inputs", "models")])
 def test_rooms_that_know_nothing_of_each_other(room, other):
     for path in (ROOT / "pipeline" / room).rglob("*.py"):
         assert not {name for name in imported(path) if name.startswith(f"pipeline.{other}")}, path
 
 
+def test_inputs_need_no_keras():
+    for path in (ROOT / "pipeline" / "inputs").rglob("*.py"):
+        assert not {name for name in imported(path) if name.partition(".")[0] in ("keras", "tensorflow", "jax")}, path
+
+
 @pytest.mark.parametrize("room", ["metrics", "config"])
 def test_rooms_that_import_nothing_else_of_the_project(room):
-    for path in (ROOT / "pipeline" / f"{room}.py", *(ROOT / "pipeline" / room).rglob("*.py")):
-        if path.exists():
-            names = {name for name in imported(path) if name.startswith("pipeline")}
-            assert not {name for name in names if not f"{name}.".startswith(f"pipeline.{room}.")}, path
+    paths = list((ROOT / "pipeline" / room).rglob("*.py"))
+    assert len(paths) > 3
+    for path in paths:
+        names = {name for name in imported(path) if name.startswith("pipeline")}
+        assert not {name for name in names if not f"{name}.".startswith(f"pipeline.{room}.")}, path
 
 
 def test_metrics_need_numpy_only():
@@ -75,7 +182,7 @@ def test_the_first_line_says_what_a_file_knows(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_presets_are_short(path):
-    if path.parent.name == "presets":
+    if path.parent.name == "presets" and path.stem != "__init__":
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
 
 
@@ -88,15 +195,22 @@ def test_tests_mirror_the_code():
         assert mirrored.is_dir() or mirrored.with_suffix(".py").exists(), f"{path} mirrors nothing"
 
 
+def test_the_code_is_mirrored_by_tests():
+    """A file has a test of its own, or its room has, or it is tested where UNMIRRORED says."""
+    tests = {path.relative_to(ROOT / "tests").with_name(path.stem.removeprefix("test_")) for path in TESTS}
+    files = [path.relative_to(ROOT / "pipeline") for path in FILES if path.stem not in ("__init__", "__main__")]
+    lacking = {str(path) for path in files if path.with_suffix("") not in tests}
+    named = {name for names in UNMIRRORED.values() for name in names}
+    assert lacking == named, "test it, or say in UNMIRRORED where it is"
+
+
 def test_the_readme_names_every_stage_preset_and_model():
-    from pipeline.commandline import presets
     from pipeline.models import FAMILIES
+    from pipeline.presets import presets
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in (*STAGES, *FAMILIES):
         assert f"`{name}`" in readme, name
-    for command in COMMANDS:
-        assert f"python -m pipeline.{command}" in readme, command
     for preset in set(presets()) - {"demo"}:
         assert f"--preset {preset}" in readme, preset
 

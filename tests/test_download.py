@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_server import FAULTS, dead, requests_of, serving
-from support import ROOT, frames_of, labels_of, stage_command, stage_environment
+from fixtures.support import ROOT, frames_of, labels_of, stage_command, stage_environment
+from servers.fault_server import FAULTS, dead, requests_of, serving
 
-from pipeline.inputs import tfrecord, writing
+from pipeline.inputs.records import encoding, tfrecord
 
 QUICK = ("--pause", 0.01, "--timeout", 0.5)
 SHARDS = ("aa", "pj", "Z9")
@@ -30,7 +30,7 @@ def shard(first: int, count: int, labelled: bool) -> bytes:
     for video in range(first, first + count):
         frames = np.tile(frames_of(video), (1, 144))
         context = {"id": f"v{video:03d}"} | ({"labels": labels_of(video)} if labelled else {})
-        payloads.append(writing.sequence_example(context, {"rgb": frames[:, :1024], "audio": frames[:, 1024:]}))
+        payloads.append(encoding.sequence_example(context, {"rgb": frames[:, :1024], "audio": frames[:, 1024:]}))
     file = io.BytesIO()
     tfrecord.write(file, payloads)
     return file.getvalue()

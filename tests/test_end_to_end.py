@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from support import ROOT, SMALL, stage_command, stage_environment, write_shard
+from fixtures.support import ROOT, SMALL, stage_command, stage_environment, write_shard
 
+from pipeline.artifacts.locks import locked
 from pipeline.inputs.index import Index
-from pipeline.inputs.synthetic import AWKWARD_IDS
-from pipeline.locks import locked
+from pipeline.inputs.records.synthetic import AWKWARD_IDS
 
 SMALL_PRESET = (
     f"from pipeline.config import *\nMODELS = ('average',)\n"
@@ -182,7 +182,7 @@ def test_training_files_without_labels_are_refused(tmp_path, stage):
 
 def test_a_run_in_use_by_another_process_is_left_alone(tmp_path):
     with locked(tmp_path / "run"):
-        script = "import sys\nfrom pathlib import Path\nfrom pipeline.locks import locked\n"
+        script = "import sys\nfrom pathlib import Path\nfrom pipeline.artifacts.locks import locked\n"
         script += "with locked(Path(sys.argv[1])):\n    pass\n"
         command = [sys.executable, "-c", script, tmp_path / "run"]
         busy = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

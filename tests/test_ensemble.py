@@ -5,16 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
-from made_up_runs import make_index, make_run
-from support import run_here
+from fixtures.made_up_runs import make_index, make_run
+from fixtures.support import run_here
 
-from pipeline.artifacts import StageError
-from pipeline.blending.holdout import reported_gap
-from pipeline.blending.recipe import Recipe
+from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config import ConfigError, EnsembleConfig
+from pipeline.config.errors import StageError
+from pipeline.ensembling.holdout import reported_gap
+from pipeline.ensembling.recipe import Recipe
+from pipeline.inference.scoring import score
 from pipeline.inputs.index import Index
-from pipeline.scoring import score
-from pipeline.store import PredictionStore
 
 NOISES = {"calm": 3.0, "even": 3.2, "loud": 12.0}
 

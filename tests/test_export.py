@@ -7,13 +7,14 @@ import zipfile
 
 import numpy as np
 import pytest
-from made_runs import RUNS, make_all, weights_json
-from support import ROOT, stage_command, stage_environment
+from fixtures.made_runs import RUNS, make_all, weights_json
+from fixtures.support import ROOT, stage_command, stage_environment
 
 from pipeline import evaluate, export, infer, submit
-from pipeline.artifacts import StageError, write_json
-from pipeline.bundle.header import read_header, read_scores
-from pipeline.store import PredictionStore
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.predictions import PredictionStore
+from pipeline.config.errors import StageError
+from pipeline.inference.bundle.header import read_header, read_scores
 
 
 @pytest.fixture(scope="module")

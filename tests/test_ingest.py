@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import SMALL, frames_of, write_shard
+from fixtures.support import SMALL, frames_of, write_shard
 
+from pipeline.artifacts.locks import locked
 from pipeline.config import DatasetConfig, FeatureConfig
-from pipeline.inputs import tfrecord, writing
-from pipeline.locks import locked
+from pipeline.inputs.records import encoding, tfrecord
 
 PRESET = (
     "from pipeline.config import *\nMODELS = ('average',)\n"
@@ -32,7 +32,7 @@ def write_odd(path: Path, *ids: str, labels: tuple[int, ...] = (1,)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         features = {"rgb": frames[:, :6], "audio": frames[:, 6:]}
-        tfrecord.write(file, [writing.sequence_example({"id": id, "labels": labels}, features) for id in ids])
+        tfrecord.write(file, [encoding.sequence_example({"id": id, "labels": labels}, features) for id in ids])
 
 
 def spoil(path: Path) -> bytes:
@@ -106,7 +106,7 @@ def write_floats(path: Path, **sizes: float) -> None:
     with path.open("wb") as file:
         for id, size in sizes.items():
             rows = {"rgb": np.full((3, 4), size, np.float32)}
-            tfrecord.write(file, [writing.sequence_example({"id": id, "labels": [1]}, rows)])
+            tfrecord.write(file, [encoding.sequence_example({"id": id, "labels": [1]}, rows)])
 
 
 def test_videos_far_beyond_the_others_are_left_out_whichever_shard_tells(tmp_path, stage, preset):

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import ROOT, stage_command, stage_environment
+from fixtures.support import ROOT, stage_command, stage_environment
 
 MODEL = ("--model", "netvlad")
 

@@ -5,17 +5,17 @@ import sys
 
 import numpy as np
 import pytest
-from made_runs import FIVE, make_all
-from support import SMALL, frames_of, stage_environment, write_shard
+from fixtures.made_runs import FIVE, make_all
+from fixtures.support import SMALL, frames_of, stage_environment, write_shard
 
 from pipeline import predict
-from pipeline.artifacts import StageError
-from pipeline.bundle.writing import write
 from pipeline.config import InferenceConfig
-from pipeline.inputs import tfrecord, writing
-from pipeline.inputs.sampling import choose_frames
+from pipeline.config.errors import StageError
+from pipeline.inference.bundle.writing import write
+from pipeline.inference.runs import read_blend
+from pipeline.inputs.reading.sampling import choose_frames
+from pipeline.inputs.records import encoding, tfrecord
 from pipeline.models import load_model
-from pipeline.runs import read_blend
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_table(small, run, tmp_path):
 
 def test_bad_records_are_named_and_the_rest_predicted(small, run, tmp_path):
     payloads = [
-        writing.sequence_example({"id": f"v{n}"}, {"rgb": frames_of(n)[:, :size], "audio": frames_of(n)[:, 6:]})
+        encoding.sequence_example({"id": f"v{n}"}, {"rgb": frames_of(n)[:, :size], "audio": frames_of(n)[:, 6:]})
         for n, size in ((0, 6), (1, 4), (2, 6))
     ]
     with (tmp_path / "a.tfrecord").open("wb") as file:

@@ -8,15 +8,17 @@ import shutil
 
 import numpy as np
 import pytest
-from made_up_runs import DATASET, give_model, make_index, make_run
-from support import run_here
+from fixtures.made_up_runs import DATASET, give_model, make_index, make_run
+from fixtures.support import run_here
 
-from pipeline.artifacts import ENSEMBLE, StageError, write_json
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.places import ENSEMBLE
+from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADConfig, SamplingConfig, to_dict
+from pipeline.config.errors import StageError
+from pipeline.inference.scoring import score, score_priors
 from pipeline.inputs.index import HOLDOUT
 from pipeline.reporting.runs import best, diagnose, read_run
-from pipeline.scoring import score, score_priors
-from pipeline.store import PredictionStore
 
 HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc'
 RUN = "a$b$ <i>&'\""

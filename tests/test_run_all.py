@@ -4,10 +4,11 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-from made_up_runs import make_index
-from support import run_here
+from fixtures.made_up_runs import make_index
+from fixtures.support import run_here
 
-from pipeline.artifacts import StageError, read_json, write_json
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.config.errors import StageError
 
 
 @pytest.fixture

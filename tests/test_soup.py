@@ -6,14 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
-from support import SMALL, run_here, write_shard
+from fixtures.support import SMALL, run_here, write_shard
 
-from pipeline.artifacts import StageError
+from pipeline.artifacts.models import digest_model, snapshots_of
+from pipeline.artifacts.predictions import PredictionStore
+from pipeline.config.errors import StageError
+from pipeline.inference.scoring import score
 from pipeline.inputs.index import Index
 from pipeline.models import load_model
-from pipeline.scoring import score
-from pipeline.store import PredictionStore
-from pipeline.training.stored import digest_model, snapshots_of
 
 PRESET = f"""from pipeline.config import *
 MODELS = ("average",)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ROOT, run_here
+from fixtures.support import ROOT, run_here
 
-from pipeline.artifacts import StageError
+from pipeline.artifacts.predictions import PredictionStore
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
-from pipeline.store import PredictionStore
 
 RUNS = ("average", "netvlad", "second_order")
 

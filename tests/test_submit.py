@@ -6,18 +6,19 @@ import time
 
 import numpy as np
 import pytest
-from bucket_emulator import Fault
+from fixtures.support import SMALL, write_shard
 from google.cloud import storage
-from kaggle_server import Fault as SiteFault
-from kaggle_server import kaggle_site
-from support import SMALL, write_shard
+from servers.bucket_emulator import Fault
+from servers.kaggle_server import Fault as SiteFault
+from servers.kaggle_server import kaggle_site
 
-from pipeline.artifacts import Done, write_json
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import write_json
+from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import POOLING, Experiment, ModelConfig, to_dict
-from pipeline.inputs.checking import check_shard
 from pipeline.inputs.index import Index, Source
-from pipeline.inputs.indexing import write_index
-from pipeline.store import Predictions, PredictionStore
+from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.check import check_shard
 
 PRESET = (
     f"from pipeline.config import *\nMODELS = ('average',)\n"

@@ -1,6 +1,6 @@
 """Synthesize as a command: what it refuses, and that it leaves everything as it was then."""
 
-from pipeline.locks import locked
+from pipeline.artifacts.locks import locked
 
 
 def test_two_at_once(tmp_path, stage, tiny_preset):

@@ -7,10 +7,10 @@ import re
 import shutil
 
 import pytest
-from support import SMALL, run_here, write_shard
+from fixtures.support import SMALL, run_here, write_shard
 
-from pipeline.artifacts import StageError
-from pipeline.locks import locked
+from pipeline.artifacts.locks import locked
+from pipeline.config.errors import StageError
 
 PRESET = f"""from pipeline.config import *
 MODELS = ("average",)

@@ -7,7 +7,8 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.audioset.runs import Run, stage, train_one
-from pipeline.artifacts import ENSEMBLE, WEIGHTS, Places, read_json
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, Places
 
 FORMATS = ("float32", "float16", "int8")
 DISTILLED = "distilled"

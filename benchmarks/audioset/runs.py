@@ -11,8 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, Places
-from pipeline.commandline import override_flags
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.places import Places
+from pipeline.cli.overrides import override_flags
 from pipeline.config import to_dict
 from pipeline.presets import audioset
 

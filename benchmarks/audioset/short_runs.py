@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from benchmarks.audioset.picture import BLEND, INK, RUN, SETTINGS
 from benchmarks.audioset.runs import stage
-from pipeline.artifacts import RUN_CONFIG, read_json
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.training.log import read
 
 RESULTS = Path(__file__).parent.parent / "results"

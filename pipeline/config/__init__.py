@@ -2,7 +2,7 @@
 
 from pipeline.config.checked import Checked
 from pipeline.config.data import DatasetConfig, FeatureConfig, SynthesisConfig
-from pipeline.config.errors import ConfigError, one_of
+from pipeline.config.errors import ConfigError, StageError, one_of
 from pipeline.config.experiment import Experiment, differences, from_dict, to_dict
 from pipeline.config.fitting import check_fit
 from pipeline.config.model import ClassifierConfig, ModelConfig
@@ -54,6 +54,7 @@ __all__ = [
     "SamplingConfig",
     "SecondOrderConfig",
     "SoftDBoFConfig",
+    "StageError",
     "SubmissionConfig",
     "SynthesisConfig",
     "TrainingConfig",

@@ -10,6 +10,10 @@ class ConfigError(Exception):
     """A setting that cannot be: the message names it and the remedy. No ValueError, which tyro would frame and wrap."""
 
 
+class StageError(RuntimeError):
+    """A stage cannot go on: the message names the file, what is wrong and the remedy."""
+
+
 def one_of(name: str, valid: dict[str, T], what: str) -> T:
     """Look a name up; an unknown one raises ConfigError with the nearest and all valid names."""
     if name in valid:

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from pipeline.models.frame_norm import FrameNorm
-from pipeline.models.normalisation import unit_rows
+from pipeline.models.layers.frame_norm import FrameNorm
+from pipeline.models.layers.normalization import unit_rows
 from pipeline.models.pooling import Pooling
 
 

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from pipeline.models.assignment import SoftAssignment
-from pipeline.models.encoder import TransformerEncoder
+from pipeline.models.layers.assignment import SoftAssignment
+from pipeline.models.layers.encoder import TransformerEncoder
+from pipeline.models.layers.normalization import unit
 from pipeline.models.netvlad import VLAD
-from pipeline.models.normalisation import unit
 
 
 @keras.saving.register_keras_serializable(package="pipeline")

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from pipeline.models.encoder import AttentionBlock, TransformerEncoder
-from pipeline.models.frame_norm import FrameNorm
+from pipeline.models.layers.encoder import AttentionBlock, TransformerEncoder
+from pipeline.models.layers.frame_norm import FrameNorm
+from pipeline.models.layers.normalization import unit_twice
 from pipeline.models.netvlad import VLAD
-from pipeline.models.normalisation import unit_twice
 
 
 @keras.saving.register_keras_serializable(package="pipeline")

@@ -4,12 +4,12 @@ import keras
 
 from pipeline.config import ClassifierConfig, ConfigError, DatasetConfig, ModelConfig
 from pipeline.models import FAMILIES
-from pipeline.models.dense import DescriptorDense
-from pipeline.models.frame_norm import FrameNorm
-from pipeline.models.frames import Feature, FrameDropout, FrameMask
-from pipeline.models.gating import ContextGating, SqueezeExcite
-from pipeline.models.heads import Logistic, MixtureOfExperts
-from pipeline.models.input_norm import InputNorm
+from pipeline.models.layers.dense import DescriptorDense
+from pipeline.models.layers.frame_norm import FrameNorm
+from pipeline.models.layers.frames import Feature, FrameDropout, FrameMask
+from pipeline.models.layers.gating import ContextGating, SqueezeExcite
+from pipeline.models.layers.heads import Logistic, MixtureOfExperts
+from pipeline.models.layers.input_norm import InputNorm
 
 
 def build(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:

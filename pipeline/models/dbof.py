@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from pipeline.models.dense import FrameDense
-from pipeline.models.frame_norm import FrameNorm
+from pipeline.models.layers.dense import FrameDense
+from pipeline.models.layers.frame_norm import FrameNorm
 from pipeline.models.pooling import Pooling
 
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from pipeline.models.encoder import TransformerEncoder
+from pipeline.models.layers.encoder import TransformerEncoder
 from pipeline.models.pooling import Pooling
 
 

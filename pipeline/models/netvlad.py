@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import CLAMP, unit_twice
+from pipeline.models.layers.assignment import SoftAssignment
+from pipeline.models.layers.normalization import CLAMP, unit_twice
 from pipeline.models.pooling import Pooling
 
 

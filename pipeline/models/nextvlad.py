@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from pipeline.models.frame_norm import FrameNorm
+from pipeline.models.layers.frame_norm import FrameNorm
+from pipeline.models.layers.normalization import unit_rows
 from pipeline.models.netvlad import VLAD
-from pipeline.models.normalisation import unit_rows
 
 
 @keras.saving.register_keras_serializable(package="pipeline")

@@ -3,12 +3,19 @@
 import keras
 from keras import ops
 
-from pipeline.models.democratic import democratic_weights
-from pipeline.models.normalisation import unit, unit_rows
-from pipeline.models.penalties import PENALTIES
+from pipeline.models.layers.democratic import democratic_weights
+from pipeline.models.layers.normalization import unit, unit_rows
+from pipeline.models.layers.penalties import PENALTIES
+from pipeline.models.layers.triangulation import (
+    Triangle,
+    Triangulation,
+    first_order,
+    second_order,
+    shift_first,
+    shift_second,
+)
+from pipeline.models.layers.whitening import WHITENING
 from pipeline.models.pooling import Pooling
-from pipeline.models.triangulation import Triangle, Triangulation, first_order, second_order, shift_first, shift_second
-from pipeline.models.whitening import WHITENING
 
 
 @keras.saving.register_keras_serializable(package="pipeline")

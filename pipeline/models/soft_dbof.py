@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from pipeline.models.assignment import SoftAssignment
-from pipeline.models.normalisation import unit
+from pipeline.models.layers.assignment import SoftAssignment
+from pipeline.models.layers.normalization import unit
 from pipeline.models.pooling import Pooling
 
 

@@ -1,1 +1,69 @@
-"""The experiments that come with the pipeline, one a file."""
+"""The experiments that come with the pipeline, one a file, and how one is loaded, or a user's own."""
+
+import importlib
+import importlib.util
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from pipeline.config import POOLING, ConfigError, Experiment, one_of
+
+
+def presets() -> dict[str, str]:
+    """Names of the presets that come with the pipeline, and the first line of each."""
+    import pipeline.presets as package
+
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return {name: first_line(Path(package.__path__[0]) / f"{name}.py") for name in names}
+
+
+def first_line(path: Path) -> str:
+    """The first line of a module's docstring, without importing it."""
+    return path.read_text(encoding="utf-8").removeprefix('"""').splitlines()[0].removesuffix('"""')
+
+
+def load_preset(preset: str) -> ModuleType:
+    """A preset's module: MODELS, the models that `run_all` trains, and `experiment(model) -> Experiment`."""
+    if preset.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(preset).stem, preset)
+        if not Path(preset).is_file() or spec is None or spec.loader is None:
+            raise ConfigError(f"there is no preset file {preset}")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ConfigError(f"preset {preset} cannot be loaded: {_reason(error)}") from error
+    else:
+        one_of(preset, presets(), "preset")
+        module = importlib.import_module(f"pipeline.presets.{preset}")
+    for name in ("MODELS", "experiment"):
+        if not hasattr(module, name):
+            raise ConfigError(f"preset {preset} must define {name}; see pipeline/presets/demo.py")
+    models = module.MODELS
+    if not isinstance(models, tuple | list) or not models or not all(isinstance(name, str) for name in models):
+        shown = f"{models!r}: write ({models!r},)" if isinstance(models, str) else repr(models)
+        raise ConfigError(f"preset {preset}: MODELS must be a tuple of names of one model or more, not {shown}")
+    for model in models:
+        one_of(model, POOLING, f"model in MODELS of preset {preset}:")
+    return module
+
+
+def load_experiment(preset: str, model: str | None = None) -> Experiment:
+    """A preset's experiment for one model, by default its first; a preset that fails raises ConfigError naming it."""
+    module = load_preset(preset)
+    model = module.MODELS[0] if model is None else model
+    one_of(model, POOLING, "model")
+    try:
+        experiment = module.experiment(model)
+    except Exception as error:
+        raise ConfigError(f"preset {preset}, model {model}: {_reason(error)}") from error
+    if not isinstance(experiment, Experiment):
+        got = "None: does it end with return?" if experiment is None else f"a {type(experiment).__name__}"
+        raise ConfigError(f"preset {preset}, model {model}: experiment() must return an Experiment, not {got}")
+    if experiment.model.family != model:
+        raise ConfigError(f"preset {preset}, model {model}: experiment() returned a model of {experiment.model.family}")
+    return experiment
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"

@@ -11,8 +11,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from pipeline.reporting.calibration import BINS
-from pipeline.reporting.diagnostics import Diagnostics, Group
+from pipeline.metrics.calibration import BINS
+from pipeline.metrics.diagnostics import Diagnostics, Group
 from pipeline.reporting.runs import Run
 from pipeline.reporting.style import COLOURS, INK, MUTED, PAPER, line, picture
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from pipeline.artifacts import StageError, list_scored
-from pipeline.commandline import Common, load_experiment
+from pipeline.artifacts.places import list_scored
+from pipeline.cli.flags import Common
+from pipeline.config.errors import StageError
+from pipeline.inputs.class_names import names
 from pipeline.inputs.index import Index
+from pipeline.presets import load_experiment
 from pipeline.reporting import runs, style
-from pipeline.vocabulary import names
 
 PRESET = "PRESET"
 """The environment variable that names it."""

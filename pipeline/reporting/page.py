@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
+from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.reporting import card, figures, heat
-from pipeline.reporting.diagnostics import Diagnostics
 from pipeline.reporting.runs import Blend, Run, best
 from pipeline.reporting.style import COLOURS, DASH_ARRAYS
 from pipeline.reporting.videos import Video

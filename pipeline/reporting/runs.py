@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts import ENSEMBLE, RUN_CONFIG, WEIGHTS, read_json
-from pipeline.blending.holdout import side_by_side
-from pipeline.blending.recipe import Recipe
-from pipeline.freshness import SUMMARY, predictions, stale, trained_on
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
+from pipeline.artifacts.predictions import Predictions, PredictionStore
+from pipeline.ensembling.holdout import side_by_side
+from pipeline.ensembling.recipe import Recipe
+from pipeline.inference.freshness import SUMMARY, predictions, stale, trained_on
+from pipeline.inference.scoring import score
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists
-from pipeline.reporting.diagnostics import Diagnostics
-from pipeline.scoring import score
-from pipeline.store import Predictions, PredictionStore
+from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.training import log
 
 

@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from pipeline.inputs.index import Index
 from pipeline.metrics import LabelLists
+from pipeline.metrics.matching import matches, sets_of_labels, telling, video_precisions
 from pipeline.reporting import heat
-from pipeline.reporting.matching import matches, sets_of_labels, telling, video_precisions
 from pipeline.reporting.runs import Run, parts
 
 LEAST = 5
@@ -71,7 +71,7 @@ def choose(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
 
 def look(run: Run, index: Index, videos: list[Video]) -> None:
     """Load a run's model and add to each video the pictures of what it looks at. The backend must have been started."""
-    from pipeline.inspection import frame_weights_of_run
+    from pipeline.inference.frame_weights import frame_weights_of_run
 
     weights, valid = frame_weights_of_run(run.folder, index, np.array([video.row for video in videos]))
     for number, video in enumerate(videos):

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.inputs.index.ids import id_fault
+
 HEADER = "VideoId,LabelConfidencePairs"
 SUBMIT = "write the file again with `python -m pipeline.submit`"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -91,12 +93,3 @@ def _confidence_fault(confidence: str) -> str | None:
 
 def short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
-
-
-def id_fault(video: str) -> str | None:
-    """Why the challenge's file cannot hold an id, or None."""
-    if not video:
-        return "it is empty"
-    if video.isprintable() and not {",", '"'} & set(video):
-        return None
-    return "it holds a comma, a quote or an unprintable character"

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.artifacts import Done, StageError
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config import SubmissionConfig
-from pipeline.store import PredictionStore
+from pipeline.config.errors import StageError
 from pipeline.submission.rows import Written, write
 from pipeline.submission.validation import check
 

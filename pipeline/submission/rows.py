@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.artifacts import atomic_file
-from pipeline.submission.lines import HEADER, id_fault
-from pipeline.workers import ahead
+from pipeline.artifacts.files import atomic_file
+from pipeline.inputs.index.ids import id_fault
+from pipeline.runtime.parallel import ahead
+from pipeline.submission.lines import HEADER
 
 _ROWS = 8192  # written at once
 _AHEAD = 3  # batches

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.inputs.index.ids import id_fault
 from pipeline.metrics import label_dtype
-from pipeline.submission.lines import HEADER, SUBMIT, Fault, id_fault, line_faults, short
+from pipeline.submission.lines import HEADER, SUBMIT, Fault, line_faults, short
 
 _BLOCK = 1 << 20  # bytes of lines taken apart at once
 

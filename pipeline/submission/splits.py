@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 
 
 def submitted(splits: Sequence[str], asked: str | None = None) -> str:

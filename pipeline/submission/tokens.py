@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compiled import compiled
+from pipeline.runtime.compiled import compiled
 
 GOOD, DOUBTFUL, BROKEN = range(3)
 """Nothing is wrong with a line; something may be; it cannot be taken apart."""

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.artifacts import StageError, atomic_file
+from pipeline.artifacts.files import atomic_file
+from pipeline.config.errors import StageError
 
 _STATE = "state"
 FORMAT = 2

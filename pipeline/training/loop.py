@@ -8,24 +8,25 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.artifacts import StageError, remove_leftovers
+from pipeline.artifacts.files import remove_leftovers
+from pipeline.artifacts.models import MODEL, Snapshots, store_model
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
-from pipeline.inputs.batches import Draws, TrainBatches
+from pipeline.config.errors import StageError
+from pipeline.inference.predictor import Predictor
 from pipeline.inputs.index import Index
-from pipeline.inputs.reader import FrameReader
-from pipeline.inputs.sampling import sampled_length
-from pipeline.inputs.soft_labels import SoftLabels
+from pipeline.inputs.reading.reader import FrameReader
+from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
-from pipeline.prediction import Predictor
 from pipeline.training import checkpoint, optimizer, statistics
 from pipeline.training.allocation import keep_freed_memory
+from pipeline.training.batches import Draws, TrainBatches
 from pipeline.training.callbacks import Watch
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import SummedBinaryCrossentropy
 from pipeline.training.penalised import Penalised
 from pipeline.training.plan import Plan, presumptions
-from pipeline.training.stored import MODEL, Snapshots, store_model
+from pipeline.training.soft_labels import SoftLabels
 
 CHECKPOINT = "checkpoint.npz"
 """Where a training is, until it ends."""

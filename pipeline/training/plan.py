@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.artifacts import StageError
 from pipeline.config import TrainingConfig
+from pipeline.config.errors import StageError
 
 LONGEST_WARMUP = 0.1
 """Of a run's examples: more would leave too few at the full rate."""

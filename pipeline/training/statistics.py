@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 
 
 def begin(model: keras.Model) -> list[np.ndarray]:

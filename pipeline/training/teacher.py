@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from pipeline.artifacts import ENSEMBLE, WEIGHTS, Done, Places, StageError, find_run, read_json
-from pipeline.freshness import predictions, stale
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, Places, find_run
+from pipeline.config.errors import StageError
+from pipeline.inference.freshness import predictions, stale
 from pipeline.inputs.index import TRAIN, Index
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts import StageError, read_json, write_json
-from pipeline.locks import locked
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.locks import locked
+from pipeline.config.errors import StageError
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Refused, Remote
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.artifacts import StageError, atomic_file
-from pipeline.locks import locked
+from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.locks import locked
+from pipeline.config.errors import StageError
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.ledger import Ledger
 from pipeline.transfer.part import part_of

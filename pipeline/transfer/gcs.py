@@ -18,7 +18,7 @@ from google.cloud.storage import exceptions as media
 from google.cloud.storage.retry import DEFAULT_RETRY
 from tqdm import tqdm
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer.checksum import checksums_of
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Body, Refused, Remote, Unavailable

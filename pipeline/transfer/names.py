@@ -7,7 +7,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer.source import Refused
 
 DIGITS = string.ascii_lowercase + string.ascii_uppercase + string.digits

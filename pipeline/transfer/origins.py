@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors
 from pipeline.transfer.local import Directory

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer.names import Fraction, safe_name
 from pipeline.transfer.source import Refused, Remote, Unavailable
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.commandline import Common, load_experiment, override_flags, parse
+from pipeline.cli.flags import Common
+from pipeline.cli.overrides import override_flags
+from pipeline.cli.parsing import parse
 from pipeline.config import (
     POOLING,
     ClassifierConfig,
@@ -30,6 +32,7 @@ from pipeline.config import (
 )
 from pipeline.config.checked import Checked, field_types, unwrapped
 from pipeline.config.ranges import Matching, Several, Within
+from pipeline.presets import load_experiment
 
 SECTION_KINDS = {
     "dataset": DatasetConfig,

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifacts import StageError
 from pipeline.config import ConfigError, DatasetConfig, FeatureConfig, to_dict
-from pipeline.inputs import tfrecord
-from pipeline.inputs.checking import check_shard
-from pipeline.inputs.identities import held_out, keys_of
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index, Source, take_lists
-from pipeline.inputs.indexing import write_index
-from pipeline.inputs.writing import sequence_example
+from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.check import check_shard
+from pipeline.inputs.index.ids import held_out, keys_of
+from pipeline.inputs.records import tfrecord
+from pipeline.inputs.records.encoding import sequence_example
 
 DATASET = DatasetConfig("small", (FeatureConfig("rgb", 4),), 4000, holdout_percent=30)
 AWKWARD = [
@@ -196,7 +196,7 @@ def test_labels_must_fit(tmp_path):
 
 def test_rows_spread_over_row_groups(tmp_path, sources, monkeypatch):
     _, whole = indexed(tmp_path / "whole", sources)
-    monkeypatch.setattr("pipeline.inputs.tables.ROWS_PER_GROUP", 10)
+    monkeypatch.setattr("pipeline.inputs.index.tables.ROWS_PER_GROUP", 10)
     _, parts = indexed(tmp_path / "parts", sources)
     assert pq.ParquetFile(tmp_path / "parts" / "index.parquet").num_row_groups > 1
     assert parts.digest == whole.digest

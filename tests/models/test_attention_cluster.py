@@ -1,10 +1,10 @@
 """Attention clusters against equation 1, in float64 with a loop over clusters and frames."""
 
 import keras
-import literal
 import numpy as np
 import pytest
 import tensorflow as tf
+from reference import literal
 
 from pipeline.models.attention_cluster import AttentionCluster
 

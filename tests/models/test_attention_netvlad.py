@@ -1,8 +1,8 @@
 """Attention NetVLAD against its equations, in float64 with the residuals one by one."""
 
-import literal
 import numpy as np
 import pytest
+from reference import literal
 
 from pipeline.models.attention_netvlad import AttentionNetVLAD
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from support import ROOT
+from fixtures.support import ROOT
 
 from pipeline.config import POOLING, ClassifierConfig, ConfigError, DatasetConfig, FeatureConfig, ModelConfig
-from pipeline.inspection import frame_weights
+from pipeline.inference.frame_weights import frame_weights
 from pipeline.models import FAMILIES, build_model, load_model
 
 DATASET = DatasetConfig("contract", (FeatureConfig("rgb", 24), FeatureConfig("audio", 8)), num_classes=11)

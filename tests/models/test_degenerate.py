@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from degenerate import Trained, good, of_another_size, without_content
-from support import ROOT
+from fixtures.degenerate import Trained, good, of_another_size, without_content
+from fixtures.support import ROOT
 
 from pipeline.metrics import global_average_precision
 from pipeline.models import FAMILIES

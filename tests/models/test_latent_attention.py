@@ -1,8 +1,8 @@
 """Pooling by attention against its equations, all logits of every head written out."""
 
-import literal
 import numpy as np
 import pytest
+from reference import literal
 
 from pipeline.models.latent_attention import LatentAttention
 

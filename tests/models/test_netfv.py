@@ -1,10 +1,10 @@
 """NetFV against its equations, in float64 with the residuals one by one."""
 
 import keras
-import literal
 import numpy as np
 import pytest
 import tensorflow as tf
+from reference import literal
 
 from pipeline.models.netfv import NetFV
 

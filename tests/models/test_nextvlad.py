@@ -1,9 +1,9 @@
 """NeXtVLAD against its equations, in float64 with a loop over frames, groups and clusters."""
 
 import keras
-import literal
 import numpy as np
 import pytest
+from reference import literal
 
 from pipeline.models.nextvlad import NeXtVLAD
 

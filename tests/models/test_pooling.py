@@ -1,8 +1,8 @@
 """How much each frame counts: descriptors built again from those weights alone, and weights by their equations."""
 
-import literal
 import numpy as np
 import pytest
+from reference import literal
 
 from pipeline.models.attention_cluster import AttentionCluster
 from pipeline.models.attention_enhanced_netvlad import AttentionEnhancedNetVLAD

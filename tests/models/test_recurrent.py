@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from keras import ops
-from literal import check_gradients, check_outputs, padded, perturb, weights_of
+from reference.literal import check_gradients, check_outputs, padded, perturb, weights_of
 
 from pipeline.models.recurrent import Recurrent
 

@@ -1,10 +1,10 @@
 """Second-order pooling against its literal form: float64, with loops over frames and clusters, nothing factorised."""
 
 import keras
-import literal
 import numpy as np
 import pytest
 import tensorflow as tf
+from reference import literal
 
 from pipeline.config import ClassifierConfig, DatasetConfig, FeatureConfig, ModelConfig, SecondOrderConfig
 from pipeline.models import build_model

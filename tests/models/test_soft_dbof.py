@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from literal import batch_norm, check_gradients, check_outputs, padded, perturb, weights_of
+from reference.literal import batch_norm, check_gradients, check_outputs, padded, perturb, weights_of
 
 from pipeline.models.soft_dbof import SoftDBoF
 

@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from support import ROOT
+from fixtures.support import ROOT
 
 from pipeline.config import POOLING
 from pipeline.presets import audioset

@@ -5,11 +5,11 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from support import SMALL, write_shard
+from fixtures.support import SMALL, write_shard
 
-from pipeline.inputs.checking import check_shard
 from pipeline.inputs.index import Source
-from pipeline.inputs.indexing import write_index
+from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.check import check_shard
 from pipeline.reporting import card
 
 

@@ -7,12 +7,13 @@ import re
 import nbformat
 import numpy as np
 import pytest
-from made_up_runs import DATASET, give_model, make_index, make_run
+from fixtures.made_up_runs import DATASET, give_model, make_index, make_run
+from fixtures.support import ROOT, run_here, stage_environment
 from nbclient import NotebookClient
-from support import ROOT, run_here, stage_environment
 
-from pipeline.artifacts import StageError, write_json
+from pipeline.artifacts.files import write_json
 from pipeline.config import AverageConfig, ClassifierConfig, Experiment, ModelConfig, NetVLADConfig, to_dict
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT
 from pipeline.reporting import card, figures, heat
 from pipeline.reporting.notebook import Artifacts, Pictures

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.inputs.index.ids import id_fault
 from pipeline.submission import Written, check, read, rows, scanning, write
-from pipeline.submission.lines import HEADER, id_fault
+from pipeline.submission.lines import HEADER
 
 IDS = ["aDoE", "1e10", "NaN", "-abc", "0012", "true", "élan", "東京"]
 VIDEO_IDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6).filter(lambda name: not id_fault(name))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.submission.splits import submitted
 
 

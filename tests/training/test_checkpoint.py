@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import FORMAT, TrainState
 

@@ -11,9 +11,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from support import ROOT
+from fixtures.support import ROOT
 
-from pipeline.artifacts import StageError
+from pipeline.artifacts.models import digest_model, snapshots_of, step_of
+from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import (
     AverageConfig,
     ClassifierConfig,
@@ -24,12 +25,11 @@ from pipeline.config import (
     SecondOrderConfig,
     TrainingConfig,
 )
-from pipeline.inputs.soft_labels import SoftLabels
+from pipeline.config.errors import StageError
 from pipeline.models import load_model
-from pipeline.store import Predictions, PredictionStore
 from pipeline.training import checkpoint, log, loop
 from pipeline.training.loop import CHECKPOINT, MODEL, Trainer
-from pipeline.training.stored import digest_model, snapshots_of, step_of
+from pipeline.training.soft_labels import SoftLabels
 
 TRAINING = TrainingConfig(
     batch_size=8, epochs=2.5, learning_rate=0.01, decay="cosine", ema_half_life=3, mixup=0.4, checkpoint_steps=100

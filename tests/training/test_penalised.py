@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from support import ROOT
+from fixtures.support import ROOT
 
 from pipeline.config import (
     ClassifierConfig,

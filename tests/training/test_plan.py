@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from pipeline.artifacts import StageError
-from pipeline.commandline import load_preset
 from pipeline.config import TrainingConfig
+from pipeline.config.errors import StageError
+from pipeline.presets import load_preset
 from pipeline.training.plan import Plan, presumptions, warmup_examples
 
 

@@ -5,10 +5,10 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from support import SMALL
+from fixtures.support import SMALL
 
-from pipeline.artifacts import StageError
 from pipeline.config import POOLING, ClassifierConfig, ModelConfig
+from pipeline.config.errors import StageError
 from pipeline.models import FAMILIES, build_model
 from pipeline.training import statistics
 

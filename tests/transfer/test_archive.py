@@ -15,10 +15,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from fixtures.support import ROOT
 
-from pipeline.artifacts import StageError
-from pipeline.locks import locked
+from pipeline.artifacts.locks import locked
+from pipeline.config.errors import StageError
 from pipeline.transfer import archive
 from pipeline.transfer.archive import UNPACKED, is_unpacked, unpack
 

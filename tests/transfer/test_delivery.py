@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer import delivery
 from pipeline.transfer.checksum import checksums_of
 from pipeline.transfer.delivery import MISSING, check_space, deliver, forecast, free_space, survey

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import google.auth
 import pytest
-from bucket_emulator import Fault
 from google.cloud import storage
+from servers.bucket_emulator import Fault
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer import gcs
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.gcs import Bucket, upload, upload_all

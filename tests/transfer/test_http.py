@@ -8,7 +8,7 @@ import typing
 
 import google_crc32c
 import pytest
-from fault_server import dead, requests_of, serving
+from servers.fault_server import dead, requests_of, serving
 
 from pipeline.transfer.http import Mirrors
 from pipeline.transfer.source import Refused, Remote, Unavailable

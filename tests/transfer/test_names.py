@@ -3,7 +3,7 @@ import string
 
 import pytest
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer.names import Fraction, lettered, numbered, safe_name, shard_number, split_of
 from pipeline.transfer.source import Refused
 

@@ -2,9 +2,9 @@ import hashlib
 import json
 
 import pytest
-from fault_server import requests_of, serving
+from servers.fault_server import requests_of, serving
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer.names import Fraction
 from pipeline.transfer.origins import (
     audioset_archive,

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.artifacts import StageError
+from pipeline.config.errors import StageError
 from pipeline.transfer.names import Fraction
 from pipeline.transfer.plan import Partition, at_fraction, read_plan
 from pipeline.transfer.source import Refused, Remote, Unavailable

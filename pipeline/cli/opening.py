@@ -1,0 +1,35 @@
+"""The index that a stage reads, checked against what its preset and its flags declare."""
+
+from pathlib import Path
+
+from pipeline.cli.flags import Common
+from pipeline.config import Experiment, differences, to_dict
+from pipeline.config.errors import StageError
+from pipeline.inputs.index import Index
+from pipeline.presets import load_experiment
+
+
+def open_index(flags: Common, experiment: Experiment, folder: Path | None = None) -> Index:
+    """The index of the preset's dataset, or the one in a folder.
+
+    The index counts, with what `ingest` was told by flags. Where the preset has been edited since, or flags of this
+    stage say something else, they would be ignored: that is refused.
+
+    Raises:
+        StageError: there is no such index; or it was made of another declaration, in the fields that it names.
+    """
+    own = flags.places.index(experiment.dataset.name)
+    folder = own if folder is None else folder
+    index = Index.open(folder, verify=flags.verifies)
+    wanted, there = to_dict(experiment.dataset), to_dict(index.dataset)
+    preset = to_dict(load_experiment(flags.preset, experiment.model.family).dataset)
+    said = {field for field in wanted if wanted[field] != preset[field]}  # by flags
+    if folder == own:
+        declared = index.summary.get("declared") or there
+        said |= {field for field in wanted if wanted[field] != declared.get(field)}
+    if changed := differences({field: there[field] for field in said}, {field: wanted[field] for field in said}):
+        raise StageError(
+            f"{index.folder} was made with other settings than --preset {flags.preset} and the flags say now: "
+            f"{'; '.join(changed)}. Run ingest, or undo the change"
+        )
+    return index

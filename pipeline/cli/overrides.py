@@ -1,0 +1,31 @@
+"""Flags as text: which setting one overrides, and which ones make some settings of others."""
+
+import dataclasses
+from typing import Any
+
+from pipeline.config import POOLING
+
+
+def flag_name(token: str) -> str:
+    """The flag that a token of a command line gives: without dashes before it, `=value`, `no-`, and with - for _."""
+    section, dot, name = token.removeprefix("--").partition("=")[0].replace("_", "-").rpartition(".")
+    return section + dot + name.removeprefix("no-")
+
+
+def override_flags(section: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Flags that make the new settings of a section from the old ones."""
+    tokens = []
+    for name, value in new.items():
+        if name in old and old[name] == value:
+            continue
+        dashed = name.replace("_", "-")
+        if isinstance(value, bool):
+            tokens.append(f"--{section}.{'' if value else 'no-'}{dashed}")
+        else:
+            tokens += [f"--{section}.{dashed}", *map(str, value if isinstance(value, list) else [value])]
+    return tokens
+
+
+def pooling_flags(family: str) -> list[str]:
+    """The flags of a family's own settings, as `flag_name` gives them."""
+    return [f"pooling.{field.name.replace('_', '-')}" for field in dataclasses.fields(POOLING[family])]

@@ -1,0 +1,99 @@
+"""A command line parsed: a stage's own flags, and the experiment with what they override."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from pipeline.cli.flags import Choice
+from pipeline.cli.overrides import flag_name, pooling_flags
+from pipeline.config import POOLING, ConfigError, Experiment, check_fit
+from pipeline.presets import load_experiment
+
+SECTIONS = (
+    "dataset",
+    "synthesis",
+    "sampling",
+    "pooling",
+    "classifier",
+    "training",
+    "inference",
+    "ensemble",
+    "submission",
+)
+"""Parts of an experiment that flags can override, as `--<section>.<field>`; a stage takes those that it reads."""
+
+
+def parse(
+    flags: type[Choice], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
+) -> tuple[Any, Experiment]:
+    """A stage's own flags, and the experiment with what the command line overrides.
+
+    `--preset` and `--model` come first: they say which fields and which defaults there are. Bad flags end the process
+    with a message that names the nearest good ones, as does `--help` with the whole list.
+
+    Args:
+        flags: a subclass of Choice, of a stage one of Common, with its own flags.
+        sections: names from SECTIONS that the stage reads.
+        arguments: by default the process's.
+        model: the model whose defaults count; by default that of --model, or the preset's first.
+
+    Raises ConfigError for a value that cannot be; with the pooling's settings also for sections that do not fit.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument("--preset", default=flags.preset)
+    chooser.add_argument("--model")
+    chosen, _ = chooser.parse_known_args(arguments)
+    experiment = load_experiment(chosen.preset, model or chosen.model)
+    defaults = {section: value for section in sections if (value := _section(experiment, section)) is not None}
+    if "pooling" in defaults:
+        _check_pooling(arguments, experiment.model.family)
+    bundle = dataclasses.make_dataclass(
+        "Arguments",
+        [("flags", Annotated[flags, tyro.conf.arg(name="")])]
+        + [(section, type(value), dataclasses.field(default=value)) for section, value in defaults.items()],
+        frozen=True,
+    )
+    parsed = tyro.cli(
+        bundle,
+        args=arguments,
+        prog=f"python -m {_stage_name(flags)}",
+        description=_first_paragraph(flags),
+    )
+    for section in defaults:
+        experiment = _with_section(experiment, section, getattr(parsed, section))
+    if "pooling" in defaults:  # other stages see a part of what is trained
+        check_fit(experiment)
+    return parsed.flags, experiment
+
+
+def _check_pooling(arguments: Sequence[str], family: str) -> None:
+    """Refuse a pooling setting that another family has and this one has not, naming both."""
+    for argument in arguments:
+        others = [other for other in POOLING if flag_name(argument) in pooling_flags(other)]
+        if argument.startswith("--") and others and family not in others:
+            raise ConfigError(f"{argument} is a setting of {', '.join(others)}; the model is {family}: see --model")
+
+
+def _section(experiment: Experiment, section: str) -> Any:
+    return getattr(experiment.model if section in ("pooling", "classifier") else experiment, section)
+
+
+def _with_section(experiment: Experiment, section: str, value: Any) -> Experiment:
+    if section in ("pooling", "classifier"):
+        return dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, **{section: value}))
+    return dataclasses.replace(experiment, **{section: value})
+
+
+def _stage_name(flags: type) -> str:
+    module = sys.modules[flags.__module__]
+    spec = getattr(module, "__spec__", None)  # as `python -m pipeline.train`, the module's own name is __main__
+    return spec.name.removesuffix(".__main__") if spec else flags.__module__
+
+
+def _first_paragraph(flags: type) -> str:
+    return (sys.modules[flags.__module__].__doc__ or "").strip()

@@ -1,0 +1,116 @@
+"""Which runs a blend takes, and with which weights: chosen on one half of the hold-out, reported on the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.artifacts.places import ENSEMBLE
+from pipeline.artifacts.predictions import PredictionStore, predicted_splits
+from pipeline.config import EnsembleConfig
+from pipeline.config.errors import StageError
+from pipeline.ensembling.candidates import Candidates
+from pipeline.ensembling.holdout import candidates, quantiles
+from pipeline.ensembling.recipe import Member, Recipe
+from pipeline.ensembling.tuning import SEARCH, Step, coordinate, greedy, ranked
+from pipeline.inputs.index import HOLDOUT, Index
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe, and how it came about."""
+
+    recipe: Recipe
+    method: str
+    """equal, given, greedy or coordinate."""
+    steps: list[dict[str, str | float]]
+    """`step`, what was done, and GAP after it: `tuned` on the half that is chosen on, `reported` on the other."""
+    reported: dict[str, float]
+    """GAP on that other half, of each run by name and of the "ensemble"."""
+
+
+def choose(runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float], index: Index) -> Choice:
+    """Choose among runs as the settings say; `given` are the weights of each, or none.
+
+    Without labels in both halves of the hold-out there are neither steps nor reported scores.
+
+    Raises:
+        StageError: the settings need labels that the hold-out has not, or predictions that a run has not.
+    """
+    method = settings.method if settings.method != "auto" else "given" if given else "coordinate"
+    method = "equal" if settings.select == "best" else method
+    chooses = method in ("greedy", "coordinate") or settings.select != "all"
+    labelled = index.holdout_labelled
+    missing = ", ".join(run.name for run in runs if HOLDOUT not in predicted_splits(run))
+    if missing and ((chooses and labelled) or settings.combine == "ranks"):
+        raise StageError(f"not predicted on the hold-out: {missing}; run infer with --run of each")
+    stores = [PredictionStore(run / "predictions" / HOLDOUT) for run in runs]
+    members = [Member(run.name, str(run), 0.0) for run in runs]
+    if settings.combine == "ranks":
+        members = [replace(member, quantiles=quantiles(store)) for member, store in zip(members, stores)]
+    if labelled and not missing:
+        with tqdm(total=len(stores[0].parts()) + SEARCH, desc="ensemble weights", unit=" steps") as bar:
+            tuned, other = candidates(stores, members, settings.combine, index, bar.update)
+            if tuned.positives and other.positives:
+                steps = _search(tuned, [member.run for member in members], settings, method, given, bar)
+                return _choice(members, settings, method, steps, other)
+    if chooses and (settings.method != "auto" or settings.select != "all"):
+        raise StageError("the hold-out has too few labels to choose by; --ensemble.method equal or given needs none")
+    if chooses:
+        print("the hold-out has too few labels to tune weights on: all runs have the same")
+    weights = np.array(given) if given else np.ones(len(runs))
+    return _choice(members, settings, "given" if given else "equal", [Step("", weights / weights.sum(), 0)], None)
+
+
+def _search(
+    tuned: Candidates, names: Sequence[str], settings: EnsembleConfig, method: str, given: Sequence[float], bar: tqdm
+) -> list[Step]:
+    """From the best single run to the blend."""
+    alone = ranked(tuned.gap, names)
+    most = {"all": len(names), "top": settings.top_runs, "best": 1}[settings.select]
+    among = np.sort([np.argmax(step.weights) for step in alone[:most]])
+    weights = np.array(given) if given else np.bincount(among, minlength=len(names))
+    whole = Step(f"{method if given else 'equal'} weights", weights / weights.sum(), tuned.gap(weights))
+    steps = alone[:1] if len(among) == 1 else [alone[0], whole]
+    if method in ("greedy", "coordinate"):
+        selected = greedy(tuned.gap, names, alone[0], among, bar.update)
+        if method == "greedy" or selected[-1].gap > whole.gap:
+            steps = selected
+    if method == "coordinate":
+        steps = steps[:-1] + coordinate(tuned.gap, steps[-1], among, bar.update)
+    bar.update(bar.total - bar.n)
+    return steps
+
+
+def _choice(
+    members: Sequence[Member], settings: EnsembleConfig, method: str, steps: list[Step], other: Candidates | None
+) -> Choice:
+    weights = steps[-1].weights.tolist()
+    weighed = tuple(replace(member, weight=weight) for member, weight in zip(members, weights))
+    recipe = Recipe(weighed, settings.combine, settings.top_k)
+    if other is None:
+        return Choice(recipe, method, [], {})
+    told = [{"step": step.step, "tuned": step.gap, "reported": other.gap(step.weights)} for step in steps]
+    alone = {member.run: other.gap(one) for member, one in zip(members, np.eye(len(members)))}
+    return Choice(recipe, method, told, {**alone, ENSEMBLE: told[-1]["reported"]})
+
+
+def table(about: dict[str, Any]) -> str:
+    """What each step gained on the half of the hold-out that is chosen on, and on the other; and the weights.
+
+    `about` is what weights.json holds: `Choice`'s fields, and the recipe's.
+    """
+    lines, before = [], None
+    for step in about["steps"]:
+        row = f"{step['step']:<32}"
+        for half in ("tuned", "reported"):
+            row += f"{step[half]:10.4f}" + (f"{step[half] - before[half]:+8.4f}" if before else " " * 8)
+        lines.append(row.rstrip())
+        before = step
+    if lines:
+        lines.insert(0, f"{'hold-out GAP@20':<32}{'tuned on':>10}{'gain':>8}{'reported':>10}{'gain':>8}")
+    used = [f"{member['run']} {member['weight']:.3f}" for member in about["members"] if member["weight"]]
+    return "\n".join([*lines, f"{about['method']} weights of {about['combine']}: {', '.join(used)}"])

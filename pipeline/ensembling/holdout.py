@@ -1,0 +1,112 @@
+"""The hold-out as an ensemble sees it: one half to choose and tune on, the other to say how good the choice is."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.artifacts.predictions import Predictions, PredictionStore
+from pipeline.config.errors import StageError
+from pipeline.ensembling.candidates import Candidates
+from pipeline.ensembling.recipe import Member
+from pipeline.ensembling.scales import Scale, quantiles_of, to_values
+from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.inputs.index.ids import keys_of
+from pipeline.metrics import LabelLists, StreamingMetrics
+
+_MOST_BYTES = 1 << 30  # of candidates, both halves together
+_MOST_SCORES = 1 << 24  # of one run, that its quantiles are taken from
+
+
+def halves(ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether videos are of the half that is tuned on, bool [n]: the same everywhere, whatever other videos there are.
+
+    It is told by the second half of the id's key; the first tells whether the video is held out at all.
+    """
+    return (_draws(ids) & 1).astype(bool)
+
+
+def _draws(ids: Sequence[str]) -> NDArray[np.integer]:
+    return keys_of(list(ids)).view(">u8")[1::2]
+
+
+def side_by_side(
+    stores: Sequence[PredictionStore], index: Index, split: str
+) -> Iterator[tuple[NDArray[np.int64], list[Predictions]]]:
+    """Part by part, rows of the index and the predictions of several runs for them.
+
+    Raises StageError where a store is unfinished, cut differently, or not of the split's videos.
+    """
+    sizes = {store.videos_per_part for store in stores}
+    if len(sizes) > 1:
+        raise StageError(f"the runs' predictions of {split} are cut into parts of {sizes} videos: infer them alike")
+    rows, position = index.rows(split), 0
+    for parts in zip(*(store.read() for store in stores)):
+        chosen = rows[position : position + len(parts[0].ids)]
+        position += len(chosen)
+        ids = index.ids_of(chosen)
+        for part, store in zip(parts, stores):
+            if part.ids != ids:
+                raise StageError(f"{store.folder} holds other videos than {split} of {index.folder}: run infer again")
+        yield chosen, list(parts)
+    if position < len(rows):
+        folders = ", ".join(str(store.folder) for store in stores)
+        raise StageError(f"{len(rows) - position} videos of {split} are missing from {folders}: run infer again")
+
+
+def quantiles(store: PredictionStore) -> tuple[float, ...]:
+    """The distribution of a run's scores of a split, from evenly chosen videos where there are very many."""
+    step = 1 + sum(part.scores.size for part in store.read()) // _MOST_SCORES
+    kept = [part.scores[::step].ravel() for part in store.read()]
+    if not sum(map(len, kept)):
+        raise StageError(f"{store.folder} is empty, and ranks need a hold-out: choose another --ensemble.combine")
+    return quantiles_of(np.concatenate(kept))
+
+
+def candidates(
+    stores: Sequence[PredictionStore],
+    members: Sequence[Member],
+    scale: Scale,
+    index: Index,
+    progress: Callable[[int], object] = lambda done: None,
+) -> tuple[Candidates, Candidates]:
+    """The pairs of the half that is tuned on, and of the other; `progress` hears of parts read.
+
+    Where they would take too much memory, only videos of the lowest hashes are taken, and a line says so.
+    """
+    ours: list[Candidates] = []
+    others: list[Candidates] = []
+    highest = 2**64 - 1
+    for rows, parts in side_by_side(stores, index, HOLDOUT):
+        values = [to_values(part.scores, scale, member.quantiles) for part, member in zip(parts, members)]
+        if not ours:  # the first videos tell how large the whole would be
+            sample = _align(parts, values, np.arange(min(len(rows), 256)), rows, index)
+            share = _MOST_BYTES * (len(sample.offsets) - 1) / (sample.nbytes * len(index.rows(HOLDOUT)))
+            if share < 1:
+                highest = int(share * 2**64)
+                print(f"tuning looks at {share:.0%} of the hold-out, chosen by hash: the whole would take much memory")
+        tuned, taken = halves(parts[0].ids), _draws(parts[0].ids) <= np.uint64(highest)
+        ours.append(_align(parts, values, np.flatnonzero(tuned & taken), rows, index))
+        others.append(_align(parts, values, np.flatnonzero(~tuned & taken), rows, index))
+        progress(1)
+    return Candidates.joined(ours), Candidates.joined(others)
+
+
+def _align(
+    parts: Sequence[Predictions], values: Sequence[NDArray], chosen: NDArray, rows: NDArray, index: Index
+) -> Candidates:
+    return Candidates.align(
+        [part.labels[chosen] for part in parts],
+        [each[chosen] for each in values],
+        LabelLists(*index.labels_of(rows[chosen])),
+        index.dataset.num_classes,
+    )
+
+
+def reported_gap(store: PredictionStore, index: Index) -> float:
+    """GAP of stored predictions on the half of the hold-out that no weights were chosen on."""
+    metrics = StreamingMetrics(index.dataset.num_classes)
+    for rows, (part,) in side_by_side([store], index, HOLDOUT):
+        chosen = np.flatnonzero(~halves(part.ids))
+        metrics.accumulate(part.labels[chosen], part.scores[chosen], LabelLists(*index.labels_of(rows[chosen])))
+    return metrics.gap()

@@ -1,0 +1,94 @@
+"""Trained runs to a bundle."""
+
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.config import InferenceConfig
+from pipeline.config.errors import StageError
+from pipeline.ensembling.recipe import Recipe
+from pipeline.inference.bundle import container
+from pipeline.inference.bundle.header import Header, StoredModel
+from pipeline.inference.bundle.quantization import Encoding, encode
+from pipeline.inference.runs import TrainedRun
+from pipeline.models import build_model
+
+
+def write(
+    path: Path,
+    recipe: Recipe,
+    runs: Sequence[TrainedRun],
+    names: Sequence[str],
+    weights: Encoding,
+    keep_precision: bool,
+    inference: InferenceConfig,
+    inputs: dict[str, str],
+) -> None:
+    """Write a bundle; the same runs give the same bytes.
+
+    Args:
+        path: a file that is not there yet.
+        runs: those of `recipe.used`, in their order.
+        names: of the classes.
+        weights: how they are to be stored.
+        keep_precision: whether the models compute in what they were trained in, or else in float32.
+        inference: `top_k` labels of each model are blended.
+        inputs: digests of what it is made from.
+    Raises:
+        StageError: a run's weights are not those of its settings, or not finite.
+    """
+    stored = []
+    with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
+        for number, run in enumerate(tqdm(runs, desc=f"export as {weights}", unit=" models")):
+            with container.adding(archive, container.weights_name(number)) as file:
+                encodings = _write_weights(file, run, weights)
+            precision = run.precision if keep_precision else "float32"
+            stored.append(StoredModel(run.model, run.sampling, precision, tuple(encodings)))
+        header = Header(
+            dataset=runs[0].dataset,
+            models=tuple(stored),
+            # Strangers have no use for this machine's paths.
+            recipe=replace(recipe, members=tuple(replace(member, path="") for member in recipe.used)),
+            kept=min(inference.top_k, runs[0].dataset.num_classes),
+            names=tuple(names),
+            weights=weights,
+            versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend())},
+            inputs=inputs,
+        )
+        container.add(archive, container.HEADER, container.to_json(header.to_dict()))
+
+
+def add_scores(path: Path, scores: dict[str, Any]) -> None:
+    """Put what is known of a bundle's worth into it."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        container.add(archive, container.SCORES, container.to_json(scores))
+
+
+def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
+    model = build_model(run.model, run.dataset)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that it leaves as they began
+            model.load_weights(run.stored)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        raise StageError(f"{run.stored} is not of the model in its config ({error}): train it again") from error
+    encodings = []
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(weight)
+        if values.dtype != np.float32:
+            raise StageError(f"{run.folder}: the weight {weight.path} is {values.dtype}; bundles hold float32")
+        try:
+            encoding, content = encode(values, weight.trainable, wanted)
+        except ValueError:
+            raise StageError(f"{run.stored}: the weight {weight.path} is not finite: train it again") from None
+        encodings.append(encoding)
+        file.write(content)
+    return encodings

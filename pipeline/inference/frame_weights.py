@@ -1,0 +1,80 @@
+"""What a trained model looks at: how much each frame counts for each cluster or head of its pooling."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.inputs.index import Index
+
+Weights = dict[str, np.ndarray]
+"""Feature name -> float32 [B,T,K]; empty where the family says nothing of the kind."""
+BATCH_SIZE = 16
+"""Videos whose frames and what is made of them are in memory at once."""
+
+
+def frame_weights(model, inputs: dict[str, np.ndarray]) -> Weights:
+    """How much each frame counts for each of the K clusters, or what a family has in their place, of each feature.
+
+    They are the numbers that the model itself pools with, see `Pooling.frame_weights` and what each family says there:
+    assignments of NetVLAD and its kin, attention of the families that have it, a frame's share of the maxima of a bag
+    of frames. So their scales differ from family to family. Padding has 0; of either sign are `attention_netvlad`'s.
+
+    Args:
+        model: a Keras model of `pipeline.models`, on any backend.
+        inputs: `{"frames": [B,T,F], "num_frames": int32 [B]}`, as the model takes them.
+    """
+    import keras
+
+    from pipeline.models.pooling import Pooling
+
+    poolings = {layer.name.removesuffix("_pooling"): layer for layer in model.layers if isinstance(layer, Pooling)}
+    up_to = keras.Model(model.input, {name: layer.input for name, layer in poolings.items()})
+    weights = {}
+    for name, (frames, mask) in up_to(inputs, training=False).items():
+        found = poolings[name].frame_weights(frames, mask)
+        if found is not None:
+            weights[name] = keras.ops.convert_to_numpy(keras.ops.cast(found, "float32"))
+    return weights
+
+
+def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[Weights, np.ndarray]:
+    """What a trained run gives to the frames of the videos at `rows`; how many of their T rows are valid, int32 [B].
+
+    The frames are those that the run predicts with: of uniform sampling T, evenly over each video, all of them valid.
+
+    Raises:
+        StageError: the run is not trained to its end, or on another kind of dataset, or a shard cannot be read.
+    """
+    from pipeline.inference.runs import TrainedRun, check_fits
+    from pipeline.inputs.reading.batches import evaluation_batches
+    from pipeline.inputs.reading.reader import FrameReader
+    from pipeline.models import load_model
+
+    run = TrainedRun.read(folder)
+    check_fits(run.dataset, folder, index)
+    model, reader = load_model(run.stored), FrameReader(index)
+    found, valid = [], []
+    try:
+        for count, inputs in evaluation_batches(reader, rows, run.sampling, min(BATCH_SIZE, max(len(rows), 1))):
+            found.append({name: values[:count] for name, values in frame_weights(model, inputs).items()})
+            valid.append(inputs["num_frames"][:count])
+    finally:
+        reader.close()
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}, np.concatenate(valid)
+
+
+def usage(weights: np.ndarray) -> np.ndarray:
+    """weights [B,T,K] -> how much each cluster is at work in a video, [B,K]: its share of the sum of all their squares.
+
+    Squares, so that it holds for attention too, which sums to 1 over the frames for every cluster of every video: it is
+    at work where it has found something to look at.
+    """
+    squares = np.square(weights).sum(axis=1, dtype=np.float64)  # B,K
+    return squares / np.maximum(squares.sum(axis=1, keepdims=True), 1e-12)
+
+
+def similarity(weights: np.ndarray) -> np.ndarray:
+    """weights [B,T,K] -> cosine of what two clusters give to the frames of all videos, [K,K]: 1 for the same frames."""
+    columns = weights.reshape(-1, weights.shape[-1]).astype(np.float64)  # BT,K
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-12)
+    return columns.T @ columns

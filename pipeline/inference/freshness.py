@@ -1,0 +1,115 @@
+"""Whether stored predictions are of the videos, the model and the blend that there are now."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
+from pipeline.artifacts.predictions import PredictionStore
+from pipeline.config.errors import StageError
+from pipeline.ensembling.recipe import Recipe
+from pipeline.inputs.index import Index
+
+SUMMARY = "summary.json"
+
+
+def predictions(run: Path, split: str) -> PredictionStore:
+    """Where the predictions of a run, a blend or a bundle lie."""
+    return PredictionStore(run / "predictions" / split)
+
+
+def fresh(run: Path, split: str, index: Index) -> PredictionStore:
+    """The predictions of a split, which are of what there is now.
+
+    Raises:
+        StageError: there are none, or they were made from something else; the message says from what, and the remedy.
+    """
+    if fault := stale(run, split, index):
+        raise StageError(fault)
+    return predictions(run, split)
+
+
+def stale(run: Path, split: str, index: Index) -> str:
+    """Why the predictions of a split are not of this index, by this model or blend: a sentence, empty if they are.
+
+    Args:
+        run: the folder of a trained run, of a blend, or of a bundle.
+        split: of the index.
+        index: what they are to be read beside.
+    """
+    store = predictions(run, split)
+    done = Done.read(store.folder)
+    remedy = _remedy(run, split)
+    if done is None:
+        return f"{run} has no predictions of {split}: {remedy}"
+    if done.inputs.get("index") != index.digest:
+        return f"{store.folder} was made from another index than {index.folder} is now: {remedy} again"
+    if (run / RUN_CONFIG).exists():
+        fault = _other_model(run, done)
+    elif (bundle := _bundle(run)) is not None:
+        fault = "" if bundle["digest"] == done.inputs.get("model") else "was made by another bundle of this name"
+    else:
+        fault = _other_blend(run, split, done)
+    return f"{store.folder} {fault}: {remedy} again" if fault else ""
+
+
+def trained_on(run: Path, index: Index) -> bool:
+    """Whether what training has told of a run, or the choice of a blend, is of this index; a bundle tells nothing."""
+    if _bundle(run):
+        return True
+    if (run / RUN_CONFIG).exists():
+        inputs = read_json(run / RUN_CONFIG).get("inputs", {})
+    else:
+        inputs = read_json(run / WEIGHTS).get("made_from", {}).get("inputs", {})
+    return inputs.get("index") == index.digest
+
+
+def made_by_blend(runs: list[Path], split: str, index: Index) -> dict[str, str]:
+    """What the predictions of a blend are made from, for `Done.inputs`: its runs' predictions and models, the index."""
+    inputs = {"index": index.digest}
+    for run in runs:
+        done = Done.read(predictions(run, split).folder)
+        inputs |= {run.name: done.output, _model_of(run.name): done.inputs["model"]}
+    return inputs
+
+
+def _model_of(run: str) -> str:
+    return f"model of {run}"
+
+
+def _other_model(run: Path, made: Done) -> str:
+    trained = Done.read(run)
+    if trained is None:
+        return "is of a run that is not trained to its end"
+    return "" if trained.output == made.inputs.get("model") else "was made by another model than the run has now"
+
+
+def _other_blend(blend: Path, split: str, made: Done) -> str:
+    recipe = Recipe.read(blend / WEIGHTS)
+    if made.changes(recipe.settings(), made.inputs):
+        return "was blended with other weights than the ensemble has now"
+    for member in recipe.used:
+        # Members may be gone: what was made of them stays.
+        folder = next((each for each in (Path(member.path), blend.with_name(member.run)) if each.exists()), None)
+        trained = Done.read(folder) if folder else None
+        if trained and trained.output != made.inputs.get(_model_of(member.run)):
+            return f"was blended from predictions by another model than {member.run} has now"
+        predicted = Done.read(predictions(folder, split).folder) if folder else None
+        if predicted and predicted.output != made.inputs.get(member.run):
+            return f"was blended from other predictions than {member.run} has now"
+    return ""
+
+
+def _bundle(folder: Path) -> dict[str, Any] | None:
+    """The summary of a bundle's folder; None where it is none."""
+    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
+    return summary if "bundle" in summary else None
+
+
+def _remedy(run: Path, split: str) -> str:
+    """The stage that makes them."""
+    if (run / RUN_CONFIG).exists():
+        return f"run infer --run {run.name} --split {split}"
+    bundle = _bundle(run)
+    return f"run infer --bundle {bundle['bundle']} --split {split}" if bundle else f"run ensemble --split {split}"

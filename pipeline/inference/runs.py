@@ -1,0 +1,102 @@
+"""Trained runs as they lie on disk: one of them, and those that a blend is made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.models import MODEL, digest_model
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
+from pipeline.config import DatasetConfig, ModelConfig, SamplingConfig, from_dict
+from pipeline.config.errors import StageError
+from pipeline.ensembling.recipe import Member, Recipe
+from pipeline.inputs.index import Index
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run that is trained to its end: what its config says, and where its model lies."""
+
+    folder: Path
+    dataset: DatasetConfig
+    sampling: SamplingConfig
+    model: ModelConfig
+    precision: str
+    """What it was trained in, `float32` or `mixed_bfloat16`."""
+    digest: str
+    """Of its model."""
+
+    @property
+    def stored(self) -> Path:
+        return self.folder / MODEL
+
+    @classmethod
+    def read(cls, folder: Path) -> "TrainedRun":
+        """Raises StageError where it is no run, or not trained to its end."""
+        path = folder / RUN_CONFIG
+        if (done := Done.read(folder)) is None:
+            raise StageError(f"{folder} is not trained to its end: run train again, it goes on from its checkpoint")
+        if digest_model(folder / MODEL) != done.output:
+            raise StageError(
+                f"{folder / MODEL} is not the model that was stored when training ended: it is being trained anew, or "
+                "was replaced; let training end, or train the run with --force"
+            )
+        config = read_json(path)
+        return cls(
+            folder,
+            from_dict(DatasetConfig, config["dataset"], path),
+            from_dict(SamplingConfig, config["sampling"], path),
+            from_dict(ModelConfig, config["model"], path),
+            config["training"]["precision"],
+            done.output,
+        )
+
+
+def describe(dataset: DatasetConfig) -> str:
+    """What a dataset's records hold, in words."""
+    features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
+    frames = f"up to {dataset.max_frames} frames" if dataset.level == "frame" else "one row a video"
+    return f"{features}; {dataset.num_classes} classes; {frames}"
+
+
+def check_fits(trained_on: DatasetConfig, folder: Path, index: Index) -> None:
+    """Raises StageError where what lies in `folder` was trained on records that an index would read otherwise."""
+    if _predicted(trained_on) != _predicted(index.dataset):
+        raise StageError(
+            f"{folder} was trained on {describe(trained_on)}; the index {index.folder} has {describe(index.dataset)}"
+        )
+
+
+def read_blend(folder: Path, kept: int) -> tuple[Recipe, list[TrainedRun]]:
+    """The recipe of an ensemble's folder, or of a run's own, which is a blend of one; and the runs that it uses.
+
+    Args:
+        kept: labels that a blend of one keeps.
+    Raises:
+        StageError: a member is missing or unfinished, or they are of different datasets.
+    """
+    if (folder / RUN_CONFIG).exists():
+        recipe = Recipe((Member(folder.name, str(folder), 1.0),), top_k=kept)
+    else:
+        recipe = Recipe.read(folder / WEIGHTS)
+    runs = [TrainedRun.read(_folder_of(member, folder)) for member in recipe.used]
+    for run in runs[1:]:
+        if _predicted(run.dataset) != _predicted(runs[0].dataset):
+            raise StageError(
+                f"{run.folder} was trained on {describe(run.dataset)}; {runs[0].folder} on {describe(runs[0].dataset)}"
+            )
+    return recipe, runs
+
+
+def _folder_of(member: Member, blend: Path) -> Path:
+    """A member's folder: as written, or beside the blend's, where all were moved together."""
+    for folder in (Path(member.path), blend.parent / member.run):
+        if (folder / RUN_CONFIG).exists():
+            return folder
+    raise StageError(f"{blend} uses the run {member.run}, which is neither at {member.path} nor beside it")
+
+
+def _predicted(dataset: DatasetConfig) -> tuple:
+    """What two datasets must agree in to read one record alike."""
+    frames = dataset.max_frames if dataset.level == "frame" else 1
+    return dataset.features, dataset.num_classes, dataset.level, frames

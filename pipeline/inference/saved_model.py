@@ -1,0 +1,94 @@
+"""A committee as a TensorFlow SavedModel: frames as they are stored in, blended probabilities of all classes out."""
+
+from pathlib import Path
+
+import keras
+
+from pipeline.artifacts.files import atomic_folder
+from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.config.errors import StageError
+from pipeline.ensembling.recipe import Recipe
+from pipeline.ensembling.scales import QUANTILES, to_values
+from pipeline.inference.ensemble import Committee
+from pipeline.inputs.reading.sampling import sampled_length
+
+_MARK = "saved_model.pb"
+
+
+def write_saved_model(committee: Committee, folder: Path) -> None:
+    """Write a SavedModel whose only signature, `serve`, also the default one, is
+
+        frames: the dataset's dtype [B,T,F], all frames of each video, rows beyond its number ignored; features side by
+            side in the dataset's order; any B, and any T
+        num_frames: int32 [B], at least 1
+        -> probabilities: float32 [B,V]
+
+    Each model's own sampling is in the graph. The blend is dense: a class that a model would not keep among its best
+    counts with its own probability, not with the smallest that is kept, so that only scores that low can differ from
+    those of `infer`.
+
+    Raises:
+        StageError: the backend is not TensorFlow, or the folder holds something else.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise StageError(f"a SavedModel is TensorFlow's: it cannot be written on {keras.backend.backend()}")
+    if folder.exists() and not (folder.is_dir() and ((folder / _MARK).exists() or not any(folder.iterdir()))):
+        raise StageError(f"{folder} is there and is no SavedModel; it would be replaced: choose another folder")
+    import tensorflow as tf
+
+    dataset = committee.dataset
+
+    def serve(frames, num_frames):
+        values = []
+        available = tf.clip_by_value(num_frames, 1, tf.minimum(dataset.max_frames, tf.shape(frames)[1]))
+        for (model, sampling), member in zip(committee.models, committee.recipe.used):
+            chosen, count = _sampled(frames, available, sampling, dataset)
+            probabilities = model({"frames": chosen, "num_frames": count}, training=False)
+            values.append(values_of(probabilities, committee.recipe, member.quantiles))
+        weights = [member.weight for member in committee.recipe.used]
+        mean = tf.add_n([value * (weight / sum(weights)) for value, weight in zip(values, weights)])
+        return {"probabilities": tf.sigmoid(mean) if committee.recipe.combine == "logits" else mean}
+
+    archive = keras.export.ExportArchive()
+    for model, _ in committee.models:
+        archive.track(model)
+    signature = [
+        tf.TensorSpec((None, None, dataset.width), dataset.dtype, "frames"),
+        tf.TensorSpec((None,), "int32", "num_frames"),
+    ]
+    archive.add_endpoint("serve", serve, signature)
+    with atomic_folder(folder) as temporary:
+        archive.write_out(temporary, verbose=False)
+
+
+def _sampled(frames, available, sampling: SamplingConfig, dataset: DatasetConfig):
+    """As `inputs.reading.sampling.choose_frames` chooses, in TensorFlow: frames [B,t,F] and their number [B]."""
+    import tensorflow as tf
+
+    if sampling.evaluation == "all":
+        return frames[:, : dataset.max_frames], available
+    length = sampled_length(sampling.evaluation, sampling, dataset)
+    places = tf.range(length)[None] * available[:, None] // length  # B,t
+    return tf.gather(frames, places, batch_dims=1), tf.fill(tf.shape(available), length)
+
+
+def values_of(probabilities, recipe: Recipe, quantiles: tuple[float, ...]):
+    """As `pipeline.ensembling.scales.to_values`, in TensorFlow."""
+    import numpy as np
+    import tensorflow as tf
+
+    if recipe.combine == "probabilities":
+        return probabilities
+    if recipe.combine == "logits":
+        bounded = tf.clip_by_value(probabilities, 2.0**-24, 1 - 2.0**-24)
+        return tf.math.log(bounded) - tf.math.log1p(-bounded)
+    knots = tf.constant(np.r_[0.0, quantiles, 1.0], tf.float32)
+    # The places of evenly spread quantiles are those of any.
+    even = np.linspace(0, 1, QUANTILES + 2)
+    places = tf.constant(to_values(even, "ranks", even[1:-1]))
+    flat = tf.reshape(probabilities, (-1,))
+    after = tf.clip_by_value(tf.searchsorted(knots, flat, side="right"), 1, QUANTILES + 1)
+    low, high = tf.gather(knots, after - 1), tf.gather(knots, after)
+    share = tf.where(flat < high, tf.math.divide_no_nan(flat - low, high - low), 1.0)
+    mixed = tf.gather(places, after - 1) * (1 - share) + tf.gather(places, after) * share
+    return tf.reshape(mixed, tf.shape(probabilities))

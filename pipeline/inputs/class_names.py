@@ -1,0 +1,60 @@
+"""The names of a dataset's classes, from the CSV that `download` stores beside the index."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config.errors import StageError
+
+FILES = ("vocabulary.csv", "class_labels_indices.csv")
+"""YouTube-8M's and AudioSet's, below data/<dataset>/."""
+_NUMBERS, _NAMES = ("index", "label"), ("name", "display_name")
+"""Columns, whatever their case."""
+
+
+def names(source: Path | None, num_classes: int) -> list[str]:
+    """A name for each class: the file's, or "class 17" where it has none for it, or there is no file.
+
+    Args:
+        source: a CSV with a header, one class a line, its number under `index` and its name under `name` or
+            `display_name`; or a dataset's folder, in which it is one of FILES; or None.
+        num_classes: how many classes there are; a name that several of them share gets their numbers too.
+
+    Raises StageError naming the file and the line where it is none, or has other classes.
+    """
+    found = [f"class {number}" for number in range(num_classes)]
+    if source is None:
+        return found
+    if source.is_dir():
+        source = next((source / name for name in FILES if (source / name).exists()), source)
+        if source.is_dir():
+            return found
+    for number, name in _rows(source, num_classes):
+        found[number] = name or found[number]
+    shared = {name for name, count in Counter(found).items() if count > 1}
+    return [f"{name} ({number})" if name in shared else name for number, name in enumerate(found)]
+
+
+def _rows(path: Path, num_classes: int) -> Iterator[tuple[int, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a name may have commas, quotes and line breaks
+            lines = csv.reader(file)
+            header = [title.strip().lower() for title in next(lines, [])]
+            number = next((header.index(title) for title in _NUMBERS if title in header), None)
+            name = next((header.index(title) for title in _NAMES if title in header), None)
+            if number is None or name is None:
+                raise StageError(f"{path} has no columns index and name (or display_name); its header: {header}")
+            for row in filter(None, lines):
+                try:
+                    place = int(row[number])
+                    if not 0 <= place < num_classes:
+                        raise ValueError
+                    yield place, " ".join(row[name].split())
+                except (ValueError, IndexError):
+                    raise StageError(
+                        f"{path}, line {lines.line_num}: the class must be a number below {num_classes} and have a "
+                        f"name, not {row[:4]}; is it the vocabulary of another dataset?"
+                    ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StageError(f"{path} cannot be read as a vocabulary: {error}") from error

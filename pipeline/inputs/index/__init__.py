@@ -1,0 +1,145 @@
+"""The index: one row a video, where its record lies, what it holds and to which split it belongs."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.artifacts.files import read_json
+from pipeline.config import ConfigError, DatasetConfig, from_dict, one_of
+from pipeline.config.errors import StageError
+
+ROWS, LEFT_OUT, SUMMARY = "index.parquet", "left_out.parquet", "dataset.json"
+TRAIN, HOLDOUT = "train", "holdout"
+DUPLICATE = "its split has the id already"
+"""Why a good record is left out."""
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "shard": pa.int32(),
+        "offset": pa.int64(),
+        "length": pa.int32(),
+        "num_frames": pa.int32(),
+        "labels": pa.list_(pa.int16()),
+        "split": pa.dictionary(pa.int32(), pa.string()),
+        "checksum": pa.uint32(),  # of the record, masked as TFRecord stores it
+    }
+)
+OPENED = SCHEMA.remove(SCHEMA.get_field_index("checksum"))
+"""What training and predicting need of it."""
+LEFT_OUT_SCHEMA = pa.schema(
+    {
+        "shard": pa.int32(),
+        "offset": pa.int64(),
+        "reason": pa.string(),
+        # of duplicates; null where the record is quarantined
+        **{name: SCHEMA.field(name).type for name in ("id", "length", "num_frames", "labels", "checksum")},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A shard, and the split that its file belongs to."""
+
+    path: Path
+    split: str
+
+
+def take_lists(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Some rows of a ragged array, as values and int64 offsets [n+1]."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return values[np.repeat(offsets[rows] - ends[:-1], lengths) + np.arange(ends[-1])], ends
+
+
+class Index:
+    """An opened index. Rows are numbered from 0 through all splits.
+
+    `shard` int32, `offset` int64, `length` int32 and `num_frames` int32 hold a value a row; `paths` and `shard_sizes`
+    (bytes) and `shard_times` (nanoseconds), both of when it was indexed, one a shard; `splits` maps each split to its
+    number of rows; `verify` has whoever opens a shard verify its checksums.
+    """
+
+    def __init__(self, folder: Path, summary: dict[str, Any], table: pa.Table, verify: bool = False):
+        root = (folder.resolve() / (summary["root"] or "")).resolve()
+        self.folder, self.summary, self.verify = folder, summary, verify
+        self.dataset = from_dict(DatasetConfig, summary["dataset"], folder / SUMMARY)
+        self.splits: dict[str, int] = summary["counts"]
+        self.digest: str = summary["digest"]
+        self.paths = [root / shard["path"] for shard in summary["shards"]]
+        self.shard_sizes = np.array([shard["size"] for shard in summary["shards"]], np.int64)
+        self.shard_times = np.array([shard["modified"] for shard in summary["shards"]], np.int64)
+        columns = {name: table[name].unify_dictionaries().combine_chunks() for name in OPENED.names}
+        self.shard, self.offset, self.length, self.num_frames = (
+            columns[name].to_numpy() for name in ("shard", "offset", "length", "num_frames")
+        )
+        self._ids, self._labels, self._split = columns["id"], columns["labels"], columns["split"]
+
+    @classmethod
+    def open(cls, folder: Path, verify: bool = False) -> "Index":
+        """Read what `write_index` wrote; raises StageError where it is missing or damaged.
+
+        `verify`: have the checksums of every shard verified when it is first opened, whatever its size and time.
+        """
+        try:
+            summary = read_json(folder / SUMMARY)
+            with pq.ParquetFile(folder / ROWS, memory_map=True, page_checksum_verification=True) as file:
+                table = file.read(OPENED.names)
+            if table.schema != OPENED or table.num_rows != sum(summary["counts"].values()):
+                raise StageError(f"{folder / ROWS} does not belong to {SUMMARY}")
+            return cls(folder, summary, table, verify)
+        except (StageError, ConfigError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+            remedy = "run `python -m pipeline.ingest` with the same --preset"
+            raise StageError(f"{folder} holds no usable index ({error}): {remedy}") from error
+
+    @functools.cached_property
+    def checksums(self) -> np.ndarray:
+        """uint32, of each row's record, masked as TFRecord stores it; read when it is first asked for.
+
+        Raises StageError where the index was written anew in the meantime.
+        """
+        table = pq.read_table(self.folder / ROWS, columns=["checksum"], page_checksum_verification=True)
+        if table.num_rows != len(self.shard):
+            raise StageError(f"{self.folder} changed while it was in use; run the same command again")
+        return table["checksum"].to_numpy()
+
+    def rows(self, split: str) -> np.ndarray:
+        """int64, the rows of a split, ascending; raises ConfigError listing the splits where there is none such."""
+        one_of(split, self.splits, "split")
+        return np.flatnonzero(self._split.indices.to_numpy() == self._split.dictionary.index(split).as_py())
+
+    def labels_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The labels of some rows: int32 values, and int64 offsets [n+1] of each row's among them."""
+        values, offsets = take_lists(self._labels.values.to_numpy(), self._labels.offsets.to_numpy(), rows)
+        return values.astype(np.int32), offsets
+
+    def ids_of(self, rows: np.ndarray) -> list[str]:
+        """The ids of some rows."""
+        return self._ids.take(pa.array(rows)).to_pylist()
+
+    def labelled(self, split: str) -> bool:
+        """Whether any video of a split has labels; raises ConfigError for an unknown split."""
+        return one_of(split, self.summary["labelled"], "split") > 0
+
+    @property
+    def has_training(self) -> bool:
+        """Whether there are videos to train on."""
+        return bool(self.splits.get(TRAIN))
+
+    @property
+    def holdout_labelled(self) -> bool:
+        """Whether there is a hold-out to score on."""
+        return bool(self.splits.get(HOLDOUT)) and self.labelled(HOLDOUT)
+
+    def other_splits(self) -> list[str]:
+        """The splits that are neither trained on nor held out: one of them is submitted."""
+        return [split for split in self.splits if split not in (TRAIN, HOLDOUT)]
+
+    def scored_splits(self) -> list[str]:
+        """The hold-out, if it has rows, and every split that is not trained on."""
+        return [split for split, count in self.splits.items() if split != TRAIN and (split != HOLDOUT or count)]

@@ -1,0 +1,52 @@
+"""Which files there are to index, and the split of each."""
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.config.errors import StageError
+from pipeline.inputs.index import HOLDOUT, Source
+
+
+def given(raw: list[str]) -> list[Source]:
+    """The files named by SPLIT=DIR_OR_GLOB, in the order of their names' bytes; hidden ones are passed over.
+
+    Raises StageError where one names none.
+    """
+    sources = []
+    for item in raw:
+        split, separator, place = item.partition("=")
+        if not (separator and split and place) or not split.replace("_", "").isalnum():
+            raise StageError(f"--raw {item}: write SPLIT=DIR_OR_GLOB, for example train=/data/train")
+        if split == HOLDOUT:
+            raise StageError(f"--raw {item}: holdout is taken from the training splits; choose another name")
+        path = Path(place)
+        found = path.glob("*.tfrecord") if path.is_dir() else map(Path, glob.glob(place))  # noqa: PTH207 (absolute too)
+        files = _in_order(file.resolve() for file in found if _is_data(file))
+        if not files:
+            raise StageError(f"--raw {item}: no *.tfrecord files there")
+        sources += [Source(file, split) for file in files]
+    if twice := len(sources) - len({source.path for source in sources}):
+        raise StageError(f"--raw names {twice} files twice")
+    return sources
+
+
+def below(root: Path) -> list[Source]:
+    """The files of data/<dataset>/raw, each folder a split; hidden ones are passed over."""
+    found = (file for file in root.glob("*/*.tfrecord") if _is_data(file) and not file.parent.name.startswith("."))
+    return [Source(file, file.parent.name) for file in _in_order(found)]
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Bytes, and when they were last changed, in nanoseconds: what tells that a file is another one."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_data(path: Path) -> bool:
+    """A file that is not hidden: macOS lays `._a.tfrecord` beside `a.tfrecord`, and what is half-written has a dot."""
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _in_order(files: Iterable[Path]) -> list[Path]:
+    return sorted(files, key=lambda file: str(file).encode())

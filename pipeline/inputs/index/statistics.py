@@ -1,0 +1,119 @@
+"""The numbers of a dataset's card: how often labels, lengths and values occur, and why records are left out."""
+
+import re
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import DatasetConfig
+from pipeline.inputs.index.check import ShardReport
+
+KINDS = 100
+"""Kinds of reasons that are told apart; further ones count as others."""
+OTHERS = "other reasons"
+
+
+class Statistics:
+    """Counts over the rows of an index, as its shards come in; a few numbers a split and class stay in memory."""
+
+    def __init__(self, dataset: DatasetConfig, splits: list[str]):
+        self.dataset, self.splits = dataset, splits
+        self._videos = np.zeros(len(splits), np.int64)
+        self._labels = np.zeros((len(splits), dataset.num_classes), np.int64)
+        self._labels_a_video: list[Counter[int]] = [Counter() for _ in splits]
+        self._frames_a_video: list[Counter[int]] = [Counter() for _ in splits]
+        self._values = np.zeros((len(dataset.features), 256), np.int64)
+        self._lowest = np.full(len(dataset.features), np.inf)
+        self._highest = np.zeros(len(dataset.features))
+        self._read = self._cut = 0
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, report: ShardReport, kept: np.ndarray, codes: np.ndarray, reasons: list[str]) -> None:
+        """Count a shard.
+
+        Args:
+            report: the shard's.
+            kept: int64 [m], its records in the index.
+            codes: int32 [m], the number of their split.
+            reasons: why each record that is quarantined is so.
+        """
+        numbers = np.diff(report.label_offsets)
+        for code in np.unique(codes):
+            rows = kept[codes == code]
+            self._videos[code] += len(rows)
+            self._labels_a_video[code].update(numbers[rows].tolist())
+            self._frames_a_video[code].update(report.num_frames[rows].tolist())
+        split = np.full(len(report.ids), len(self.splits))  # one beyond the last: what is not kept
+        split[kept] = codes
+        places = np.repeat(split, numbers) * self.dataset.num_classes + report.labels
+        self._labels += np.bincount(places[places < self._labels.size], minlength=self._labels.size).reshape(
+            self._labels.shape
+        )
+        self._values += report.values
+        self._lowest = report.peaks.min(axis=0, initial=np.inf).clip(max=self._lowest)
+        self._highest = report.peaks.max(axis=0, initial=0).clip(min=self._highest)
+        self._read += len(report.ids)
+        self._cut += report.cut
+        for reason in reasons:
+            kind = kind_of(reason)
+            self._reasons[kind if kind in self._reasons or len(self._reasons) < KINDS else OTHERS] += 1
+
+    @property
+    def videos(self) -> dict[str, int]:
+        """Rows of each split."""
+        return dict(zip(self.splits, self._videos.tolist()))
+
+    @property
+    def labelled(self) -> dict[str, int]:
+        """Rows of each split that have labels."""
+        unlabelled = [numbers[0] for numbers in self._labels_a_video]
+        return dict(zip(self.splits, (self._videos - unlabelled).tolist()))
+
+    @property
+    def cut(self) -> dict[str, int]:
+        """How many videos have more than max_frames frames, and of how many that is; duplicates count too."""
+        return {"count": self._cut, "of": self._read}
+
+    @property
+    def constant(self) -> dict[str, float]:
+        """The features that have one value wherever they were looked at, and this value (of floats its size)."""
+        found = {}
+        for number, feature in enumerate(self.dataset.features):
+            values = np.flatnonzero(self._values[number])
+            if len(values) == 1 and self._lowest[number] == self._highest[number]:
+                found[feature.name] = float(values[0] if feature.dtype == "uint8" else self._highest[number])
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Every histogram as {value: count}, without what never occurs, by split or by feature."""
+        return {
+            "videos_a_label": {split: _nonzero(counts) for split, counts in zip(self.splits, self._labels)},
+            "labels_a_video": {split: _ordered(counts) for split, counts in zip(self.splits, self._labels_a_video)},
+            "frames_a_video": {split: _ordered(counts) for split, counts in zip(self.splits, self._frames_a_video)},
+            "values": {f.name: _nonzero(counts) for f, counts in zip(self.dataset.features, self._values)},
+            "reasons": dict(sorted(self._reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
+        }
+
+
+def values_of(statistics: dict[str, Any], dataset: DatasetConfig) -> np.ndarray:
+    """The value histograms of a summary, int64 [features,256]."""
+    values = np.zeros((len(dataset.features), 256), np.int64)
+    for row, feature in zip(values, dataset.features):
+        for value, count in statistics["values"][feature.name].items():
+            row[int(value)] = count
+    return values
+
+
+def kind_of(reason: str) -> str:
+    """A reason without what differs from record to record: ids, numbers, what is quoted, lists of what there is."""
+    reason = re.sub(r"^video (['\"]).*?\1: ", "", reason).partition("; there are:")[0]
+    return re.sub(r"(?:(?<=\s)-)?\d+", "#", re.sub(r"(?<!\w)b?(['\"]).*?\1(?!\w)", "'...'", reason))[:160]
+
+
+def _nonzero(counts: np.ndarray) -> dict[str, int]:
+    return {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _ordered(counts: Counter[int]) -> dict[str, int]:
+    return {str(value): counts[value] for value in sorted(counts)}

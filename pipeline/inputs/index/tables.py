@@ -1,0 +1,112 @@
+"""The Parquet tables of an index: their columns, and a shard's report as rows of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import DatasetConfig
+from pipeline.inputs.index import DUPLICATE, LEFT_OUT_SCHEMA, SCHEMA, take_lists
+from pipeline.inputs.index.check import ShardReport
+
+ROWS_PER_GROUP = 1 << 17
+_PEAKS = pa.field("peaks", pa.list_(pa.float32()))
+"""The largest absolute value of each feature: a column of datasets of floats, by which outliers are found."""
+
+
+def rows_schema(dataset: DatasetConfig) -> pa.Schema:
+    """Of the videos."""
+    return SCHEMA.append(_PEAKS) if dataset.dtype == "float32" else SCHEMA
+
+
+def left_out_schema(dataset: DatasetConfig) -> pa.Schema:
+    """Of the records that are no rows."""
+    return LEFT_OUT_SCHEMA.append(_PEAKS) if dataset.dtype == "float32" else LEFT_OUT_SCHEMA
+
+
+class Table:
+    """A Parquet file that is written in row groups, as soon as one is full."""
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
+        self._pending: list[pa.RecordBatch] = []
+        self._waiting = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        if batch.num_rows:
+            self._pending.append(batch)
+            self._waiting += batch.num_rows
+        if self._waiting >= ROWS_PER_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
+        self._pending, self._waiting = [], 0
+
+    def __enter__(self) -> "Table":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+
+def rows_of(
+    number: int, report: ShardReport, kept: np.ndarray, codes: np.ndarray, splits: list[str], schema: pa.Schema
+) -> pa.RecordBatch:
+    """The records of a shard that become rows: int64 [m], and the numbers of their splits, int32 [m]."""
+    columns = _columns(report, kept, schema)
+    columns["shard"] = np.full(len(kept), number, np.int32)
+    columns["split"] = pa.DictionaryArray.from_arrays(codes, pa.array(splits, pa.string()))
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def left_out_of(
+    number: int, report: ShardReport, twice: np.ndarray, aside: dict[int, str], schema: pa.Schema
+) -> pa.RecordBatch:
+    """What of a shard is no row.
+
+    Args:
+        number: the shard's.
+        report: the shard's.
+        twice: records whose id is taken, int64 [m].
+        aside: why records that could be read are left out, by their number. They and those of `twice` are noted whole
+            but for their frames: whether they stay left out depends on other shards.
+        schema: of the table.
+    """
+    bad = report.quarantined
+    whole = np.concatenate([twice, np.array([*aside], np.int64)])
+    reasons = [*[DUPLICATE] * len(twice), *aside.values(), *(fault.reason for fault in bad)]
+    columns = {
+        name: pa.concat_arrays([found := pa.array(values, schema.field(name).type), pa.nulls(len(bad), found.type)])
+        for name, values in _columns(report, whole, schema).items()
+    }
+    offsets = [*report.offsets[whole].tolist(), *(fault.offset for fault in bad)]
+    columns["offset"] = pa.array(offsets, pa.int64())
+    columns["reason"] = pa.array(reasons, pa.string())
+    columns["shard"] = np.full(len(reasons), number, np.int32)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _columns(report: ShardReport, chosen: np.ndarray, schema: pa.Schema) -> dict[str, pa.Array | np.ndarray]:
+    """What the index keeps of some records of a shard, by column; peaks where the schema has them."""
+    values, ends = take_lists(report.labels, report.label_offsets, chosen)
+    columns = {
+        "id": pa.array([report.ids[i] for i in chosen], pa.string()),
+        "offset": report.offsets[chosen],
+        "length": report.lengths[chosen],
+        "num_frames": report.num_frames[chosen],
+        "labels": _lists(values.astype(np.int16), ends),
+        "checksum": report.checksums[chosen],
+    }
+    if _PEAKS.name in schema.names:
+        peaks = report.peaks[chosen]
+        columns[_PEAKS.name] = _lists(peaks.ravel(), np.arange(len(peaks) + 1) * peaks.shape[1])
+    return columns
+
+
+def _lists(values: np.ndarray, offsets: np.ndarray) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))

@@ -1,0 +1,1 @@
+"""Records to arrays: which frames, from which shard, into whose memory."""

@@ -1,0 +1,165 @@
+"""Videos in files of one's own, TFRecord or NumPy, that no index knows: each with its frames, or its fault."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.inputs.reading.batches import Inputs, resampled
+from pipeline.inputs.records import tfrecord
+from pipeline.inputs.records.parsing import ParseError, parse_features, readable_id
+
+_QUANTIZE = (
+    "quantize them as the training features were, for YouTube-8M and AudioSet "
+    "numpy.rint((v.clip(-2, 2) + 2 - 4 / 512) * 255 / 4).astype('uint8')"
+)
+_DEQUANTIZE = "give the values as they were before they were quantized"
+
+
+class Video(NamedTuple):
+    """One video."""
+
+    id: str
+    """Its own, or the file's name and its number from 0."""
+    frames: np.ndarray
+    """The dataset's dtype [n,F]; n is at least 1 and at most the dataset's max_frames."""
+
+
+class Fault(NamedTuple):
+    """A video that cannot be read, or a whole file."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
+    """Every video of a file, one after the other; what is wrong with one is yielded, and the rest is read.
+
+    *.npz   one array for each feature by its name, [n,size] (one video, its id the file's name); or `frames` [N,T,F],
+            features side by side in the dataset's order, `num_frames` [N] and, if there, `ids` [N]
+    other   TFRecords as the dataset declares them; labels and ids need not be there
+    """
+    if not path.is_file():
+        yield Fault(str(path), "there is no such file")
+        return
+    try:
+        if path.suffix == ".npz":
+            yield from _in_npz(path, dataset)
+        else:
+            yield from _in_records(path, dataset)
+    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
+        yield Fault(str(path), f"it cannot be read: {error}")
+
+
+def batches_of(
+    videos: list[np.ndarray], dataset: DatasetConfig, sampling: SamplingConfig, batch_size: int
+) -> Iterator[tuple[int, Inputs]]:
+    """Videos, each [n,F], as `evaluation_batches` gives those of an index; the last batch may be smaller."""
+    length = 1 if dataset.level == "video" else dataset.max_frames
+    for start in range(0, len(videos), batch_size):
+        chosen = videos[start : start + batch_size]
+        frames = np.zeros((len(chosen), length, dataset.width), dataset.dtype)  # B,T,F
+        for row, video in zip(frames, chosen):
+            row[: len(video)] = video
+        inputs = {"frames": frames, "num_frames": np.array([len(video) for video in chosen], np.int32)}
+        yield len(chosen), resampled(inputs, sampling, dataset)
+
+
+# ------------------------------------------------------------------------------------------------------------ TFRecords
+
+
+def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
+    number = -1
+    for number, record in enumerate(tfrecord.scan(path)):
+        where = f"{path}, record {number} at byte {record.offset}"
+        if record.fault is not None:
+            yield Fault(where, f"{record.fault}; copy the file again")
+            continue
+        try:
+            features = parse_features(record.payload, dataset)
+            frames = np.concatenate(features, axis=1)
+        except ParseError as error:
+            yield Fault(where, f"{error}; {_remedy(str(error), dataset)}")
+            continue
+        if not np.isfinite(frames).all():
+            yield Fault(where, "values that are not finite; extract the features again")
+            continue
+        yield Video(readable_id(record.payload, dataset) or f"{path.name}:{number}", frames)
+    if number < 0:
+        yield Fault(str(path), "it holds no records")
+
+
+def _remedy(reason: str, dataset: DatasetConfig) -> str:
+    if dataset.dtype == "uint8" and "float_list" in reason:
+        return _QUANTIZE
+    if dataset.dtype == "float32" and "bytes_list" in reason:
+        return _DEQUANTIZE
+    features = ", ".join(f"{feature.key}, {feature.size} {feature.dtype}" for feature in dataset.features)
+    return f"the model wants, for each {dataset.level}: {features}"
+
+
+# ---------------------------------------------------------------------------------------------------------------- NumPy
+
+
+def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
+    with np.load(path, allow_pickle=False) as arrays:
+        if "num_frames" in arrays:
+            yield from _in_batch(path, {name: arrays[name] for name in arrays.files}, dataset)
+            return
+        named = {feature.name: feature.size for feature in dataset.features}
+        if missing := named.keys() - set(arrays.files):
+            yield Fault(
+                str(path),
+                f"it has no array {min(missing)}; give one of [frames, values] for each of {', '.join(named)}, or "
+                f"frames [videos, frames, {dataset.width}] and num_frames [videos]; it has {', '.join(arrays.files)}",
+            )
+            return
+        features = [np.atleast_2d(arrays[name]) for name in named]
+    for values, (name, size) in zip(features, named.items()):
+        if values.ndim != 2 or values.shape[1] != size or len(values) != len(features[0]) or not len(values):
+            shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in zip(named, features))
+            yield Fault(str(path), f"{shapes}; each must be [frames, values], with {size} values in {name}")
+            return
+    yield _video(path.stem, str(path), features, dataset)
+
+
+def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig) -> Iterator[Video | Fault]:
+    frames, counts = arrays.get("frames", np.zeros(0)), arrays["num_frames"]
+    ids = arrays.get("ids", np.array([f"{path.name}:{number}" for number in range(len(frames))]))
+    if frames.ndim != 3 or frames.shape[2] != dataset.width or not counts.shape == ids.shape == frames.shape[:1]:
+        yield Fault(
+            str(path),
+            f"frames {list(frames.shape)}, num_frames {list(counts.shape)}, ids {list(ids.shape)}; they must be "
+            f"[videos, frames, {dataset.width}] and [videos]",
+        )
+        return
+    for number, (rows, count, id) in enumerate(zip(frames, counts.tolist(), ids.tolist())):
+        where = f"{path}, video {number}"
+        if not (isinstance(count, int) and 1 <= count <= len(rows)):
+            yield Fault(where, f"num_frames is {count}; it must be from 1 to {len(rows)}")
+        elif not (isinstance(id, str) and id.isprintable()):
+            yield Fault(where, f"its id {id!r} is no printable text; leave ids out, or make them strings")
+        else:
+            yield _video(id, where, [rows[:count]], dataset)
+
+
+def _video(id: str, where: str, features: list[np.ndarray], dataset: DatasetConfig) -> Video | Fault:
+    """A video from arrays [n,size], if their values are such as the dataset declares."""
+    for values in features:
+        if dataset.dtype == "uint8":
+            if values.dtype.kind == "f":
+                return Fault(where, f"values are {values.dtype} where bytes are wanted: {_QUANTIZE}")
+            if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
+                return Fault(where, f"values are {values.dtype}, not all from 0 to 255; bytes are wanted")
+        elif values.dtype.kind != "f":
+            return Fault(where, f"values are {values.dtype} where floats are wanted: {_DEQUANTIZE}")
+        elif not np.isfinite(values.astype(np.float32)).all():
+            return Fault(where, "values that are not finite; extract the features again")
+    frames = np.concatenate(features, axis=1).astype(dataset.dtype)
+    return Video(id, frames[: 1 if dataset.level == "video" else dataset.max_frames])

@@ -1,0 +1,76 @@
+"""Whether a shard is still the one that was indexed: by size and time, and where these tell too little by checksums."""
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config.errors import StageError
+from pipeline.inputs.index import Index
+from pipeline.inputs.records import tfrecord
+
+REDO = "the file changed after it was indexed: run ingest again, then train"
+_lock = threading.Lock()
+_verified: set[tuple[str, int, int, str]] = set()
+"""Shards whose checksums this process found right: path, bytes, time, and the index's digest."""
+_told: set[Path] = set()
+"""Indexes of which this process said that shards have another time."""
+
+
+class Unchanged:
+    """Holds opened shards against their index. Safe to use from several threads."""
+
+    def __init__(self, index: Index):
+        self._index = index
+        self._stamps = list(zip(index.shard_sizes.tolist(), index.shard_times.tolist()))  # thousands are looked up
+
+    def check(self, shard: int, descriptor: int) -> None:
+        """Compare size and time of an opened shard with the index; verify its checksums where the time differs.
+
+        Copies have other times than what they were copied from; so have files whose content was replaced. Where the
+        index is opened to verify, every shard is. A process verifies a shard once.
+
+        Raises:
+            StageError: the shard is another one.
+        """
+        index, (indexed_size, indexed_time) = self._index, self._stamps[shard]
+        status = os.fstat(descriptor)
+        size, modified = status.st_size, status.st_mtime_ns
+        if size == indexed_size and modified == indexed_time and not index.verify:
+            return
+        path = index.paths[shard]
+        if size != indexed_size:
+            raise StageError(f"{path} has {size} bytes, it had {indexed_size} at ingest; {REDO}")
+        key = (str(path), size, modified, index.digest)
+        with _lock:
+            if key in _verified:
+                return
+            if modified != indexed_time:
+                _tell(index.folder, path)
+            _verify(index, shard)
+            _verified.add(key)
+
+
+def _tell(folder: Path, path: Path) -> None:
+    if folder not in _told:
+        _told.add(folder)
+        print(
+            f"{path} has another time than at ingest: the checksums of such shards are verified when they are first "
+            "read (ingest again makes that quick)",
+            file=sys.stderr,
+        )
+
+
+def _verify(index: Index, shard: int) -> None:
+    path = index.paths[shard]
+    start, stop = np.searchsorted(index.shard, [shard, shard + 1]).tolist()  # rows lie in the shards' order
+    with path.open("rb") as file:
+        for row in range(start, stop):
+            payload = os.pread(file.fileno(), int(index.length[row]), int(index.offset[row]))
+            if tfrecord.masked_crc(payload) != index.checksums[row]:
+                (id,) = index.ids_of(np.array([row]))
+                raise StageError(
+                    f"{path}: video {id!r}, at offset {index.offset[row]}, has another checksum than at ingest; {REDO}"
+                )

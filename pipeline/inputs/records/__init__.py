@@ -1,0 +1,1 @@
+"""Bytes to records, and back: TFRecords, the wire format, what a record must hold."""

@@ -1,0 +1,180 @@
+"""Where a payload holds its id, its labels and its frames, by what the dataset declares."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.config import DatasetConfig
+from pipeline.inputs.index.ids import id_fault
+from pipeline.inputs.records.encoding import varint
+from pipeline.inputs.records.labels import read_labels
+from pipeline.inputs.records.wire import (
+    BYTES,
+    FIRST,
+    FLOATS,
+    KINDS,
+    WHATS,
+    Buffer,
+    ParseError,
+    Span,
+    feature_values,
+    members,
+    messages_by_key,
+)
+
+LARGEST = 1e15
+"""Of float values: float32 holds the sum of the squares of a batch of them, and little more."""
+
+
+class ParsedRecord(NamedTuple):
+    """One video. The features are views on the payload and keep it alive."""
+
+    id: str
+    labels: np.ndarray
+    """int32, in the record's order, each once; empty where the record has none."""
+    num_frames: int
+    """Rows of each feature: those of the record, at most `max_frames`."""
+    features: list[np.ndarray]
+    """uint8 or float32 [num_frames, size], one a declared feature."""
+    available: int
+    """Rows of the record, those beyond `max_frames` too."""
+    peaks: list[float]
+    """The largest absolute value of each feature; 0 for bytes, which have bounds."""
+
+
+def parse(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
+    """Read a record; raises ParseError where it is damaged, not as declared, or unfit for the challenge's CSV."""
+    entries, lists = messages_by_key(payload)
+    whole = _features(payload, entries if dataset.level == "video" else lists, dataset)
+    features = [rows[: dataset.max_frames] for rows in whole]
+    peaks = [_peak(layout, rows) for layout, rows in zip(layouts(dataset), features)]
+    id, labels = read_id(payload, entries, dataset), read_labels(payload, entries, dataset)
+    return ParsedRecord(id, labels, len(features[0]), features, len(whole[0]), peaks)
+
+
+def parse_features(payload: Buffer, dataset: DatasetConfig) -> list[np.ndarray]:
+    """The features alone, as in `parse`, of a record that passed it before: float values are not looked at again."""
+    entries, lists = messages_by_key(payload)
+    features = _features(payload, entries if dataset.level == "video" else lists, dataset)
+    return [rows[: dataset.max_frames] for rows in features]
+
+
+def readable_id(payload: Buffer, dataset: DatasetConfig) -> str:
+    """The id of a record that may be damaged otherwise; empty where it cannot be read."""
+    try:
+        return read_id(payload, messages_by_key(payload)[0], dataset)
+    except ParseError:
+        return ""
+
+
+def read_id(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) -> str:
+    """The id in a context; raises ParseError where it is missing or cannot be written to a CSV."""
+    key = next((key for key in dataset.id_keys if key in entries), None)
+    if key is None:
+        raise ParseError(f"no id under the keys {', '.join(dataset.id_keys)}; {_keys(entries)}")
+    kind, values = feature_values(data, entries[key])
+    if kind != BYTES:
+        raise ParseError(f"{key} is {KINDS[kind]} where the bytes of an id are declared")
+    if len(values) != 1:
+        raise ParseError(f"{key} holds {len(values)} values where one id is declared")
+    raw = bytes(data[slice(*values[0])])
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise ParseError(f"id {raw!r} is not UTF-8") from None
+    if fault := id_fault(text):
+        raise ParseError(f"{key} is {text!r}, an id that the challenge's CSV cannot hold: {fault}")
+    return text
+
+
+def _keys(entries: dict[str, Span]) -> str:
+    return f"there are: {', '.join(sorted(entries)) or 'none'}"
+
+
+class Layout(NamedTuple):
+    """A declared feature, and the bytes that introduce each of its rows in the encoding that every writer produces."""
+
+    name: str
+    key: str
+    size: int
+    kind: int
+    dtype: np.dtype
+    header: bytes
+
+
+@lru_cache(maxsize=64)
+def layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
+    """One a declared feature, in their order."""
+    found = []
+    for feature in dataset.features:
+        kind, dtype = (BYTES, np.dtype("u1")) if feature.dtype == "uint8" else (FLOATS, np.dtype("<f4"))
+        header = b""
+        for tag in (FIRST, kind, FIRST) if dataset.level == "frame" else (FIRST, kind):  # from the inmost out
+            header = bytes([tag]) + varint(len(header) + feature.size * dtype.itemsize) + header
+        found.append(Layout(feature.name, feature.key, feature.size, kind, dtype, header))
+    return tuple(found)
+
+
+def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> list[np.ndarray]:
+    features = []
+    for layout in layouts(dataset):
+        place = holder.get(layout.key)
+        if place is None:
+            remedy = "write zeros where a video has none, or do not declare it"
+            raise ParseError(f"no {dataset.level} feature under the key {layout.key}: {remedy}; {_keys(holder)}")
+        rows = _strided_rows(data, place, layout)
+        if rows is None or (dataset.level == "video" and len(rows) != 1):
+            rows = _walked_rows(data, place, layout, dataset.level)
+        if not len(rows):
+            raise ParseError(f"feature {layout.name} has no frames")
+        if features and len(rows) != len(features[0]):
+            first, least = dataset.features[0].name, min(len(features[0]), len(rows))
+            raise ParseError(
+                f"{first} has {len(features[0])} frames but {layout.name} {len(rows)}: cut both to {least}"
+            )
+        features.append(rows)
+    return features
+
+
+def _peak(layout: Layout, rows: np.ndarray) -> float:
+    """The largest absolute value of a feature; raises ParseError where float32 cannot calculate with it."""
+    if layout.kind == BYTES:
+        return 0.0
+    peak = float(np.abs(rows).max())
+    if not np.isfinite(peak):
+        raise ParseError(f"feature {layout.name} holds values that are not finite")
+    if peak > LARGEST:
+        raise ParseError(
+            f"feature {layout.name} reaches {peak:.1e}; float32 cannot sum squares of values beyond {LARGEST:.0e}"
+        )
+    return peak
+
+
+def _strided_rows(data: Buffer, place: Span, layout: Layout) -> np.ndarray | None:
+    """A view on rows that are all encoded as expected; None where they are not, be they valid or wrong."""
+    start, stop = place
+    skip = len(layout.header)
+    stride = skip + layout.size * layout.dtype.itemsize
+    count, rest = divmod(stop - start, stride)
+    headers = np.ndarray((count, skip), np.uint8, data, start, (stride, 1))
+    if rest or not count or headers.tobytes() != layout.header * count:
+        return None
+    return np.ndarray((count, layout.size), layout.dtype, data, start + skip, (stride, layout.dtype.itemsize))
+
+
+def _walked_rows(data: Buffer, place: Span, layout: Layout, level: str) -> np.ndarray:
+    """A copy of rows in any valid encoding; names the first that is wrong."""
+    found, what = bytearray(), WHATS[layout.kind]
+    for number, row in enumerate(members(data, place, FIRST) if level == "frame" else [place]):
+        where = f"feature {layout.name}" + (f": frame {number}" if level == "frame" else "")
+        kind, spans = feature_values(data, row)
+        if kind != layout.kind:
+            raise ParseError(f"{where} is {KINDS[kind]} where {what} are declared")
+        if kind == BYTES and len(spans) != 1:
+            raise ParseError(f"{where} holds {len(spans)} values where one string of bytes is declared")
+        count = sum(stop - start for start, stop in spans) // layout.dtype.itemsize
+        if count != layout.size:
+            raise ParseError(f"{where} has {count} {what}, {layout.size} are declared")
+        found += b"".join(data[start:stop] for start, stop in spans)
+    return np.frombuffer(bytes(found), layout.dtype).reshape(-1, layout.size)

@@ -1,0 +1,1 @@
+"""What the pooling families are made of."""

@@ -1,0 +1,55 @@
+"""L2 normalisation in float32, with a gradient at 0 as well."""
+
+from keras import ops
+
+from pipeline.models.layers.custom_gradient import own_gradient
+
+LEAST_NORM = 1e-6
+CLAMP = 0.01
+"""A sum of residuals counts for at least this share of its centres' part: below it rounding would decide."""
+
+
+def unit(vectors, least=LEAST_NORM):
+    """v [..,N] -> v / max(||v||_2, least, 1e-6); `least` is a number or [..,1].
+
+    The bound is on the squares, before the root: with it after the root, as in `ops.normalize`, a vector of zeros has a
+    gradient of NaN on JAX and wherever XLA compiles. A cluster that no frame belongs to is such a vector.
+    """
+    vectors = ops.cast(vectors, "float32")
+    return vectors * _inverse(_squares(vectors), least)
+
+
+def unit_rows(rows, least=LEAST_NORM):
+    """v [B,K,N] -> each row L2-normalised, side by side [B,KN]; `least`, of `unit`, is a number or [B,K,1]."""
+    return _side_by_side(unit(rows, least))
+
+
+def unit_twice(rows, least=LEAST_NORM):
+    """v [B,K,N] -> each row L2-normalised (intra-normalisation), then all of them together, [B,KN].
+
+    What `unit(unit_rows(rows, least))` gives. The second norm comes from the rows' own, so that the large tensor is
+    scaled once.
+    """
+    rows = ops.cast(rows, "float32")
+    squares = _squares(rows)  # B,K,1
+    scales = _inverse(squares, least)  # B,K,1
+    total = ops.sum(squares * ops.square(scales), axis=1, keepdims=True)  # B,1,1
+    return _side_by_side(rows * (scales * _inverse(total)))
+
+
+@own_gradient
+def _squares(vectors):
+    """v [..,N] -> ||v||_2^2, [..,1]. The gradient of a sum of squares would be as large as v before it meets v."""
+
+    def gradient(upstream):
+        return (2 * upstream) * vectors
+
+    return ops.sum(ops.square(vectors), axis=-1, keepdims=True), gradient
+
+
+def _inverse(squares, least=LEAST_NORM):
+    return ops.rsqrt(ops.maximum(squares, ops.square(ops.maximum(least, LEAST_NORM))))
+
+
+def _side_by_side(rows):
+    return ops.reshape(rows, (-1, rows.shape[1] * rows.shape[2]))

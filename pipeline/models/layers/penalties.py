@@ -1,0 +1,37 @@
+"""Penalties on centres and assignments: what a pooling layer may add to the training loss."""
+
+from keras import ops
+
+from pipeline.models.layers.normalization import unit
+
+
+def center_orthogonality(centres, frames, assignment, mask):
+    """centres [K,F] -> ||C C^T - I||^2 (Frobenius) of the centres as unit rows."""
+    units = unit(centres)
+    return ops.sum(ops.square(ops.matmul(units, ops.transpose(units)) - ops.eye(units.shape[0])))
+
+
+def center_sparsity(centres, frames, assignment, mask):
+    """centres [K,F] -> their L1 norm."""
+    return ops.sum(ops.abs(centres))
+
+
+def assignment_entropy(centres, frames, assignment, mask):
+    """assignment [B,T,K], mask [B,T] -> the mean over valid frames of -sum_k a_tk log a_tk."""
+    return _mean(-ops.sum(assignment * ops.log(ops.maximum(assignment, 1e-12)), axis=-1), mask)
+
+
+def tangent_validity(centres, frames, assignment, mask):
+    """centres [K,F], frames [B,T,F], assignment [B,T,K] -> the mean over valid frames of ||x_t - sum_k a_tk c_k||^2."""
+    return _mean(ops.sum(ops.square(frames - ops.matmul(assignment, centres)), axis=-1), mask)
+
+
+PENALTIES = {
+    each.__name__: each for each in (center_orthogonality, center_sparsity, assignment_entropy, tangent_validity)
+}
+
+
+def _mean(values, mask):
+    """values [B,T], mask [B,T] -> the mean of the valid ones."""
+    mask = ops.cast(mask, "float32")
+    return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1.0)

@@ -1,0 +1,1 @@
+"""What the machine gives: a backend, its arithmetic, its processors, compiled loops."""

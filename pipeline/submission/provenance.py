@@ -1,0 +1,150 @@
+"""Where a result comes from: the code, the packages, the runs, and the commands that make it again."""
+
+import platform
+import shlex
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts.done import Done, digest
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
+from pipeline.artifacts.predictions import predicted_splits
+from pipeline.cli.overrides import override_flags
+from pipeline.config import Experiment, to_dict
+from pipeline.inputs.index import HOLDOUT
+from pipeline.presets import load_experiment
+
+_ROOT = Path(__file__).parent.parent.parent
+_PACKAGES = ("keras", "tensorflow", "jax", "numpy", "numba", "pyarrow")
+"""Those that a score may depend on."""
+
+# ---------------------------------------------------------------------------------------------------------- environment
+
+
+def environment() -> dict[str, Any]:
+    """The commit, the interpreter, the kind of machine and the packages, as JSON values."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    machine = f"{platform.system()} {platform.machine()}"
+    return {"git": commit(), "python": platform.python_version(), "machine": machine, "packages": packages}
+
+
+def commit(folder: Path = _ROOT) -> dict[str, Any] | None:
+    """The commit that a folder is a checkout of, and whether files in it differ; None where it is no checkout."""
+    try:
+        if Path(_git(folder, "rev-parse", "--show-toplevel")).resolve() != folder.resolve():
+            return None  # somewhere inside a checkout of something else
+        return {"commit": _git(folder, "rev-parse", "HEAD"), "dirty": bool(_git(folder, "status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
+    return result.stdout.rstrip("\n")
+
+
+# ---------------------------------------------------------------------------------------------------------- predictions
+
+
+def describe(run: Path, split: str) -> dict[str, Any]:
+    """What predictions of a split were made by: their digest, a blend's recipe, and the runs that it chose among.
+
+    Of each run: its settings and their hash, its summary with its scores, the digests of its model and predictions.
+    Folders are not named: they are those of this machine. Runs that are no more are left out.
+    """
+    predicted = Done.read(run / "predictions" / split)
+    about: dict[str, Any] = {"run": run.name, "split": split, "predictions": predicted.output}
+    if not (run / RUN_CONFIG).exists():
+        recipe = read_json(run / WEIGHTS)
+        members = [{key: value for key, value in member.items() if key != "path"} for member in recipe["members"]]
+        about["recipe"] = {**recipe, "members": members}
+    runs = {member.name: member for member in (run, *_members(run)) if (member / "summary.json").exists()}
+    return about | {"runs": {name: _describe_run(member, split) for name, member in runs.items()}}
+
+
+def _describe_run(run: Path, split: str) -> dict[str, Any]:
+    """Of a trained run, or of a bundle, which has a summary alone."""
+    about: dict[str, Any] = {"summary": read_json(run / "summary.json")}
+    if (run / RUN_CONFIG).exists():
+        config = read_json(run / RUN_CONFIG)
+        about |= {"config": config, "config_hash": digest(config)}
+    digests = {"model": Done.read(run), "predictions": Done.read(run / "predictions" / split)}
+    return about | {name: done.output for name, done in digests.items() if done}
+
+
+def _members(run: Path) -> list[Path]:
+    """The runs that a blend chose among, as far as they are there: where it says, or beside it; none of another run."""
+    if (run / RUN_CONFIG).exists():
+        return []
+    places = [(Path(member["path"]), run.with_name(member["run"])) for member in read_json(run / WEIGHTS)["members"]]
+    found = [[folder for folder in either if (folder / "summary.json").exists()] for either in places]
+    return [folders[0] for folders in found if folders]
+
+
+# ------------------------------------------------------------------------------------------------------------- commands
+
+
+def command(stage: str, preset: str, *arguments: str) -> str:
+    """A line for a shell; a preset's file is named without its folder where that is an absolute path."""
+    preset = Path(preset).name if Path(preset).is_absolute() else preset
+    return shlex.join(["python", "-m", f"pipeline.{stage}", "--preset", preset, *arguments])
+
+
+def commands(run: Path, preset: str, split: str) -> list[str]:
+    """What makes predictions of a split again from an index, each with every flag in which the preset says otherwise.
+
+    All runs get their names below the preset's folder. One that was trained with a teacher needs the teacher's
+    predictions of split train besides; `train` says so.
+    """
+    splits = sorted({split, HOLDOUT} & set(predicted_splits(run)))
+    if (run / RUN_CONFIG).exists():
+        return [*_training(run, preset), *_inference(run, preset, splits)]
+    if (run / "summary.json").exists():
+        bundle = read_json(run / "summary.json")["bundle"]
+        return [command("infer", preset, "--bundle", bundle, "--split", *splits)]
+    members, made_with = _members(run), dict(read_json(run / WEIGHTS)["made_from"]["config"])
+    made_with["given"] = list(made_with["given"].values())
+    arguments = ["--runs", *made_with.pop("runs"), "--split", *splits]
+    arguments += override_flags("ensemble", to_dict(load_experiment(preset).ensemble), made_with)
+    steps = [step for member in members for step in commands(member, preset, split)]
+    return [*dict.fromkeys(steps), command("ensemble", preset, *arguments)]
+
+
+def _training(run: Path, preset: str) -> list[str]:
+    config = read_json(run / RUN_CONFIG)
+    if soup := config.get("soup"):
+        first, *others = soup["runs"]
+        parts = [step for name in soup["runs"] for step in _training(run.with_name(name), preset)]
+        arguments = ["--run", first, *(["--runs", *others] if others else []), "--method", soup["method"]]
+        return [*parts, command("soup", preset, *arguments)]
+    experiment = load_experiment(preset, config["model"]["family"])
+    arguments = [
+        token for section, old, new in _sections(experiment, config) for token in override_flags(section, old, new)
+    ]
+    return [command("train", preset, "--model", experiment.model.family, "--run", run.name, *arguments)]
+
+
+def _sections(experiment: Experiment, config: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Names of the sections that training takes, what the preset says there, and what a run's config does."""
+    preset = to_dict(experiment)
+    both = [(name, preset["model"][name], config["model"][name]) for name in ("pooling", "classifier")]
+    return both + [(name, preset[name], config[name]) for name in ("sampling", "training")]
+
+
+def _inference(run: Path, preset: str, splits: list[str]) -> list[str]:
+    preset_says = to_dict(load_experiment(preset).inference)
+    steps: dict[tuple[str, ...], list[str]] = {}
+    for split in splits:
+        made_with = Done.read(run / "predictions" / split).config
+        settings = {name: made_with[name] for name in ("top_k", "videos_per_part") if name in made_with}
+        steps.setdefault(tuple(override_flags("inference", preset_says, settings)), []).append(split)
+    return [
+        command("infer", preset, "--run", run.name, "--split", *names, *arguments) for arguments, names in steps.items()
+    ]

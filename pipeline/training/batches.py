@@ -1,0 +1,109 @@
+"""Batches to train on: which videos, which frames, which labels, and in what order."""
+
+import functools
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from pipeline.config import SamplingConfig
+from pipeline.config.errors import StageError
+from pipeline.inputs.reading.batches import Inputs, window_of
+from pipeline.inputs.reading.reader import FrameReader
+from pipeline.inputs.reading.sampling import choose_frames, sampled_length
+from pipeline.training.mixup import mix
+from pipeline.training.soft_labels import SoftLabels
+
+AHEAD = 1
+"""Batches that are read before they are asked for."""
+
+
+class Draws:
+    """The videos of every step: an endless row of epochs, each a permutation drawn from (seed, epoch).
+
+    Batches are full; one may hold the end of an epoch and the beginning of the next.
+    """
+
+    def __init__(self, rows: np.ndarray, batch_size: int, seed: int):
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self._permutation = functools.lru_cache(maxsize=2)(self._draw)
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, epoch)).permutation(self.rows)
+
+    def step(self, step: int) -> np.ndarray:
+        """Rows of the batch of one global step, int64 [B]."""
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, len(self.rows))
+        return np.concatenate([self._permutation(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)])
+
+
+class TrainBatches(keras.utils.PyDataset):
+    """The batches of a range of global steps; each is a pure function of (seed, step)."""
+
+    def __init__(
+        self,
+        reader: FrameReader,
+        draws: Draws,
+        steps: range,
+        sampling: SamplingConfig,
+        mixup: float = 0.0,
+        teacher: SoftLabels | None = None,
+    ):
+        super().__init__()
+        self.reader = reader
+        self.draws = draws
+        self.steps = steps
+        self.sampling = sampling
+        self.mixup = mixup
+        self.teacher = teacher
+        # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most.
+        # Two are read at once where nobody computes in between: one is copied while the labels of the other are made.
+        self._pool = ThreadPoolExecutor(1 + AHEAD)
+        self._ahead: dict[int, Future] = {}
+        self.failure: StageError | None = None
+        """Why a batch could not be read; TensorFlow would wrap it in an error of its own."""
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, number: int) -> tuple[Inputs, np.ndarray]:
+        """({"frames": [B,T,F], "num_frames": int32 [B]}, labels float32 [B,V]); the next ones are read meanwhile."""
+        for later in range(number, min(number + 1 + AHEAD, len(self))):
+            if later not in self._ahead:
+                self._ahead[later] = self._pool.submit(self._read, self.steps[later])
+        try:
+            return self._ahead.pop(number).result()
+        except StageError as error:
+            self.failure = error
+            raise
+
+    def _read(self, step: int) -> tuple[Inputs, np.ndarray]:
+        # 1 sets these draws apart from those of the epochs' permutations.
+        rng = np.random.default_rng((self.draws.seed, step, 1))
+        rows = self.draws.step(step)
+        window = window_of(len(rows))
+        first = step == self.steps.start  # nobody has told of this window
+        if first or step % window == 0:
+            coming = range(0 if first else window, 2 * window)
+            self.reader.expect(np.concatenate([self.draws.step(step + later) for later in coming]))
+        dataset = self.reader.index.dataset
+        method = self.sampling.train
+        length = sampled_length(method, self.sampling, dataset)
+        chosen, num_frames = choose_frames(method, self.reader.index.num_frames[rows], length, rng)
+        frames = self.reader.read(rows, chosen, num_frames)
+        labels = multi_hot(*self.reader.index.labels_of(rows), dataset.num_classes)
+        if self.teacher:
+            labels = self.teacher.mixed_into(labels, rows)
+        if self.mixup:
+            frames, labels = mix(frames, num_frames, labels, self.mixup, rng)
+        return {"frames": frames, "num_frames": num_frames}, labels
+
+
+def multi_hot(values: np.ndarray, offsets: np.ndarray, num_classes: int) -> np.ndarray:
+    """Label sets, values [M] with row i at offsets[i]:offsets[i+1], as float32 [B,V] of 0 and 1."""
+    hot = np.zeros((len(offsets) - 1, num_classes), np.float32)
+    hot[np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), values] = 1
+    return hot

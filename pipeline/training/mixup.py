@@ -1,0 +1,71 @@
+"""Mixup: each video of a batch with another one of it."""
+
+import numpy as np
+
+from pipeline.inputs.reading.buffers import Memory
+from pipeline.runtime.compiled import compiled
+
+_memory = Memory()
+
+
+def mix(
+    frames: np.ndarray, num_frames: np.ndarray, labels: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mixup (Zhang et al. 2018): each video with another one of the batch, in shares drawn from Beta(alpha, alpha).
+
+    The partner is stretched or thinned to the video's own number of frames, so that every frame is a mixture. Bytes
+    stay bytes: rounding to the nearest moves a value by at most half a quantization step.
+
+    Returns:
+        frames [B,T,F] in their own dtype, labels float32 [B,V].
+    """
+    batch = len(frames)
+    partner = rng.permutation(batch)  # B
+    share = rng.beta(alpha, alpha, batch).astype(np.float32)
+    share = np.maximum(share, 1 - share)  # the video whose number of frames is kept counts for more
+    mixed = _memory.array(frames.shape, frames.dtype)
+    if frames.dtype == np.uint8:
+        weight = np.rint(share * 256).astype(np.uint16)
+        share = np.rint(share * 256) / np.float32(256)
+        _mix_bytes(frames, num_frames, partner, weight, mixed)
+    else:
+        _mix_floats(frames, num_frames, partner, share, mixed)
+    return mixed, labels * share[:, None] + labels[partner] * (1 - share[:, None])
+
+
+@compiled
+def _mix_bytes(
+    frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, weight: np.ndarray, mixed: np.ndarray
+) -> None:
+    """Into mixed [B,T,F]; weight, uint16 [B], is the video's own share in 256ths."""
+    batch, length, width = frames.shape
+    for video in range(batch):
+        other, own = partner[video], weight[video]
+        for place in range(num_frames[video]):
+            there = min(place * num_frames[other] // num_frames[video], length - 1)
+            for value in range(width):
+                mixed[video, place, value] = np.uint8(
+                    np.uint16(
+                        np.uint16(frames[video, place, value]) * own
+                        + np.uint16(frames[other, there, value]) * np.uint16(256 - own)
+                        + np.uint16(128)
+                    )
+                    >> 8
+                )
+        mixed[video, num_frames[video] :] = 0
+
+
+@compiled
+def _mix_floats(
+    frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, share: np.ndarray, mixed: np.ndarray
+) -> None:
+    """Into mixed [B,T,F]; share, float32 [B], is the video's own."""
+    batch, length, width = frames.shape
+    for video in range(batch):
+        other, own = partner[video], share[video]
+        rest = np.float32(1) - own
+        for place in range(num_frames[video]):
+            there = min(place * num_frames[other] // num_frames[video], length - 1)
+            for value in range(width):
+                mixed[video, place, value] = frames[video, place, value] * own + frames[other, there, value] * rest
+        mixed[video, num_frames[video] :] = 0

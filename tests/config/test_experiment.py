@@ -1,0 +1,72 @@
+"""Configurations: round trip through JSON, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.config import (
+    POOLING,
+    AverageConfig,
+    ConfigError,
+    DatasetConfig,
+    Experiment,
+    FeatureConfig,
+    ModelConfig,
+    NetVLADConfig,
+    differences,
+    from_dict,
+    one_of,
+    to_dict,
+)
+from pipeline.presets import load_experiment, presets
+
+
+@pytest.mark.parametrize("preset", presets())
+@pytest.mark.parametrize("family", POOLING)
+def test_every_preset_goes_through_json_and_comes_back(preset, family):
+    experiment = load_experiment(preset, family)
+    assert experiment.model.family == family
+    assert from_dict(Experiment, to_dict(experiment)) == experiment
+
+
+def test_unknown_keys_are_refused_by_name_and_file():
+    values = to_dict(load_experiment("demo"))
+    values["training"]["epohs"] = 3
+    with pytest.raises(ConfigError, match=r"run/config\.json: .*epohs.*training"):
+        from_dict(Experiment, values, "run/config.json")
+
+
+def test_settings_of_another_family_are_refused():
+    with pytest.raises(ConfigError, match="netvlad takes NetVLADConfig, not AverageConfig"):
+        ModelConfig("netvlad", AverageConfig())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"features": ()}, "dataset.features must be a tuple of 1 or more values"),
+        ({"features": (FeatureConfig("a", 4), FeatureConfig("b", 4, "float32"))}, "share one dtype"),
+        ({"holdout_percent": 100}, "holdout-percent"),
+        ({"train_splits": ("train", "holdout")}, "the name of the hold-out"),
+    ],
+)
+def test_a_dataset_that_cannot_be_is_refused(change, message):
+    dataset = DatasetConfig("d", (FeatureConfig("rgb", 4),), 3)
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(dataset, **change)
+
+
+def test_differences_name_each_field_with_both_values():
+    old = to_dict(ModelConfig("netvlad", NetVLADConfig((8,))))
+    new = to_dict(ModelConfig("average", AverageConfig()))
+    assert differences(old, new) == [
+        "family: netvlad -> average",
+        "pooling.clusters: [8] -> None",
+        "pooling.statistics: None -> mean",
+    ]
+    assert differences(old, old) == []
+
+
+def test_one_of_suggests_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"unknown split 'tset'\. Did you mean test\? There are: train, test"):
+        one_of("tset", {"train": 1, "test": 2}, "split")

@@ -1,0 +1,172 @@
+"""Files of one's own: what is read from them, and that every fault is named without losing the rest."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fixtures.support import SMALL, frames_of, write_shard
+
+from pipeline.config import DatasetConfig, FeatureConfig, SamplingConfig
+from pipeline.inputs.reading.batches import evaluation_batches
+from pipeline.inputs.reading.own_files import Fault, Video, batches_of, read_videos
+from pipeline.inputs.reading.reader import FrameReader
+from pipeline.inputs.records import encoding, tfrecord
+
+FLOATS = DatasetConfig("floats", (FeatureConfig("x", 3, "float32"),), num_classes=5, max_frames=4)
+
+
+def write(path, *payloads):
+    with path.open("wb") as file:
+        tfrecord.write(file, payloads)
+    return path
+
+
+def record(context, **features):
+    return encoding.sequence_example(context, features)
+
+
+def good(video: int, **context):
+    return record(context, rgb=frames_of(video)[:, :6], audio=frames_of(video)[:, 6:])
+
+
+def test_records_as_the_dataset_declares_them(tmp_path):
+    write_shard(tmp_path / "a.tfrecord", range(20))
+    videos = list(read_videos(tmp_path / "a.tfrecord", SMALL))
+    assert [video.id for video in videos] == [f"v{number:03d}" for number in range(20)]
+    for number, video in enumerate(videos):
+        np.testing.assert_array_equal(video.frames, frames_of(number)[:12])  # 12 are the most that the dataset has
+
+
+def test_neither_labels_nor_ids_are_needed(tmp_path):
+    path = write(
+        tmp_path / "a.tfrecord",
+        good(0, id="ключ 🐈"),
+        good(1),
+        good(2, id="\x1b[2J"),
+        good(3, id="v", labels=np.array([99])),
+    )
+    assert [video.id for video in read_videos(path, SMALL)] == ["ключ 🐈", "a.tfrecord:1", "a.tfrecord:2", "v"]
+
+
+def test_bad_records_are_named_and_the_rest_is_read(tmp_path):
+    rgb, audio = frames_of(4)[:, :6], frames_of(4)[:, 6:]
+    path = write(
+        tmp_path / "a.tfrecord",
+        good(0, id="first"),
+        record({}, rgb=rgb[:, :5], audio=audio),
+        record({}, rgb=rgb),
+        record({}, rgb=rgb.astype(np.float32), audio=audio),
+        b"nothing of the kind",
+        good(5, id="last"),
+    )
+    content = bytearray(path.read_bytes())
+    found = list(read_videos(path, SMALL))
+    assert [type(each) for each in found] == [Video, Fault, Fault, Fault, Fault, Video]
+    messages = [str(each) for each in found[1:5]]
+    for number, message in enumerate(messages, 1):
+        assert f"{path}, record {number} at byte " in message
+    assert "has 5 bytes, 6 are declared; the model wants, for each frame: rgb, 6 uint8, audio, 2 uint8" in messages[0]
+    assert "no frame feature under the key audio" in messages[1]
+    assert "quantize them as the training features were" in messages[2]
+    content[20] ^= 1
+    path.write_bytes(content)
+    first, *others = read_videos(path, SMALL)
+    assert "checksum of the record is wrong" in str(first) and others[-1].id == "last"
+
+
+def test_floats_that_are_not_finite_or_were_quantized(tmp_path):
+    path = write(
+        tmp_path / "a",
+        record({"id": "a"}, x=np.ones((2, 3), np.float32)),
+        record({}, x=np.full((2, 3), np.nan, np.float32)),
+        record({}, x=np.ones((2, 3), np.uint8)),
+    )
+    video, nan, quantized = read_videos(path, FLOATS)
+    assert video.frames.dtype == np.float32
+    assert "not finite" in str(nan) and "before they were quantized" in str(quantized)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x1f\x8bxx", b"not a record at all, but text of some length"])
+def test_files_that_give_nothing(tmp_path, content):
+    path = tmp_path / "a.tfrecord"
+    if content is not None:
+        path.write_bytes(content)
+    (fault,) = read_videos(path, SMALL)
+    assert str(path) in str(fault)
+
+
+def test_one_video_as_arrays_by_feature(tmp_path):
+    video = frames_of(3)
+    np.savez(tmp_path / "clip.npz", rgb=video[:, :6], audio=video[:, 6:].astype(np.int64), other=np.zeros(3))
+    (found,) = read_videos(tmp_path / "clip.npz", SMALL)
+    assert found.id == "clip" and found.frames.dtype == np.uint8
+    np.testing.assert_array_equal(found.frames, video)
+
+
+def test_several_videos_as_one_array(tmp_path):
+    frames = np.zeros((3, 5, 8), np.uint8)
+    for number in range(3):
+        frames[number] = number + np.arange(5)[:, None]
+    counts, ids = np.array([5, 2, 9]), np.array(["ü", "b", "c"])
+    np.savez(tmp_path / "a.npz", frames=frames, num_frames=counts, ids=ids)
+    first, second, third = read_videos(tmp_path / "a.npz", SMALL)
+    assert (first.id, second.id) == ("ü", "b")
+    np.testing.assert_array_equal(second.frames, frames[1, :2])
+    assert "video 2: num_frames is 9; it must be from 1 to 5" in str(third)
+    np.savez(tmp_path / "a.npz", frames=frames, num_frames=counts)
+    assert [each.id for each in read_videos(tmp_path / "a.npz", SMALL) if isinstance(each, Video)] == [
+        "a.npz:0",
+        "a.npz:1",
+    ]
+
+
+def test_videos_of_one_vector(tmp_path):
+    dataset = replace(FLOATS, level="video")
+    np.savez(tmp_path / "a.npz", x=np.array([1.0, 2.0, 3.0]))
+    (video,) = read_videos(tmp_path / "a.npz", dataset)
+    np.testing.assert_array_equal(video.frames, np.array([[1, 2, 3]], np.float32))
+    ((count, inputs),) = batches_of([video.frames], dataset, SamplingConfig(), 4)
+    assert count == 1 and inputs["frames"].shape == (1, 1, 3)
+
+
+RGB, AUDIO = np.ones((4, 6), np.uint8), np.ones((4, 2), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"rgb": RGB}, "no array audio; give one of"),
+        ({"rgb": RGB[:, :5], "audio": AUDIO}, r"rgb \[4, 5\], audio \[4, 2\]; .* 6 values in rgb"),
+        ({"rgb": RGB[:3], "audio": AUDIO}, "each must be"),
+        ({"rgb": RGB[:0], "audio": AUDIO[:0]}, "each must be"),
+        ({"rgb": RGB / 255, "audio": AUDIO}, "float64 where bytes are wanted: quantize"),
+        ({"rgb": RGB.astype(int) * 256, "audio": AUDIO}, "not all from 0 to 255"),
+        ({"rgb": RGB.astype("U1"), "audio": AUDIO}, "bytes are wanted"),
+        ({"rgb": np.array([[object()] * 6]), "audio": AUDIO[:1]}, "cannot be read: Object arrays"),
+        ({"frames": RGB[None], "num_frames": [4]}, r"frames \[1, 4, 6\]"),
+        ({"num_frames": [4]}, r"frames \[0\]"),
+        ({"frames": np.ones((1, 4, 8), np.uint8), "num_frames": [4, 4]}, r"num_frames \[2\]"),
+        ({"frames": np.ones((1, 4, 8), np.uint8), "num_frames": [4.0]}, "num_frames is 4.0"),
+        ({"frames": np.ones((1, 4, 8), np.uint8), "num_frames": [0]}, "num_frames is 0"),
+        ({"frames": np.ones((1, 4, 8), np.uint8), "num_frames": [4], "ids": ["a\n"]}, "no printable text"),
+        ({"frames": np.ones((1, 4, 8), np.float32), "num_frames": [4]}, "float32 where bytes are wanted"),
+    ],
+)
+def test_arrays_that_cannot_be_read(tmp_path, arrays, reason):
+    np.savez(tmp_path / "a.npz", **arrays)
+    (fault,) = read_videos(tmp_path / "a.npz", SMALL)
+    assert isinstance(fault, Fault)
+    assert re.search(reason, str(fault)), fault
+    assert str(tmp_path / "a.npz") in str(fault)
+
+
+@pytest.mark.parametrize("sampling", [SamplingConfig(evaluation="all"), SamplingConfig(frames=5)])
+def test_batches_are_those_of_an_index(small_index, sampling):
+    rows = small_index.rows("train")
+    wanted = evaluation_batches(FrameReader(small_index), rows, sampling, 7)
+    given = batches_of([frames_of(number)[:12] for number in range(40)], SMALL, sampling, 7)
+    for (count, inputs), (expected_count, expected) in zip(given, wanted, strict=True):
+        assert count == expected_count
+        for name, values in inputs.items():
+            np.testing.assert_array_equal(values, expected[name][:count])

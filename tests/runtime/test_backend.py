@@ -1,0 +1,60 @@
+"""What a user sees when the backend starts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from fixtures.support import ROOT
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+def test_one_line_says_what_it_runs_on(name):
+    environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
+    command = [sys.executable, "-c", "from pipeline.runtime import backend; backend.start()"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"{name} on ") and result.stdout.count("\n") == 1
+    assert result.stderr == ""
+
+
+def test_what_was_held_back_is_shown_when_it_fails():
+    script = (
+        "import os\nfrom pipeline.runtime.backend import _held_back\n"
+        "with _held_back():\n    os.write(2, b'a notice')\n    raise RuntimeError('broken')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "a notice" in result.stderr and "RuntimeError: broken" in result.stderr
+
+
+def test_a_driver_without_a_gpu_shows_what_was_held_back(tmp_path):
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\n")
+    driver.chmod(0o755)
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": str(tmp_path)}
+    environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    command = [sys.executable, "-c", "from pipeline.runtime import backend; backend.start()"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "no GPU was found: see above" in result.stderr
+    assert "port.cc" in result.stderr or "cuda" in result.stderr.lower()
+    assert result.stdout.startswith("tensorflow on ")
+
+
+def test_for_graphs_it_is_tensorflow_without_a_word():
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    script = "from pipeline.runtime import backend; backend.start_tracing()\n"
+    script += "import keras; print(keras.backend.backend())"
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "tensorflow\n", "")
+
+
+def test_what_was_imported_is_not_looked_at_by_the_collector():
+    script = (
+        "import gc\nfrom pipeline.runtime import backend\nbackend.start()\nfrozen = gc.get_freeze_count()\n"
+        "backend.start()\nprint(gc.isenabled(), frozen > 100_000, gc.get_freeze_count() <= frozen)"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "True True True", result.stderr

@@ -1,0 +1,111 @@
+"""Work in other processes: order, errors, and the end of the parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import threadpoolctl
+from fixtures.support import ROOT
+
+from pipeline.runtime.parallel import ahead, map_in_processes
+
+
+def threads_of_blas(_: int) -> list[int]:
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+
+
+def squared(value: int) -> tuple[int, int]:
+    if value == 13:
+        raise ValueError("thirteen")
+    return value**2, os.getpid()
+
+
+def sleep_beside(folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_results_come_in_order_from_other_processes(at_once):
+    results = list(map_in_processes(squared, range(12), 2, at_once))
+    assert [value for value, _ in results] == [number**2 for number in range(12)]
+    assert os.getpid() not in {process for _, process in results}
+
+
+def test_a_process_has_one_thread_of_blas():
+    for found in map_in_processes(threads_of_blas, range(2), 2):
+        assert found and set(found) == {1}
+
+
+def test_one_worker_needs_no_other_process():
+    assert list(map_in_processes(squared, [3], 1)) == [(9, os.getpid())]
+
+
+def test_an_error_reaches_the_caller():
+    with pytest.raises(ValueError, match="thirteen"):
+        list(map_in_processes(squared, range(20), 2))
+
+
+def test_workers_end_when_the_parent_is_killed(tmp_path):
+    script = (
+        "import sys\nfrom pipeline.runtime.parallel import map_in_processes\n"
+        "from runtime.test_parallel import sleep_beside\n"
+        "if __name__ == '__main__':\n    list(map_in_processes(sleep_beside, [sys.argv[1]] * 2, 2))\n"
+    )
+    path = tmp_path / "parent.py"
+    path.write_text(script)
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    parent = subprocess.Popen([sys.executable, path, folder], env=environment)
+    workers = _wait_for(lambda: [int(file.name) for file in folder.iterdir()], 2)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert _wait_for(lambda: [worker for worker in workers if _ended(worker)], 2) == workers
+
+
+def _wait_for(what, count: int) -> list[int]:
+    deadline = time.monotonic() + 60
+    while len(found := what()) < count:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return sorted(found)
+
+
+def _ended(process: int) -> bool:
+    """Gone, or a zombie that nobody has waited for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_items_are_made_ahead_in_their_order_and_no_further(depth):
+    made = []
+
+    def items():
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    taken = []
+    for item in ahead(items(), depth):
+        assert len(made) <= item + 1 + depth
+        taken.append(item)
+    assert taken == list(range(20))
+
+
+def test_an_error_of_what_is_made_ahead_comes_after_the_items_before_it():
+    def items():
+        yield 1
+        raise ValueError("two")
+
+    upcoming = ahead(items())
+    assert next(upcoming) == 1
+    with pytest.raises(ValueError, match="two"):
+        next(upcoming)
