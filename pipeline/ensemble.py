@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done
+from pipeline.artifacts.done import Done, stamp
 from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
@@ -81,7 +81,7 @@ def _weights(
         choice = choose(runs, settings, given, index)
         told = {"method": choice.method, "steps": choice.steps, "reported": choice.reported}
         made_from = {"config": config, "inputs": inputs}
-        about = {**choice.recipe.to_dict(), **told, "scores": {}, "scored": {}, "made_from": made_from}
+        about = {**stamp(), **choice.recipe.to_dict(), **told, "scores": {}, "scored": {}, "made_from": made_from}
     for run, member in zip(runs, about["members"]):
         member["path"] = str(run)
     recipe = from_dict(Recipe, {name: about[name] for name in ("members", "combine", "top_k")}, folder / WEIGHTS)

@@ -20,9 +20,8 @@ from pipeline.config.errors import StageError
 from pipeline.inference.freshness import trained_on
 from pipeline.inputs.class_names import names
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
-
-ROOM = Path(__file__).parent / "reporting"
 
 
 @dataclass(frozen=True)
@@ -109,13 +108,12 @@ def main() -> None:
 
 
 def _made_from(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> str:
-    """A hash of all that the page tells, and of what draws it."""
+    """A hash of all that the page tells, and of the format in which it does."""
     told = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
     files = [file for folder in folders for name in told for file in sorted(folder.glob(f"**/{name}"))]
-    files += [file for file in sorted(ROOM.iterdir()) if file.is_file()]
     files += [vocabulary] if vocabulary.is_file() else sorted(vocabulary.glob("*.csv"))
-    return digest(index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files])
+    return digest(FORMAT, index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files])
 
 
 def _head(path: Path) -> str:

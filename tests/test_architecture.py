@@ -24,7 +24,11 @@ UNMIRRORED = {
         *(f"config/{name}.py" for name in ("data", "errors", "model", "output", "pooling", "ranges", "training")),
         *(f"presets/{name}.py" for name in ("demo", "youtube8m", "youtube8m_video")),
     ),
-    "tests/models/test_contract.py, and families": ("models/netrvlad.py", "models/layers/assignment.py"),
+    "tests/models/test_contract.py, and families": (
+        "models/netrvlad.py",
+        "models/layers/assignment.py",
+        "models/layers/clustered.py",
+    ),
     "tests/inputs/index/test_index.py": ("inputs/index/build.py", "inputs/index/tables.py"),
     "the tests of the file that calls it": (
         "ensembling/loops.py",

@@ -26,7 +26,22 @@ def store_model(path: Path, model: "keras.Model") -> None:
 
 
 def digest_model(path: Path) -> str:
-    """A hash of the architecture and the weights, the same wherever and whenever they were stored.
+    """A hash of the architecture and the weights, wherever and whenever they were stored, and by code wherever it lies.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    architecture, weights = _content(path)
+    return digest(re.sub(r'"module": "pipeline[^"]*", ', "", architecture), weights)
+
+
+def is_model(path: Path, output: str) -> bool:
+    """Whether a stored model is the one of this digest; that of version 0.1.0 told modules apart too."""
+    return output in (digest_model(path), digest(*_content(path)))
+
+
+def _content(path: Path) -> tuple[str, int]:
+    """The architecture as JSON, and the checksum of the weights.
 
     Raises:
         StageError: the file is damaged.
@@ -38,7 +53,7 @@ def digest_model(path: Path) -> str:
             architecture = re.sub(r'"shared_object_id": \d+', "", archive.read("config.json").decode())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise StageError(f"{path} is not a stored model ({error}): train its run anew with --force") from error
-    return digest(architecture, weights)
+    return architecture, weights
 
 
 def snapshots_of(run: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.artifacts.done import digest
+from pipeline.artifacts.done import check_format, digest
 from pipeline.artifacts.files import read_json
 from pipeline.config import ConfigError, from_dict
 from pipeline.config.errors import StageError
@@ -91,6 +91,7 @@ class Recipe:
     def read(cls, path: Path) -> "Recipe":
         """From a file that holds what `to_dict` gives, and maybe more. Raises StageError where it is not so."""
         values = read_json(path)
+        check_format(path, values)
         try:
             return from_dict(cls, {field.name: values[field.name] for field in dataclasses.fields(cls)}, path)
         except (ConfigError, KeyError, TypeError) as error:

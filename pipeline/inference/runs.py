@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.models import MODEL, digest_model
+from pipeline.artifacts.models import MODEL, is_model
 from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
 from pipeline.config import DatasetConfig, ModelConfig, SamplingConfig, from_dict
 from pipeline.config.errors import StageError
@@ -36,7 +36,7 @@ class TrainedRun:
         path = folder / RUN_CONFIG
         if (done := Done.read(folder)) is None:
             raise StageError(f"{folder} is not trained to its end: run train again, it goes on from its checkpoint")
-        if digest_model(folder / MODEL) != done.output:
+        if not is_model(folder / MODEL, done.output):
             raise StageError(
                 f"{folder / MODEL} is not the model that was stored when training ended: it is being trained anew, or "
                 "was replaced; let training end, or train the run with --force"

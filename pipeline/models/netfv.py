@@ -5,16 +5,15 @@ import math
 import keras
 from keras import ops
 
-from pipeline.models.layers.assignment import SoftAssignment
+from pipeline.models.layers.clustered import SoftlyAssigned
 from pipeline.models.layers.normalization import CLAMP, unit_twice
-from pipeline.models.pooling import Pooling
 
 LEAST_WIDTH = 0.1
 """In units of frames after batch norm. Narrower, and a rounding error of x^2 would weigh as much as a frame."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
-class NetFV(Pooling):
+class NetFV(SoftlyAssigned):
     """frames [B,T,F], mask [B,T] -> descriptor [fv1; fv2], float32 [B,2KF].
 
         a_tk = m_t softmax_k(BN(x_t W))                  s_k = 0.1 + softplus(w_k), one a feature, 1 at the beginning
@@ -37,13 +36,11 @@ class NetFV(Pooling):
     source = "Miech et al. 2017"
 
     def __init__(self, clusters: int = 128, **kwargs):
-        super().__init__(**kwargs)
-        self.clusters = clusters
-        self.assignment = SoftAssignment(clusters, dtype=self.dtype_policy, name="assignment")
+        super().__init__(clusters, **kwargs)
 
     def build(self, frames_shape):
+        super().build(frames_shape)
         size = frames_shape[-1]
-        self.assignment.build(frames_shape)
         self.centres = self.add_weight(
             name="centres",
             shape=(self.clusters, size),
@@ -61,10 +58,6 @@ class NetFV(Pooling):
         assignment = ops.cast(self.assignment(frames, mask, training=training), "float32")  # B,T,K
         first, second, least = self.moments(assignment, ops.cast(frames, "float32"))
         return ops.concatenate([unit_twice(first, least), unit_twice(second)], axis=-1)
-
-    def frame_weights(self, frames, mask):
-        """The assignments a_tk: those of a frame sum to 1."""
-        return self.assignment(frames, mask, training=False)  # B,T,K
 
     def moments(self, assignment, frames):
         """assignment [B,T,K], frames [B,T,F], float32 -> fv1, fv2, each [B,K,F], not normalised; the least norm of fv1.
@@ -84,6 +77,3 @@ class NetFV(Pooling):
 
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], 2 * self.clusters * frames_shape[-1])
-
-    def get_config(self):
-        return {**super().get_config(), "clusters": self.clusters}

@@ -3,20 +3,15 @@
 import keras
 from keras import ops
 
-from pipeline.models.layers.assignment import SoftAssignment
+from pipeline.models.layers.clustered import Clustered, SoftlyAssigned
 from pipeline.models.layers.normalization import CLAMP, unit_twice
-from pipeline.models.pooling import Pooling
 
 
-class VLAD(Pooling):
+class VLAD(Clustered):
     """Base of NetVLAD and its kin: learned centres, and the residuals of the frames summed for each of them.
 
     A descendant says how frames are assigned. Its descriptor is [B,KF].
     """
-
-    def __init__(self, clusters: int = 256, **kwargs):
-        super().__init__(**kwargs)
-        self.clusters = clusters
 
     def build(self, frames_shape):
         size = frames_shape[-1]
@@ -44,12 +39,9 @@ class VLAD(Pooling):
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters * frames_shape[-1])
 
-    def get_config(self):
-        return {**super().get_config(), "clusters": self.clusters}
-
 
 @keras.saving.register_keras_serializable(package="pipeline")
-class NetVLAD(VLAD):
+class NetVLAD(SoftlyAssigned, VLAD):
     """frames [B,T,F], mask [B,T] -> descriptor [B,KF].
 
         a_tk = m_t softmax_k(BN(x_t W))        V_k = sum_t a_tk (x_t - c_k) = (A^T X)_k - (sum_t a_tk) c_k
@@ -64,16 +56,7 @@ class NetVLAD(VLAD):
 
     def __init__(self, clusters: int = 256, **kwargs):
         super().__init__(clusters, **kwargs)
-        self.assignment = SoftAssignment(clusters, dtype=self.dtype_policy, name="assignment")
-
-    def build(self, frames_shape):
-        self.assignment.build(frames_shape)
-        super().build(frames_shape)
 
     def call(self, frames, mask, training=False):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
         return unit_twice(self.aggregate(assignment, frames), self.least(assignment))
-
-    def frame_weights(self, frames, mask):
-        """The assignments a_tk: those of a frame sum to 1."""
-        return self.assignment(frames, mask, training=False)  # B,T,K

@@ -3,13 +3,12 @@
 import keras
 from keras import ops
 
-from pipeline.models.layers.assignment import SoftAssignment
+from pipeline.models.layers.clustered import SoftlyAssigned
 from pipeline.models.layers.normalization import unit
-from pipeline.models.pooling import Pooling
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
-class SoftDBoF(Pooling):
+class SoftDBoF(SoftlyAssigned):
     """frames [B,T,F], mask [B,T] -> descriptor [B,K], a histogram of soft assignments, L2-normalised in float32.
 
         a_tk = m_t softmax_k(BN(x_t W))        d_k = sum_t a_tk / || sum_t a_t ||_2
@@ -23,24 +22,12 @@ class SoftDBoF(Pooling):
     scale_matters = False
 
     def __init__(self, clusters: int = 8000, **kwargs):
-        super().__init__(**kwargs)
-        self.clusters = clusters
-        self.assignment = SoftAssignment(clusters, dtype=self.dtype_policy, name="assignment")
-
-    def build(self, frames_shape):
-        self.assignment.build(frames_shape)
+        super().__init__(clusters, **kwargs)
 
     def call(self, frames, mask, training=False):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
         histogram = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
         return unit(histogram)
 
-    def frame_weights(self, frames, mask):
-        """The assignments a_tk: those of a frame sum to 1."""
-        return self.assignment(frames, mask, training=False)  # B,T,K
-
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters)
-
-    def get_config(self):
-        return {**super().get_config(), "clusters": self.clusters}

@@ -1,1 +1,4 @@
 """Numbers -> pages: figures that need no other file."""
+
+FORMAT = 1
+"""Of the page: raised by whoever changes what it shows or how, so that pages are made again."""

@@ -1,12 +1,14 @@
 """Stored models: known by what they hold; of the snapshots, the last ones are kept."""
 
 import zipfile
+import zlib
 
 import keras
 import numpy as np
 import pytest
 
-from pipeline.artifacts.models import Snapshots, digest_model, snapshots_of, step_of, store_model
+from pipeline.artifacts.done import digest
+from pipeline.artifacts.models import Snapshots, digest_model, is_model, snapshots_of, step_of, store_model
 from pipeline.config.errors import StageError
 
 
@@ -62,3 +64,18 @@ def test_the_last_snapshots_are_kept(model, tmp_path):
 def test_none_are_kept_unless_asked_for(model, tmp_path):
     Snapshots(tmp_path, kept=0, from_step=0).add(5, model)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_known_wherever_its_code_lies(tmp_path):
+    """The digest leaves out where the pipeline's modules lie; that of version 0.1.0 did not, and is known too."""
+    stored = {}
+    for module in ("pipeline.models.netvlad", "pipeline.elsewhere"):
+        stored[module] = tmp_path / f"{module}.keras"
+        with zipfile.ZipFile(stored[module], "w") as archive:
+            archive.writestr("config.json", f'{{"module": "{module}", "class_name": "NetVLAD", "shared_object_id": 7}}')
+            archive.writestr("model.weights.h5", b"weights")
+    here, there = stored.values()
+    assert digest_model(here) == digest_model(there)
+    older = digest('{"module": "pipeline.models.netvlad", "class_name": "NetVLAD", }', zlib.crc32(b"weights"))
+    assert is_model(here, digest_model(there)) and is_model(here, older)
+    assert not is_model(there, older) and not is_model(here, "another")

@@ -162,7 +162,7 @@ def test_what_does_not_fit_together_is_refused_after_all_flags(tmp_path):
 
 @pytest.mark.parametrize(("error", "status"), [(ConfigError("of a setting"), 2), (StageError("of a stage"), 1)])
 def test_errors_end_a_stage_with_their_message_alone(error, status):
-    names = "from pipeline.config.errors import StageError\nfrom pipeline.cli.running import run_stage; from pipeline.cli.parsing import ConfigError\n"
+    names = "from pipeline.cli.running import run_stage\nfrom pipeline.config import ConfigError, StageError\n"
     code = f"{names}def main(): raise {error!r}\nrun_stage(main)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr, result.stdout) == (status, f"error: {error}\n", "")

@@ -87,3 +87,9 @@ def test_files_that_are_no_recipe_are_refused_by_name(content, tmp_path):
     (tmp_path / "weights.json").write_text(content)
     with pytest.raises(StageError, match=r"weights\.json"):
         Recipe.read(tmp_path / "weights.json")
+
+
+def test_weights_of_a_newer_format_are_refused(tmp_path):
+    (tmp_path / "weights.json").write_text(json.dumps({"format": 99, "members": []}))
+    with pytest.raises(StageError, match=r"weights\.json is of format 99"):
+        Recipe.read(tmp_path / "weights.json")

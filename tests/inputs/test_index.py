@@ -333,3 +333,10 @@ def test_audioset_whose_files_differ_by_case(tmp_path, shared_data):
         (id,) = index.ids_of(np.array([row]))
         data = index.paths[index.shard[row]].read_bytes()
         assert id.encode() in data[index.offset[row] : index.offset[row] + index.length[row]]
+
+
+def test_an_index_of_a_newer_format_is_refused(small_index):
+    path = small_index.folder / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(StageError, match=r"dataset\.json is of format 99"):
+        Index.open(small_index.folder)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.artifacts.done import check_format
 from pipeline.artifacts.files import read_json
 from pipeline.config import ConfigError, DatasetConfig, from_dict, one_of
 from pipeline.config.errors import StageError
@@ -88,6 +89,7 @@ class Index:
         """
         try:
             summary = read_json(folder / SUMMARY)
+            check_format(folder / SUMMARY, summary)
             with pq.ParquetFile(folder / ROWS, memory_map=True, page_checksum_verification=True) as file:
                 table = file.read(OPENED.names)
             if table.schema != OPENED or table.num_rows != sum(summary["counts"].values()):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.done import stamp
 from pipeline.artifacts.files import write_json
 from pipeline.config import ConfigError, DatasetConfig, to_dict
 from pipeline.inputs.index import HOLDOUT, LEFT_OUT, ROWS, SUMMARY, TRAIN, Source, take_lists
@@ -94,6 +95,7 @@ def write_index(
             about = {"size": report.size, "modified": report.modified, "records": report.records, "cut": report.cut}
             shards.append({"path": path, "split": source.split, **about})
     summary = {
+        **stamp(),
         "dataset": to_dict(dataset),
         "declared": to_dict(declared or dataset),
         "digest": digest.hexdigest()[:16],

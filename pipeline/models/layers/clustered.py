@@ -1,0 +1,31 @@
+"""What families with clusters share: their number, and frames that are softly assigned to them."""
+
+from pipeline.models.layers.assignment import SoftAssignment
+from pipeline.models.pooling import Pooling
+
+
+class Clustered(Pooling):
+    """Base of the families that have K clusters."""
+
+    def __init__(self, clusters: int, **kwargs):
+        super().__init__(**kwargs)
+        self.clusters = clusters
+
+    def get_config(self):
+        return {**super().get_config(), "clusters": self.clusters}
+
+
+class SoftlyAssigned(Clustered):
+    """Base of those whose frames belong to the clusters by a softmax: see `SoftAssignment`."""
+
+    def __init__(self, clusters: int, **kwargs):
+        super().__init__(clusters, **kwargs)
+        self.assignment = SoftAssignment(clusters, dtype=self.dtype_policy, name="assignment")
+
+    def build(self, frames_shape):
+        self.assignment.build(frames_shape)
+        super().build(frames_shape)
+
+    def frame_weights(self, frames, mask):
+        """The assignments a_tk: those of a frame sum to 1."""
+        return self.assignment(frames, mask, training=False)  # B,T,K
