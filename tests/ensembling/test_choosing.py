@@ -3,6 +3,7 @@
 import numpy as np
 from fixtures.made_up_runs import make_index, make_run
 
+from pipeline.artifacts.done import Done
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import EnsembleConfig
 from pipeline.ensembling.choosing import choose, table
@@ -20,6 +21,8 @@ def test_the_half_that_is_reported_has_no_say(tmp_path):
             other = ~halves(part.ids)
             labels = np.where(other[:, None], part.labels[:, ::-1], part.labels)  # the best are now the worst
             store.write(number, Predictions(part.ids, labels, part.scores))
+        done = Done.read(store.folder)
+        store.finish(done.config, done.inputs)
     second = choose(runs, settings, (), index)
     assert second.recipe == first.recipe
     assert [step["tuned"] for step in second.steps] == [step["tuned"] for step in first.steps]

@@ -87,6 +87,7 @@ def test_runs_that_cannot_be_read_side_by_side_are_refused(index, stores, tmp_pa
     with pytest.raises(StageError, match="one/predictions/holdout holds other videos than test"):
         list(side_by_side(stores, index, "test"))
     stores[1].parts()[-1].unlink()
+    stores[1].finish({}, {})
     with pytest.raises(StageError, match=r"videos of holdout are missing from .*two"):
         list(side_by_side(stores, index, "holdout"))
     (stores[1].folder / "plan.json").write_text('{"videos_per_part": 7}')

@@ -12,7 +12,9 @@ import pytest
 from fixtures.made_runs import ALL, AVERAGE, NETVLAD, RUNS, make_run, weights_json
 from fixtures.support import SMALL
 
+from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import write_json
+from pipeline.artifacts.models import digest_model
 from pipeline.config import ClassifierConfig, DatasetConfig, FeatureConfig, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle import writing
@@ -135,6 +137,7 @@ def test_damaged_weights_are_not_bundled(tmp_path):
     model = load_model(folder / "model.keras")
     model.weights[0].assign(np.full(model.weights[0].shape, np.nan))
     model.save(folder / "model.keras")
+    replace(Done.read(folder), output=digest_model(folder / "model.keras")).write(folder)
     with pytest.raises(StageError, match="not finite"):
         export(tmp_path / "a", folder)
 
