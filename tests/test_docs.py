@@ -1,0 +1,274 @@
+"""The pages: each command on them is run, or said to be too long to; each flag, file, module and link is there."""
+
+import contextlib
+import functools
+import importlib.util
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from fixtures.support import ROOT, TINY, run_here
+
+from pipeline.__main__ import STAGES
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+BEGINS = ("./", "python ", ".venv/", ". .venv", "git ", "docker ", "KERAS_BACKEND=", "PRESET=")
+"""What an indented line is a command by."""
+NOT_RUN = {
+    "what makes the environment that this test runs in": (
+        "git clone",
+        "cd ",
+        "./run_all.sh",
+        "./run_tests.sh",
+        ".venv/bin/uv sync",
+        ".venv/bin/pre-commit",
+        ". .venv/bin/activate",
+        "docker",
+    ),
+    "needs a network; tests/test_download.py runs its flags against servers with faults": (
+        "python -m pipeline.download",
+    ),
+    "needs an account; tests/test_submit.py runs it against a server like Kaggle's": (
+        "python -m pipeline.submit --preset youtube8m --kaggle",
+    ),
+    "needs a bucket; tests/test_submit.py runs it against the emulator": (
+        "python -m pipeline.submit --preset audioset --upload",
+    ),
+    "opens a browser; tests/reporting/test_notebook.py runs the notebooks": ("PRESET=audioset RUN=netvlad jupyter",),
+    "takes minutes to hours": ("python -m benchmarks.",),
+    "tests/test_cost.py runs it": ("python -m pipeline.cost$",),
+    "only lists": ("python -m pipeline$", "python -m pipeline.train --help"),
+    "tests/models/test_contract.py trains it, too large for this test": (
+        "python -m pipeline.train --model second_order",
+    ),
+    "tests/test_ingest.py appends shards": ("python -m pipeline.ingest --preset youtube8m --append",),
+    "needs a process of its own; tests/test_end_to_end.py trains on JAX": ("KERAS_BACKEND=jax",),
+}
+"""Beginnings of the commands that this file does not run, whole ones where a $ ends them, and why."""
+
+
+class Command(NamedTuple):
+    """A command of a page, without its comment."""
+
+    page: Path
+    line: int
+    text: str
+
+    @property
+    def words(self) -> list[str]:
+        return shlex.split(self.text)
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def commands(page: Path) -> list[Command]:
+    """Those of the indented lines of a page, each part of an `&&` by itself."""
+    found = []
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        text = line.strip()
+        if line.startswith("    ") and text.startswith(BEGINS):
+            text = re.sub(r"\s{2,}# .*", "", text)
+            found += [Command(page, number, part.strip()) for part in text.split("&&")]
+    return found
+
+
+EVERY = [command for page in PAGES for command in commands(page)]
+
+
+def is_begun_by(command: Command, begin: str) -> bool:
+    return f"{command.text}$".startswith(begin)
+
+
+def why_not_run(command: Command) -> str | None:
+    return next((why for why, begins in NOT_RUN.items() if any(is_begun_by(command, each) for each in begins)), None)
+
+
+# ------------------------------------------------------------------------------------------------ what pages speak of
+
+
+@functools.cache
+def known_flags(module: str, *chosen: str) -> set[str]:
+    """The flags that `--help` of a module lists, with the preset and the model that are given."""
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", module, *chosen, "--help"]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return set(re.findall(r"--[a-z][a-z0-9.-]*", result.stdout))
+
+
+def module_and_flags(words: list[str]) -> tuple[str, list[str]] | None:
+    words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
+    if words[0] == "./run_all.sh":
+        return "pipeline.run_all", words[1:]
+    return (words[2], words[3:]) if words[:2] == ["python", "-m"] else None
+
+
+@pytest.mark.parametrize("command", EVERY, ids=str)
+def test_flags_of_commands_are_there(command):
+    asked = module_and_flags(command.words)
+    if not asked or asked[0] == "pipeline":
+        return
+    module, arguments = asked
+    assert importlib.util.find_spec(module), f"{command}: there is no module {module}"
+    flags = {word.partition("=")[0] for word in arguments if word.startswith("--")}
+    chosen = []
+    for flag in ("--preset", "--model"):
+        if flag in flags and not (value := arguments[arguments.index(flag) + 1]).endswith(".py"):
+            chosen += [flag, value]
+    if flags:
+        assert flags <= known_flags(module, *chosen), command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_flags_in_sentences_are_there(page):
+    """`--flag` in backticks, of any stage; those of other programs have no place in our sentences."""
+    everywhere = set().union(*(known_flags(f"pipeline.{stage}") for stage in STAGES))
+    everywhere |= known_flags("pipeline.train", "--model", "second_order") | known_flags("benchmarks.run")
+    sections = {flag[: flag.index(".") + 1] for flag in everywhere if "." in flag}
+    everywhere |= sections | {"--cold"}  # of benchmarks.input
+    for quoted in re.findall(r"`([^`\n]*--[^`]*)`", page.read_text(encoding="utf-8")):
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9.-]*", quoted):
+            assert flag in everywhere, f"{page.name}: {quoted}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        path, _, heading = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), f"{page.name}: {target}"
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+            assert heading in slugs, f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_modules_that_are_named_are_there(page):
+    text = page.read_text(encoding="utf-8").replace("pipeline/models/soft_max_pool.py", "")
+    for name in re.findall(
+        r"(?:pipeline|tests|benchmarks|notebooks|tools)/[\w/.-]+\.(?:py|csv|json|svg|sh|ipynb)", text
+    ):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+    for module in re.findall(r"`((?:pipeline|benchmarks)(?:\.\w+)+)`", text):
+        assert importlib.util.find_spec(module), f"{page.name}: {module}"
+
+
+def test_the_walks_name_files_that_are_there():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walks = text[text.index("## A prediction's way") :]
+    rooms = "|".join(path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py"))
+    named = re.findall(rf"\b((?:{rooms})/[\w/]+\.py)", walks)
+    assert len(named) > 40
+    for name in named:
+        assert (ROOT / "pipeline" / name).exists(), name
+
+
+def test_the_pages_name_every_stage_preset_and_model():
+    from pipeline.models import FAMILIES
+    from pipeline.presets import presets
+
+    def of(name: str) -> str:
+        return (ROOT / name).read_text(encoding="utf-8")
+
+    for stage in STAGES:
+        assert f"| `{stage}` |" in of("README.md") and f"| `{stage}` |" in of("docs/stages.md"), stage
+    for family in FAMILIES:
+        assert f"| `{family}` |" in of("docs/models.md") and f"| `{family}` |" in of("docs/results.md"), family
+    for preset in set(presets()) - {"demo"}:
+        assert f"--preset {preset}" in of("docs/data.md"), preset
+
+
+def test_every_page_is_in_the_index_of_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in {*PAGES} - {ROOT / "README.md", ROOT / "benchmarks" / "README.md"}:  # docs/performance.md names that
+        assert f"({page.relative_to(ROOT)})" in readme, page
+
+
+def test_the_extras_that_are_installed_are_there():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    asked = [word for command in EVERY if "--extra" in command.text for word in command.words]
+    named = [word for before, word in itertools.pairwise(asked) if before == "--extra"]
+    assert len(named) >= 3 and set(named) <= set(extras)
+
+
+# -------------------------------------------------------------------------------------------------- commands that run
+
+READING_ORDER = (
+    *("getting-started.md", "stages.md", "models.md", "ensembles.md"),
+    *("submitting.md", "bundles.md", "results.md"),
+)
+"""Of the pages that have commands to run; later ones stand on what earlier ones made."""
+RUN = [command for command in EVERY if not why_not_run(command)]
+
+
+def test_every_page_with_commands_is_run():
+    assert {command.page.name for command in RUN} == set(READING_ORDER)
+
+
+def test_nothing_is_said_to_be_too_long_that_no_page_has():
+    for begins in NOT_RUN.values():
+        for begin in begins:
+            assert any(is_begun_by(command, begin) for command in EVERY), begin
+
+
+def in_world(world: Path, stage: str, *arguments: str, preset: str = "audioset") -> None:
+    with contextlib.chdir(world):
+        run_here(stage, world, *arguments, preset=f"{preset}.py")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A user's folder after both presets, shrunk to seconds, and with the files that pages name."""
+    folder = tmp_path_factory.mktemp("world")
+    for preset in ("demo", "audioset"):
+        (folder / f"{preset}.py").write_text(TINY.replace('name="tiny"', f'name="{preset}"'), encoding="utf-8")
+    in_world(folder, "synthesize", preset="demo")
+    in_world(folder, "ingest", preset="demo")
+    for number, shard in enumerate(sorted(folder.glob("data/demo/raw/train/*.tfrecord"))):
+        split = folder / "clips" / ("eval" if number < 2 else "train")  # the demo's own test split has no labels
+        split.mkdir(parents=True, exist_ok=True)
+        shutil.copy(shard, split)
+    in_world(folder, "ingest", "--raw", "train=clips/train", "--raw", "eval=clips/eval")
+    for model in ("average", "netvlad"):
+        in_world(folder, "train", "--model", model)
+        in_world(folder, "infer", "--model", model)
+    in_world(folder, "ensemble")
+    in_world(folder, "submit")
+    (csv,) = folder.glob("submissions/audioset-*.csv")
+    csv.rename(folder / "FILE.csv")
+    shutil.copy(shard, folder / "clip.tfrecord")
+    values = np.random.default_rng(0).integers(256, size=(5, 40), dtype=np.uint8)
+    np.savez(folder / "clip.npz", rgb=values[:, :32], audio=values[:, 32:])
+    return folder
+
+
+def test_the_commands_of_the_pages_run(world, capsys):
+    for page in READING_ORDER:
+        for command in (command for command in RUN if command.page.name == page):
+            module, arguments = module_and_flags(command.words)
+            preset = "demo"
+            if "--preset" in arguments:
+                place = arguments.index("--preset")
+                preset = arguments[place + 1]
+                del arguments[place : place + 2]
+            with capsys.disabled():
+                print(command, command.text)
+            if module == "pipeline":
+                continue
+            in_world(world, module.removeprefix("pipeline."), *arguments, preset=preset)
