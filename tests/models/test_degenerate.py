@@ -8,14 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from fixtures.degenerate import Trained, good, of_another_size, without_content
+from fixtures.degenerate import FRAMES, Trained, bad_ones, good, of_another_size, without_content
 from fixtures.support import ROOT
 
 from pipeline.metrics import global_average_precision
 from pipeline.models import FAMILIES
 
+DTYPES = ["float32", "uint8"]
 PRECISIONS = ["float32", "mixed_bfloat16"]
-QUICK = {("average", "float32"), ("netvlad", "mixed_bfloat16")}
+QUICK = {("average", "float32", "float32"), ("netvlad", "uint8", "mixed_bfloat16")}
 """Always trained; the others take minutes."""
 TELLING = {
     "all silent",
@@ -28,13 +29,8 @@ TELLING = {
     "a frame at +-3e+38",
 }
 """Kinds that are always tried."""
-BAD = {
-    "silent": 0,
-    "1000 times as large": 1e3,
-    "30 times as large": 30,
-    "frames 1000 times as large": 1e3,
-    "1e30 times as large": 1e30,
-}
+ORDERS = 3
+"""Of the videos, over which GAP is averaged: of one order it differs by 0.01 by chance."""
 
 
 def faults(family: str, dtype: str, precision: str, tried: Callable[[str], bool] = lambda what: True) -> list[str]:
@@ -64,7 +60,7 @@ def test_what_tells_most(family):
 
 @pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_kind(family, dtype, precision):
     assert not faults(family, dtype, precision)
@@ -82,36 +78,43 @@ def test_on_jax(family):
 
 
 @pytest.mark.parametrize(
-    ("family", "precision"),
+    ("family", "dtype", "precision"),
     [
         pytest.param(*case, marks=() if case in QUICK else pytest.mark.long)
-        for case in itertools.product(FAMILIES, PRECISIONS)
+        for case in itertools.product(FAMILIES, DTYPES, PRECISIONS)
     ],
 )
-def test_good_videos_are_ranked_as_if_the_bad_ones_were_not_there(family, precision):
+def test_good_videos_are_ranked_as_if_the_bad_ones_were_not_there(family, dtype, precision):
     """One video in 33 is bad; the hold-out has good ones alone."""
     batch_size = 32
-    frames, labels = good(512, 0, "float32")
-    bad, bad_labels = good(16, 9, "float32")
-    heldout, truth = good(1000, 1, "float32")
-    trained = Trained(family, "float32", precision, batch_size)
+    frames, labels = good(512, 0, dtype)
+    videos, bad_labels = good(16, 9, dtype)
+    heldout, truth = good(1000, 1, dtype)
+    trained = Trained(family, dtype, precision, batch_size)
+    everyone, wanted = np.concatenate([frames, videos]), np.concatenate([labels, bad_labels])
 
-    def gap(more: np.ndarray) -> float:
-        videos, wanted = np.concatenate([frames, more]), np.concatenate([labels, bad_labels[: len(more)]])
-        rng = np.random.default_rng(3)
-        order = np.concatenate([rng.permutation(len(videos)) for _ in range(8)])
+    def gap(bad: np.ndarray | None, valid: int, seed: int) -> float:
+        if bad is not None:
+            everyone[len(frames) :] = bad
+        num_frames = np.full(len(everyone), FRAMES)
+        num_frames[len(frames) :] = valid
+        rng = np.random.default_rng(seed)
+        count = len(frames) if bad is None else len(everyone)
+        order = np.concatenate([rng.permutation(count) for _ in range(8)])
         trained.restart()
         for start in range(0, len(order) - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
-            trained.step(videos[chosen], videos.shape[1], wanted[chosen])
+            trained.step(everyone[chosen], num_frames[chosen], wanted[chosen])
         return global_average_precision(trained.predict(heldout), truth)
 
-    expected = gap(bad[:0])
+    orders = range(1 if (family, dtype, precision) in QUICK else ORDERS)
+    expected = np.mean([gap(None, FRAMES, seed) for seed in orders])
     assert expected > 0.85
-    for what, times in BAD.items():
-        changed = bad.astype(np.float64)
-        changed[:, 3 if "frames" in what else slice(None)] *= times
-        assert gap(np.clip(changed, -3e38, 3e38).astype(np.float32)) > expected - 0.02, what
+    lost = {}
+    for what, bad, valid in bad_ones(videos):
+        lost[what] = round(float(expected - np.mean([gap(bad, valid, seed) for seed in orders])), 4)
+    print(f"{family}, {dtype}, {precision}: GAP {expected:.4f} without bad videos, less by {lost}")
+    assert max(lost.values()) < 0.02, lost
 
 
 if __name__ == "__main__":

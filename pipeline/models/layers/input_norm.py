@@ -5,7 +5,7 @@ from keras import ops
 
 from pipeline.runtime.fused import fused
 
-FAR = 10.0
+FAR = 5.0
 """So many times as far from the centre as usual is too far: for a video's values of a feature, and for a frame."""
 SHOWN = 64
 """Videos that tell what is usual: the first of the batch, which is in no order."""
@@ -15,16 +15,16 @@ ROUNDING = 1e-10
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class InputNorm(keras.layers.BatchNormalization):
-    """frames x [B,T,F] that were read, mask [B,T] -> gamma z min(1, 10 / rms(z)), z = (x - mu) / sqrt(var + e).
+    """frames x [B,T,F] that were read, mask [B,T] -> gamma z min(1, 5 / rms(z)), z = (x - mu) / sqrt(var + e).
 
     It has the weights of Keras's layer, without the shift, and on data of one kind it gives what that layer gives
     under the mask. Bytes are of one kind, floats need not be: one video in 500 with values 1000 times as large as the
     others' makes the variance that is tracked 2000 times what the others need, and they are lost. So, for each feature,
 
         c: the median of the videos' means        q_b: the mean of (x - c)^2 over video b's frames
-        mu, var: of the frames of the videos with q_b <= 10^2 max(Q, e), Q the upper quartile of q_b
+        mu, var: of the frames of the videos with q_b <= 5^2 max(Q, e), Q the upper quartile of q_b
 
-    and a frame whose root mean square over the features is above 10 is made as short as that, its direction kept: its
+    and a frame whose root mean square over the features is above 5 is made as short as that, its direction kept: its
     own prediction stays finite, and the layers after this one track statistics too. Up to a quarter of a batch's videos
     may be of another size. Where most videos are constant, Q is 0 and tells of no size: all count.
 
