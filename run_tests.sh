@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment with what the tests need, checks the style, and runs the tests.
+# Makes the environment with what the tests need, checks style and types, and runs the tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -8,7 +8,7 @@ case " $* " in
     cat <<'HELP'
 ./run_tests.sh [pytest arguments]
 
-Makes .venv with the extras dev and jax if it is missing, then runs ruff and pytest, in parallel.
+Makes .venv with the extras dev and jax if it is missing, then runs ruff, mypy and pytest, in parallel.
 Real data is looked for in $YT8M_SHARED_DATA (default ../shared/data); tests that need it say so where it is missing.
 
   ./run_tests.sh tests/test_metrics.py -k ties    some of them
@@ -20,7 +20,8 @@ esac
 
 . tools/environment.sh
 make_environment dev jax
-echo "Checking the style, then running the tests: pytest $*" >&2
+echo "Checking style and types, then running the tests: pytest $*" >&2
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --quiet --check . || { echo "error: run .venv/bin/ruff format" >&2; exit 1; }
+.venv/bin/mypy --no-error-summary || { echo "error: mend the types above" >&2; exit 1; }
 exec .venv/bin/python -m pytest --numprocesses auto --dist worksteal "$@"

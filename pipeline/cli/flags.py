@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
 
 from pipeline.artifacts.places import Places
 from pipeline.config import Checked
@@ -33,8 +32,10 @@ class Common(Choice):
     reports_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().reports_dir)
     """Where reports lie; also $PIPELINE_REPORTS."""
 
-    verifies: ClassVar[bool] = False
-    """Whether every shard is to be verified when it is opened: a flag of the stages that open any, see `Reading`."""
+    @property
+    def verifies(self) -> bool:
+        """Whether every shard is verified when it is opened: a flag of the stages that open any, see `Reading`."""
+        return False
 
     @property
     def places(self) -> Places:

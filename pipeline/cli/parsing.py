@@ -58,7 +58,7 @@ def parse(
         + [(section, type(value), dataclasses.field(default=value)) for section, value in defaults.items()],
         frozen=True,
     )
-    parsed = tyro.cli(
+    parsed: Any = tyro.cli(
         bundle,
         args=arguments,
         prog=f"python -m {_stage_name(flags)}",

@@ -25,7 +25,8 @@ class Checked:
             cls.section = section
 
     def __post_init__(self) -> None:
-        for name, kind in field_types(type(self)).items():
+        mine: type = type(self)
+        for name, kind in field_types(mine).items():
             for fault in faults(self.flag(name), getattr(self, name), kind):
                 raise ConfigError(fault)
         self.check_together()

@@ -92,7 +92,7 @@ def _is_checked(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Checked)
 
 
-def _structure_checked(converter: cattrs.Converter, kind: type[Checked]) -> Callable[[Any, type], Checked]:
+def _structure_checked(converter: cattrs.Converter, kind: type) -> Callable[[Any, type], Checked]:
     """Values go to a configuration as they are, which checks them: cattrs would make 3 of 3.7."""
 
     def structure_field(value: Any, hint: Any) -> Any:
@@ -102,12 +102,17 @@ def _structure_checked(converter: cattrs.Converter, kind: type[Checked]) -> Call
             return converter.structure(value, plain) if holds_others else tuple(value)
         return value
 
-    hooks = {
-        name: cattrs.override(struct_hook=lambda value, _, hint=hint: structure_field(value, hint))
+    def hook(hint: Any) -> Any:
+        return cattrs.override(struct_hook=lambda value, _: structure_field(value, hint))
+
+    hooks: dict[str, Any] = {
+        name: hook(hint)
         for name, hint in field_types(kind).items()
         if not any(map(_is_checked, (hint, *typing.get_args(hint))))
     }
-    structure_fields = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, **hooks)
+    structure_fields: Callable[[Any, Any], Any] = make_dict_structure_fn(
+        kind, converter, _cattrs_forbid_extra_keys=True, **hooks
+    )
 
     def structure(values: Any, _: type) -> Checked:
         if not isinstance(values, dict):

@@ -21,8 +21,8 @@ class Within:
             raise TypeError(f"a range has one bound at each end, not {vars(self)}")
 
     def allows(self, value: float) -> bool:
-        low = value >= self.least if self.above is None else value > self.above
-        high = value <= self.most if self.below is None else value < self.below
+        low = (self.least is None or value >= self.least) and (self.above is None or value > self.above)
+        high = (self.most is None or value <= self.most) and (self.below is None or value < self.below)
         return math.isfinite(value) and low and high
 
     def __str__(self) -> str:

@@ -67,7 +67,8 @@ class Confusions:
 
     def _listed(self, places: NDArray[np.integer]) -> list[Confusion]:
         keys, counts = (array[places].tolist() for array in self._merged)
-        return [Confusion(*divmod(key, self.num_classes), videos) for key, videos in zip(keys, counts)]
+        pairs = (divmod(key, self.num_classes) for key in keys)
+        return [Confusion(missed, wrong, videos) for (missed, wrong), videos in zip(pairs, counts)]
 
     def _merge(self) -> None:
         if self._waiting:

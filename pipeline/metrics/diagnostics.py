@@ -47,7 +47,7 @@ class Diagnostics:
         self._parts = np.zeros(PARTS, np.int64)  # labels that the videos of each have
         none, code = np.zeros(0, label_dtype(num_classes)), np.zeros(0, np.uint8)
         # label, score, correct; groups of frames and of labels, and part, of the pair's video
-        self._pairs = [(none, np.zeros(0, np.float32), np.zeros(0, bool), code, code, code)]
+        self._pairs: list[tuple[NDArray, ...]] = [(none, np.zeros(0, np.float32), np.zeros(0, bool), code, code, code)]
 
     def accumulate(self, labels: NDArray, scores: NDArray, truth: LabelLists, num_frames: NDArray) -> None:
         """Add n videos: labels int [n,K], -1 where there are fewer, scores float [n,K] descending, num_frames [n]."""
@@ -60,7 +60,7 @@ class Diagnostics:
     def _add(self, labels: NDArray, scores: NDArray, truth: LabelLists, num_frames: NDArray) -> None:
         correct, found = matches(labels, truth, self.num_classes)
         self.confusions.add(labels, correct, found, truth)
-        labels, scores, correct = (array[:, : self.top_k] for array in (labels, scores, correct))
+        labels, scores, correct = labels[:, : self.top_k], scores[:, : self.top_k], correct[:, : self.top_k]
         kept = labels >= 0
         self.all.add(scores[kept], correct[kept])
         self.best.add(scores[:, :1][kept[:, :1]], correct[:, :1][kept[:, :1]])

@@ -18,7 +18,7 @@ class LabelLists(NamedTuple):
     offsets: NDArray[np.integer]  # N+1
 
     @classmethod
-    def of(cls, lists: Sequence[ArrayLike]) -> "LabelLists":
+    def of(cls, lists: Sequence[Sequence[int] | NDArray]) -> "LabelLists":
         """From one list of labels a video."""
         sizes = np.fromiter(map(len, lists), np.int64, len(lists))
         filled = [np.asarray(labels) for labels in lists if len(labels)]  # an empty list has no integer type

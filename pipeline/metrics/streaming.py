@@ -29,7 +29,7 @@ class StreamingMetrics:
         self._videos = 0
 
     def accumulate(
-        self, top_labels: ArrayLike, top_scores: ArrayLike, true_labels: LabelLists | Sequence[ArrayLike]
+        self, top_labels: ArrayLike, top_scores: ArrayLike, true_labels: LabelLists | Sequence[Sequence[int] | NDArray]
     ) -> None:
         """Add N videos, or none of them where it raises.
 
@@ -84,7 +84,8 @@ class StreamingMetrics:
 
     def _all_pairs(self) -> tuple[NDArray, NDArray, NDArray]:
         if len(self._pairs) > 1:
-            self._pairs = [tuple(map(np.concatenate, zip(*self._pairs)))]
+            labels, scores, correct = map(np.concatenate, zip(*self._pairs))
+            self._pairs = [(labels, scores, correct)]
         return self._pairs[0]
 
     def _check_range(self, labels: NDArray, lowest: int, what: str) -> None:

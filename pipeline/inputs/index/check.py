@@ -65,7 +65,8 @@ class ShardReport:
 def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
     """Read a shard once. What is wrong with it is in the report: a bad record or an unreadable file raises nothing."""
     ids, offsets, lengths, checksums, num_frames, labels, peaks = [], [], [], [], [], [], []
-    quarantined, sampled = [], [[] for _ in dataset.features]
+    quarantined: list[Quarantined] = []
+    sampled: list[list[np.ndarray]] = [[] for _ in dataset.features]
     size = modified = records = cut = 0
     try:
         status = path.stat()

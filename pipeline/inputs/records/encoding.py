@@ -56,8 +56,9 @@ def _feature(key: str, value: Value) -> bytes:
     if not isinstance(value, np.ndarray):
         if not len(value):
             raise TypeError(f"{key}: an empty list has no type; give an empty NumPy array of the right dtype")
-        if all(isinstance(item, bytes) for item in value):
-            return _field(_FEATURE_BYTES, b"".join(_field(_LIST_VALUE, item) for item in value))
+        texts = [item for item in value if isinstance(item, bytes)]
+        if len(texts) == len(value):
+            return _field(_FEATURE_BYTES, b"".join(_field(_LIST_VALUE, item) for item in texts))
         value = np.asarray(value)
     if value.dtype.kind in "iu":
         if value.dtype == np.uint64 and value.size and value.max() >= 1 << 63:

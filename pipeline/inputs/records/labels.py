@@ -21,7 +21,8 @@ def read_labels(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) 
         vector = ", a multi-hot vector," if kind == FLOATS and _is_vector(data, values) else ""
         remedy = "write the indices of the classes as an int64_list"
         raise ParseError(f"{key} is {KINDS[kind]}{vector} where integers are declared: {remedy}")
-    labels, count = {}, 0
+    labels: dict[int, None] = {}  # a set that keeps the order
+    count = 0
     for position, stop in values:
         while position < stop:
             label, position = read_varint(data, position, stop)

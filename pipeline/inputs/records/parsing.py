@@ -117,7 +117,7 @@ def layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
 
 
 def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> list[np.ndarray]:
-    features = []
+    features: list[np.ndarray] = []
     for layout in layouts(dataset):
         place = holder.get(layout.key)
         if place is None:

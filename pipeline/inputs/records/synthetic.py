@@ -123,7 +123,7 @@ def vocabulary(num_classes: int, seed: int) -> Vocabulary:
     frequency = np.minimum(count / count.sum() * (lengths @ np.arange(1, 21)), 0.95)
 
     parent, topic, depth = np.full(num_classes, -1), np.arange(num_classes), np.zeros(num_classes, int)
-    lineage = [[] for _ in range(num_classes)]  # parent, grandparent, ...
+    lineage: list[list[int]] = [[] for _ in range(num_classes)]  # parent, grandparent, ...
     spare = 0.9 * frequency  # of each class: what its children may still bring along
     for child, need in enumerate(0.75 * frequency):
         free = np.flatnonzero((spare[:child] >= need) & (depth[:child] < 3))
@@ -145,8 +145,8 @@ def vocabulary(num_classes: int, seed: int) -> Vocabulary:
         related[a] = np.argsort(-pull)[:size]
         affinity[a] = pull[related[a]]
     alone, leading = _fit(frequency, lengths, related, affinity, np.where(depth > 0, 0.03, 1) * frequency)
-    cumulated = [np.cumsum(share) / np.cumsum(share)[-1] for share in (lengths, alone, leading)]
-    return Vocabulary(frequency, parent, *cumulated, related, affinity)
+    lengths, alone, leading = (np.cumsum(share) / np.cumsum(share)[-1] for share in (lengths, alone, leading))
+    return Vocabulary(frequency, parent, lengths, alone, leading, related, affinity)
 
 
 def _fit(frequency, lengths, related, affinity, alone) -> tuple[np.ndarray, np.ndarray]:

@@ -88,7 +88,8 @@ def members(data: Buffer, message: Span, expected: int) -> list[Span]:
 
 def messages_by_key(data: Buffer) -> tuple[dict[str, Span], dict[str, Span]]:
     """The maps in field 1 (context, or an Example's features) and 2 (feature lists); of equal keys the last counts."""
-    context, lists = {}, {}
+    context: dict[str, Span] = {}
+    lists: dict[str, Span] = {}
     for tag, start, stop in fields(data, 0, len(data)):
         if tag not in (FIRST, SECOND):
             continue
@@ -97,9 +98,9 @@ def messages_by_key(data: Buffer) -> tuple[dict[str, Span], dict[str, Span]]:
             parts = [*fields(data, *entry)]
             if len(parts) != 2 or parts[0][0] != FIRST or parts[1][0] != SECOND:
                 raise ParseError(f"an entry before byte {entry[1]} is no key and value; {_DAMAGED}")
-            (_, *key), (_, *value) = parts
+            (_, *key), (_, value, stop) = parts
             try:
-                found[str(data[slice(*key)], "utf-8")] = value
+                found[str(data[slice(*key)], "utf-8")] = value, stop
             except UnicodeDecodeError:
                 raise ParseError(f"the key {bytes(data[slice(*key)])!r} is not UTF-8; {_DAMAGED}") from None
     return context, lists
@@ -108,9 +109,10 @@ def messages_by_key(data: Buffer) -> tuple[dict[str, Span], dict[str, Span]]:
 def feature_values(data: Buffer, feature: Span | None) -> tuple[int, list[Span]]:
     """What a Feature holds: its kind (0 for nothing), and where its values lie; packed ones are one span."""
     lists = [*fields(data, *feature)] if feature else []
-    if not lists:
+    if feature is None or not lists:
         return 0, []
-    kind, *place = lists[0]
+    kind, start, stop = lists[0]
+    place = start, stop
     if len(lists) > 1 or kind not in WHATS:
         raise ParseError(f"a feature before byte {feature[1]} is not one list of values; {_DAMAGED}")
     if kind == BYTES:
