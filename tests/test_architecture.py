@@ -181,13 +181,14 @@ def test_every_stage_is_listed_and_every_listed_stage_is_there():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_first_line_says_what_a_file_knows(path):
     documentation = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert documentation and documentation.splitlines()[0].endswith((".", ":", ";", "submit, evaluate."))
+    assert documentation and documentation.splitlines()[0].endswith((".", ":"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_presets_are_short(path):
-    if path.parent.name == "presets" and path.stem != "__init__":
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
+def test_presets_are_short():
+    presets = [path for path in FILES if path.parent.name == "presets" and path.stem != "__init__"]
+    assert len(presets) >= 4
+    for path in presets:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 60, path
 
 
 def test_tests_mirror_the_code():
