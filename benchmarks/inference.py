@@ -27,7 +27,8 @@ from benchmarks.input_sides import SHARD, YOUTUBE8M
 from pipeline.config import InferenceConfig
 
 if TYPE_CHECKING:
-    from pipeline.inference.predictor import IndexScorer, SampledModel
+    from pipeline.inference.ensemble import EnsembleMember
+    from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
 
 TOGETHER, SUM, FORWARD = "one pass", "sum of single passes", "forward only"
@@ -62,13 +63,12 @@ def _measure(folder: Path, flags: Flags) -> list[Figure]:
     models = {family: _model(flags.preset, family) for family in flags.families}
     sides: dict[str, Callable[[], object]] = {}
     for family, model in models.items():
-        scorer = _scorer([model], reader, flags.batch)
-        sides[family] = functools.partial(_infer, scorer, folder / family)
+        sides[family] = functools.partial(_infer, _predictor([model], flags.batch), reader, folder / family)
         sides[f"{family}: {FORWARD}"] = _forward(model, reader, flags)
     together = len(models) > 1
     if together:
-        scorer = _scorer(list(models.values()), reader, flags.batch)
-        sides[TOGETHER] = functools.partial(_infer, scorer, folder / "ensemble")
+        predictor = _predictor(list(models.values()), flags.batch)
+        sides[TOGETHER] = functools.partial(_infer, predictor, reader, folder / "ensemble")
     for run in sides.values():  # traces, and fills the page cache
         run()
     seconds = interleaved(flags.rounds, sides)
@@ -95,26 +95,26 @@ def _compared(case: str, who: str, videos: int, seconds: float, forward: float) 
     ]
 
 
-def _model(preset: str, family: str) -> "SampledModel":
-    from pipeline.inference.predictor import SampledModel
+def _model(preset: str, family: str) -> "EnsembleMember":
+    from pipeline.inference.ensemble import EnsembleMember
     from pipeline.models import build_model
     from pipeline.presets import load_experiment
 
     experiment = load_experiment(preset, family)
-    return SampledModel(build_model(experiment.model, YOUTUBE8M), experiment.sampling)
+    return EnsembleMember(build_model(experiment.model, YOUTUBE8M), experiment.sampling)
 
 
-def _scorer(models: "list[SampledModel]", reader: "FrameReader", batch: int) -> "IndexScorer":
+def _predictor(models: "list[EnsembleMember]", batch: int) -> "Predictor":
     from pipeline.ensembling.recipe import Member, Recipe
-    from pipeline.inference.predictor import IndexScorer, Scorer
+    from pipeline.inference.ensemble import Ensemble
+    from pipeline.inference.predictor import Predictor
 
-    inference = InferenceConfig(batch_size=batch)
-    members = tuple(Member(str(number), "", 1.0) for number in range(len(models)))
-    recipe = Recipe(members, top_k=inference.top_k) if len(models) > 1 else None
-    return IndexScorer(Scorer(models, YOUTUBE8M, inference, recipe), reader)
+    top_k = InferenceConfig().top_k
+    recipe = Recipe(tuple(Member(str(number), "", 1.0) for number in range(len(models))), top_k=top_k)
+    return Predictor(Ensemble(YOUTUBE8M, tuple(models), recipe, top_k), batch)
 
 
-def _infer(scorer: "IndexScorer", folder: Path) -> None:
+def _infer(predictor: "Predictor", reader: "FrameReader", folder: Path) -> None:
     """All videos into a store that is begun anew."""
     import shutil
 
@@ -124,10 +124,10 @@ def _infer(scorer: "IndexScorer", folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     made_with = {"videos_per_part": InferenceConfig().videos_per_part}
     with contextlib.redirect_stdout(io.StringIO()):
-        infer.predict(scorer, PredictionStore(folder), "train", scorer.reader.index.rows("train"), made_with, {})
+        infer.predict(predictor, reader, PredictionStore(folder), "train", made_with, {})
 
 
-def _forward(model: "SampledModel", reader: "FrameReader", flags: Flags) -> Callable[[], Any]:
+def _forward(model: "EnsembleMember", reader: "FrameReader", flags: Flags) -> Callable[[], Any]:
     from pipeline.inputs.reading.batches import evaluation_batches
 
     rows = reader.index.rows("train")[: flags.batch]

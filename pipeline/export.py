@@ -114,7 +114,7 @@ def _holdout(
     if not index.holdout_labelled:
         return {}
     from pipeline.inference.bundle.loading import load
-    from pipeline.inference.predictor import IndexScorer
+    from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
 
     rows = index.rows(HOLDOUT)
@@ -124,7 +124,7 @@ def _holdout(
         before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
     reader = FrameReader(index)
     with tqdm(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
-        after = IndexScorer(load(bundle).scorer(inference), reader).evaluate(rows, bar.update)
+        after = Predictor(load(bundle), inference.batch_size).evaluate_rows(reader, rows, bar.update)
     reader.close()
     return {"before": before, "after": after}
 

@@ -4,11 +4,10 @@ Reads runs/<preset>/<run>/, or a bundle, and the index; writes runs/<preset>/<ru
 parts, the bundle's under its file's name. Each record is read once for all members of a bundle.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -25,12 +24,13 @@ from pipeline.config import DatasetConfig, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import predictions
-from pipeline.inference.runs import TrainedRun, check_fits
+from pipeline.inference.runs import TrainedRun, check_fits, read_blend
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
 
 if TYPE_CHECKING:
-    from pipeline.inference.predictor import IndexScorer, Scorer
+    from pipeline.inference.predictor import Predictor
+    from pipeline.inputs.reading.reader import FrameReader
 
 
 @dataclass(frozen=True)
@@ -47,39 +47,24 @@ class Flags(Reading):
     """Index folder; by default that of the dataset the run was trained on."""
 
 
-class _Source(NamedTuple):
-    """What predicts."""
-
-    dataset: DatasetConfig
-    """What it was trained on."""
-    settings: dict[str, Any]
-    """What its predictions depend on, beside itself."""
-    digest: str
-    load: Callable[[], "Scorer"]
-
-
 def main() -> None:
     flags, experiment = parse(Flags, ["dataset", "inference"])
     if flags.bundle and (flags.run or flags.model):
         raise StageError("--bundle brings its own models: leave out --run and --model")
     folder = _folder(flags, experiment.model.family)
     with locked(folder):
-        source = (_of_bundle if flags.bundle else _of_run)(folder, flags, experiment.inference)
-        index = open_index(flags, experiment, flags.index or flags.places.index(source.dataset.name))
-        check_fits(source.dataset, folder, index)
-        scorer = None
-        for split, rows in {split: index.rows(split) for split in flags.split or index.scored_splits()}.items():
-            store = predictions(folder, split)
-            made_with = {**source.settings, "videos_per_part": experiment.inference.videos_per_part}
-            inputs = {"model": source.digest, "index": index.digest}
-            changes = store.stale(made_with, inputs)
-            if changes == []:
-                print(f"{store.folder}: up to date")
-                continue
-            if changes:
-                print(f"{store.folder} is made again: {'; '.join(changes)}")
-            scorer = scorer or _load(source, index)
-            predict(scorer, store, split, rows, made_with, inputs)
+        dataset, settings, digest = _made_from(folder, flags, experiment.inference)
+        index = open_index(flags, experiment, flags.index or flags.places.index(dataset.name))
+        check_fits(dataset, folder, index)
+        settings = {**settings, "videos_per_part": experiment.inference.videos_per_part}
+        inputs = {"model": digest, "index": index.digest}
+        missing = [
+            split for split in flags.split or index.scored_splits() if _is_missing(folder, split, settings, inputs)
+        ]
+        if missing:
+            predictor, reader = _load(folder, flags, experiment.inference, index)
+            for split in missing:
+                predict(predictor, reader, predictions(folder, split), split, settings, inputs)
 
 
 def _folder(flags: Flags, family: str) -> Path:
@@ -92,58 +77,66 @@ def _folder(flags: Flags, family: str) -> Path:
     return folder
 
 
-def _of_run(folder: Path, flags: Flags, inference: InferenceConfig) -> _Source:
-    run = TrainedRun.read(folder)
-
-    def load() -> "Scorer":
-        from pipeline.inference.predictor import SampledModel, Scorer
-        from pipeline.models import load_model
-
-        return Scorer([SampledModel(load_model(run.stored), run.sampling)], run.dataset, inference)
-
-    settings = {"sampling": [run.sampling.evaluation, run.sampling.frames], "top_k": inference.top_k}
-    return _Source(run.dataset, settings, run.digest, load)
-
-
-def _of_bundle(folder: Path, flags: Flags, inference: InferenceConfig) -> _Source:
+def _made_from(folder: Path, flags: Flags, inference: InferenceConfig) -> tuple[DatasetConfig, dict[str, Any], str]:
+    """What predicts: the dataset that it was trained on, what its predictions depend on beside itself, its digest."""
+    if not flags.bundle:
+        run = TrainedRun.read(folder)
+        settings = {"sampling": [run.sampling.evaluation, run.sampling.frames], "top_k": inference.top_k}
+        return run.dataset, settings, run.digest
     path = flags.bundle
     header, digest = read_header(path), digest_file(path)
     summary = {"run": folder.name, "bundle": path.name, "digest": digest, "synthetic": header.dataset.synthetic}
     summary |= {"weights": header.weights, "versions": header.versions, "scores": read_scores(path)}
     write_json(folder / WEIGHTS, header.recipe.to_dict())
     write_json(folder / "summary.json", summary)
-
-    def load() -> "Scorer":
-        from pipeline.inference.bundle.loading import load
-
-        return load(path).scorer(inference)
-
-    return _Source(header.dataset, {"top_k": header.recipe.top_k}, digest, load)
+    return header.dataset, {"top_k": header.recipe.top_k}, digest
 
 
-def _load(source: _Source, index: Index) -> "IndexScorer":
+def _is_missing(folder: Path, split: str, settings: dict[str, Any], inputs: dict[str, str]) -> bool:
+    """Whether a split is to be predicted; says why it is again, or that it is not."""
+    store = predictions(folder, split)
+    changes = store.stale(settings, inputs)
+    if changes == []:
+        print(f"{store.folder}: up to date")
+    elif changes:
+        print(f"{store.folder} is made again: {'; '.join(changes)}")
+    return changes != []
+
+
+def _load(folder: Path, flags: Flags, inference: InferenceConfig, index: Index) -> "tuple[Predictor, FrameReader]":
     backend.start()
-    from pipeline.inference.predictor import IndexScorer
+    from pipeline.inference.ensemble import Ensemble
+    from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
 
-    return IndexScorer(source.load(), FrameReader(index))
+    if flags.bundle:
+        from pipeline.inference.bundle.loading import load
+
+        ensemble = load(flags.bundle)
+    else:
+        ensemble = Ensemble.of_runs(*read_blend(folder, inference.top_k), inference.top_k)
+    return Predictor(ensemble, inference.batch_size), FrameReader(index)
 
 
-def predict(scorer: "IndexScorer", store: PredictionStore, split: str, rows, config: dict, inputs: dict) -> None:
-    """The videos at `rows` into a store, part by part, those that are missing; says what became of it."""
-    missing = store.begin(config, inputs, len(rows), config["videos_per_part"])
+def predict(
+    predictor: "Predictor", reader: "FrameReader", store: PredictionStore, split: str, settings: dict, inputs: dict
+) -> None:
+    """The videos of a split into a store, part by part, those that are missing; says what became of it."""
+    index = reader.index
+    rows = index.rows(split)
+    missing = store.begin(settings, inputs, len(rows), settings["videos_per_part"])
     parts = [rows[videos.start : videos.stop] for _, videos in missing]
     done = len(rows) - sum(map(len, parts))
     bar = tqdm(total=len(rows), initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True)
     with bar, ThreadPoolExecutor(1) as writer:
         written = None
-        for (number, _), part, best in zip(missing, parts, scorer.predict_each(parts, bar.update)):
+        for (number, _), part, best in zip(missing, parts, predictor.predict_parts(reader, parts, bar.update)):
             if written:
                 written.result()
-            written = writer.submit(store.write, number, Predictions(scorer.reader.index.ids_of(part), *best))
+            written = writer.submit(store.write, number, Predictions(index.ids_of(part), *best))
         if written:
             written.result()
-    store.finish(config, inputs)
+    store.finish(settings, inputs)
     print(f"{store.folder}: {len(rows)} videos")
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
@@ -20,12 +21,14 @@ from pipeline.artifacts.places import find_run
 from pipeline.cli.flags import Common
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
-from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import TopK
 from pipeline.inference.runs import read_blend
 from pipeline.inputs.class_names import names as class_names
 from pipeline.runtime import backend
+
+if TYPE_CHECKING:
+    from pipeline.inference.ensemble import Ensemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +49,12 @@ def main() -> None:
     flags, experiment = parse(Flags, ["inference"])
     if not flags.files:
         raise StageError("name at least one file of features")
-    committee = _committee(flags, experiment.inference)
-    names = committee.names
+    ensemble = _ensemble(flags, experiment.inference.top_k)
+    names = ensemble.class_names
     if flags.vocabulary:
-        names = class_names(flags.vocabulary, committee.dataset.num_classes)
+        names = class_names(flags.vocabulary, ensemble.dataset.num_classes)
     good = bad = 0
-    for video, labels, scores in _predictions(flags.files, committee, experiment.inference):
+    for video, labels, scores in _predictions(flags.files, ensemble, experiment.inference.batch_size):
         if labels is None:
             bad += 1
             print(video, file=sys.stderr)
@@ -68,12 +71,12 @@ def main() -> None:
         raise StageError(f"{bad} of {good + bad} videos or files could not be read: see above")
 
 
-def _committee(flags: Flags, inference: InferenceConfig):
+def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
     """Everything that predicts."""
     bundle = Path(flags.run)
     if not bundle.is_file():
         folder = find_run(flags.places, flags.preset_name, flags.run)
-        recipe, runs = read_blend(folder, inference.top_k)
+        recipe, runs = read_blend(folder, top_k)
         place = flags.data_dir / runs[0].dataset.name
         names = class_names(place if place.is_dir() else folder, runs[0].dataset.num_classes)
     with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
@@ -82,20 +85,21 @@ def _committee(flags: Flags, inference: InferenceConfig):
         from pipeline.inference.bundle.loading import load
 
         return load(bundle)
-    from pipeline.inference.ensemble import of_runs
+    from pipeline.inference.ensemble import Ensemble
 
-    return of_runs(recipe, runs, inference.top_k, names)
+    return Ensemble.of_runs(recipe, runs, top_k, names)
 
 
-def _predictions(files: tuple[Path, ...], committee, inference: InferenceConfig) -> Iterator[tuple]:
+def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int) -> Iterator[tuple]:
     """Each video, its labels and scores; a fault in its place without them. A batch at a time is in memory."""
+    from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.own_files import Fault, batches_of, read_videos
 
-    scorer = committee.scorer(inference)
-    found = itertools.chain.from_iterable(read_videos(path, committee.dataset) for path in files)
-    for chunk in iter(lambda: list(itertools.islice(found, inference.batch_size)), []):
+    predictor = Predictor(ensemble, batch_size)
+    found = itertools.chain.from_iterable(read_videos(path, ensemble.dataset) for path in files)
+    for chunk in iter(lambda: list(itertools.islice(found, batch_size)), []):
         videos = [each.frames for each in chunk if not isinstance(each, Fault)]
-        best = scorer.best(batches_of(videos, committee.dataset, scorer.sampling, inference.batch_size))
+        best = predictor.predict(batches_of(videos, ensemble.dataset, predictor.sampling, batch_size))
         answers = (row for labels, scores in best for row in zip(labels, scores))
         for each in chunk:
             yield (each, None, None) if isinstance(each, Fault) else (each, *next(answers))

@@ -5,6 +5,7 @@ runs/<preset>/<run>-soup/, a run like any other. The greedy choice is made by th
 hold-out GAP is, by a little, too good; only videos that have chosen nothing tell what it is worth.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -129,6 +130,7 @@ def _average(
     members: dict[str, Path], path: Path, method: str, index: Index, config: dict[str, Any], inference: InferenceConfig
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Store the average at `path`; its metrics on the hold-out, {} without one, and the members that are in it."""
+    from pipeline.inference.ensemble import Ensemble
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
     from pipeline.models import load_model
@@ -136,13 +138,17 @@ def _average(
 
     model = load_model(next(iter(members.values())))
     sampling = from_dict(SamplingConfig, config["sampling"])
-    predictor = Predictor(model, FrameReader(index), sampling, inference)
+    ensemble = Ensemble.of_model(model, sampling, index.dataset, inference.top_k)
+    predictor, reader = Predictor(ensemble, inference.batch_size), FrameReader(index)
     holdout = index.rows(HOLDOUT) if index.splits.get(HOLDOUT) else []
     scorings = 2 * len(members) if method == "greedy" else 1
     with tqdm(total=scorings * len(holdout), desc=f"soup {method}", unit=" videos", unit_scale=True) as bar:
+        metrics_now = functools.partial(predictor.evaluate_rows, reader, holdout, bar.update)
         if method == "greedy":
             names = {member: name for name, member in members.items()}
-            chosen = averaging.greedy(model, list(names), lambda: predictor.evaluate(holdout, bar.update)["gap"])
+            chosen = averaging.greedy(
+                model, list(names), lambda: predictor.evaluate_rows(reader, holdout, bar.update)["gap"]
+            )
             taken = [
                 {"member": names[member], "gap": alone, "gap_with_it": together}
                 for member, (alone, together) in chosen.items()
@@ -150,7 +156,7 @@ def _average(
         else:
             averaging.uniform(model, list(members.values()))
             taken = [{"member": name} for name in members]
-        metrics = predictor.evaluate(holdout, bar.update) if len(holdout) else {}
+        metrics = metrics_now() if len(holdout) else {}
     store_model(path, model)
     return metrics, taken
 

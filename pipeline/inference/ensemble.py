@@ -1,34 +1,49 @@
-"""Models that answer together, from a run, an ensemble or a bundle, and how their answers become one."""
+"""Ensembles: models that predict together, and how their predictions become one. A run is an ensemble of one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from pipeline.config import DatasetConfig, InferenceConfig
-from pipeline.ensembling.recipe import Recipe
-from pipeline.inference.predictor import SampledModel, Scorer
+from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.inference.runs import TrainedRun
 from pipeline.models import load_model
 
 
+class EnsembleMember(NamedTuple):
+    """A Keras model of `pipeline.models`, and the frames that it was trained for: `sampling.evaluation` counts."""
+
+    model: object
+    sampling: SamplingConfig
+
+
 @dataclass(frozen=True)
-class Committee:
-    """Everything that predicts, ready to."""
+class Ensemble:
+    """Everything that predicts."""
 
     dataset: DatasetConfig
-    models: tuple[SampledModel, ...]
+    members: tuple[EnsembleMember, ...]
     """One for each of `recipe.used`, in their order."""
     recipe: Recipe
-    kept: int
-    """Labels of each model that are blended."""
-    names: tuple[str, ...]
-    """Of the classes."""
+    """Their weights, and the scale that their scores are combined on."""
+    member_top_k: int
+    """Labels of each member that are blended."""
+    class_names: tuple[str, ...] = ()
 
-    def scorer(self, inference: InferenceConfig) -> Scorer:
-        """What ranks with them; of `inference`, the batch size counts."""
-        return Scorer(self.models, self.dataset, replace(inference, top_k=self.kept), self.recipe)
+    def __post_init__(self) -> None:
+        if len(self.members) != len(self.recipe.used):
+            raise ValueError(f"{len(self.members)} models for a recipe of {len(self.recipe.used)}")
 
+    @classmethod
+    def of_model(cls, model: object, sampling: SamplingConfig, dataset: DatasetConfig, top_k: int) -> "Ensemble":
+        """A single model, of whose labels `top_k` are kept."""
+        recipe = Recipe((Member("model", "", 1.0),), top_k=top_k)
+        return cls(dataset, (EnsembleMember(model, sampling),), recipe, top_k)
 
-def of_runs(recipe: Recipe, runs: Sequence[TrainedRun], kept: int, names: Sequence[str]) -> Committee:
-    """The committee of trained runs, those of `recipe.used`, each computing in what it was trained in."""
-    models = tuple(SampledModel(load_model(run.stored), run.sampling) for run in runs)
-    return Committee(runs[0].dataset, models, recipe, kept, tuple(names))
+    @classmethod
+    def of_runs(
+        cls, recipe: Recipe, runs: Sequence[TrainedRun], member_top_k: int, class_names: Sequence[str] = ()
+    ) -> "Ensemble":
+        """Trained runs, those of `recipe.used`, each computing in the precision that it was trained in."""
+        members = tuple(EnsembleMember(load_model(run.stored), run.sampling) for run in runs)
+        return cls(runs[0].dataset, members, recipe, member_top_k, tuple(class_names))

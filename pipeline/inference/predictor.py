@@ -1,66 +1,47 @@
-"""Models and batches to the best labels of each video; training and inference predict here."""
+"""The best labels of videos, from the models of an ensemble: training and every stage predict here."""
 
 import concurrent.futures
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.config import DatasetConfig, InferenceConfig, SamplingConfig
+from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
-from pipeline.ensembling.recipe import Recipe
+from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inputs.reading.batches import Inputs, evaluation_batches, resampled
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.metrics import LabelLists, StreamingMetrics, top_k
 from pipeline.runtime.parallel import ahead
 
-Best = tuple[np.ndarray, np.ndarray]
+TopLabels = tuple[np.ndarray, np.ndarray]
 """Labels int16 [n,k], best first, and scores float32 [n,k]."""
 ALL = SamplingConfig(evaluation="all")
 
 
-class SampledModel(NamedTuple):
-    """A Keras model of `pipeline.models`, and the frames that it wants: `evaluation` counts."""
+class Predictor:
+    """The best labels of each video of any batches, or of any rows of an index.
 
-    model: object
-    sampling: SamplingConfig
-
-
-class Scorer:
-    """Models that answer together: the best labels of each video of any batches.
-
-    While the device works at one batch, the next one is read and the one before it is ranked and blended. When memory
+    While the device works on one batch, the next one is read and the one before it is ranked and blended. When memory
     runs out, the device gets half as many videos at a time.
 
     Args:
-        models: those that answer; frames are read and parsed once for all of them.
-        dataset: what the batches are of.
-        inference: videos on the device to begin with, and the labels of each model to keep.
-        recipe: how their lists become one, `recipe.used` in the models' order; None for a single model's own list.
+        ensemble: the models; frames are read and parsed once for all of them.
+        batch_size: videos on the device to begin with.
     """
 
-    def __init__(
-        self,
-        models: Sequence[SampledModel],
-        dataset: DatasetConfig,
-        inference: InferenceConfig,
-        recipe: Recipe | None = None,
-    ):
-        wanted = 1 if recipe is None else len(recipe.used)
-        if len(models) != wanted:
-            raise ValueError(f"{len(models)} models for a recipe of {wanted}")
-        self.models = list(models)
-        self.dataset = dataset
-        self.recipe = recipe
-        self.batch_size = inference.batch_size
-        self._kept = min(inference.top_k, dataset.num_classes)
-        self.top_k = self._kept if recipe is None else min(recipe.top_k, self._kept)
-        self._samplings = {_frames_chosen(each.sampling): each.sampling for each in models}
-        self.sampling = models[0].sampling if len(self._samplings) == 1 else ALL
+    def __init__(self, ensemble: Ensemble, batch_size: int):
+        self.ensemble = ensemble
+        self.batch_size = batch_size
+        self._kept = min(ensemble.member_top_k, ensemble.dataset.num_classes)
+        self.top_k = min(ensemble.recipe.top_k, self._kept)
+        """Labels of each video."""
+        self._is_single = len(ensemble.members) == 1 and ensemble.recipe.combine == "probabilities"
+        self._samplings = {_frames_chosen(member.sampling): member.sampling for member in ensemble.members}
+        self.sampling = ensemble.members[0].sampling if len(self._samplings) == 1 else ALL
         """What the batches must be read with: all frames, where the models want different ones."""
 
-    def best(self, batches: Iterable[tuple[int, Inputs]]) -> Iterator[Best]:
+    def predict(self, batches: Iterable[tuple[int, Inputs]]) -> Iterator[TopLabels]:
         """The best labels of each batch's first `count` videos, in order.
 
         Args:
@@ -70,29 +51,72 @@ class Scorer:
             MemoryError, or the backend's own: memory ran out with a single video on the device.
         """
         with concurrent.futures.ThreadPoolExecutor(1) as ranking:
-            ranked: deque[concurrent.futures.Future[Best]] = deque()
+            ranked: deque[concurrent.futures.Future[TopLabels]] = deque()
             for count, inputs in ahead(self._sampled(batch) for batch in batches):
-                probabilities = [self._probabilities(each, inputs, count) for each in self.models]
+                probabilities = [self._probabilities(member, inputs, count) for member in self.ensemble.members]
                 ranked.append(ranking.submit(self._rank, probabilities))
                 if len(ranked) > 1:
                     yield ranked.popleft().result()
             yield from (future.result() for future in ranked)
+
+    def predict_rows(
+        self, reader: FrameReader, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None
+    ) -> TopLabels:
+        """The best labels of the videos at `rows`; `progress` is told how many more are done. Raises as `predict`."""
+        (best,) = self.predict_parts(reader, [rows], progress)
+        return best
+
+    def predict_parts(
+        self,
+        reader: FrameReader,
+        parts: Sequence[np.ndarray],
+        progress: Callable[[int], object] = lambda done: None,
+    ) -> Iterator[TopLabels]:
+        """The same for each of several lists of rows; a batch holds rows of one list, and none waits for another."""
+
+        def batches() -> Iterator[tuple[int, Inputs]]:
+            for rows in parts:
+                size = min(self.batch_size, max(len(rows), 1))
+                yield from evaluation_batches(reader, rows, self.sampling, size)
+
+        predicted = self.predict(batches())
+        for rows in parts:
+            labels = [np.zeros((0, self.top_k), np.int16)]
+            scores = [np.zeros((0, self.top_k), np.float32)]
+            done = 0
+            while done < len(rows):
+                best = next(predicted)
+                labels.append(best[0])
+                scores.append(best[1])
+                done += len(best[0])
+                progress(len(best[0]))
+            yield np.concatenate(labels), np.concatenate(scores)
+
+    def evaluate_rows(
+        self, reader: FrameReader, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None
+    ) -> dict[str, float]:
+        """The metrics of the videos at `rows`: see `pipeline.metrics.StreamingMetrics.result`."""
+        index = reader.index
+        metrics = StreamingMetrics(index.dataset.num_classes)
+        metrics.accumulate(*self.predict_rows(reader, rows, progress), LabelLists(*index.labels_of(rows)))
+        return metrics.result()
 
     def _sampled(self, batch: tuple[int, Inputs]) -> tuple[int, dict[tuple, Inputs]]:
         """The batch as each sampling wants it; runs in the thread that reads."""
         count, inputs = batch
         if len(self._samplings) == 1:
             return count, dict.fromkeys(self._samplings, inputs)
-        return count, {key: resampled(inputs, sampling, self.dataset) for key, sampling in self._samplings.items()}
+        dataset = self.ensemble.dataset
+        return count, {key: resampled(inputs, sampling, dataset) for key, sampling in self._samplings.items()}
 
-    def _probabilities(self, scored: SampledModel, inputs: dict[tuple, Inputs], count: int) -> np.ndarray:
+    def _probabilities(self, member: EnsembleMember, inputs: dict[tuple, Inputs], count: int) -> np.ndarray:
         """One model's probabilities, [count,V]."""
-        chosen = inputs[_frames_chosen(scored.sampling)]
+        chosen = inputs[_frames_chosen(member.sampling)]
         parts, position = [], 0
         while position < count:
             size = min(self.batch_size, len(chosen["num_frames"]))
             try:
-                part = scored.model.predict_on_batch(_slice(chosen, position, size))
+                part = member.model.predict_on_batch(_slice(chosen, position, size))
             except Exception as error:
                 if size == 1 or not _out_of_memory(error):
                     raise
@@ -103,69 +127,13 @@ class Scorer:
             position += size
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _rank(self, probabilities: list[np.ndarray]) -> Best:
+    def _rank(self, probabilities: list[np.ndarray]) -> TopLabels:
         if not all(np.isfinite(each).all() for each in probabilities):
             raise StageError("the model's probabilities are not finite: its weights are damaged; train it again")
         labels, scores = zip(*(top_k(each, self._kept) for each in probabilities))
-        if self.recipe is None:
-            return labels[0], scores[0]
-        return self.recipe.apply(labels, scores, self.dataset.num_classes)
-
-
-class IndexScorer:
-    """The best labels of any videos of an index.
-
-    Args:
-        scorer: the models.
-        reader: where the frames come from.
-    """
-
-    def __init__(self, scorer: Scorer, reader: FrameReader):
-        self.scorer = scorer
-        self.reader = reader
-
-    def predict(self, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None) -> Best:
-        """The best labels of the videos at `rows`; `progress` hears of videos done. Raises as `Scorer.best` does."""
-        (best,) = self.predict_each([rows], progress)
-        return best
-
-    def predict_each(
-        self, parts: Sequence[np.ndarray], progress: Callable[[int], object] = lambda done: None
-    ) -> Iterator[Best]:
-        """The same for each of several lists of rows; a batch holds rows of one list, and none waits for another."""
-        scorer = self.scorer
-
-        def batches() -> Iterator[tuple[int, Inputs]]:
-            for rows in parts:
-                size = min(scorer.batch_size, max(len(rows), 1))
-                yield from evaluation_batches(self.reader, rows, scorer.sampling, size)
-
-        answers = scorer.best(batches())
-        for rows in parts:
-            labels = [np.zeros((0, scorer.top_k), np.int16)]
-            scores = [np.zeros((0, scorer.top_k), np.float32)]
-            done = 0
-            while done < len(rows):
-                best = next(answers)
-                labels.append(best[0])
-                scores.append(best[1])
-                done += len(best[0])
-                progress(len(best[0]))
-            yield np.concatenate(labels), np.concatenate(scores)
-
-    def evaluate(self, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None) -> dict[str, float]:
-        """The metrics of the videos at `rows`: see `pipeline.metrics.StreamingMetrics.result`."""
-        index = self.reader.index
-        metrics = StreamingMetrics(index.dataset.num_classes)
-        metrics.accumulate(*self.predict(rows, progress), LabelLists(*index.labels_of(rows)))
-        return metrics.result()
-
-
-class Predictor(IndexScorer):
-    """A single model over an index: see `Scorer` and `IndexScorer`."""
-
-    def __init__(self, model, reader: FrameReader, sampling: SamplingConfig, inference: InferenceConfig):
-        super().__init__(Scorer([SampledModel(model, sampling)], reader.index.dataset, inference), reader)
+        if self._is_single:
+            return labels[0][:, : self.top_k], scores[0][:, : self.top_k]
+        return self.ensemble.recipe.apply(labels, scores, self.ensemble.dataset.num_classes)
 
 
 def _frames_chosen(sampling: SamplingConfig) -> tuple:

@@ -1,4 +1,4 @@
-"""A committee as a TensorFlow SavedModel: frames as they are stored in, blended probabilities of all classes out."""
+"""An ensemble as a TensorFlow SavedModel: frames as they are stored in, blended probabilities of all classes out."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
 from pipeline.ensembling.scales import QUANTILES, to_values
-from pipeline.inference.ensemble import Committee
+from pipeline.inference.ensemble import Ensemble
 from pipeline.inputs.reading.sampling import sampled_length
 
 _MARK = "saved_model.pb"
 
 
-def write_saved_model(committee: Committee, folder: Path) -> None:
+def write_saved_model(ensemble: Ensemble, folder: Path) -> None:
     """Write a SavedModel whose only signature, `serve`, also the default one, is
 
         frames: the dataset's dtype [B,T,F], all frames of each video, rows beyond its number ignored; features side by
@@ -36,21 +36,21 @@ def write_saved_model(committee: Committee, folder: Path) -> None:
         raise StageError(f"{folder} is there and is no SavedModel; it would be replaced: choose another folder")
     import tensorflow as tf
 
-    dataset = committee.dataset
+    dataset = ensemble.dataset
 
     def serve(frames, num_frames):
         values = []
         available = tf.clip_by_value(num_frames, 1, tf.minimum(dataset.max_frames, tf.shape(frames)[1]))
-        for (model, sampling), member in zip(committee.models, committee.recipe.used):
+        for (model, sampling), member in zip(ensemble.members, ensemble.recipe.used):
             chosen, count = _sampled(frames, available, sampling, dataset)
             probabilities = model({"frames": chosen, "num_frames": count}, training=False)
-            values.append(values_of(probabilities, committee.recipe, member.quantiles))
-        weights = [member.weight for member in committee.recipe.used]
+            values.append(values_of(probabilities, ensemble.recipe, member.quantiles))
+        weights = [member.weight for member in ensemble.recipe.used]
         mean = tf.add_n([value * (weight / sum(weights)) for value, weight in zip(values, weights)])
-        return {"probabilities": tf.sigmoid(mean) if committee.recipe.combine == "logits" else mean}
+        return {"probabilities": tf.sigmoid(mean) if ensemble.recipe.combine == "logits" else mean}
 
     archive = keras.export.ExportArchive()
-    for model, _ in committee.models:
+    for model, _ in ensemble.members:
         archive.track(model)
     signature = [
         tf.TensorSpec((None, None, dataset.width), dataset.dtype, "frames"),

@@ -12,6 +12,7 @@ from pipeline.artifacts.files import remove_leftovers
 from pipeline.artifacts.models import MODEL, Snapshots, store_model
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.config.errors import StageError
+from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.predictor import Predictor
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading.reader import FrameReader
@@ -93,7 +94,8 @@ class Trainer:
         self.stored = build_model(model, index.dataset, training.precision)
         self.model = ready_to_train(self.stored, index.dataset, sampling, training, self.plan.total)
         self.start = statistics.begin(self.model)
-        self.predictor = Predictor(self.model, self.reader, sampling, inference)
+        ensemble = Ensemble.of_model(self.model, sampling, index.dataset, inference.top_k)
+        self.predictor = Predictor(ensemble, inference.batch_size)
 
     def run(self) -> TrainState:
         """Train to the end, from the last checkpoint if there is one; StageError on a loss that is not finite."""
@@ -192,7 +194,7 @@ class Trainer:
 
     def _score(self, weights: str) -> dict[str, float]:
         with optimizer.weights_in_use(self.model, weights):
-            return self.predictor.evaluate(self.holdout)
+            return self.predictor.evaluate_rows(self.reader, self.holdout)
 
 
 def _gaps(record: dict[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from fixtures.support import labels_of
+from fixtures.support import SMALL, labels_of
 
-from pipeline.config import InferenceConfig, SamplingConfig
+from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Member, Recipe
-from pipeline.inference.predictor import IndexScorer, Predictor, SampledModel, Scorer
+from pipeline.inference.ensemble import Ensemble, EnsembleMember
+from pipeline.inference.predictor import Predictor
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames
 from pipeline.metrics import global_average_precision, hit_at_one
@@ -38,15 +39,20 @@ def dense(index, rows) -> np.ndarray:
     return Counting().predict_on_batch({"frames": frames, "num_frames": num_frames})
 
 
-def predictor(index, model, batch_size=8, top_k=4):
-    return Predictor(model, FrameReader(index), ALL, InferenceConfig(batch_size=batch_size, top_k=top_k))
+def predictor(model, batch_size=8, top_k=4, sampling=ALL):
+    return Predictor(Ensemble.of_model(model, sampling, SMALL, top_k), batch_size)
+
+
+def predict(index, model, rows=None, progress=lambda done: None, **settings):
+    rows = index.rows("train") if rows is None else rows
+    return predictor(model, **settings).predict_rows(FrameReader(index), rows, progress)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 8, 64])
 def test_the_best_labels_of_each_video_in_order(small_index, batch_size):
     rows = np.random.default_rng(0).permutation(small_index.rows("train"))[:30]
     heard = []
-    labels, scores = predictor(small_index, Counting(), batch_size).predict(rows, heard.append)
+    labels, scores = predictor(Counting(), batch_size).predict_rows(FrameReader(small_index), rows, heard.append)
     expected = dense(small_index, rows)
     order = np.argsort(-expected, axis=1, kind="stable")[:, :4]
     np.testing.assert_array_equal(labels, order)
@@ -56,12 +62,12 @@ def test_the_best_labels_of_each_video_in_order(small_index, batch_size):
 
 
 def test_no_more_labels_than_there_are_classes(small_index):
-    labels, _ = predictor(small_index, Counting(), top_k=100).predict(small_index.rows("train")[:3])
+    labels, _ = predictor(Counting(), top_k=100).predict_rows(FrameReader(small_index), small_index.rows("train")[:3])
     assert labels.shape == (3, 9)
 
 
 def test_no_videos(small_index):
-    labels, scores = predictor(small_index, Counting()).predict(np.zeros(0, np.int64))
+    labels, scores = predict(small_index, Counting(), rows=np.zeros(0, np.int64))
     assert labels.shape == scores.shape == (0, 4)
 
 
@@ -69,7 +75,7 @@ def test_no_videos(small_index):
 def test_the_batch_halves_when_memory_runs_out(small_index, error, capsys):
     model = Counting(room=3, error=error)
     rows = small_index.rows("train")
-    labels, _ = predictor(small_index, model, batch_size=16).predict(rows)
+    labels, _ = predict(small_index, model, batch_size=16, rows=rows)
     np.testing.assert_array_equal(labels, np.argsort(-dense(small_index, rows), axis=1, kind="stable")[:, :4])
     assert set(model.batches) == {2}
     assert "going on with 2 videos" in capsys.readouterr().out
@@ -77,9 +83,11 @@ def test_the_batch_halves_when_memory_runs_out(small_index, error, capsys):
 
 def test_other_errors_and_a_single_video_too_many_are_raised(small_index):
     with pytest.raises(MemoryError):
-        predictor(small_index, Counting(room=0)).predict(small_index.rows("train"))
+        predict(small_index, Counting(room=0))
     with pytest.raises(RuntimeError, match="something else"):
-        predictor(small_index, Counting(0, RuntimeError("something else"))).predict(small_index.rows("train"))
+        predictor(Counting(0, RuntimeError("something else"))).predict_rows(
+            FrameReader(small_index), small_index.rows("train")
+        )
 
 
 def test_scores_that_are_not_finite_are_refused(small_index):
@@ -90,7 +98,7 @@ def test_scores_that_are_not_finite_are_refused(small_index):
             return scores
 
     with pytest.raises(StageError, match="not finite"):
-        predictor(small_index, Damaged(), batch_size=5).predict(small_index.rows("train"))
+        predictor(Damaged(), batch_size=5).predict_rows(FrameReader(small_index), small_index.rows("train"))
 
 
 def test_evaluation_is_the_metrics_of_the_predictions(small_index):
@@ -99,7 +107,7 @@ def test_evaluation_is_the_metrics_of_the_predictions(small_index):
     for row, identity in enumerate(small_index.ids_of(rows)):
         hot[row, labels_of(int(identity[1:]))] = 1
     expected = dense(small_index, rows)
-    metrics = predictor(small_index, Counting(), top_k=9).evaluate(rows)
+    metrics = predictor(Counting(), top_k=9).evaluate_rows(FrameReader(small_index), rows)
     assert metrics["videos"] == 40
     assert metrics["gap"] == pytest.approx(global_average_precision(expected, hot))
     assert metrics["hit_at_one"] == pytest.approx(hit_at_one(expected, hot))
@@ -109,7 +117,7 @@ def test_lists_of_rows_one_after_the_other(small_index):
     rows = small_index.rows("train")
     parts = [rows[:13], rows[:0], rows[13:14], rows[14:]]
     model, heard = Counting(), []
-    answers = list(predictor(small_index, model, batch_size=8).predict_each(parts, heard.append))
+    answers = list(predictor(model, batch_size=8).predict_parts(FrameReader(small_index), parts, heard.append))
     expected = np.argsort(-dense(small_index, rows), axis=1, kind="stable")[:, :4]
     assert [len(labels) for labels, _ in answers] == [13, 0, 1, 26]
     np.testing.assert_array_equal(np.concatenate([labels for labels, _ in answers]), expected)
@@ -128,42 +136,58 @@ RECIPE = Recipe((Member("a", "", 1.0), Member("unused", "", 0.0), Member("b", ""
 UNIFORM = SamplingConfig(frames=6)
 
 
+def ensemble_of(*members: tuple[object, SamplingConfig], top_k: int = 100) -> Ensemble:
+    return Ensemble(SMALL, tuple(EnsembleMember(*member) for member in members), RECIPE, top_k)
+
+
 @pytest.mark.parametrize("batch_size", [7, 64])
-def test_models_answer_together_as_they_would_alone(small_index, batch_size):
+def test_models_predict_together_as_they_would_alone(small_index, batch_size):
     """Three models, two samplings: each alone over the whole index, then blended."""
-    rows = small_index.rows("train")
-    models = [SampledModel(Counting(), ALL), SampledModel(Other(), UNIFORM), SampledModel(Other(), ALL)]
-    inference = InferenceConfig(batch_size=batch_size, top_k=4)
-    alone = [Predictor(each.model, FrameReader(small_index), each.sampling, inference).predict(rows) for each in models]
+    rows, reader = small_index.rows("train"), FrameReader(small_index)
+    models = [(Counting(), ALL), (Other(), UNIFORM), (Other(), ALL)]
+    alone = [predictor(model, batch_size, 4, sampling).predict_rows(reader, rows) for model, sampling in models]
     expected = RECIPE.apply(*zip(*alone), 9)
-    scorer = Scorer(models, small_index.dataset, inference, RECIPE)
-    together = IndexScorer(scorer, FrameReader(small_index))
-    labels, scores = together.predict(rows)
+    together = Predictor(ensemble_of(*models, top_k=4), batch_size)
+    labels, scores = together.predict_rows(reader, rows)
     np.testing.assert_array_equal(labels, expected[0])
     np.testing.assert_array_equal(scores, expected[1])
-    assert together.predict(rows[:0])[0].shape == (0, 4)
+    assert together.predict_rows(reader, rows[:0])[0].shape == (0, 4)
+
+
+def test_an_ensemble_of_one_predicts_what_its_model_does(small_index):
+    """Not what the blend of one list would be: its logits and back are rounded."""
+    rows, reader = small_index.rows("train"), FrameReader(small_index)
+    labels, scores = predictor(Counting(), top_k=9).predict_rows(reader, rows)
+    np.testing.assert_array_equal(scores, -np.sort(-dense(small_index, rows), axis=1))
+    recipe = Recipe((Member("a", "", 0.7),), top_k=4)
+    alone = Ensemble(SMALL, (EnsembleMember(Counting(), ALL),), recipe, 9)
+    fewer = Predictor(alone, 8).predict_rows(reader, rows)
+    np.testing.assert_array_equal(fewer[0], labels[:, :4])
+    np.testing.assert_array_equal(fewer[1], scores[:, :4])
+    blended = recipe.apply([labels], [scores], 9)
+    np.testing.assert_array_equal(blended[0], fewer[0])
+    np.testing.assert_array_equal(blended[1], fewer[1])
 
 
 def test_each_record_is_read_once_for_all_models(small_index, monkeypatch):
     reader, asked = FrameReader(small_index), []
     read = reader.read
     monkeypatch.setattr(reader, "read", lambda rows, *more: asked.extend(rows) or read(rows, *more))
-    models = [SampledModel(Counting(), sampling) for sampling in (ALL, UNIFORM, UNIFORM)]
-    scorer = Scorer(models, small_index.dataset, InferenceConfig(batch_size=8), RECIPE)
-    IndexScorer(scorer, reader).predict(small_index.rows("train"))
+    ensemble = ensemble_of(*((Counting(), sampling) for sampling in (ALL, UNIFORM, UNIFORM)))
+    Predictor(ensemble, 8).predict_rows(reader, small_index.rows("train"))
     assert asked == list(small_index.rows("train"))
 
 
-def test_as_many_models_as_the_recipe_uses():
+def test_an_ensemble_has_as_many_models_as_its_recipe_uses():
     with pytest.raises(ValueError, match="1 models for a recipe of 3"):
-        Scorer([SampledModel(Counting(), ALL)], None, InferenceConfig(), RECIPE)
+        ensemble_of((Counting(), ALL))
 
 
 def test_memory_that_runs_out_for_one_of_the_models_halves_the_batches_of_all(small_index, capsys):
-    models = [SampledModel(Counting(), ALL), SampledModel(Counting(room=5), ALL), SampledModel(Counting(), ALL)]
-    scorer = Scorer(models, small_index.dataset, InferenceConfig(batch_size=16, top_k=9), RECIPE)
-    _, scores = IndexScorer(scorer, FrameReader(small_index)).predict(small_index.rows("train"))
+    models = [Counting(), Counting(room=5), Counting()]
+    ensemble = ensemble_of(*((model, ALL) for model in models), top_k=9)
+    _, scores = Predictor(ensemble, 16).predict_rows(FrameReader(small_index), small_index.rows("train"))
     expected = dense(small_index, small_index.rows("train"))
     np.testing.assert_allclose(scores, -np.sort(-expected, axis=1)[:, :5], rtol=1e-6)
-    assert set(models[1].model.batches) == {4} and models[0].model.batches[0] == 16
+    assert set(models[1].batches) == {4} and models[0].batches[0] == 16
     assert capsys.readouterr().out.count("out of memory") == 2

@@ -1,4 +1,4 @@
-"""Trained runs on disk: those that a blend uses, wherever they were moved, and what is no committee."""
+"""Trained runs on disk: those that a blend uses, wherever they were moved, and what is no ensemble."""
 
 from dataclasses import replace
 from pathlib import Path

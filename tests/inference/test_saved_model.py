@@ -8,12 +8,11 @@ import pytest
 from fixtures.made_runs import RUNS, drawn_model
 from fixtures.support import SMALL
 
-from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.ensembling.scales import quantiles_of, to_values
-from pipeline.inference.ensemble import Committee
-from pipeline.inference.predictor import SampledModel
+from pipeline.inference.ensemble import Ensemble, EnsembleMember
+from pipeline.inference.predictor import Predictor
 from pipeline.inference.saved_model import values_of, write_saved_model
 from pipeline.inputs.reading.own_files import batches_of
 
@@ -22,19 +21,19 @@ VIDEOS = [RNG.integers(0, 256, (count, 8), dtype=np.uint8) for count in (1, 4, 1
 
 
 @pytest.fixture(scope="module")
-def models() -> tuple[SampledModel, ...]:
-    return tuple(SampledModel(drawn_model(model, SMALL, 3), sampling) for model, sampling in RUNS.values())
+def models() -> tuple[EnsembleMember, ...]:
+    return tuple(EnsembleMember(drawn_model(model, SMALL, 3), sampling) for model, sampling in RUNS.values())
 
 
-def committee(models) -> Committee:
+def ensemble(models) -> Ensemble:
     members = tuple(Member(name, "", weight) for name, weight in zip(RUNS, (0.5, 1.5)))
-    return Committee(SMALL, models, Recipe(members, "logits", 9), 9, ("",) * 9)
+    return Ensemble(SMALL, models, Recipe(members, "logits", 9), 9, ("",) * 9)
 
 
 def test_it_answers_as_the_pipeline_does(models, tmp_path):
     import tensorflow as tf
 
-    whole = committee(models)
+    whole = ensemble(models)
     write_saved_model(whole, tmp_path / "model")
     serve = tf.saved_model.load(tmp_path / "model").signatures["serving_default"]
     frames = np.full((5, 20, 8), 200, np.uint8)  # longer than any video that was trained on, and not zeros
@@ -42,8 +41,8 @@ def test_it_answers_as_the_pipeline_does(models, tmp_path):
         row[: len(video)] = video
     counts = np.array([len(video) for video in VIDEOS], np.int32)
     answers = serve(frames=tf.constant(frames), num_frames=tf.constant(counts))["probabilities"].numpy()
-    scorer = whole.scorer(InferenceConfig())
-    ((labels, scores),) = scorer.best(batches_of(VIDEOS, SMALL, scorer.sampling, 8))
+    predictor = Predictor(whole, 256)
+    ((labels, scores),) = predictor.predict(batches_of(VIDEOS, SMALL, predictor.sampling, 8))
     np.testing.assert_allclose(np.take_along_axis(answers, labels.astype(int), axis=1), scores, atol=1e-6)
     few = serve(frames=tf.constant(frames[:2, :4]), num_frames=tf.constant(counts[:2]))["probabilities"].numpy()
     np.testing.assert_allclose(few, answers[:2], atol=1e-6)
@@ -61,14 +60,14 @@ def test_scales_are_those_of_the_blend(scale):
 def test_nothing_else_is_replaced(models, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(StageError, match="is no SavedModel; it would be replaced"):
-        write_saved_model(committee(models), tmp_path)
+        write_saved_model(ensemble(models), tmp_path)
     with pytest.raises(StageError, match="no SavedModel"):
-        write_saved_model(committee(models), tmp_path / "thesis.tex")
+        write_saved_model(ensemble(models), tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_other_backends_are_told_so(models, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(StageError, match="cannot be written on jax"):
-        write_saved_model(committee(models), tmp_path / "model")
+        write_saved_model(ensemble(models), tmp_path / "model")
     assert not Path(tmp_path / "model").exists()

@@ -198,11 +198,11 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
     gaps = iter([0.3, 0.2, 0.5, 0.6, 0.5, 0.4])
     kept = []
 
-    def evaluate(rows, progress=None):
+    def evaluate(reader, rows):
         kept.append([weight.copy() for weight in run.model.get_weights()])
         return {"gap": next(gaps), "map": 0.0}
 
-    monkeypatch.setattr(run.predictor, "evaluate", evaluate)
+    monkeypatch.setattr(run.predictor, "evaluate_rows", evaluate)
     state = run.run()
     gaps_of_both = {"gap_averaged": 0.5, "gap_plain": 0.6}
     assert state.best == {"gap": 0.6, "map": 0.0, **gaps_of_both, "step": 8, "weights": "plain"}
@@ -231,7 +231,7 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
 
 def test_a_half_life_beyond_the_run_is_no_worse_than_none(held_out, tmp_path):
     run, plain = (trainer(held_out, tmp_path / str(h), AVERAGE, epochs=6, ema_half_life=h) for h in (1000, 0))
-    start = run.predictor.evaluate(run.holdout)["gap"]
+    start = run.predictor.evaluate_rows(run.reader, run.holdout)["gap"]
     best, without = run.run().best, plain.run().best
     assert best["gap"] >= without["gap"] - 0.01
     assert without["gap"] > start + 0.05
@@ -264,7 +264,7 @@ def test_what_presumes_a_longer_run_is_told(held_out, tmp_path, capsys):
 def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch):
     run = trainer(held_out, tmp_path / "run", epochs=9, patience=2, ema_half_life=0)
     gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])  # one an evaluation: there is no average
-    monkeypatch.setattr(run.predictor, "evaluate", lambda rows, progress=None: {"gap": next(gaps)})
+    monkeypatch.setattr(run.predictor, "evaluate_rows", lambda reader, rows: {"gap": next(gaps)})
     state = run.run()
     assert state.best["gap"] == 0.6
     assert state.step == run.plan.evaluations[3]

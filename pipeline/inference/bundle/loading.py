@@ -10,23 +10,22 @@ from pipeline.config import DatasetConfig
 from pipeline.inference.bundle.container import BundleError, Container, opened, weights_name
 from pipeline.inference.bundle.header import StoredModel, header_of
 from pipeline.inference.bundle.quantization import decode, stored_size
-from pipeline.inference.ensemble import Committee
-from pipeline.inference.predictor import SampledModel
+from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.models import build_model
 
 if TYPE_CHECKING:
     import keras
 
 
-def load(path: Path) -> Committee:
+def load(path: Path) -> Ensemble:
     """Everything that a bundle predicts with, on any backend, with no network; raises BundleError as `read_header`."""
     with opened(path) as container:
         header = header_of(container)
-        models = tuple(
-            SampledModel(_model(container, weights_name(number), stored, header.dataset), stored.sampling)
+        members = tuple(
+            EnsembleMember(_model(container, weights_name(number), stored, header.dataset), stored.sampling)
             for number, stored in enumerate(header.models)
         )
-    return Committee(header.dataset, models, header.recipe, header.kept, header.names)
+    return Ensemble(header.dataset, members, header.recipe, header.kept, header.names)
 
 
 def _model(container: Container, name: str, stored: StoredModel, dataset: DatasetConfig) -> "keras.Model":

@@ -21,6 +21,7 @@ from pipeline.inference.bundle import writing
 from pipeline.inference.bundle.container import BundleError
 from pipeline.inference.bundle.header import read_header
 from pipeline.inference.bundle.loading import load
+from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import read_blend
 from pipeline.metrics import global_average_precision
 from pipeline.models import FAMILIES, load_model
@@ -70,11 +71,11 @@ def changed(source: Path, target: Path, change) -> Path:
 
 
 def test_a_float32_bundle_predicts_what_its_runs_do(blend, tmp_path):
-    committee = load(export(tmp_path / "a", blend))
-    assert committee.names == tuple(NAMES)
-    assert committee.kept == 9
-    assert [member.run for member in committee.recipe.used] == list(RUNS)
-    for (model, sampling), (name, (_, wanted)) in zip(committee.models, RUNS.items()):
+    ensemble = load(export(tmp_path / "a", blend))
+    assert ensemble.class_names == tuple(NAMES)
+    assert ensemble.member_top_k == 9
+    assert [member.run for member in ensemble.recipe.used] == list(RUNS)
+    for (model, sampling), (name, (_, wanted)) in zip(ensemble.members, RUNS.items()):
         stored = load_model(blend.parent / name / "model.keras")
         np.testing.assert_array_equal(model.predict_on_batch(frames(5)), stored.predict_on_batch(frames(5)))
         assert sampling == wanted
@@ -87,8 +88,8 @@ def test_the_same_runs_give_the_same_bytes_and_tell_no_paths(blend, tmp_path):
 
 
 def test_a_run_alone_is_a_blend_of_one(blend, tmp_path):
-    committee = load(export(tmp_path / "a", blend.parent / "netvlad"))
-    (best,) = committee.scorer(InferenceConfig()).best([(5, frames(5))])
+    ensemble = load(export(tmp_path / "a", blend.parent / "netvlad"))
+    (best,) = Predictor(ensemble, 256).predict([(5, frames(5))])
     probabilities = load_model(blend.parent / "netvlad" / "model.keras").predict_on_batch(frames(5))
     order = np.argsort(-probabilities, axis=1, kind="stable")
     np.testing.assert_array_equal(best[0], order)
@@ -101,8 +102,8 @@ def test_every_family_comes_out_as_it_went_in(tmp_path):
         experiment = audioset.experiment(family)
         folder = make_run(tmp_path / family, experiment.model, ALL, experiment.dataset, 1)
         names = ["x"] * experiment.dataset.num_classes
-        committee = load(export(tmp_path / f"{family}.zip", folder, names=names))
-        for there, here in zip(load_model(folder / "model.keras").weights, committee.models[0].model.weights):
+        ensemble = load(export(tmp_path / f"{family}.zip", folder, names=names))
+        for there, here in zip(load_model(folder / "model.keras").weights, ensemble.members[0].model.weights):
             np.testing.assert_array_equal(there, here)
 
 
@@ -115,7 +116,7 @@ def test_coarse_weights_cost_little_gap(tmp_path, weights):
     inputs = frames(2000, dataset)
     before = load_model(folder / "model.keras").predict_on_batch(inputs)
     path = export(tmp_path / weights, folder, weights, [f"class {n}" for n in range(40)])
-    after = load(path).models[0].model.predict_on_batch(inputs)
+    after = load(path).members[0].model.predict_on_batch(inputs)
     labels = np.random.default_rng(0).random(before.shape) < before**3
     lost = global_average_precision(before, labels) - global_average_precision(after, labels)
     assert np.abs(after - before).max() > 1e-5, "nothing was rounded"
