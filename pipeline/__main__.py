@@ -3,24 +3,8 @@
 from pathlib import Path
 
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.presets import first_line, presets
-
-STAGES = (
-    "run_all",
-    "synthesize",
-    "download",
-    "ingest",
-    "train",
-    "soup",
-    "infer",
-    "ensemble",
-    "submit",
-    "evaluate",
-    "report",
-    "export",
-    "predict",
-    "cost",
-)
 
 
 def main() -> None:

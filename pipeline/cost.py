@@ -17,6 +17,7 @@ from tqdm import tqdm
 from pipeline.cli.flags import Choice
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import ConfigError, DatasetConfig, Experiment
 from pipeline.models import FAMILIES
 from pipeline.presets import load_experiment
@@ -39,7 +40,7 @@ class Flags(Choice):
 
 
 def main() -> None:
-    flags, _ = parse(Flags, [])
+    flags, _ = parse(Flags, STAGES["cost"].sections)
     experiments = {family: load_experiment(flags.preset, family) for family in flags.families or FAMILIES}
     backend.start_tracing()
     rows = []

@@ -15,6 +15,7 @@ from pipeline.artifacts.files import atomic_file
 from pipeline.cli.flags import Common
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds, Within, Workers
 from pipeline.transfer import archive, origins
@@ -62,7 +63,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, [])
+    flags, experiment = parse(Flags, STAGES["download"].sections)
     name, fraction = experiment.dataset.name, Fraction.parse(flags.fraction)
     mirrors = origins.checked_mirrors(flags.mirror)
     home, raw = flags.places.raw(name).parent, flags.places.raw(name)

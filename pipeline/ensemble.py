@@ -18,13 +18,14 @@ from pipeline.cli.flags import Common
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import EnsembleConfig, from_dict, to_dict
 from pipeline.config.errors import StageError
 from pipeline.ensembling.choosing import choose, table
 from pipeline.ensembling.holdout import side_by_side
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import made_by_blend, predictions, stale
-from pipeline.inference.scoring import score
+from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 
 
@@ -37,7 +38,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset", "ensemble"])
+    flags, experiment = parse(Flags, STAGES["ensemble"].sections)
     settings = experiment.ensemble
     if settings.given and len(settings.given) != len(flags.runs):
         raise StageError(
@@ -46,7 +47,7 @@ def main() -> None:
     if flags.runs:
         named = [find_run(flags.places, flags.preset_name, run) for run in flags.runs]
     else:
-        named = [run for run in list_runs(flags.places, flags.preset_name) if predicted_splits(run)]
+        named = _predicted(list_runs(flags.places, flags.preset_name))
     runs = sorted(named, key=lambda run: run.name)  # so that their order means nothing
     names = [run.name for run in runs]
     if not runs or len(set(names)) < len(names) or ENSEMBLE in names:
@@ -60,8 +61,6 @@ def main() -> None:
         used = [run for run, member in zip(runs, recipe.members) if member.weight]
         for split in flags.split or _splits(used, index):
             _blend(recipe, used, split, predictions(folder, split), index)
-        _score([folder, *runs], about, index)
-        write_json(folder / WEIGHTS, about)
     print(table(about))
     print(f"{folder}: {len(used)} of {len(runs)} runs blended on {', '.join(predicted_splits(folder))}")
 
@@ -81,7 +80,7 @@ def _weights(
         choice = choose(runs, settings, given, index)
         told = {"method": choice.method, "steps": choice.steps, "reported": choice.reported}
         made_from = {"config": config, "inputs": inputs}
-        about = {**stamp(), **choice.recipe.to_dict(), **told, "scores": {}, "scored": {}, "made_from": made_from}
+        about = {**stamp(), **choice.recipe.to_dict(), **told, "made_from": made_from}
     for run, member in zip(runs, about["members"]):
         member["path"] = str(run)
     recipe = from_dict(Recipe, {name: about[name] for name in ("members", "combine", "top_k")}, folder / WEIGHTS)
@@ -92,6 +91,17 @@ def _weights(
             remove_folder(store)
     write_json(folder / WEIGHTS, about)
     return about, recipe
+
+
+def _predicted(runs: list[Path]) -> list[Path]:
+    """The runs that are blended by default: those that infer predicted with. Training predicts the hold-out alone."""
+    found = [run for run in runs if predicted_splits(run)]
+    if any({*predicted_splits(run)} - {HOLDOUT} for run in found):
+        for run in found:
+            if predicted_splits(run) == [HOLDOUT]:
+                print(f"{run.name} is left out: it has predicted the hold-out alone; run infer --run {run.name}")
+        return [run for run in found if predicted_splits(run) != [HOLDOUT]]
+    return found
 
 
 def _check_fresh(runs: list[Path], asked: tuple[str, ...], index: Index) -> None:
@@ -132,17 +142,8 @@ def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore,
                 store.write(number, Predictions(parts[0].ids, *blended))
             bar.update()
     store.finish(config, inputs)
-
-
-def _score(runs: list[Path], about: dict[str, Any], index: Index) -> None:
-    """Put the metrics of the runs on each labelled split that is blended into `about`; those that are there stay."""
-    for split in predicted_splits(runs[0]):
-        if split in index.splits and index.labelled(split):
-            stores = {run.name: predictions(run, split) for run in runs}
-            made = {name: done.output for name, store in stores.items() if (done := Done.read(store.folder))}
-            if about["scored"].get(split) != made:
-                about["scores"][split] = {name: score(stores[name], index, split) for name in made}
-                about["scored"][split] = made
+    if index.labelled(split):
+        scores_of(store, index, split)
 
 
 if __name__ == "__main__":

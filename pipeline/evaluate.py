@@ -14,9 +14,10 @@ from pipeline.cli.flags import Common
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.inference.freshness import predictions, stale
-from pipeline.inference.scoring import score, score_lists, score_priors
+from pipeline.inference.scoring import score_lists, score_priors, scores_of
 from pipeline.inputs.index import Index
 from pipeline.submission import read
 
@@ -39,7 +40,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset"])
+    flags, experiment = parse(Flags, STAGES["evaluate"].sections)
     index = open_index(flags, experiment, flags.labels)
     labelled = [split for split in index.scored_splits() if index.labelled(split)]
     if flags.split and not index.labelled(flags.split):
@@ -82,7 +83,7 @@ def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dic
             if fault := stale(run, split, index):
                 faults.append(fault)
             else:
-                rows.append({**about, "split": split, **score(predictions(run, split), index, split)})
+                rows.append({**about, "split": split, **scores_of(predictions(run, split), index, split).whole})
     return rows, faults
 
 

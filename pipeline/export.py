@@ -17,12 +17,13 @@ from pipeline.cli.flags import Reading
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import predictions, stale
 from pipeline.inference.runs import TrainedRun, read_blend
-from pipeline.inference.scoring import score
+from pipeline.inference.scoring import best_run, scores_of
 from pipeline.inputs.class_names import names as class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
@@ -36,7 +37,7 @@ ROOM = 4096
 @dataclass(frozen=True)
 class Flags(Reading):
     run: str | None = None
-    """Name or path of a run, or of an ensemble; by default the preset's ensemble, or its best run on the hold-out."""
+    """Name or path of a run, or of an ensemble; by default the best on the hold-out, as `submit` takes it."""
     weights: Literal["float32", "float16", "int8"] = "float16"
     """How weights are stored: large matrices, that is; vectors and running statistics stay float32."""
     precision: Literal["float32", "trained"] = "float32"
@@ -53,12 +54,15 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset", "inference"])
-    folder = find_run(flags.places, flags.preset_name, flags.run) if flags.run else _best(flags)
+    flags, experiment = parse(Flags, STAGES["export"].sections)
+    if flags.run:
+        folder = find_run(flags.places, flags.preset_name, flags.run)
+    else:
+        folder = _best(flags, open_index(flags, experiment))
     recipe, runs = read_blend(folder, experiment.inference.top_k)
     dataset = runs[0].dataset
     index = open_index(flags, experiment, flags.places.index(dataset.name))
-    vocabulary = flags.vocabulary or flags.data_dir / dataset.name
+    vocabulary = flags.vocabulary or flags.places.data_dir / dataset.name
     names = class_names(vocabulary, dataset.num_classes)
     if names == class_names(None, dataset.num_classes):
         print(f"{vocabulary} has no names of the classes: the bundle calls them {names[0]} and so on; see --vocabulary")
@@ -93,18 +97,13 @@ def main() -> None:
     _tell(path, flags.allow_over)
 
 
-def _best(flags: Flags) -> Path:
-    """The preset's ensemble, or the run that was best on the hold-out."""
+def _best(flags: Flags, index: Index) -> Path:
+    """Of the preset's trained runs and their blend."""
     ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
-    if (ensemble / WEIGHTS).exists():
-        return ensemble
     runs = [run for run in list_runs(flags.places, flags.preset_name) if Done.read(run)]
     if not runs:
         raise StageError(f"preset {flags.preset_name} has no trained run: run train")
-    gaps = {run: read_json(run / "summary.json")["best"].get("gap") for run in runs}
-    if len(runs) > 1 and None in gaps.values():
-        raise StageError(f"which run? Choose --run from: {', '.join(run.name for run in runs)}")
-    return max(runs, key=gaps.get) if len(runs) > 1 else runs[0]
+    return best_run([*runs, *([ensemble] if (ensemble / WEIGHTS).exists() else [])], index)[0]
 
 
 def _holdout(
@@ -119,7 +118,7 @@ def _holdout(
 
     rows = index.rows(HOLDOUT)
     if not stale(folder, HOLDOUT, index):
-        before = score(predictions(folder, HOLDOUT), index, HOLDOUT)
+        before = scores_of(predictions(folder, HOLDOUT), index, HOLDOUT).whole
     else:  # training scored it, by the same code
         before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
     reader = FrameReader(index)

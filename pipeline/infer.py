@@ -20,11 +20,13 @@ from pipeline.cli.flags import Reading
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import predictions
-from pipeline.inference.runs import TrainedRun, check_fits, read_blend
+from pipeline.inference.runs import TrainedRun, check_fits, prediction_settings, read_blend
+from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
 
@@ -48,7 +50,7 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset", "inference"])
+    flags, experiment = parse(Flags, STAGES["infer"].sections)
     if flags.bundle and (flags.run or flags.model):
         raise StageError("--bundle brings its own models: leave out --run and --model")
     folder = _folder(flags, experiment.model.family)
@@ -56,7 +58,6 @@ def main() -> None:
         dataset, settings, digest = _made_from(folder, flags, experiment.inference)
         index = open_index(flags, experiment, flags.index or flags.places.index(dataset.name))
         check_fits(dataset, folder, index)
-        settings = {**settings, "videos_per_part": experiment.inference.videos_per_part}
         inputs = {"model": digest, "index": index.digest}
         missing = [
             split for split in flags.split or index.scored_splits() if _is_missing(folder, split, settings, inputs)
@@ -81,15 +82,14 @@ def _made_from(folder: Path, flags: Flags, inference: InferenceConfig) -> tuple[
     """What predicts: the dataset that it was trained on, what its predictions depend on beside itself, its digest."""
     if not flags.bundle:
         run = TrainedRun.read(folder)
-        settings = {"sampling": [run.sampling.evaluation, run.sampling.frames], "top_k": inference.top_k}
-        return run.dataset, settings, run.digest
+        return run.dataset, prediction_settings(run.sampling, inference), run.digest
     path = flags.bundle
     header, digest = read_header(path), digest_file(path)
     summary = {"run": folder.name, "bundle": path.name, "digest": digest, "synthetic": header.dataset.synthetic}
     summary |= {"weights": header.weights, "versions": header.versions, "scores": read_scores(path)}
     write_json(folder / WEIGHTS, header.recipe.to_dict())
     write_json(folder / "summary.json", summary)
-    return header.dataset, {"top_k": header.recipe.top_k}, digest
+    return header.dataset, {"top_k": header.recipe.top_k, "videos_per_part": inference.videos_per_part}, digest
 
 
 def _is_missing(folder: Path, split: str, settings: dict[str, Any], inputs: dict[str, str]) -> bool:
@@ -137,6 +137,8 @@ def predict(
         if written:
             written.result()
     store.finish(settings, inputs)
+    if index.labelled(split):
+        scores_of(store, index, split)
     print(f"{store.folder}: {len(rows)} videos")
 
 

@@ -6,22 +6,21 @@ into it card.svg, a page of plots. A killed ingest goes on after the last shard 
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from tqdm import tqdm
 
 from pipeline.artifacts.done import Done, digest
 from pipeline.artifacts.files import atomic_folder, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.artifacts.locks import locked
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import Anew, Common, Indexing, Parallel
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, to_dict
 from pipeline.config.errors import StageError
-from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.inputs.index import SUMMARY, TRAIN, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.outliers import Peaks
@@ -30,31 +29,19 @@ from pipeline.inputs.index.resume import Indexed, check_or_recall, in_turn
 from pipeline.inputs.index.sources import below, given, stamp
 from pipeline.inputs.records.schema import SchemaError, preflight_files
 from pipeline.presets import load_experiment
-from pipeline.runtime.parallel import default_workers, map_in_processes
+from pipeline.runtime.parallel import map_in_processes
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
 """Bytes of small shards, and so many of them at most, that a process is given at once."""
 
 
 @dataclass(frozen=True)
-class Flags(Common):
-    raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """SPLIT=DIR_OR_GLOB, repeatable: index these files where they are, as that split. Without it: the files that the
-    last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
-    append: bool = False
-    """Read only what came since the last ingest, whose --raw count on: the index is that of a whole ingest."""
-    workers: Workers = field(default_factory=default_workers)
-    """Processes."""
-    max_quarantined: Count = 0
-    """Bad records that are tolerated; more, and the stage fails."""
-    outlier_ratio: OutlierRatio = 1000.0
-    """Quarantine a video with a float that is so many times the largest value of the median video; 0: none."""
-    force: bool = False
-    """Index again although nothing changed."""
+class Flags(Anew, Parallel, Indexing, Common):
+    pass
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset"])
+    flags, experiment = parse(Flags, STAGES["ingest"].sections)
     if 0 < flags.outlier_ratio < 1:
         raise StageError(f"--outlier-ratio must be 0, for none, or at least 1, not {flags.outlier_ratio}")
     dataset = experiment.dataset

@@ -21,6 +21,7 @@ from pipeline.artifacts.places import find_run
 from pipeline.cli.flags import Common
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import TopK
 from pipeline.inference.runs import read_blend
@@ -46,7 +47,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["inference"])
+    flags, experiment = parse(Flags, STAGES["predict"].sections)
     if not flags.files:
         raise StageError("name at least one file of features")
     ensemble = _ensemble(flags, experiment.inference.top_k)
@@ -77,7 +78,7 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
     if not bundle.is_file():
         folder = find_run(flags.places, flags.preset_name, flags.run)
         recipe, runs = read_blend(folder, top_k)
-        place = flags.data_dir / runs[0].dataset.name
+        place = flags.places.data_dir / runs[0].dataset.name
         names = class_names(place if place.is_dir() else folder, runs[0].dataset.num_classes)
     with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
         backend.start()

@@ -16,6 +16,7 @@ from pipeline.cli.flags import Reading
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.inference.freshness import trained_on
 from pipeline.inputs.class_names import names
@@ -35,7 +36,7 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset"])
+    flags, experiment = parse(Flags, STAGES["report"].sections)
     index = open_index(flags, experiment)
     if "statistics" not in index.summary:
         raise StageError(
@@ -44,7 +45,7 @@ def main() -> None:
     vocabulary = flags.vocabulary or index.folder.parent
     asked = find_run(flags.places, flags.preset_name, flags.run).resolve() if flags.run else None
     made_from = _made_from(flags, index, vocabulary, asked)
-    path = flags.reports_dir / f"{flags.preset_name}.html"
+    path = flags.places.reports_dir / f"{flags.preset_name}.html"
     if path.exists() and f'<meta name="made-from" content="{made_from}">' in _head(path):
         print(f"{path}: up to date")
         return
@@ -56,7 +57,7 @@ def main() -> None:
     folders = list_scored(flags.places, flags.preset_name)
     folders += [asked] if asked and asked not in {folder.resolve() for folder in folders} else []
     if not folders:
-        raise StageError(f"preset {flags.preset_name} has no runs in {flags.runs_dir}: train one")
+        raise StageError(f"preset {flags.preset_name} has no runs in {flags.places.runs_dir}: train one")
     predicted, left_out = {}, []
     for folder in folders:
         predicted[folder], faults = runs.predicted(folder, index)

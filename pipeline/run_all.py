@@ -7,62 +7,26 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
-
-from pipeline.cli.flags import Reading
+from pipeline.cli.flags import Anew, Indexing, Parallel, Reading, Submitted
 from pipeline.cli.opening import open_index
-from pipeline.cli.overrides import flag_name, pooling_flags
-from pipeline.cli.parsing import SECTIONS, parse
+from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
+from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import SECTIONS, STAGES
 from pipeline.config import POOLING, one_of
 from pipeline.config.errors import StageError
-from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.presets import load_preset
 from pipeline.submission.splits import submitted
 
-_SECTIONS_OF = {
-    "synthesize": ("dataset", "synthesis"),
-    "ingest": ("dataset",),
-    "train": ("dataset", "sampling", "classifier", "training", "inference"),
-    "infer": ("dataset", "inference"),
-    "ensemble": ("dataset", "ensemble"),
-    "submit": ("dataset", "submission"),
-    "evaluate": ("dataset",),
-    "report": ("dataset",),
-}
-_FLAGS_OF = {
-    "synthesize": ("workers", "force"),
-    "ingest": ("raw", "append", "workers", "max-quarantined", "outlier-ratio", "force"),
-    "train": ("force", "verify-shards"),
-    "infer": ("verify-shards",),
-    "submit": ("split",),
-    "report": ("verify-shards",),
-}
-_COMMON = ("preset", "data-dir", "runs-dir", "submissions-dir", "reports-dir")
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
 """Pooling's settings differ from model to model."""
 
 
 @dataclass(frozen=True)
-class Flags(Reading):
+class Flags(Submitted, Anew, Parallel, Indexing, Reading):
     models: str | None = None
     """Pooling families to train, separated by commas; by default the preset's."""
-    raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """SPLIT=DIR_OR_GLOB, repeatable: files to index where they are."""
-    append: bool = False
-    """Index only the files that came since the last time."""
-    workers: Workers | None = None
-    """Processes of synthesize and ingest; by default as many as there are processors."""
-    max_quarantined: Count = 0
-    """Bad records that ingest tolerates."""
-    outlier_ratio: OutlierRatio = 1000.0
-    """Ingest quarantines a video with a float that is so many times the largest value of the median video; 0: none."""
-    force: bool = False
-    """Make everything anew."""
-    split: str | None = None
-    """Split to submit; by default test, or the only one that is not trained on."""
 
 
 def main() -> None:
@@ -114,8 +78,8 @@ def _check_submitted(splits: list[str], asked: str | None) -> None:
 
 def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = False) -> None:
     """One stage in a process of its own, with those of the flags that it takes; its failure ends this process too."""
-    taken = (*_COMMON, *_FLAGS_OF.get(stage, ()))
-    sections = tuple(f"{section}." for section in _SECTIONS_OF[stage])
+    taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
+    sections = tuple(f"{section}." for section in STAGES[stage].sections)
     own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
     if not quiet:
         print(f"\n== {stage} {' '.join(more)}".rstrip(), flush=True)

@@ -21,6 +21,7 @@ from pipeline.cli.flags import Reading
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT, Index
@@ -45,7 +46,7 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset", "inference"])
+    flags, experiment = parse(Flags, STAGES["soup"].sections)
     names = (flags.run or experiment.model.family, *flags.runs)
     runs = [find_run(flags.places, flags.preset_name, name) for name in names]
     if len({run.name for run in runs}) < len(runs):

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts.files import write_json
-from pipeline.artifacts.places import ENSEMBLE, find_run, list_scored
+from pipeline.artifacts.places import find_run, list_scored
 from pipeline.artifacts.predictions import predicted_splits
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import Common, Submitted
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds
 from pipeline.inference.freshness import fresh
-from pipeline.inference.scoring import holdout_gaps
+from pipeline.inference.scoring import best_run
 from pipeline.inputs.index import Index
 from pipeline.submission import CHALLENGE_CLASSES, check, provenance, write_named
 from pipeline.submission.log import SubmissionLog, submit_and_record
@@ -27,11 +28,9 @@ from pipeline.submission.splits import submitted
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(Submitted, Common):
     run: str | None = None
     """Name or path of the run to submit; by default whichever is best on the hold-out, of the runs and their blend."""
-    split: str | None = None
-    """Split to submit; by default test, or the only one that is not trained on."""
     check: Path | None = None
     """Check this file instead: exit status 0 and one line, or each fault with its line, column, reason and remedy."""
     ids: Path | None = None
@@ -54,7 +53,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset", "submission"])
+    flags, experiment = parse(Flags, STAGES["submit"].sections)
     if flags.check:
         _check(flags)
         return
@@ -73,7 +72,7 @@ def main() -> None:
     run, scores = _run(flags, index, split)
     store, settings = fresh(run, split, index), experiment.submission
     ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
-    path, written = write_named(flags.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
+    path, written = write_named(flags.places.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
     steps = provenance.commands(run, flags.preset, split)
     chosen = ("--run", run.name, "--split", split, "--submission.top-k", str(settings.top_k))
@@ -104,20 +103,13 @@ def main() -> None:
 
 
 def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:
-    """The run to submit, and the hold-out GAP of all that were to choose from, by name: see `holdout_gaps`."""
+    """The run to submit, and the hold-out GAP of all that were to choose from, by name: see `best_run`."""
     if flags.run:
         return find_run(flags.places, flags.preset_name, flags.run), {}
-    ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
     runs = [run for run in list_scored(flags.places, flags.preset_name) if split in predicted_splits(run)]
     if not runs:
         raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer")
-    if scores := holdout_gaps(runs, ensemble, index):
-        if others := [run.name for run in runs if run.name not in scores]:
-            print(f"not to choose from, since they have not predicted the hold-out: {', '.join(others)}")
-        return flags.places.run(flags.preset_name, max(scores, key=scores.get)), scores
-    if len(runs) == 1 or runs[-1] == ensemble:
-        return runs[-1], scores
-    raise StageError(f"which run? Choose --run from: {', '.join(run.name for run in runs)}")
+    return best_run(runs, index)
 
 
 def _check(flags: Flags) -> None:

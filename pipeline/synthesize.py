@@ -4,33 +4,30 @@ Reads nothing; writes data/<dataset>/raw/<split>/*.tfrecord. Scores on it are la
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from pipeline.artifacts.done import Done, digest
 from pipeline.artifacts.files import read_json, remove_folder, remove_leftovers, write_json
 from pipeline.artifacts.locks import locked
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import Anew, Common, Parallel
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, SynthesisConfig, differences, to_dict
 from pipeline.config.errors import StageError
-from pipeline.config.ranges import Workers
 from pipeline.inputs.records import synthetic
-from pipeline.runtime.parallel import default_workers, map_in_processes
+from pipeline.runtime.parallel import map_in_processes
 
 
 @dataclass(frozen=True)
-class Flags(Common):
-    workers: Workers = field(default_factory=default_workers)
-    """Processes."""
-    force: bool = False
-    """Delete what was made with other settings, and make it anew."""
+class Flags(Anew, Parallel, Common):
+    pass
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset", "synthesis"])
+    flags, experiment = parse(Flags, STAGES["synthesize"].sections)
     dataset, synthesis = experiment.dataset, experiment.synthesis
     if synthesis is None:
         raise StageError(f"preset {flags.preset_name} is for real data: there is nothing to synthesize")

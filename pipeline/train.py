@@ -12,10 +12,11 @@ from pipeline.artifacts.files import read_json, remove_folder, remove_leftovers,
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG
-from pipeline.cli.flags import Reading
+from pipeline.cli.flags import Anew, Reading
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import Experiment, differences, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
@@ -25,13 +26,11 @@ from pipeline.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
-class Flags(Reading):
+class Flags(Anew, Reading):
     model: str | None = None
     """Pooling family; by default the preset's first."""
     run: str | None = None
     """Name of the run; by default the model's."""
-    force: bool = False
-    """Delete the run, whatever it was trained with, and train anew."""
     dry_run: bool = False
     """Only say what would be done, or refuse it: nothing is trained, and nothing deleted."""
 
@@ -48,7 +47,7 @@ class _Plan:
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, ["dataset", "sampling", "pooling", "classifier", "training", "inference"])
+    flags, experiment = parse(Flags, STAGES["train"].sections)
     run = flags.run or experiment.model.family
     if run == ENSEMBLE or run.startswith(".") or "/" in run:
         raise StageError(f"--run {run}: choose a plain name, other than {ENSEMBLE}, the blend of all runs")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fixtures.support import ROOT
 
-from pipeline.__main__ import STAGES
+from pipeline.cli.stages import STAGES
 
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 RUNNABLE = {
@@ -18,7 +18,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 UNMIRRORED = {
     "a stage's tests, and those of what it is made of": (
         *("evaluate.py", "infer.py"),
-        *("cli/flags.py", "cli/overrides.py", "cli/running.py"),
+        *("cli/flags.py", "cli/overrides.py", "cli/running.py", "cli/stages.py"),
     ),
     "tests/config: every field of every section": (
         *(f"config/{name}.py" for name in ("data", "errors", "model", "output", "pooling", "ranges", "training")),
@@ -40,7 +40,6 @@ UNMIRRORED = {
         "inputs/records/wire.py",
         "submission/kaggle_client.py",
         "submission/lines.py",
-        "submission/named.py",
         "submission/tokens.py",
         "training/teacher.py",
         "transfer/small.py",
@@ -171,6 +170,22 @@ def test_models_are_pure_keras():
     """No backend by name, so that all of them run the models."""
     for path in (ROOT / "pipeline" / "models").rglob("*.py"):
         assert not {name for name in imported(path) if name.partition(".")[0] in ("tensorflow", "jax", "numpy")}, path
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_has_the_flags_that_the_table_says_and_no_flag_is_declared_twice(name):
+    """`run_all` hands on by the table; what two stages have is declared in one group."""
+    import dataclasses
+    import importlib
+
+    from pipeline.cli import flags
+
+    own = importlib.import_module(f"pipeline.{name}").Flags
+    groups = {group for group in vars(flags).values() if isinstance(group, type) and issubclass(group, flags.Choice)}
+    most = {group for group in groups if issubclass(own, group)}
+    assert {group for group in most if not any(group in other.__mro__[1:] for other in most)} == set(STAGES[name].flags)
+    inherited = {field.name for group in STAGES[name].flags for field in dataclasses.fields(group)}
+    assert not inherited & set(vars(own).get("__annotations__", {})) - ({"preset"} if name == "cost" else set())
 
 
 def test_every_stage_is_listed_and_every_listed_stage_is_there():

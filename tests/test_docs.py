@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from fixtures.support import ROOT, TINY, run_here
 
-from pipeline.__main__ import STAGES
+from pipeline.cli.stages import STAGES
 
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),

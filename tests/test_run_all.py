@@ -1,11 +1,13 @@
 """In which order the stages run, what each is given, and what is refused before any of them."""
 
+import importlib
 import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 from fixtures.made_up_runs import make_index
-from fixtures.support import run_here
+from fixtures.support import TINY, run_here
 
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config.errors import StageError
@@ -77,3 +79,44 @@ def test_without_a_split_to_submit_everything_else_runs(tmp_path, commands, caps
     run_here("run_all", tmp_path)
     assert [stage for stage, _ in commands][-3:] == ["ensemble", "evaluate", "report"]
     assert "submit is left out: there is no split but those that are trained on" in capsys.readouterr().out
+
+
+def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
+    """Every stage in this process: each split of each run is predicted once and scored once, and so are the priors."""
+    from pipeline.inference import scoring
+    from pipeline.inference.predictor import Predictor
+    from pipeline.training import loop
+
+    (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
+    scored, predicted, evaluated, others = [], [], [], subprocess.run
+    score, predict_parts, evaluate = scoring.score, Predictor.predict_parts, loop.Trainer._evaluate
+
+    def count_score(parts, index, split, source):
+        scored.append((source, split))
+        return score(parts, index, split, source)
+
+    def count_rows(self, reader, parts, *more):
+        predicted.append(sum(map(len, parts)))
+        return predict_parts(self, reader, parts, *more)
+
+    def count_evaluation(self, state):
+        evaluated.append(state.step)
+        return evaluate(self, state)
+
+    def run(command, **settings):
+        if command[0] != sys.executable:  # git, asked for the commit
+            return others(command, **settings)
+        monkeypatch.setattr(sys, "argv", command[2:])
+        importlib.import_module(command[2]).main()
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(scoring, "score", count_score)
+    monkeypatch.setattr(Predictor, "predict_parts", count_rows)
+    monkeypatch.setattr(loop.Trainer, "_evaluate", count_evaluation)
+    monkeypatch.setattr(subprocess, "run", run)
+    run_here("run_all", tmp_path, "--training.ema-half-life", "0", preset="tiny.py")
+    ensemble, index = tmp_path / "runs/tiny/ensemble/predictions/holdout", tmp_path / "data/tiny/index"
+    # The runs' hold-outs are scored by training; their test split has no labels.
+    assert sorted(scored) == sorted([(ensemble, "holdout"), (index, "holdout")])
+    holdout = predicted[0]
+    assert len(evaluated) == 6 and predicted == [*[holdout] * 3, 40, *[holdout] * 3, 40]

@@ -11,7 +11,7 @@ from fixtures.support import SMALL, run_here, write_shard
 from pipeline.artifacts.models import digest_model, snapshots_of
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
-from pipeline.inference.scoring import score
+from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import Index
 from pipeline.models import load_model
 
@@ -59,7 +59,7 @@ def gap_of(folder, run) -> float:
     """Predicted and scored as any run is."""
     run_here("infer", folder, "--run", run, "--split", "holdout")
     store = PredictionStore(runs(folder) / run / "predictions" / "holdout")
-    return score(store, Index.open(folder / "data" / "small" / "index"), "holdout")["gap"]
+    return scores_of(store, Index.open(folder / "data" / "small" / "index"), "holdout").whole["gap"]
 
 
 def test_uniform_is_the_mean_of_the_snapshots(folder):

@@ -18,13 +18,13 @@ class Places:
     """Where the data, the runs, the submissions and the reports lie."""
 
     data_dir: Path = Path("data")
-    """Datasets; $PIPELINE_DATA."""
+    """Folder of the datasets; also $PIPELINE_DATA."""
     runs_dir: Path = Path("runs")
-    """Trained models and predictions; $PIPELINE_RUNS."""
+    """Folder of trained models and predictions; also $PIPELINE_RUNS."""
     submissions_dir: Path = Path("submissions")
-    """The challenge's files; $PIPELINE_SUBMISSIONS."""
+    """Folder of the challenge's files; also $PIPELINE_SUBMISSIONS."""
     reports_dir: Path = Path("reports")
-    """Pages; $PIPELINE_REPORTS."""
+    """Folder of the pages that report writes; also $PIPELINE_REPORTS."""
 
     @classmethod
     def from_environment(cls) -> "Places":

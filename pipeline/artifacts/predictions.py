@@ -86,14 +86,26 @@ class PredictionStore:
         if done is None:
             return None
         changes = done.changes(config, inputs)
-        return changes or ([] if self._content() == done.output else ["its parts are not those that were written"])
+        return changes or ([] if self.is_whole() else ["its parts are not those that were written"])
+
+    def is_whole(self) -> bool:
+        """Whether the store is finished, and its parts are those that were written."""
+        done = Done.read(self.folder)
+        return done is not None and self._content() == done.output
+
+    def write_all(self, config: dict, inputs: dict[str, str], videos_per_part: int, predictions: Predictions) -> None:
+        """Write and finish a store of predictions that are all there."""
+        ids, labels, scores = predictions
+        for number, videos in self.begin(config, inputs, len(ids), videos_per_part):
+            part = slice(videos.start, videos.stop)
+            self.write(number, Predictions(ids[part], labels[part], scores[part]))
+        self.finish(config, inputs)
 
     def read(self) -> Iterator[Predictions]:
         """Part by part. Raises StageError where the store is unfinished, or its parts are not those it was made of."""
-        done = Done.read(self.folder)
-        if done is None:
+        if Done.read(self.folder) is None:
             raise StageError(f"{self.folder} holds no finished predictions: run infer (or ensemble) for this split")
-        whole = self._content() == done.output
+        whole = self.is_whole()
         for part in self.parts():
             try:
                 predictions = _read(part)

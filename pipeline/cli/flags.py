@@ -1,10 +1,15 @@
-"""Flags that many commands share."""
+"""Flags that several commands have, each declared once; a stage's own are in its file."""
 
 import dataclasses
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from pipeline.artifacts.places import Places
 from pipeline.config import Checked
+from pipeline.config.ranges import Count, OutlierRatio, Workers
+from pipeline.runtime.parallel import default_workers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,23 +28,12 @@ class Choice(Checked):
 class Common(Choice):
     """Flags of every stage."""
 
-    data_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().data_dir)
-    """Where datasets lie; also $PIPELINE_DATA."""
-    runs_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().runs_dir)
-    """Where runs lie; also $PIPELINE_RUNS."""
-    submissions_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().submissions_dir)
-    """Where submissions lie; also $PIPELINE_SUBMISSIONS."""
-    reports_dir: Path = dataclasses.field(default_factory=lambda: Places.from_environment().reports_dir)
-    """Where reports lie; also $PIPELINE_REPORTS."""
+    places: Annotated[Places, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Places.from_environment)
 
     @property
     def verifies(self) -> bool:
         """Whether every shard is verified when it is opened: a flag of the stages that open any, see `Reading`."""
         return False
-
-    @property
-    def places(self) -> Places:
-        return Places(self.data_dir, self.runs_dir, self.submissions_dir, self.reports_dir)
 
     @property
     def preset_name(self) -> str:
@@ -57,3 +51,42 @@ class Reading(Common):
     @property
     def verifies(self) -> bool:
         return self.verify_shards
+
+
+@dataclasses.dataclass(frozen=True)
+class Indexing(Choice):
+    """What is indexed."""
+
+    raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """SPLIT=DIR_OR_GLOB, repeatable: index these files where they are, as that split. Without it: the files that the
+    last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
+    append: bool = False
+    """Read only what came since the last ingest, whose --raw count on: the index is that of a whole ingest."""
+    max_quarantined: Count = 0
+    """Bad records that are tolerated; more, and ingest fails."""
+    outlier_ratio: OutlierRatio = 1000.0
+    """Quarantine a video with a float that is so many times the largest value of the median video; 0: none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel(Choice):
+    """How many work at once."""
+
+    workers: Workers = dataclasses.field(default_factory=default_workers)
+    """Processes that make or check shards."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Anew(Choice):
+    """Whether what is there is kept."""
+
+    force: bool = False
+    """Delete what is there, whatever it was made with, and make it anew."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Submitted(Choice):
+    """What is submitted."""
+
+    split: str | None = None
+    """Split to submit; by default test, or the only one that is not trained on."""

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from pipeline.artifacts.places import Places
 from pipeline.config import POOLING
 
 
@@ -29,3 +30,11 @@ def override_flags(section: str, old: dict[str, Any], new: dict[str, Any]) -> li
 def pooling_flags(family: str) -> list[str]:
     """The flags of a family's own settings, as `flag_name` gives them."""
     return [f"pooling.{field.name.replace('_', '-')}" for field in dataclasses.fields(POOLING[family])]
+
+
+def flags_of(group: type) -> set[str]:
+    """The flags of a group of `pipeline.cli.flags`, those of the places among them, as `flag_name` gives them."""
+    names = {field.name for field in dataclasses.fields(group)}
+    if "places" in names:
+        names = names - {"places"} | {field.name for field in dataclasses.fields(Places)}
+    return {name.replace("_", "-") for name in names}

@@ -13,19 +13,6 @@ from pipeline.cli.overrides import flag_name, pooling_flags
 from pipeline.config import POOLING, ConfigError, Experiment, check_fit
 from pipeline.presets import load_experiment
 
-SECTIONS = (
-    "dataset",
-    "synthesis",
-    "sampling",
-    "pooling",
-    "classifier",
-    "training",
-    "inference",
-    "ensemble",
-    "submission",
-)
-"""Parts of an experiment that flags can override, as `--<section>.<field>`; a stage takes those that it reads."""
-
 
 def parse(
     flags: type[Choice], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
@@ -37,7 +24,7 @@ def parse(
 
     Args:
         flags: a subclass of Choice, of a stage one of Common, with its own flags.
-        sections: names from SECTIONS that the stage reads.
+        sections: names from `pipeline.cli.stages.SECTIONS` that the stage reads.
         arguments: by default the process's.
         model: the model whose defaults count; by default that of --model, or the preset's first.
 

@@ -12,7 +12,7 @@ from pipeline.ensembling.recipe import Member
 from pipeline.ensembling.scales import Scale, quantiles_of, to_values
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.index.ids import keys_of
-from pipeline.metrics import LabelLists, StreamingMetrics
+from pipeline.metrics import LabelLists
 
 _MOST_BYTES = 1 << 30  # of candidates, both halves together
 _MOST_SCORES = 1 << 24  # of one run, that its quantiles are taken from
@@ -101,12 +101,3 @@ def _align(
         LabelLists(*index.labels_of(rows[chosen])),
         index.dataset.num_classes,
     )
-
-
-def reported_gap(store: PredictionStore, index: Index) -> float:
-    """GAP of stored predictions on the half of the hold-out that no weights were chosen on."""
-    metrics = StreamingMetrics(index.dataset.num_classes)
-    for rows, (part,) in side_by_side([store], index, HOLDOUT):
-        chosen = np.flatnonzero(~halves(part.ids))
-        metrics.accumulate(part.labels[chosen], part.scores[chosen], LabelLists(*index.labels_of(rows[chosen])))
-    return metrics.gap()

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
+from pipeline.inputs.index import Index
 from pipeline.inputs.reading.batches import Inputs, evaluation_batches, resampled
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.metrics import LabelLists, StreamingMetrics, top_k
@@ -96,10 +97,7 @@ class Predictor:
         self, reader: FrameReader, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None
     ) -> dict[str, float]:
         """The metrics of the videos at `rows`: see `pipeline.metrics.StreamingMetrics.result`."""
-        index = reader.index
-        metrics = StreamingMetrics(index.dataset.num_classes)
-        metrics.accumulate(*self.predict_rows(reader, rows, progress), LabelLists(*index.labels_of(rows)))
-        return metrics.result()
+        return metrics_of(reader.index, rows, self.predict_rows(reader, rows, progress))
 
     def _sampled(self, batch: tuple[int, Inputs]) -> tuple[int, dict[tuple, Inputs]]:
         """The batch as each sampling wants it; runs in the thread that reads."""
@@ -134,6 +132,13 @@ class Predictor:
         if self._is_single:
             return labels[0][:, : self.top_k], scores[0][:, : self.top_k]
         return self.ensemble.recipe.apply(labels, scores, self.ensemble.dataset.num_classes)
+
+
+def metrics_of(index: Index, rows: np.ndarray, best: TopLabels) -> dict[str, float]:
+    """The metrics of predictions of the videos at `rows`."""
+    metrics = StreamingMetrics(index.dataset.num_classes)
+    metrics.accumulate(*best, LabelLists(*index.labels_of(rows)))
+    return metrics.result()
 
 
 def _frames_chosen(sampling: SamplingConfig) -> tuple:

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.models import MODEL, is_model
 from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
-from pipeline.config import DatasetConfig, ModelConfig, SamplingConfig, from_dict
+from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, from_dict
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.inputs.index import Index
@@ -57,6 +58,15 @@ def describe(dataset: DatasetConfig) -> str:
     features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
     frames = f"up to {dataset.max_frames} frames" if dataset.level == "frame" else "one row a video"
     return f"{features}; {dataset.num_classes} classes; {frames}"
+
+
+def prediction_settings(sampling: SamplingConfig, inference: InferenceConfig) -> dict[str, Any]:
+    """What the predictions of a run depend on, beside its model and the index."""
+    return {
+        "sampling": [sampling.evaluation, sampling.frames],
+        "top_k": inference.top_k,
+        "videos_per_part": inference.videos_per_part,
+    }
 
 
 def check_fits(trained_on: DatasetConfig, folder: Path, index: Index) -> None:

@@ -1,94 +1,176 @@
-"""Predictions against the labels of an index: the challenge's metrics of a run, of a CSV, of the label priors."""
+"""Predictions against the labels of an index: scored once, kept in scores.json beside them, read by every stage."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.artifacts.done import Done
-from pipeline.artifacts.files import read_json
-from pipeline.artifacts.places import WEIGHTS
+from pipeline.artifacts.done import Done, check_format, stamp
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import PredictionStore, predicted_splits
 from pipeline.config.errors import StageError
-from pipeline.ensembling.holdout import reported_gap
+from pipeline.ensembling.holdout import halves
 from pipeline.inference.freshness import fresh
-from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics import LabelLists, StreamingMetrics
 
+SCORES = "scores.json"
+Metrics = dict[str, float | int]
+"""`gap`, `map`, `hit_at_one`, `perr`, `videos`: see `pipeline.metrics.StreamingMetrics.result`. Of predictions also
+`map_all_kept`: MAP over all labels that are kept for a video, by default 100, not 20."""
+Part = tuple[Sequence[str], NDArray, NDArray]
+"""Ids of n videos, and their best labels and scores, [n,k]."""
 
-def score(store: PredictionStore, index: Index, split: str) -> dict[str, float | int]:
-    """Metrics of stored predictions. Raises StageError where they are not those of the split's videos.
 
-    Beside those of the challenge, `map_all_kept`: MAP over all labels that the store keeps for a video, by default 100,
-    not 20. With few classes that is MAP over all of them, or very near it.
+class Scores(NamedTuple):
+    """The metrics of a split's predictions."""
+
+    whole: Metrics
+    tuned: Metrics | None = None
+    """Of the half of a hold-out that the weights of a blend are chosen on."""
+    reported: Metrics | None = None
+    """Of its other half."""
+
+
+def scores_of(store: PredictionStore, index: Index, split: str) -> Scores:
+    """The scores of a split's finished predictions, from scores.json; made, and kept there, where it has none of them.
+
+    Raises StageError where the predictions are unfinished, damaged, or not those of the split's videos, and where the
+    split has no labels.
     """
-    return _score_all_kept(((part.ids, part.labels, part.scores) for part in store.read()), index, split, store.folder)
+    made_from = _made_from(store, index)
+    if (known := _read(store.folder / SCORES, made_from)) and store.is_whole():
+        return known
+    scores = score(store.read(), index, split, store.folder)
+    keep(store, index, scores)
+    return scores
 
 
-def holdout_gaps(runs: Iterable[Path], ensemble: Path, index: Index) -> dict[str, float]:
-    """GAP by the name of each run that has predicted a labelled hold-out, on the half that no blend is tuned on.
+def keep(store: PredictionStore, index: Index, scores: Scores) -> None:
+    """Write the scores of finished predictions beside them."""
+    _write(store.folder / SCORES, _made_from(store, index), scores)
 
-    It is as `ensemble` reported it, where it chose by the same predictions and the same index; or else computed anew.
+
+def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]]:
+    """The best of runs, bundles and their blend, and what tells: the GAP of each that has predicted the hold-out.
+
+    It is that of the half that no weights were chosen on: on the other one a blend is a little too good. Without a
+    labelled hold-out the blend is taken, or the only run.
 
     Raises:
-        StageError: predictions of the hold-out are not of what there is now.
+        StageError: predictions of the hold-out are not of what there is now; or nothing tells which run is meant.
     """
-    if not index.holdout_labelled:
-        return {}
-    about = read_json(ensemble / WEIGHTS) if (ensemble / WEIGHTS).exists() else {}
-    made_from = about.get("made_from", {}).get("inputs", {})
-    known = about["reported"] if made_from.get("index") == index.digest else {}
     gaps = {}
-    for run in runs:
+    for run in runs if index.holdout_labelled else ():
         if HOLDOUT in predicted_splits(run):
-            store = fresh(run, HOLDOUT, index)
-            done = Done.read(store.folder)
-            # A blend that is fresh has the weights that were reported on: only its members' predictions may be others.
-            blended = {name: digest for name, digest in done.inputs.items() if name in made_from}
-            same = blended.items() <= made_from.items() if run == ensemble else made_from.get(run.name) == done.output
-            gaps[run.name] = known[run.name] if same and run.name in known else reported_gap(store, index)
-    return gaps
+            reported = scores_of(fresh(run, HOLDOUT, index), index, HOLDOUT).reported
+            gaps[run] = reported["gap"] if reported else 0.0
+    if gaps:
+        if others := [run.name for run in runs if run not in gaps]:
+            print(f"not to choose from, since they have not predicted the hold-out: {', '.join(others)}")
+        return max(gaps, key=lambda run: gaps[run]), {run.name: gap for run, gap in gaps.items()}
+    blends = [run for run in runs if run.name == ENSEMBLE]
+    if len(runs) == 1 or blends:
+        return (blends or list(runs))[0], {}
+    names = ", ".join(run.name for run in runs)
+    raise StageError(f"which run? None has predicted a labelled hold-out: choose --run from: {names}, or run infer")
 
 
-def score_priors(index: Index, split: str) -> dict[str, float | int]:
-    """Metrics of the same answer for every video: how frequent each label is in training. What anyone must beat.
+def score_priors(index: Index, split: str) -> Metrics:
+    """Metrics of the same prediction for every video: how frequent each label is in training. What anyone must beat.
 
     The index must have training videos: see `Index.has_training`.
     """
-    counts = np.bincount(index.labels_of(index.rows("train"))[0], minlength=index.dataset.num_classes)
+    path, made_from = index.folder / f"priors-{split}.json", {"index": index.digest}
+    if known := _read(path, made_from):
+        return known.whole
+    counts = np.bincount(index.labels_of(index.rows(TRAIN))[0], minlength=index.dataset.num_classes)
     best = np.argsort(-counts, kind="stable")[:100]
-    shares = (counts[best] / max(len(index.rows("train")), 1)).astype(np.float32)
+    shares = (counts[best] / max(len(index.rows(TRAIN)), 1)).astype(np.float32)
     ids = index.ids_of(index.rows(split))
     shape = (len(ids), len(best))
-    answer = ids, np.broadcast_to(best, shape), np.broadcast_to(shares, shape)
-    return _score_all_kept(iter([answer]), index, split, index.folder)
+    predictions = ids, np.broadcast_to(best, shape), np.broadcast_to(shares, shape)
+    scores = score([predictions], index, split, index.folder)
+    _write(path, made_from, scores)
+    return scores.whole
 
 
-def _score_all_kept(parts: Iterator, index: Index, split: str, source: Path) -> dict[str, float | int]:
-    kept = StreamingMetrics(index.dataset.num_classes, top_k=index.dataset.num_classes)
-    return {**score_lists(parts, index, split, source, kept), "map_all_kept": kept.map()}
+def score_lists(parts: Iterable[Part], index: Index, split: str, source: Path) -> Metrics:
+    """Metrics of predictions in any order, the challenge's alone.
+
+    Raises StageError, naming `source`, where they are not those of the split's videos, each once.
+    """
+    metrics = StreamingMetrics(index.dataset.num_classes)
+    for (_, labels, scores), truth in _with_labels(parts, index, split, source):
+        metrics.accumulate(labels, scores, truth)
+    return metrics.result()
 
 
-def score_lists(
-    parts: Iterator, index: Index, split: str, source: Path, also: StreamingMetrics | None = None
-) -> dict[str, float | int]:
-    """Metrics of (ids, labels [n,k], scores [n,k]), in any order; `also` gets them too. Raises as `score` does."""
+def score(parts: Iterable[Part], index: Index, split: str, source: Path) -> Scores:
+    """The scores of a split's predictions, given in parts and in any order. Raises as `score_lists` does."""
+    num_classes = index.dataset.num_classes
+    whole, tuned, reported = _Tally(num_classes), _Tally(num_classes), _Tally(num_classes)
+    for (ids, labels, scores), truth in _with_labels(parts, index, split, source):
+        whole.add(labels, scores, truth)
+        if split == HOLDOUT:
+            half = halves(ids)
+            for tally, chosen in ((tuned, half), (reported, ~half)):
+                tally.add(labels[chosen], scores[chosen], truth.of_videos(chosen))
+    if split != HOLDOUT:
+        return Scores(whole.result())
+    return Scores(whole.result(), tuned.result(), reported.result())
+
+
+def _made_from(store: PredictionStore, index: Index) -> dict[str, str]:
+    done = Done.read(store.folder)
+    return {"predictions": done.output if done else "", "index": index.digest}
+
+
+def _read(path: Path, made_from: dict[str, str]) -> Scores | None:
+    """The scores that a file holds; None where it is missing, or made from something else."""
+    values = read_json(path) if path.exists() else {}
+    check_format(path, values)
+    return Scores(*(values[name] for name in Scores._fields)) if values.get("made_from") == made_from else None
+
+
+def _write(path: Path, made_from: dict[str, str], scores: Scores) -> None:
+    with contextlib.suppress(OSError):  # in a folder that may only be read: they are made again each time
+        write_json(path, {**stamp(), "made_from": made_from, **scores._asdict()})
+
+
+class _Tally:
+    """The metrics of some videos: the challenge's, and MAP over all labels that are kept."""
+
+    def __init__(self, num_classes: int):
+        self._best, self._kept = StreamingMetrics(num_classes), StreamingMetrics(num_classes, top_k=num_classes)
+
+    def add(self, labels: NDArray, scores: NDArray, truth: LabelLists) -> None:
+        self._best.accumulate(labels, scores, truth)
+        self._kept.accumulate(labels, scores, truth)
+
+    def result(self) -> Metrics:
+        return {**self._best.result(), "map_all_kept": self._kept.map()}
+
+
+def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) -> Iterator[tuple[Part, LabelLists]]:
+    """Each part with the labels of its videos. Raises StageError as `score_lists` does."""
     rows = index.rows(split)
     if not index.labelled(split):
         raise StageError(f"split {split} has no labels to score against")
     row_of = dict(zip(index.ids_of(rows), rows))
-    metrics = StreamingMetrics(index.dataset.num_classes)
-    for ids, labels, scores in parts:
+    for part in parts:
         try:
-            chosen = np.array([row_of.pop(id) for id in ids], np.int64)
+            chosen = np.array([row_of.pop(id) for id in part[0]], np.int64)
         except KeyError as error:
             raise StageError(
                 f"{source}: video {error.args[0]!r} is not in split {split} of {index.folder}, or is there twice"
             ) from None
-        for each in filter(None, (metrics, also)):
-            each.accumulate(labels, scores, LabelLists(*index.labels_of(chosen)))
+        yield part, LabelLists(*index.labels_of(chosen))
     if row_of:
         raise StageError(
             f"{source}: {len(row_of)} videos of split {split} are missing, for example {next(iter(row_of))!r}"
         )
-    return metrics.result()

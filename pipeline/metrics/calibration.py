@@ -23,7 +23,7 @@ class Reliability(NamedTuple):
     def error(self) -> float:
         """Expected calibration error: the mean distance of the two, each bin weighed by its pairs (Guo et al. 2017)."""
         distance = np.abs(self.confidence - self.correct)
-        return float(np.nansum(distance * self.pairs) / max(self.pairs.sum(), 1))
+        return float(np.nansum(distance * self.pairs) / max(int(self.pairs.sum()), 1))
 
     def interval(self) -> tuple[NDArray, NDArray]:
         """The 95 % interval of each share, that of a binomial (Wilson 1927): lowest and highest [bins]."""

@@ -60,7 +60,7 @@ class Confusions:
         keys, counts = self._merged
         missed, wrong = keys // self.num_classes, keys % self.num_classes
         of_missed, of_wrong = (np.bincount(labels, counts, self.num_classes) for labels in (missed, wrong))
-        expected = of_missed[missed] * of_wrong[wrong] / max(counts.sum(), 1)
+        expected = of_missed[missed] * of_wrong[wrong] / max(int(counts.sum()), 1)
         beyond = (counts - expected) / np.sqrt(expected)
         order = np.lexsort((keys, -beyond))
         return self._listed(order[(counts[order] >= least) & (beyond[order] > 0)][:number])

@@ -113,7 +113,7 @@ class _Groups:
 
     def __init__(self, values: NDArray[np.integer]):
         self.low = bounds(values)
-        self.high = np.append(self.low[1:] - 1, values.max(initial=self.low[-1]))
+        self.high = np.append(self.low[1:] - 1, np.max(values, initial=int(self.low[-1])))
         self.videos, self.positives = np.zeros((2, len(self.low)), np.int64)
 
     def add(self, values: NDArray[np.integer], num_labels: NDArray[np.integer]) -> NDArray[np.int64]:

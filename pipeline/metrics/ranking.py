@@ -25,6 +25,11 @@ class LabelLists(NamedTuple):
         values = np.concatenate(filled) if filled else np.empty(0, np.int64)
         return cls(values, np.concatenate([[0], np.cumsum(sizes)]))
 
+    def of_videos(self, chosen: NDArray[np.bool_]) -> "LabelLists":
+        """Those of the videos that are chosen, bool [N]."""
+        sizes = np.diff(self.offsets)
+        return LabelLists(self.values[np.repeat(chosen, sizes)], np.concatenate([[0], np.cumsum(sizes[chosen])]))
+
 
 def label_dtype(num_classes: int) -> type[np.signedinteger]:
     """int16 where it holds every label, int32 otherwise."""

@@ -64,7 +64,7 @@ class Artifacts:
         every = [runs.read_run(folder, self.index) for folder in folders]
         scored = sorted((run for run in every if split in run.scores), key=lambda run: (-run.gap(split), run.name))
         if not scored:
-            folder = (self.flags.runs_dir / self.flags.preset_name).resolve()
+            folder = (self.flags.places.runs_dir / self.flags.preset_name).resolve()
             raise _missing(f"no run in {folder} has predicted {split}", self.flags)
         return scored
 

@@ -1,19 +1,19 @@
-"""Stored predictions as a file that is known to be valid, under the name that its content gives it."""
+"""Stored predictions as a valid file of the challenge, under the name that its content gives it."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from pipeline.artifacts.done import Done
-from pipeline.artifacts.predictions import PredictionStore
+from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
 from pipeline.submission.rows import Written, write
-from pipeline.submission.validation import check
 
 
 def write_named(
-    folder: Path, name: str, store: PredictionStore, ids: list[str], num_classes: int, settings: SubmissionConfig
+    folder: Path, name: str, store: PredictionStore, ids: Sequence[str], num_classes: int, settings: SubmissionConfig
 ) -> tuple[Path, Written]:
     """Write `<name>-<hash>.csv`, or `.csv.gz`, into a folder; the hash is of the text, so both have the same.
 
@@ -27,9 +27,7 @@ def write_named(
     temporary = folder / f".{name}.{predicted.output}{suffix}"
     try:
         with tqdm(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
-            written = write(temporary, parts, settings.top_k)
-        if faults := check(temporary, ids, num_classes, settings.top_k):
-            raise StageError(f"{store.folder} makes no valid file:\n" + "\n".join(map(str, faults)))
+            written = write(temporary, _of_videos(parts, ids, num_classes), settings.top_k)
         path = folder / f"{name}-{written.digest[:8]}{suffix}"
         temporary.replace(path)
     except ValueError as error:
@@ -37,3 +35,19 @@ def write_named(
     finally:
         temporary.unlink(missing_ok=True)
     return path, written
+
+
+def _of_videos(parts: Iterator[Predictions], ids: Sequence[str], num_classes: int) -> Iterator[Predictions]:
+    """The parts as they are. Raises ValueError where they are of other videos or classes, or in another order."""
+    done = 0
+    for part in parts:
+        expected = ids[done : done + len(part.ids)]
+        if list(part.ids) != list(expected):
+            other = next((id for id, wanted in zip(part.ids, expected) if id != wanted), part.ids[-1])
+            raise ValueError(f"video {other!r} is not the one that the index has in its place: run infer again")
+        if part.labels.size and part.labels.max() >= num_classes:
+            raise ValueError(f"label {part.labels.max()} is not one of {num_classes} classes: run infer again")
+        done += len(part.ids)
+        yield part
+    if done < len(ids):
+        raise ValueError(f"{len(ids) - done} videos are missing, for example {ids[done]!r}: run infer again")

@@ -9,12 +9,16 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.artifacts.files import remove_leftovers
-from pipeline.artifacts.models import MODEL, Snapshots, store_model
+from pipeline.artifacts.models import MODEL, Snapshots, digest_model, store_model
+from pipeline.artifacts.predictions import Predictions
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.ensemble import Ensemble
+from pipeline.inference.freshness import predictions
 from pipeline.inference.predictor import Predictor
-from pipeline.inputs.index import Index
+from pipeline.inference.runs import prediction_settings
+from pipeline.inference.scoring import Scores, keep, score
+from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
@@ -88,7 +92,8 @@ class Trainer:
         keras.utils.set_random_seed(training.seed)
         self.reader = FrameReader(index)
         self.draws = Draws(index.rows("train"), training.batch_size, training.seed)
-        self.holdout = index.rows("holdout") if "holdout" in index.splits else np.zeros(0, np.int64)
+        self.holdout = index.rows(HOLDOUT) if HOLDOUT in index.splits else np.zeros(0, np.int64)
+        self.settings = prediction_settings(sampling, inference)
         self.plan = Plan.of(training, len(self.draws.rows))
         # Never compiled, so stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
@@ -178,7 +183,9 @@ class Trainer:
         began = time.perf_counter()
         names = optimizer.weights_to_score(self.model.optimizer)
         with statistics.corrected(self.model, state.step):
-            scored = {name: self._score(name) for name in names} if len(self.holdout) else {}
+            predicted = {name: self._predict(name) for name in names} if self.index.holdout_labelled else {}
+            scores = {name: score([found], self.index, HOLDOUT, self.folder) for name, found in predicted.items()}
+            scored = {name: found.whole for name, found in scores.items()}
             best = max(scored, key=lambda name: scored[name]["gap"], default=names[0])
             metrics = {**scored[best], **{f"gap_{name}": scored[name]["gap"] for name in scored}} if scored else {}
             with optimizer.weights_in_use(self.model, best):
@@ -186,15 +193,28 @@ class Trainer:
                     state.best = {**metrics, "step": state.step, "weights": best}
                     state.waited = 0
                     store_model(self.folder / MODEL, self.stored)
+                    if metrics:
+                        self._keep(predicted[best], scores[best])
                 else:
                     state.waited += 1
                 self.snapshots.add(state.step, self.stored)
         taken = {"evaluation_seconds": time.perf_counter() - began} if metrics else {}
         return {**metrics, "weights": best, **taken}
 
-    def _score(self, weights: str) -> dict[str, float]:
+    def _predict(self, weights: str) -> Predictions:
+        """Of the hold-out, by the averaged or the plain weights; in the parts of `infer`, for the same bits."""
+        size = self.settings["videos_per_part"]
+        parts = [self.holdout[start : start + size] for start in range(0, len(self.holdout), size)]
         with optimizer.weights_in_use(self.model, weights):
-            return self.predictor.evaluate_rows(self.reader, self.holdout)
+            labels, scores = zip(*self.predictor.predict_parts(self.reader, parts))
+        return Predictions(self.index.ids_of(self.holdout), np.concatenate(labels), np.concatenate(scores))
+
+    def _keep(self, found: Predictions, scores: Scores) -> None:
+        """Store the hold-out's predictions by the model that was just stored, as `infer` would make them."""
+        store = predictions(self.folder, HOLDOUT)
+        inputs = {"model": digest_model(self.folder / MODEL), "index": self.index.digest}
+        store.write_all(self.settings, inputs, self.settings["videos_per_part"], found)
+        keep(store, self.index, scores)
 
 
 def _gaps(record: dict[str, Any]) -> str:

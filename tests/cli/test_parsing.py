@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pytest
 from fixtures.support import ROOT
 
-from pipeline.__main__ import STAGES
 from pipeline.cli.flags import Common
 from pipeline.cli.overrides import flag_name
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
+from pipeline.cli.stages import STAGES
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
 from pipeline.presets import load_experiment

@@ -2,20 +2,21 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fixtures.support import labels_of
 
 from pipeline.artifacts.done import Done
-from pipeline.artifacts.files import write_json
-from pipeline.artifacts.places import ENSEMBLE, WEIGHTS
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.ensembling.holdout import halves
-from pipeline.ensembling.recipe import Recipe
 from pipeline.evaluate import score_csv
-from pipeline.inference.scoring import holdout_gaps, score, score_priors
+from pipeline.inference import scoring
+from pipeline.inference.scoring import best_run, score_priors, scores_of
 from pipeline.metrics import (
     global_average_precision,
     hit_at_one,
@@ -56,7 +57,7 @@ def expected(dense, hot):
 def test_a_store(scored):
     index, store, dense, hot = scored
     all_kept = mean_average_precision(dense, hot)  # the store keeps all nine classes
-    assert score(store, index, "train") == pytest.approx({**expected(dense, hot), "map_all_kept": all_kept})
+    assert scores_of(store, index, "train").whole == pytest.approx({**expected(dense, hot), "map_all_kept": all_kept})
 
 
 def test_map_of_all_kept_goes_beyond_the_best_twenty(small_index, tmp_path):
@@ -71,7 +72,7 @@ def test_map_of_all_kept_goes_beyond_the_best_twenty(small_index, tmp_path):
     ((number, _),) = store.begin({}, {}, len(rows), 100)
     store.write(number, Predictions(index.ids_of(rows), *top_k(dense, 40)))
     store.finish({}, {})
-    scores = score(store, index, "train")
+    scores = scores_of(store, index, "train").whole
     assert scores["map_all_kept"] == pytest.approx(mean_average_precision(dense, hot, top_k=40))
     assert scores["map"] == pytest.approx(mean_average_precision(dense, hot, top_k=20))
     assert scores["map"] != pytest.approx(scores["map_all_kept"])
@@ -103,32 +104,93 @@ def test_videos_missing_or_unknown_are_named(scored, tmp_path):
         score_csv(path, index, "train")
 
 
-def test_holdout_gaps_are_those_of_the_ensemble_where_it_is_up_to_date(scored, tmp_path, monkeypatch):
+@pytest.fixture
+def held_out(scored, monkeypatch):
+    """The same, with the training videos as the hold-out."""
+    for module in ("inference.scoring", "inputs.index", "ensembling.holdout"):
+        monkeypatch.setattr(f"pipeline.{module}.HOLDOUT", "train")
+    return scored
+
+
+def test_a_hold_out_is_scored_on_both_halves_too(held_out):
+    index, store, dense, hot = held_out
+    tuned = halves(index.ids_of(index.rows("train")))
+    scores = scores_of(store, index, "train")
+    for found, chosen in ((scores.whole, slice(None)), (scores.tuned, tuned), (scores.reported, ~tuned)):
+        wanted = expected(dense[chosen], hot[chosen])
+        assert found == pytest.approx({**wanted, "map_all_kept": mean_average_precision(dense[chosen], hot[chosen])})
+    assert 0 < scores.tuned["videos"] < len(hot)
+
+
+def test_scores_are_made_once_and_again_where_predictions_or_labels_are_others(scored, monkeypatch):
     index, store, dense, hot = scored
-    monkeypatch.setattr("pipeline.inference.scoring.HOLDOUT", "train")
-    monkeypatch.setattr("pipeline.inputs.index.HOLDOUT", "train")
-    monkeypatch.setattr("pipeline.ensembling.holdout.HOLDOUT", "train")
-    run, ensemble = tmp_path / "run", tmp_path / ENSEMBLE
-    for folder in (run, ensemble):
-        shutil.copytree(store.folder, folder / "predictions" / "train")
-    blended = Done.read(store.folder).output
-    recipe = {"combine": "probabilities", "top_k": 9, "members": [{"run": "run", "path": str(run), "weight": 1.0}]}
-    write_json(run / "config.json", {})
-    Done({}, {}, "its model").write(run)
-    Done({}, {"model": "its model", "index": index.digest}, blended).write(run / "predictions" / "train")
-    made_of = {"run": blended, "model of run": "its model", "index": index.digest}
-    write_json(ensemble / WEIGHTS, recipe)
-    Done(Recipe.read(ensemble / WEIGHTS).settings(), made_of, blended).write(ensemble / "predictions" / "train")
-    other = ~halves(index.ids_of(index.rows("train")))
-    anew = pytest.approx(global_average_precision(dense[other], hot[other]))
-    assert holdout_gaps([run, ensemble], ensemble, index) == {"run": anew, ENSEMBLE: anew}
-    inputs = {"run": blended, "worse": "not used", "index": index.digest}
-    about = {**recipe, "reported": {"run": 0.25, ENSEMBLE: 0.75}, "made_from": {"inputs": inputs}}
-    write_json(ensemble / WEIGHTS, about)
-    assert holdout_gaps([run, ensemble, tmp_path / "none"], ensemble, index) == {"run": 0.25, ENSEMBLE: 0.75}
-    inputs["run"] = "another digest"
-    write_json(ensemble / WEIGHTS, about)
-    assert holdout_gaps([run, ensemble], ensemble, index) == {"run": anew, ENSEMBLE: anew}
-    inputs |= {"run": blended, "index": "another index"}
-    write_json(ensemble / WEIGHTS, about)
-    assert holdout_gaps([run], ensemble, index) == {"run": anew}
+    made, score = [], scoring.score
+    monkeypatch.setattr(scoring, "score", lambda *arguments: made.append(1) or score(*arguments))
+    first = scores_of(store, index, "train")
+    assert scores_of(store, index, "train") == first and len(made) == 1
+    index.digest = "another"
+    assert scores_of(store, index, "train") == first and len(made) == 2
+    rows = index.rows("train")
+    ids = index.ids_of(rows)
+    store.write_all({}, {}, 16, Predictions(ids, *top_k(1 - dense, 9)))
+    assert scores_of(store, index, "train").whole["gap"] == pytest.approx(global_average_precision(1 - dense, hot))
+    assert len(made) == 3
+    part = store.parts()[0]
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+    with pytest.raises(StageError, match=r"part-00000\.parquet is damaged|does not hold the parts"):
+        scores_of(store, index, "train")
+
+
+def test_scores_of_a_newer_format_are_refused(scored):
+    index, store, *_ = scored
+    scores_of(store, index, "train")
+    values = read_json(store.folder / "scores.json")
+    write_json(store.folder / "scores.json", {**values, "format": 99})
+    with pytest.raises(StageError, match=r"scores\.json is of format 99"):
+        scores_of(store, index, "train")
+
+
+def a_run(folder: Path, store: PredictionStore, index) -> Path:
+    """A trained run with the predictions of a store."""
+    shutil.copytree(store.folder, folder / "predictions" / "train")
+    write_json(folder / "config.json", {})
+    Done({}, {}, "its model").write(folder)
+    inputs = {"model": "its model", "index": index.digest}
+    Done({}, inputs, Done.read(store.folder).output).write(folder / "predictions" / "train")
+    return folder
+
+
+def test_the_best_run_is_best_on_the_half_that_chose_nothing(held_out, tmp_path):
+    index, _, dense, hot = held_out
+    reported = ~halves(index.ids_of(index.rows("train")))
+    better = np.where(reported[:, None] & (np.arange(len(hot)) % 3 == 0)[:, None], hot, dense).astype(np.float32)
+    worse = np.where(reported[:, None], dense, hot).astype(np.float32)  # perfect on the half that weights may know
+    ids, runs = index.ids_of(index.rows("train")), {}
+    for name, values in {"better": better, "worse": worse, "even": dense}.items():
+        other = PredictionStore(tmp_path / f"{name}-store")
+        other.write_all({}, {}, 16, Predictions(ids, *top_k(values, 9)))
+        runs[name] = a_run(tmp_path / name, other, index)
+    best, gaps = best_run(list(runs.values()), index)
+    assert best == runs["better"] and list(gaps) == ["better", "worse", "even"]
+    for name, values in {"better": better, "worse": worse, "even": dense}.items():
+        assert gaps[name] == pytest.approx(global_average_precision(values[reported], hot[reported]))
+
+
+def test_without_a_labelled_hold_out_the_blend_or_the_only_run_is_best(small_index, tmp_path):
+    small_index.splits = {"train": 40}
+    one, other, blend = tmp_path / "one", tmp_path / "other", tmp_path / ENSEMBLE
+    assert best_run([one], small_index) == (one, {})
+    assert best_run([one, other, blend], small_index) == (blend, {})
+    with pytest.raises(StageError, match=r"which run\? .*choose --run from: one, other, or run infer"):
+        best_run([one, other], small_index)
+
+
+def test_runs_without_hold_out_predictions_are_named_and_stale_ones_refused(held_out, tmp_path, capsys):
+    index, store, *_ = held_out
+    run, other = a_run(tmp_path / "run", store, index), tmp_path / "other"
+    other.mkdir()
+    assert best_run([run, other], index)[0] == run
+    assert "not to choose from, since they have not predicted the hold-out: other" in capsys.readouterr().out
+    Done({}, {}, "another model").write(run)
+    with pytest.raises(StageError, match="was made by another model"):
+        best_run([run, other], index)

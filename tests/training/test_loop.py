@@ -26,6 +26,9 @@ from pipeline.config import (
     TrainingConfig,
 )
 from pipeline.config.errors import StageError
+from pipeline.inference.ensemble import Ensemble
+from pipeline.inference.predictor import Predictor
+from pipeline.inference.scoring import Scores, scores_of
 from pipeline.models import load_model
 from pipeline.training import checkpoint, log, loop
 from pipeline.training.loop import CHECKPOINT, MODEL, Trainer
@@ -84,6 +87,7 @@ def held_out(small_index):
     """The small index with its last ten training videos held out."""
     rows = small_index.rows("train")
     small_index.splits = {"train": 30, "holdout": 10}
+    small_index.summary["labelled"]["holdout"] = 10
     small_index.rows = lambda split: {"train": rows[:30], "holdout": rows[30:]}[split]
     return small_index
 
@@ -198,11 +202,17 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
     gaps = iter([0.3, 0.2, 0.5, 0.6, 0.5, 0.4])
     kept = []
 
-    def evaluate(reader, rows):
-        kept.append([weight.copy() for weight in run.model.get_weights()])
-        return {"gap": next(gaps), "map": 0.0}
+    def score(parts, index, split, source):
+        return Scores({"gap": next(gaps), "map": 0.0})
 
-    monkeypatch.setattr(run.predictor, "evaluate_rows", evaluate)
+    predict = run.predictor.predict_parts
+
+    def predict_and_note(reader, parts):
+        kept.append([weight.copy() for weight in run.model.get_weights()])
+        return list(predict(reader, parts))
+
+    monkeypatch.setattr(loop, "score", score)
+    monkeypatch.setattr(run.predictor, "predict_parts", predict_and_note)
     state = run.run()
     gaps_of_both = {"gap_averaged": 0.5, "gap_plain": 0.6}
     assert state.best == {"gap": 0.6, "map": 0.0, **gaps_of_both, "step": 8, "weights": "plain"}
@@ -227,6 +237,22 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
     scored = [record for record in log.read(run.folder / "metrics.jsonl") if "gap" in record]
     assert [record["weights"] for record in scored] == ["averaged", "plain", "averaged"]
     assert [(record["gap_averaged"], record["gap_plain"]) for record in scored] == [(0.3, 0.2), (0.5, 0.6), (0.5, 0.4)]
+
+
+def test_the_best_evaluation_s_predictions_are_kept_as_infer_would_make_them(held_out, tmp_path):
+    run = trainer(held_out, tmp_path / "run")
+    state = run.run()
+    store = PredictionStore(run.folder / "predictions" / "holdout")
+    settings = {"sampling": ["uniform", 5], "top_k": 100, "videos_per_part": 8192}
+    inputs = {"model": digest_model(run.folder / MODEL), "index": held_out.digest}
+    assert store.stale(settings, inputs) == []
+    (part,) = store.read()
+    assert part.ids == held_out.ids_of(run.holdout)
+    stored = Ensemble.of_model(load_model(run.folder / MODEL), run.sampling, held_out.dataset, 100)
+    labels, scores = Predictor(stored, 8).predict_rows(run.reader, run.holdout)
+    np.testing.assert_array_equal(part.labels, labels)
+    np.testing.assert_array_equal(part.scores, scores)
+    assert scores_of(store, held_out, "holdout").whole["gap"] == state.best["gap"]
 
 
 def test_a_half_life_beyond_the_run_is_no_worse_than_none(held_out, tmp_path):
@@ -264,7 +290,7 @@ def test_what_presumes_a_longer_run_is_told(held_out, tmp_path, capsys):
 def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch):
     run = trainer(held_out, tmp_path / "run", epochs=9, patience=2, ema_half_life=0)
     gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])  # one an evaluation: there is no average
-    monkeypatch.setattr(run.predictor, "evaluate_rows", lambda reader, rows: {"gap": next(gaps)})
+    monkeypatch.setattr(loop, "score", lambda *arguments: Scores({"gap": next(gaps)}))
     state = run.run()
     assert state.best["gap"] == 0.6
     assert state.step == run.plan.evaluations[3]
