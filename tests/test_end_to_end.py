@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from fixtures.support import ROOT, SMALL, stage_command, stage_environment, write_shard
+from fixtures.support import ROOT, SMALL, run_all_here, run_here, stage_command, stage_environment, write_shard
 
 from pipeline.artifacts.locks import locked
 from pipeline.inputs.index import Index
@@ -74,25 +74,24 @@ def test_a_submission_tells_what_made_it(demo):
         assert run["summary"] == json.loads((folder / "runs" / "tiny" / name / "summary.json").read_text())
 
 
-def test_the_same_command_again_finds_everything_done(demo, tiny_preset):
+def test_the_same_command_again_finds_everything_done(demo, tiny_preset, capsys):
     folder, _ = demo
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
     (csv,) = (folder / "submissions").glob("*.csv")
     content = csv.read_bytes()
-    result = run_all(folder, "--preset", tiny_preset)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("up to date") >= 2 + 2 * (1 + 2) + 2  # stages, models and splits
+    run_all_here(folder, preset=str(tiny_preset))
+    assert capsys.readouterr().out.count("up to date") >= 2 + 2 * (1 + 2) + 2  # stages, models and splits
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")} == before
     assert [path.read_bytes() for path in (folder / "submissions").glob("*.csv")] == [content]
 
 
 def test_other_settings_for_a_trained_run_are_refused_by_name(demo, tiny_preset, stage):
     folder, _ = demo
-    arguments = ["--preset", tiny_preset, "--model", "average", "--training.epochs", "4"]
-    result = stage("train", *arguments, check=False, folder=folder)
+    arguments = ["--model", "average", "--training.epochs", "4"]
+    result = stage("train", "--preset", tiny_preset, *arguments, check=False, folder=folder)
     assert result.returncode == 1
     assert "training.epochs: 3 -> 4" in result.stderr and "--force" in result.stderr
-    stage("train", *arguments, "--run", "longer", folder=folder)
+    run_here("train", folder, *arguments, "--run", "longer", preset=str(tiny_preset))
     assert (folder / "runs" / "tiny" / "longer" / "model.keras").exists()
 
 
@@ -227,10 +226,9 @@ def test_files_that_are_not_there_or_hold_something_else(tmp_path, stage, tiny_p
 def test_audioset(shared_data, tmp_path):
     """All clips indexed, whatever their files are called; a short training is better than the priors."""
     audioset = shared_data / "audioset"
-    arguments = ["--preset", "audioset", "--raw", f"train={audioset}/train", "--raw", f"eval={audioset}/eval"]
-    short = ["--models", "average", "--training.epochs", "1", "--training.learning-rate", "3e-3"]
-    result = run_all(tmp_path, *arguments, *short, "--training.warmup-examples", "0", "--training.ema-half-life", "10")
-    assert result.returncode == 0, result.stdout + result.stderr
+    arguments = ["--raw", f"train={audioset}/train", "--raw", f"eval={audioset}/eval", "--models", "average"]
+    short = ["--training.epochs", "1", "--training.learning-rate", "3e-3", "--training.warmup-examples", "0"]
+    run_all_here(tmp_path, *arguments, *short, "--training.ema-half-life", "10", preset="audioset")
     index = Index.open(tmp_path / "data" / "audioset" / "index")
     assert index.splits["train"] + index.splits["holdout"] == 22_160
     assert 0.08 < index.splits["holdout"] / 22_160 < 0.12
@@ -247,11 +245,11 @@ def test_audioset(shared_data, tmp_path):
 def test_unlabelled_video_id_shards_of_2017(shared_data, tmp_path):
     import tensorflow as tf
 
-    arguments = ["--preset", "youtube8m_video", "--training.epochs", "1", "--classifier.head-hidden", "64"]
+    arguments = ["--training.epochs", "1", "--classifier.head-hidden", "64"]
     raw = [f"train={shared_data}/youtube8m-2018-video/validate000[0-3].tfrecord"]
     raw += [f"test={shared_data}/youtube8m-2017-video/testa*.tfrecord"]
-    result = run_all(tmp_path, *arguments, *[token for item in raw for token in ("--raw", item)])
-    assert result.returncode == 0, result.stdout + result.stderr
+    named = [token for item in raw for token in ("--raw", item)]
+    run_all_here(tmp_path, *arguments, *named, preset="youtube8m_video")
     (csv,) = (tmp_path / "submissions").glob("*.csv")
     ids = []
     for path in sorted((shared_data / "youtube8m-2017-video").glob("testa*.tfrecord")):

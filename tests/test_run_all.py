@@ -1,13 +1,11 @@
 """In which order the stages run, what each is given, and what is refused before any of them."""
 
-import importlib
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 from fixtures.made_up_runs import make_index
-from fixtures.support import TINY, run_here
+from fixtures.support import TINY, run_all_here, run_here
 
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config.errors import StageError
@@ -88,7 +86,7 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
     from pipeline.training import loop
 
     (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
-    scored, predicted, evaluated, others = [], [], [], subprocess.run
+    scored, predicted, evaluated = [], [], []
     score, predict_parts, evaluate = scoring.score, Predictor.predict_parts, loop.Trainer._evaluate
 
     def count_score(parts, index, split, source):
@@ -103,18 +101,10 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
         evaluated.append(state.step)
         return evaluate(self, state)
 
-    def run(command, **settings):
-        if command[0] != sys.executable:  # git, asked for the commit
-            return others(command, **settings)
-        monkeypatch.setattr(sys, "argv", command[2:])
-        importlib.import_module(command[2]).main()
-        return SimpleNamespace(returncode=0)
-
     monkeypatch.setattr(scoring, "score", count_score)
     monkeypatch.setattr(Predictor, "predict_parts", count_rows)
     monkeypatch.setattr(loop.Trainer, "_evaluate", count_evaluation)
-    monkeypatch.setattr(subprocess, "run", run)
-    run_here("run_all", tmp_path, "--training.ema-half-life", "0", preset="tiny.py")
+    run_all_here(tmp_path, "--training.ema-half-life", "0", preset="tiny.py")
     ensemble, index = tmp_path / "runs/tiny/ensemble/predictions/holdout", tmp_path / "data/tiny/index"
     # The runs' hold-outs are scored by training; their test split has no labels.
     assert sorted(scored) == sorted([(ensemble, "holdout"), (index, "holdout")])

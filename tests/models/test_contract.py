@@ -34,6 +34,8 @@ SIGNED = {"attention_netvlad"}
 """Families whose frames may count less than nothing."""
 WEIGHED = {"dbof", "nextvlad", "latent_attention"}
 """Families that compute the weights of frames; the others hand on what they pool with."""
+QUICK = "--xla_backend_optimization_level=0"
+"""Compiled code that runs once need not be fast."""
 FRAMES, VIDEOS = 9, 6
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -248,7 +250,12 @@ def test_tensorflow_and_jax_agree(tmp_path):
         [sys.executable, __file__, tmp_path / "tensorflow.npz", tmp_path / "jax.npz"],
         check=True,
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+            "XLA_FLAGS": QUICK,
+        },
     )
     with np.load(tmp_path / "jax.npz") as there:
         assert set(there) == {name for name in here if not name[-1].isdigit()}
