@@ -153,14 +153,14 @@ def _steps(model: str, experiment: Experiment, index: Path, flops: int, rounds: 
 
     from benchmarks.step import repeated, training_model
     from pipeline.inputs.reading.reader import FrameReader
-    from pipeline.training.batches import Draws, TrainBatches
+    from pipeline.training.batches import EpochSampler, TrainBatches
 
     sampling, training = experiment.sampling, experiment.training
     opened = Index.open(index)
     trained = training_model(experiment, training.precision)
-    draws = Draws(opened.rows("train"), training.batch_size, training.seed)
-    steps = min(math.ceil(len(draws.rows) / training.batch_size), MOST)  # a call of `fit` is for an epoch at most
-    read = TrainBatches(FrameReader(opened), draws, range(steps), sampling, training.mixup)
+    sampler = EpochSampler(opened.rows("train"), training.batch_size, training.seed)
+    steps = min(math.ceil(len(sampler.rows) / training.batch_size), MOST)  # a call of `fit` is for an epoch at most
+    read = TrainBatches(FrameReader(opened), sampler, range(steps), sampling, training.mixup)
     one = repeated(read[0], steps)
     limit = products(training.precision)
     sides = {

@@ -205,14 +205,14 @@ def _label_sets() -> tuple[tuple[np.ndarray, np.ndarray], str]:
 
 
 def _open_millions(folder: Path) -> tuple[float, float, int]:
-    from pipeline.training.batches import Draws
+    from pipeline.training.batches import EpochSampler
 
     began = time.perf_counter()
     index = Index.open(folder)
     opened = time.perf_counter() - began
     began = time.perf_counter()
-    draws = Draws(index.rows("train"), 80, 0)
-    draws.step(0)
+    sampler = EpochSampler(index.rows("train"), 80, 0)
+    sampler.step(0)
     return opened, time.perf_counter() - began, _peak()
 
 

@@ -58,7 +58,7 @@ class Ours:
     def __init__(self, folder: Path, batch: int, direct: bool = False):
         from pipeline.inputs.index import Index
         from pipeline.inputs.reading.reader import FrameReader
-        from pipeline.training.batches import Draws, TrainBatches
+        from pipeline.training.batches import EpochSampler, TrainBatches
 
         self._imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self.index = Index.open(folder / "index")
@@ -66,7 +66,7 @@ class Ours:
         self.batch = batch
         sampling = SamplingConfig(train="uniform", frames=FRAMES)
         self.batches = lambda seed, steps: TrainBatches(
-            self.reader, Draws(self.index.rows("train"), batch, seed), steps, sampling
+            self.reader, EpochSampler(self.index.rows("train"), batch, seed), steps, sampling
         )
         self._endless, self._steps = self.batches(0, range(1 << 40)), itertools.count()
 

@@ -22,7 +22,7 @@ from pipeline.transfer import archive, origins
 from pipeline.transfer.delivery import deliver, forecast
 from pipeline.transfer.fetch import Wanted
 from pipeline.transfer.names import Fraction, numbered
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.small import read_small
 from pipeline.transfer.source import Refused, Source, Unavailable
 
@@ -50,16 +50,16 @@ class Flags(Common):
     """MB/s with which --dry-run reckons the time."""
     verify: bool = False
     """Read also those files again that were verified before and seem unchanged."""
-    attempts: Annotated[int, Within(1, 1_000_000)] = Patience.attempts
+    attempts: Annotated[int, Within(1, 1_000_000)] = RetryPolicy.attempts
     """Attempts in a row that bring nothing new, after which a file is given up."""
-    pause: Seconds = Patience.pause
+    pause: Seconds = RetryPolicy.pause
     """Seconds between the first two of them, at most; doubled each time, up to a minute."""
     timeout: Annotated[float, Within(above=0, most=1_000_000, unit="seconds")] = 30.0
     """Seconds without a byte after which a connection counts as lost."""
 
     @property
-    def patience(self) -> Patience:
-        return Patience(self.attempts, self.pause)
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(self.attempts, self.pause)
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
     try:
         if flags.origin:
             offer = origins.from_elsewhere(
-                flags.origin, flags.splits, fraction, flags.credentials, flags.patience, flags.timeout
+                flags.origin, flags.splits, fraction, flags.credentials, flags.retry_policy, flags.timeout
             )
         elif name == origins.AUDIOSET and not flags.partition:
             _audioset(flags, fraction, mirrors, home, raw)
@@ -80,7 +80,7 @@ def main() -> None:
             if partition is None:
                 made = "synthesize makes its files" if experiment.synthesis else "name a place with --from"
                 raise StageError(f"dataset {name} has no mirrors: {made}")
-            offer = origins.from_mirrors(partition, flags.splits, fraction, mirrors, flags.patience, flags.timeout)
+            offer = origins.from_mirrors(partition, flags.splits, fraction, mirrors, flags.retry_policy, flags.timeout)
     except (Refused, Unavailable) as error:
         raise StageError(str(error)) from error
     wanted = [Wanted(file, _place(raw / place)) for place, file in offer.files.items()]
@@ -111,10 +111,10 @@ def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Pa
 def _bring(flags: Flags, source: Source, wanted: list[Wanted], home: Path) -> bool:
     """Whether everything is there; False after a dry run. Raises StageError with what is missing."""
     if flags.dry_run:
-        print(forecast(source, wanted, home, flags.workers, flags.patience, flags.rate))
+        print(forecast(source, wanted, home, flags.workers, flags.retry_policy, flags.rate))
         print("nothing was downloaded")
         return False
-    found = deliver(source, wanted, home, flags.workers, flags.patience, flags.verify)
+    found = deliver(source, wanted, home, flags.workers, flags.retry_policy, flags.verify)
     print(f"{home}: all {len(wanted)} files are there and verified, {len(found.complete)} were before")
     return True
 
@@ -131,7 +131,7 @@ def _class_names(name: str, mirrors: Sequence[str], home: Path, flags: Flags) ->
     if known is None or (path := home / known[1].name).exists():
         return
     try:
-        text = read_small(*known, replace(flags.patience, attempts=min(3, flags.attempts)))
+        text = read_small(*known, replace(flags.retry_policy, attempts=min(3, flags.attempts)))
         with atomic_file(path) as temporary:
             temporary.write_bytes(text)
     except (Refused, Unavailable, OSError) as error:

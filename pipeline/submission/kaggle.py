@@ -15,7 +15,7 @@ from tqdm import tqdm
 from pipeline.config.errors import StageError
 from pipeline.submission.kaggle_client import NEW_TOKEN, SEND, Lost, client, contained, credentials, imported
 from pipeline.submission.log import State
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Unavailable
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ _PAUSES = (2.0, 30.0)
 _PAGE = 100
 """Submissions in one answer."""
 _PASSING = (408, 425, 429)
-_PATIENCE = Patience(attempts=6, longest=30.0)
+_RETRY_POLICY = RetryPolicy(attempts=6, longest=30.0)
 
 # ------------------------------------------------------------------------------------------------------------ the site
 
@@ -39,16 +39,16 @@ class Kaggle:
 
     Args:
         competition: its name, as in its address.
-        patience: with a network that fails.
+        retry_policy: with a network that fails.
         silence: seconds without an answer after which a connection counts as lost.
 
     Raises:
         StageError: the package is not installed, or there are no credentials.
     """
 
-    def __init__(self, competition: str, patience: Patience = _PATIENCE, silence: float = 60.0):
+    def __init__(self, competition: str, retry_policy: RetryPolicy = _RETRY_POLICY, silence: float = 60.0):
         self.competition = competition
-        self._patience, self._silence = patience, silence
+        self._retry_policy, self._silence = retry_policy, silence
         package = imported()
         found = credentials(package)
         self._source, self._keys = found.source, found.keys
@@ -58,7 +58,7 @@ class Kaggle:
                 self._keys = {"api_token": self._persist(lambda: found.login.generate_access_token().token)}
             except (Refused, Unavailable) as error:
                 raise StageError(f"there is no token from {found.source}: {error}") from error
-        self._api = client(package, self._keys, patience)
+        self._api = client(package, self._keys, retry_policy)
 
     def named(self, path: Path) -> list[State]:
         """The submissions of files of this name and size, the latest first; raises Unavailable or Refused."""
@@ -133,10 +133,10 @@ class Kaggle:
             with self._explained(), contained(self._send):
                 return action()
 
-        return self._patience.persist(once)
+        return self._retry_policy.call(once)
 
     def _send(self, adapter: HTTPAdapter, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-        """With a time limit, where the package has none; retries are for `Patience` to make."""
+        """With a time limit, where the package has none; retries are for `RetryPolicy` to make."""
         adapter.max_retries = urllib3.Retry(0, read=False)
         return SEND(adapter, request, **{**settings, "timeout": (_CONNECT, self._silence)})
 

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from pipeline.config.errors import StageError
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Unavailable
 
 NEW_TOKEN = "make a new token at https://www.kaggle.com/settings/api"
@@ -106,7 +106,7 @@ class Lost(Exception):
     """An upload was given up."""
 
 
-def client(api: Any, keys: dict[str, str], patience: Patience) -> Any:
+def client(api: Any, keys: dict[str, str], retry_policy: RetryPolicy) -> Any:
     """A KaggleApi for the server of $KAGGLE_API_ENVIRONMENT; its uploads go on after a failure, or raise Lost."""
     from kaggle.models.kaggle_models_extended import ResumableUploadResult
     from kagglesdk import KaggleClient
@@ -127,8 +127,8 @@ def client(api: Any, keys: dict[str, str], patience: Patience) -> Any:
                 return result
 
             try:
-                return patience.persist(once)
+                return retry_policy.call(once)
             except Unavailable:
-                raise Lost(f"the file did not get through in {patience.attempts} attempts") from None
+                raise Lost(f"the file did not get through in {retry_policy.attempts} attempts") from None
 
     return Client()

@@ -18,7 +18,7 @@ AHEAD = 1
 """Batches that are read before they are asked for."""
 
 
-class Draws:
+class EpochSampler:
     """The videos of every step: an endless row of epochs, each a permutation drawn from (seed, epoch).
 
     Batches are full; one may hold the end of an epoch and the beginning of the next.
@@ -46,7 +46,7 @@ class TrainBatches(keras.utils.PyDataset):
     def __init__(
         self,
         reader: FrameReader,
-        draws: Draws,
+        sampler: EpochSampler,
         steps: range,
         sampling: SamplingConfig,
         mixup: float = 0.0,
@@ -54,7 +54,7 @@ class TrainBatches(keras.utils.PyDataset):
     ):
         super().__init__()
         self.reader = reader
-        self.draws = draws
+        self.sampler = sampler
         self.steps = steps
         self.sampling = sampling
         self.mixup = mixup
@@ -82,13 +82,13 @@ class TrainBatches(keras.utils.PyDataset):
 
     def _read(self, step: int) -> tuple[Inputs, np.ndarray]:
         # 1 sets these draws apart from those of the epochs' permutations.
-        rng = np.random.default_rng((self.draws.seed, step, 1))
-        rows = self.draws.step(step)
+        rng = np.random.default_rng((self.sampler.seed, step, 1))
+        rows = self.sampler.step(step)
         window = window_of(len(rows))
         first = step == self.steps.start  # nobody has told of this window
         if first or step % window == 0:
             coming = range(0 if first else window, 2 * window)
-            self.reader.expect(np.concatenate([self.draws.step(step + later) for later in coming]))
+            self.reader.expect(np.concatenate([self.sampler.step(step + later) for later in coming]))
         dataset = self.reader.index.dataset
         method = self.sampling.train
         length = sampled_length(method, self.sampling, dataset)

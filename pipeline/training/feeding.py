@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 
-def fed(batches: keras.utils.PyDataset) -> Any:
+def as_tf_dataset(batches: keras.utils.PyDataset) -> Any:
     """The same batches for one epoch, as `fit` takes them best. All have the shapes of the first.
 
     On TensorFlow Keras makes a tf.data.Dataset of a PyDataset. Left to Keras that has a thread that tunes it, sleeping

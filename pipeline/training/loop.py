@@ -24,7 +24,7 @@ from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
 from pipeline.training import checkpoint, optimizer, statistics
 from pipeline.training.allocation import keep_freed_memory
-from pipeline.training.batches import Draws, TrainBatches
+from pipeline.training.batches import EpochSampler, TrainBatches
 from pipeline.training.callbacks import Watch
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
@@ -91,10 +91,10 @@ class Trainer:
         self.teacher = teacher
         keras.utils.set_random_seed(training.seed)
         self.reader = FrameReader(index)
-        self.draws = Draws(index.rows("train"), training.batch_size, training.seed)
+        self.sampler = EpochSampler(index.rows("train"), training.batch_size, training.seed)
         self.holdout = index.rows(HOLDOUT) if HOLDOUT in index.splits else np.zeros(0, np.int64)
         self.settings = prediction_settings(sampling, inference)
-        self.plan = Plan.of(training, len(self.draws.rows))
+        self.plan = Plan.of(training, len(self.sampler.rows))
         # Never compiled, so stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
         self.model = ready_to_train(self.stored, index.dataset, sampling, training, self.plan.total)
@@ -117,7 +117,7 @@ class Trainer:
         self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step)
         if state.step:
             print(f"resuming at step {state.step} of {self.plan.total}")
-        for line in presumptions(self.training, self.plan, len(self.draws.rows), len(self.holdout)):
+        for line in presumptions(self.training, self.plan, len(self.sampler.rows), len(self.holdout)):
             print(line)
         self.kept_step, due = state.step, 0.0
         batch_size = self.training.batch_size
@@ -144,7 +144,7 @@ class Trainer:
     def _advance(self, state: TrainState, log: MetricsLog, bar: tqdm) -> None:
         """Train up to the next stop; score the hold-out if it is an evaluation; keep the model if it is the best."""
         steps = range(state.step, self.plan.next_stop(state.step))
-        batches = TrainBatches(self.reader, self.draws, steps, self.sampling, self.training.mixup, self.teacher)
+        batches = TrainBatches(self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher)
         watch = Watch(steps, self.training.batch_size, bar)
         try:
             self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
@@ -166,7 +166,7 @@ class Trainer:
         state.timed_examples += watch.batches * self.training.batch_size
         record: dict[str, Any] = {
             "step": state.step,
-            "epoch": state.step * self.training.batch_size / len(self.draws.rows),
+            "epoch": state.step * self.training.batch_size / len(self.sampler.rows),
             "loss": watch.loss,
             **watch.penalties,
             "learning_rate": float(self.model.optimizer.learning_rate),

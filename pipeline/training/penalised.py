@@ -2,7 +2,7 @@
 
 import keras
 
-from pipeline.training.feeding import fed
+from pipeline.training.feeding import as_tf_dataset
 
 
 class Penalised(keras.Model):
@@ -22,7 +22,7 @@ class Penalised(keras.Model):
 
     def fit(self, x=None, *arguments, **settings):
         if isinstance(x, keras.utils.PyDataset):  # drawn already
-            x, settings = fed(x), settings | {"shuffle": False}
+            x, settings = as_tf_dataset(x), settings | {"shuffle": False}
         return super().fit(x, *arguments, **settings)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

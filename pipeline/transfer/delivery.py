@@ -11,7 +11,7 @@ from pipeline.config.errors import StageError
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.ledger import Ledger
 from pipeline.transfer.part import part_of
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Source
 
 MISSING = "download-missing.txt"
@@ -62,7 +62,7 @@ def survey(wanted: Sequence[Wanted], ledger: Ledger, verify: bool = False) -> Su
 
 
 def deliver(
-    source: Source, wanted: Sequence[Wanted], home: Path, workers: int, patience: Patience, verify: bool
+    source: Source, wanted: Sequence[Wanted], home: Path, workers: int, retry_policy: RetryPolicy, verify: bool
 ) -> Survey:
     """Make everything that is wanted be there, below `home`; returns what was there before, and what was not.
 
@@ -73,7 +73,7 @@ def deliver(
     with locked(home):
         home.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(home / LEDGER, home)
-        fetch = Fetch(source, ledger, workers, patience)
+        fetch = Fetch(source, ledger, workers, retry_policy)
         found = survey(wanted, ledger, verify)
         found = replace(found, rest=fetch.measured(found.rest))
         check_space(found.bytes_to_come(), home)
@@ -97,12 +97,12 @@ def deliver(
 
 
 def forecast(
-    source: Source, wanted: Sequence[Wanted], home: Path, workers: int, patience: Patience, rate: float
+    source: Source, wanted: Sequence[Wanted], home: Path, workers: int, retry_policy: RetryPolicy, rate: float
 ) -> str:
     """Files, bytes, free disk, and the time at `rate` MB/s, in words. Nothing is written."""
     ledger = Ledger(home / LEDGER, home)
     found = survey(wanted, ledger)
-    found = replace(found, rest=Fetch(source, ledger, workers, patience).measured(found.rest))
+    found = replace(found, rest=Fetch(source, ledger, workers, retry_policy).measured(found.rest))
     total = sum(one.size or 0 for one in (*found.complete, *found.rest))
     to_come, free = found.bytes_to_come(), free_space(home)
     minutes = to_come / (rate * 1e6) / 60

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pipeline.transfer.checksum import checksums_of
 from pipeline.transfer.ledger import Ledger
 from pipeline.transfer.part import Part
-from pipeline.transfer.retrying import Patience, Stopped
+from pipeline.transfer.retrying import RetryPolicy, Stopped
 from pipeline.transfer.source import Measuring, Refused, Remote, Source, Unavailable
 
 R = TypeVar("R")
@@ -44,15 +44,15 @@ class Fetch:
 
     Args:
         workers: transfers at a time.
-        patience: how often and how soon one is tried again.
+        retry_policy: how often and how soon one is tried again.
         ledger: learns what was verified.
     """
 
-    def __init__(self, source: Source, ledger: Ledger, workers: int, patience: Patience):
+    def __init__(self, source: Source, ledger: Ledger, workers: int, retry_policy: RetryPolicy):
         self._source = source
         self._ledger = ledger
         self._workers = workers
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._turns = threading.Semaphore(workers)
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -63,11 +63,11 @@ class Fetch:
         if not unknown or not isinstance(self._source, Measuring):
             return list(wanted)
         found: dict[Path, Wanted] = {one.path: one for one in wanted}
-        patience = dataclasses.replace(self._patience, attempts=min(3, self._patience.attempts))
+        retry_policy = dataclasses.replace(self._retry_policy, attempts=min(3, self._retry_policy.attempts))
 
         def measure(one: Wanted) -> None:
             with self._turns:
-                file = patience.persist(lambda: self._source.measure(one.file), self._stopping)
+                file = retry_policy.call(lambda: self._source.measure(one.file), self._stopping)
             size = file.size
             if file.is_verifiable():
                 file = dataclasses.replace(file, size=None)
@@ -142,7 +142,7 @@ class Fetch:
                 bar.write(f"{wanted.path} is damaged ({fault}): it is fetched again", file=sys.stderr)
         part = Part(wanted.path, wanted.file.is_verifiable(), told)
         try:
-            self._patience.persist(
+            self._retry_policy.call(
                 lambda: self._attempt(wanted, part, bar), self._stopping, reached=lambda: part.furthest
             )
         except BaseException:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import requests
 import urllib3
 
-from pipeline.transfer.source import Body, Refused, Remote, Resting, Unavailable
+from pipeline.transfer.source import Body, RateLimited, Refused, Remote, Unavailable
 
 CHUNK = 1 << 18
 _LEAST_RATE = 1024
@@ -165,7 +165,7 @@ class Mirrors:
             now = time.monotonic()
             if not (ready := [url for url in urls if self._rests.get(_host(url), 0) <= now]):
                 after = min(self._rests[_host(url)] for url in urls) - now
-                raise Resting(f"{urls[0]} asks to wait", after)
+                raise RateLimited(f"{urls[0]} asks to wait", after)
             return min(ready, key=lambda url: (self._failed[file.name, url], self._troubles[_host(url)]))
 
     @contextlib.contextmanager

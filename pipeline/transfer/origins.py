@@ -14,7 +14,7 @@ from pipeline.transfer.http import Mirrors
 from pipeline.transfer.local import Directory
 from pipeline.transfer.names import Fraction, safe_name, split_of
 from pipeline.transfer.plan import SPLITS, Partition, at_fraction, read_plan
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.small import read_small
 from pipeline.transfer.source import Refused, Remote, Source
 
@@ -41,7 +41,7 @@ def from_mirrors(
     splits: Sequence[str],
     fraction: Fraction,
     mirrors: Sequence[str],
-    patience: Patience,
+    retry_policy: RetryPolicy,
     timeout: float,
 ) -> Offer:
     """The files of a partition such as 2/frame, by the plans of its splits; no splits: all that it has.
@@ -56,7 +56,7 @@ def from_mirrors(
     reader = Mirrors([], lambda file: [f"{address}/{file.name}" for address in plans], timeout)
     files = []
     for part in wanted:
-        listed = read_small(reader, Remote(part.plan), patience, functools.partial(read_plan, address=part.plan))
+        listed = read_small(reader, Remote(part.plan), retry_policy, functools.partial(read_plan, address=part.plan))
         files += [Remote(f"{part.split}/{file.name}", md5=file.md5) for file in at_fraction(listed, fraction)]
     addresses = [address for mirror in mirrors for address in _yt8m_at(mirror)]
     source = Mirrors(
@@ -88,7 +88,7 @@ def class_names(dataset: str, mirrors: Sequence[str], timeout: float) -> tuple[M
 
 
 def from_elsewhere(
-    place: str, splits: Sequence[str], fraction: Fraction, credentials: bool, patience: Patience, timeout: float
+    place: str, splits: Sequence[str], fraction: Fraction, credentials: bool, retry_policy: RetryPolicy, timeout: float
 ) -> Offer:
     """The *.tfrecord files of gs://bucket/prefix, a directory, or a file of URLs; no splits: all there are.
 
@@ -107,7 +107,7 @@ def from_elsewhere(
     else:
         raise StageError(f"--from {place}: there is no such directory or file of URLs; buckets are gs://BUCKET/PREFIX")
     placed: dict[str, Remote] = {}
-    listed = patience.persist(source.files)
+    listed = retry_policy.call(source.files)
     for file in at_fraction([file for file in listed if file.name.endswith(".tfrecord")], fraction):
         split, name = _split(file.name, splits), PurePosixPath(file.name).name
         if splits and split not in splits:

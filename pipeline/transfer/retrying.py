@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import tenacity
 
-from pipeline.transfer.source import Resting, Unavailable
+from pipeline.transfer.source import RateLimited, Unavailable
 
 T = TypeVar("T")
 
-LONGEST_REST = 600.0
+LONGEST_WAIT = 600.0
 """Seconds: a server that asks to wait for longer, at once or bit by bit, is given up."""
 
 
@@ -21,8 +21,8 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """When a transfer is given up."""
+class RetryPolicy:
+    """How often a transfer is tried, and how soon again."""
 
     attempts: int = 8
     """In a row that bring nothing new."""
@@ -31,7 +31,7 @@ class Patience:
     longest: float = 60.0
     """Seconds, up to which the pause grows."""
 
-    def persist(
+    def call(
         self,
         action: Callable[[], T],
         stopping: threading.Event | None = None,
@@ -55,10 +55,10 @@ class Patience:
                 furthest, fruitless, rested = reached(), 0, 0.0
             rested += error.after or 0
             # Who merely waits with others for a busy server has not tried.
-            fruitless += not isinstance(error, Resting)
+            fruitless += not isinstance(error, RateLimited)
 
         def exhausted(state: tenacity.RetryCallState) -> bool:
-            return fruitless >= self.attempts or rested > LONGEST_REST
+            return fruitless >= self.attempts or rested > LONGEST_WAIT
 
         def wait(state: tenacity.RetryCallState) -> float:
             after = state.outcome.exception().after

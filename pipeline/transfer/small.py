@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.transfer.checksum import Checksums
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Remote, Source, Unavailable
 
 T = TypeVar("T")
@@ -13,8 +13,8 @@ LARGEST = 64 << 20
 """Bytes: a plan of all shards has 230 kB."""
 
 
-def read_small(source: Source, file: Remote, patience: Patience, parse: Callable[[bytes], T] = bytes) -> T:
-    """All its bytes, or what `parse` makes of them; raises Unavailable when the patience is at its end, and Refused.
+def read_small(source: Source, file: Remote, retry_policy: RetryPolicy, parse: Callable[[bytes], T] = bytes) -> T:
+    """All its bytes, or what `parse` makes of them; raises Unavailable when the policy gives it up, and Refused.
 
     Where `parse` raises one of these, the next mirror is asked, as for any other fault.
     """
@@ -33,4 +33,4 @@ def read_small(source: Source, file: Remote, patience: Patience, parse: Callable
                 raise Unavailable(f"{file.name} has wrong bytes: {fault}")
             return parse(b"".join(pieces))
 
-    return patience.persist(read)
+    return retry_policy.call(read)

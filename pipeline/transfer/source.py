@@ -61,7 +61,7 @@ class Unavailable(Exception):
         """Seconds to wait, where the server says so."""
 
 
-class Resting(Unavailable):
+class RateLimited(Unavailable):
     """Nothing was asked: the server has said to somebody when it may be, and that is not yet."""
 
 

@@ -13,10 +13,10 @@ from pipeline.config.errors import StageError
 from pipeline.submission import kaggle, kaggle_client
 from pipeline.submission.kaggle import Kaggle
 from pipeline.submission.log import State
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Unavailable
 
-PATIENCE = Patience(attempts=3, pause=0.01)
+PATIENCE = RetryPolicy(attempts=3, pause=0.01)
 
 
 @pytest.fixture(scope="module")

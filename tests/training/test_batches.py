@@ -10,34 +10,34 @@ from pipeline.config import SamplingConfig
 from pipeline.inputs.reading.batches import evaluation_batches
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames
-from pipeline.training.batches import Draws, TrainBatches, multi_hot
+from pipeline.training.batches import EpochSampler, TrainBatches, multi_hot
 
 ALL = SamplingConfig(train="all", evaluation="all")
 
 
 def test_every_epoch_has_every_video_once_in_another_order():
     rows = np.arange(100, 150)
-    draws = Draws(rows, batch_size=8, seed=3)
-    stream = np.concatenate([draws.step(step) for step in range(25)])  # 200 draws: four epochs
+    sampler = EpochSampler(rows, batch_size=8, seed=3)
+    stream = np.concatenate([sampler.step(step) for step in range(25)])  # 200 draws: four epochs
     epochs = stream.reshape(4, 50)
     for epoch in epochs:
         assert sorted(epoch) == rows.tolist()
     assert len({tuple(epoch) for epoch in epochs}) == 4
-    assert (Draws(rows, 8, seed=4).step(0) != draws.step(0)).any()
+    assert (EpochSampler(rows, 8, seed=4).step(0) != sampler.step(0)).any()
 
 
 def test_a_batch_larger_than_the_dataset_holds_several_epochs():
-    batch = Draws(np.arange(3), batch_size=10, seed=0).step(0)
+    batch = EpochSampler(np.arange(3), batch_size=10, seed=0).step(0)
     assert np.bincount(batch).tolist() in ([4, 3, 3], [3, 4, 3], [3, 3, 4])
 
 
 @pytest.mark.parametrize("method", ["uniform", "all", "random_frames", "random_sequence"])
 def test_a_step_is_the_same_in_every_range(small_index, method):
     reader = FrameReader(small_index)
-    draws = Draws(small_index.rows("train"), 8, seed=1)
+    sampler = EpochSampler(small_index.rows("train"), 8, seed=1)
     sampling = SamplingConfig(train=method, frames=4)
-    whole = TrainBatches(reader, draws, range(6), sampling, mixup=0.4)
-    rest = TrainBatches(reader, draws, range(4, 6), sampling, mixup=0.4)
+    whole = TrainBatches(reader, sampler, range(6), sampling, mixup=0.4)
+    rest = TrainBatches(reader, sampler, range(4, 6), sampling, mixup=0.4)
     assert len(whole) == 6 and len(rest) == 2
     for (inputs, labels), (again, labels_again) in zip([whole[5], whole[4]], [rest[1], rest[0]]):
         np.testing.assert_array_equal(inputs["frames"], again["frames"])
@@ -47,9 +47,9 @@ def test_a_step_is_the_same_in_every_range(small_index, method):
 
 
 def test_labels_are_those_of_the_videos(small_index):
-    draws = Draws(small_index.rows("train"), 8, seed=1)
-    _, labels = TrainBatches(FrameReader(small_index), draws, range(1), ALL)[0]
-    for row, hot in zip(draws.step(0), labels):
+    sampler = EpochSampler(small_index.rows("train"), 8, seed=1)
+    _, labels = TrainBatches(FrameReader(small_index), sampler, range(1), ALL)[0]
+    for row, hot in zip(sampler.step(0), labels):
         video = int(small_index.ids_of(np.array([row]))[0][1:])
         assert np.flatnonzero(hot).tolist() == labels_of(video)
     assert set(np.unique(labels)) == {0, 1}
@@ -85,12 +85,12 @@ def test_the_system_is_told_of_videos_before_they_are_read_and_not_again_and_aga
             read.extend(rows)
             return super().read(rows, chosen, counts)
 
-    draws = Draws(small_index.rows("train"), 32, seed=2)
-    batches = TrainBatches(Watched(small_index), draws, steps, ALL)
+    sampler = EpochSampler(small_index.rows("train"), 32, seed=2)
+    batches = TrainBatches(Watched(small_index), sampler, steps, ALL)
     given = Counter()
     for number, step in enumerate(steps):
         batches[number]
-        given.update(draws.step(step))
+        given.update(sampler.step(step))
         assert not given - Counter(told)  # two batches are read at once, so the second may come before it is told
     assert len(read) == 32 * len(steps)
     assert len(told) <= len(read) + 3 * 512

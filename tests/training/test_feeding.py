@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.training.feeding import fed
+from pipeline.training.feeding import as_tf_dataset
 
 
 class Batches(keras.utils.PyDataset):
@@ -28,7 +28,7 @@ class Batches(keras.utils.PyDataset):
 
 def test_every_batch_comes_once_and_in_order():
     batches = Batches()
-    dataset = fed(batches)
+    dataset = as_tf_dataset(batches)
     found = list(dataset.as_numpy_iterator())
     assert batches.asked == list(range(6)) and len(dataset) == 6
     for number, (inputs, labels) in enumerate(found):
@@ -41,11 +41,11 @@ def test_every_batch_comes_once_and_in_order():
 
 def test_no_thread_tunes_it():
     """It would sleep for longer and longer, and `fit` wait for it to wake."""
-    assert fed(Batches()).options().autotune.enabled is False
+    assert as_tf_dataset(Batches()).options().autotune.enabled is False
 
 
 def test_a_batch_that_cannot_be_read_ends_it():
     batches = Batches(fails_at=3)
     with pytest.raises(Exception, match="the disk is gone"):
-        list(fed(batches).as_numpy_iterator())
+        list(as_tf_dataset(batches).as_numpy_iterator())
     assert batches.asked[:4] == [0, 1, 2, 3]

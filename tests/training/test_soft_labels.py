@@ -9,7 +9,7 @@ from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.inputs.reading.reader import FrameReader
-from pipeline.training.batches import Draws, TrainBatches
+from pipeline.training.batches import EpochSampler, TrainBatches
 from pipeline.training.mixup import mix
 from pipeline.training.soft_labels import SoftLabels
 
@@ -55,25 +55,25 @@ def dense_targets(index, rows, share) -> np.ndarray:
 def test_targets_against_their_definition(small_index, store, tmp_path, share):
     teacher = SoftLabels(store, tmp_path / "teacher", small_index, share)
     teacher.open()
-    draws = Draws(small_index.rows("train"), 16, seed=1)
+    sampler = EpochSampler(small_index.rows("train"), 16, seed=1)
     reader = FrameReader(small_index)
-    plain = TrainBatches(reader, draws, range(3), ALL)
-    taught = TrainBatches(reader, draws, range(3), ALL, teacher=teacher)
+    plain = TrainBatches(reader, sampler, range(3), ALL)
+    taught = TrainBatches(reader, sampler, range(3), ALL, teacher=teacher)
     for step in range(3):
         inputs, targets = taught[step]
         assert targets.dtype == np.float32
-        np.testing.assert_allclose(targets, dense_targets(small_index, draws.step(step), share), atol=1e-6)
+        np.testing.assert_allclose(targets, dense_targets(small_index, sampler.step(step), share), atol=1e-6)
         np.testing.assert_array_equal(inputs["frames"], plain[step][0]["frames"])
 
 
 def test_mixup_mixes_the_targets(small_index, store, tmp_path):
     teacher = SoftLabels(store, tmp_path / "teacher", small_index, 0.6)
     teacher.open()
-    draws = Draws(small_index.rows("train"), 16, seed=1)
+    sampler = EpochSampler(small_index.rows("train"), 16, seed=1)
     reader = FrameReader(small_index)
-    inputs, targets = TrainBatches(reader, draws, range(4), ALL, 0.4, teacher)[2]
-    plain, _ = TrainBatches(reader, draws, range(4), ALL)[2]
-    dense = dense_targets(small_index, draws.step(2), 0.6)
+    inputs, targets = TrainBatches(reader, sampler, range(4), ALL, 0.4, teacher)[2]
+    plain, _ = TrainBatches(reader, sampler, range(4), ALL)[2]
+    dense = dense_targets(small_index, sampler.step(2), 0.6)
     rng = np.random.default_rng((1, 2, 1))
     frames, mixed = mix(plain["frames"], plain["num_frames"], dense.astype(np.float32), 0.4, rng)
     np.testing.assert_array_equal(inputs["frames"], frames)

@@ -10,10 +10,10 @@ from pipeline.transfer.fetch import Wanted
 from pipeline.transfer.ledger import Ledger
 from pipeline.transfer.local import Directory
 from pipeline.transfer.part import part_of
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Remote
 
-PATIENCE = Patience(attempts=2, pause=0.001)
+PATIENCE = RetryPolicy(attempts=2, pause=0.001)
 
 
 @pytest.fixture

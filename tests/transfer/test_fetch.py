@@ -10,11 +10,11 @@ import pytest
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.ledger import Ledger
 from pipeline.transfer.part import part_of
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Body, Refused, Remote, Unavailable
 
 DATA = os.urandom(100_000)
-PATIENCE = Patience(attempts=4, pause=0.001)
+POLICY = RetryPolicy(attempts=4, pause=0.001)
 
 
 class Scripted:
@@ -48,9 +48,9 @@ class Scripted:
 REMOTE = Remote("file", len(DATA), hashlib.md5(DATA).hexdigest())
 
 
-def bring(folder, source, file=REMOTE, patience=PATIENCE):
+def bring(folder, source, file=REMOTE, retry_policy=POLICY):
     path = folder / "train" / "file"
-    missing = Fetch(source, Ledger(folder / "ledger", folder), 2, patience).bring([Wanted(file, path)])
+    missing = Fetch(source, Ledger(folder / "ledger", folder), 2, retry_policy).bring([Wanted(file, path)])
     return path, missing.get(path)
 
 
@@ -153,7 +153,7 @@ def test_a_fault_of_one_file_leaves_the_others_alone(tmp_path):
             return super().open(file, offset)
 
     wanted = [Wanted(dataclasses.replace(REMOTE, name=str(n)), tmp_path / str(n)) for n in range(20)]
-    missing = Fetch(Half(), Ledger(tmp_path / "ledger", tmp_path), 4, PATIENCE).bring(wanted)
+    missing = Fetch(Half(), Ledger(tmp_path / "ledger", tmp_path), 4, POLICY).bring(wanted)
     assert missing == {tmp_path / str(n): f"no {n}" for n in range(1, 20, 2)}
     assert all((tmp_path / str(n)).read_bytes() == DATA for n in range(0, 20, 2))
 
@@ -168,7 +168,7 @@ def test_a_fault_of_the_disk_ends_all(tmp_path, monkeypatch):
             raise full
 
     wanted = [Wanted(dataclasses.replace(REMOTE, name=str(n)), tmp_path / str(n)) for n in range(50)]
-    missing = Fetch(Full(), Ledger(tmp_path / "ledger", tmp_path), 2, PATIENCE).bring(wanted)
+    missing = Fetch(Full(), Ledger(tmp_path / "ledger", tmp_path), 2, POLICY).bring(wanted)
     assert len(missing) == 50 and 1 <= len(began) < 50
     assert "disk is full" in missing[tmp_path / began[0]]
 
@@ -191,7 +191,7 @@ def test_an_interrupt_ends_the_threads(tmp_path):
 
     file = Remote("endless", 1 << 40, "0" * 32)
     wanted = [Wanted(Remote("a", 0), tmp_path / "a"), Wanted(file, tmp_path / "b")]
-    fetch = Interrupted(Endless(), Ledger(tmp_path / "ledger", tmp_path), 2, PATIENCE)
+    fetch = Interrupted(Endless(), Ledger(tmp_path / "ledger", tmp_path), 2, POLICY)
     with pytest.raises(KeyboardInterrupt):
         fetch.bring(wanted)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("transfer")]
@@ -205,7 +205,7 @@ def test_sizes_are_asked_for_where_they_are_unknown(tmp_path):
             return dataclasses.replace(file, size=len(file.name) + 10)
 
     wanted = [Wanted(Remote(str(n)), Path(str(n))) for n in range(5)] + [Wanted(Remote("known", 3), Path("known"))]
-    found = Fetch(Measuring(), Ledger(tmp_path / "ledger", tmp_path), 2, PATIENCE).measured(wanted)
+    found = Fetch(Measuring(), Ledger(tmp_path / "ledger", tmp_path), 2, POLICY).measured(wanted)
     assert [one.path for one in found] == [one.path for one in wanted]
     assert [one.size for one in found] == [11, 11, None, 11, 11, 3]
 
@@ -215,7 +215,7 @@ def test_a_checksum_counts_more_than_a_size_that_a_server_told(tmp_path):
         def measure(self, file):
             return dataclasses.replace(file, size=17)
 
-    fetch = Fetch(Liar(), Ledger(tmp_path / "ledger", tmp_path), 2, PATIENCE)
+    fetch = Fetch(Liar(), Ledger(tmp_path / "ledger", tmp_path), 2, POLICY)
     wanted = fetch.measured([Wanted(Remote("file", md5=REMOTE.md5), tmp_path / "file")])
     assert wanted[0].size == 17 and fetch.bring(wanted) == {}
     assert (tmp_path / "file").read_bytes() == DATA

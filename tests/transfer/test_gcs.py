@@ -17,7 +17,7 @@ from pipeline.transfer import gcs
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.gcs import Bucket, upload, upload_all
 from pipeline.transfer.ledger import Ledger
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Remote, Unavailable
 
 CONTENT = random.Random(1).randbytes(100_003)
@@ -211,9 +211,9 @@ def test_an_object_that_is_replaced_meanwhile_is_not_mixed(put, network, small_c
 def fetched(url: str, folder: Path, attempts: int = 40) -> dict[Path, str]:
     """What is missing after all files of a bucket were fetched into a folder."""
     bucket = Bucket(url, timeout=1)
-    patience = Patience(attempts=attempts, pause=0.01, longest=0.05)
-    wanted = [Wanted(file, folder / file.name) for file in patience.persist(bucket.files)]
-    return Fetch(bucket, Ledger(folder / "ledger", folder), 3, patience).bring(wanted)
+    retry_policy = RetryPolicy(attempts=attempts, pause=0.01, longest=0.05)
+    wanted = [Wanted(file, folder / file.name) for file in retry_policy.call(bucket.files)]
+    return Fetch(bucket, Ledger(folder / "ledger", folder), 3, retry_policy).bring(wanted)
 
 
 def test_a_flipped_bit_is_found_by_the_checksum_and_read_again(put, network, tmp_path):

@@ -14,10 +14,10 @@ from pipeline.transfer.origins import (
     from_mirrors,
     url_list,
 )
-from pipeline.transfer.retrying import Patience
+from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Remote
 
-PATIENCE = Patience(attempts=3, pause=0.001)
+PATIENCE = RetryPolicy(attempts=3, pause=0.001)
 WHOLE = Fraction()
 
 

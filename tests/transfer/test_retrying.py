@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from pipeline.transfer.retrying import LONGEST_REST, Patience, Stopped
-from pipeline.transfer.source import Refused, Resting, Unavailable
+from pipeline.transfer.retrying import LONGEST_WAIT, RetryPolicy, Stopped
+from pipeline.transfer.source import RateLimited, Refused, Unavailable
 
 
 class Clock(threading.Event):
@@ -33,13 +33,13 @@ class Action:
 
 def test_what_is_unavailable_is_tried_again():
     action = Action(Unavailable("a"), Unavailable("b"), "done")
-    assert Patience(attempts=3).persist(action, Clock()) == "done"
+    assert RetryPolicy(attempts=3).call(action, Clock()) == "done"
 
 
 def test_the_last_fault_is_told_when_the_attempts_are_over():
     action = Action(Unavailable("a"), Unavailable("b"), Unavailable("c"), "done")
     with pytest.raises(Unavailable, match="c"):
-        Patience(attempts=3).persist(action, Clock())
+        RetryPolicy(attempts=3).call(action, Clock())
     assert action.calls == 3
 
 
@@ -47,7 +47,7 @@ def test_the_last_fault_is_told_when_the_attempts_are_over():
 def test_other_faults_end_it_at_once(fault):
     action = Action(fault)
     with pytest.raises(type(fault)):
-        Patience().persist(action, Clock())
+        RetryPolicy().call(action, Clock())
     assert action.calls == 1
 
 
@@ -57,7 +57,7 @@ def test_pauses_are_random_below_a_bound_that_doubles():
     for _ in range(200):
         clock = Clock()
         with pytest.raises(Unavailable):
-            Patience(attempts=9, pause=2.0).persist(Action(Unavailable("x")), clock)
+            RetryPolicy(attempts=9, pause=2.0).call(Action(Unavailable("x")), clock)
         drawn.append(clock.waits)
     for bound, waits in zip(bounds, zip(*drawn, strict=True), strict=True):
         assert 0.9 * bound < max(waits) <= bound and min(waits) < 0.1 * bound
@@ -65,17 +65,17 @@ def test_pauses_are_random_below_a_bound_that_doubles():
 
 def test_a_server_that_says_when_is_believed():
     clock = Clock()
-    assert Patience(pause=1.0).persist(Action(Unavailable("x", after=7), "done"), clock) == "done"
+    assert RetryPolicy(pause=1.0).call(Action(Unavailable("x", after=7), "done"), clock) == "done"
     assert 7 <= clock.waits[0] <= 8
     clock = Clock()
-    Patience(pause=1.0).persist(Action(Unavailable("x", after=0), "done"), clock)
+    RetryPolicy(pause=1.0).call(Action(Unavailable("x", after=0), "done"), clock)
     assert clock.waits == [0]
 
 
 def test_a_server_that_asks_for_too_much_is_given_up():
-    action = Action(Unavailable("x", after=LONGEST_REST + 1))
+    action = Action(Unavailable("x", after=LONGEST_WAIT + 1))
     with pytest.raises(Unavailable):
-        Patience().persist(action, Clock())
+        RetryPolicy().call(action, Clock())
     assert action.calls == 1
 
 
@@ -89,13 +89,13 @@ def test_attempts_that_come_further_do_not_count():
             return "done"
         raise Unavailable("x")
 
-    assert Patience(attempts=2).persist(action, Clock(), lambda: reached) == "done"
+    assert RetryPolicy(attempts=2).call(action, Clock(), lambda: reached) == "done"
 
 
 def test_coming_as_far_as_before_counts():
     action = Action(Unavailable("x"))
     with pytest.raises(Unavailable):
-        Patience(attempts=4).persist(action, Clock(), lambda: 1000)
+        RetryPolicy(attempts=4).call(action, Clock(), lambda: 1000)
     assert action.calls == 4
 
 
@@ -103,14 +103,14 @@ def test_what_is_stopped_does_not_go_on():
     stopping, action = threading.Event(), Action(Unavailable("x"))
     threading.Timer(0.1, stopping.set).start()
     with pytest.raises(Stopped):
-        Patience(attempts=100, pause=1000).persist(action, stopping)
+        RetryPolicy(attempts=100, pause=1000).call(action, stopping)
     assert action.calls <= 2
 
 
 def test_waiting_with_others_is_no_attempt_but_ends():
-    action = Action(*[Resting("x", after=5)] * 30, "done")
-    assert Patience(attempts=2).persist(action, Clock()) == "done"
-    action = Action(Resting("x", after=LONGEST_REST / 10))
-    with pytest.raises(Resting):
-        Patience(attempts=2).persist(action, Clock())
+    action = Action(*[RateLimited("x", after=5)] * 30, "done")
+    assert RetryPolicy(attempts=2).call(action, Clock()) == "done"
+    action = Action(RateLimited("x", after=LONGEST_WAIT / 10))
+    with pytest.raises(RateLimited):
+        RetryPolicy(attempts=2).call(action, Clock())
     assert action.calls == 11
