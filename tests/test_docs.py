@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -192,6 +193,17 @@ def test_the_pages_name_every_stage_preset_and_model():
         assert f"| `{family}` |" in of("docs/models.md") and f"| `{family}` |" in of("docs/results.md"), family
     for preset in set(presets()) - {"demo"}:
         assert f"--preset {preset}" in of("docs/data.md"), preset
+
+
+def test_the_preset_of_the_page_on_data_is_one(tmp_path):
+    from pipeline.presets import load_experiment
+
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    code = text[text.index('       """My clips') : text.index("   A feature has a name")]
+    (tmp_path / "my_preset.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    for model in ("average", "netvlad"):
+        experiment = load_experiment(str(tmp_path / "my_preset.py"), model)
+        assert experiment.dataset.name == "clips" and experiment.model.family == model
 
 
 def test_every_page_is_in_the_index_of_the_readme():
