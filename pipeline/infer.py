@@ -59,10 +59,10 @@ def main() -> None:
         index = open_index(flags, experiment, flags.index or flags.places.index(dataset.name))
         check_fits(dataset, folder, index)
         inputs = {"model": digest, "index": index.digest}
-        missing = [
-            split for split in flags.split or index.scored_splits() if _is_missing(folder, split, settings, inputs)
-        ]
-        if missing:
+        splits = dict.fromkeys(flags.split or index.scored_splits())
+        for split in splits:  # one that there is not is refused before any is predicted
+            index.rows(split)
+        if missing := [split for split in splits if _is_missing(folder, split, settings, inputs)]:
             predictor, reader = _load(folder, flags, experiment.inference, index)
             for split in missing:
                 predict(predictor, reader, predictions(folder, split), split, settings, inputs)

@@ -10,7 +10,7 @@ import pytest
 from fixtures.support import SMALL, run_here, write_shard
 
 from pipeline.artifacts.locks import locked
-from pipeline.config.errors import StageError
+from pipeline.config.errors import ConfigError, StageError
 
 PRESET = f"""from pipeline.config import *
 MODELS = ("average",)
@@ -174,3 +174,9 @@ def test_predictions_of_which_a_part_is_missing_are_made_again(tmp_path, trained
     run_here("infer", tmp_path)
     assert "is made again: its parts are not those that were written" in capsys.readouterr().out
     assert content(store) == whole
+
+
+def test_a_split_that_there_is_not_is_refused_before_any_is_predicted(tmp_path, trained):
+    with pytest.raises(ConfigError, match="nosuch"):
+        run_here("infer", tmp_path, "--split", "train", "nosuch")
+    assert not (trained / "predictions" / "train").exists()
