@@ -9,9 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, stamp
+from pipeline.artifacts.done import Done, Making, making, stamp
 from pipeline.artifacts.files import read_json, remove_folder, write_json
-from pipeline.artifacts.locks import locked
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
 from pipeline.artifacts.predictions import Predictions, PredictionStore, predicted_splits
 from pipeline.cli.flags import Common
@@ -55,9 +54,9 @@ def main() -> None:
     index = open_index(flags, experiment)
     given = [settings.given[named.index(run)] for run in runs] if settings.given else []
     folder = flags.places.run(flags.preset_name, ENSEMBLE)
-    with locked(folder):
+    with making(folder / WEIGHTS, _chosen, lock=folder) as work:
         _check_fresh(runs, flags.split, index)
-        about, recipe = _weights(folder, runs, given, settings, index)
+        about, recipe = _weights(work, runs, given, settings, index)
         used = [run for run, member in zip(runs, recipe.members) if member.weight]
         for split in flags.split or _splits(used, index):
             _blend(recipe, used, split, predictions(folder, split), index)
@@ -65,31 +64,37 @@ def main() -> None:
     print(f"{folder}: {len(used)} of {len(runs)} runs blended on {', '.join(predicted_splits(folder))}")
 
 
+def _chosen(weights: Path) -> Done | None:
+    """What the weights were chosen from; None where none are, or an older version did not note it."""
+    made_from = read_json(weights).get("made_from") if weights.exists() else None
+    return Done(**made_from, output="") if made_from else None
+
+
 def _weights(
-    folder: Path, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index
+    work: Making, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index
 ) -> tuple[dict[str, Any], Recipe]:
     """What weights.json says, and its recipe: as it was, or chosen anew. Blends by other recipes are removed."""
     names = [run.name for run in runs]
     config = {**to_dict(settings), "given": dict(zip(names, given)), "runs": names}
     inputs = {run.name: done.output for run in runs if (done := Done.read(run / "predictions" / HOLDOUT))}
     inputs = {**inputs, "index": index.digest}
-    about = read_json(folder / WEIGHTS) if (folder / WEIGHTS).exists() else {}
-    changes = Done(**about["made_from"], output="").changes(config, inputs) if "made_from" in about else [""]
-    if changes:
-        print(f"{folder}: choosing weights" + (f" anew: {'; '.join(changes)}" if any(changes) else ""))
+    folder = work.place.parent
+    if work.is_done(config, inputs):
+        about = read_json(work.place)
+    else:
         choice = choose(runs, settings, given, index)
         told = {"method": choice.method, "steps": choice.steps, "reported": choice.reported}
         made_from = {"config": config, "inputs": inputs}
         about = {**stamp(), **choice.recipe.to_dict(), **told, "made_from": made_from}
     for run, member in zip(runs, about["members"]):
         member["path"] = str(run)
-    recipe = from_dict(Recipe, {name: about[name] for name in ("members", "combine", "top_k")}, folder / WEIGHTS)
+    recipe = from_dict(Recipe, {name: about[name] for name in ("members", "combine", "top_k")}, work.place)
     for split in predicted_splits(folder):
         store = folder / "predictions" / split
         if differ := Done.read(store).changes(recipe.settings(), Done.read(store).inputs):
             print(f"{store}: was blended otherwise: {'; '.join(differ)}")
             remove_folder(store)
-    write_json(folder / WEIGHTS, about)
+    write_json(work.place, about)
     return about, recipe
 
 
@@ -130,8 +135,7 @@ def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore,
         raise StageError(f"{split} is not predicted by {', '.join(missing)}: run infer --split {split} for each")
     stores = [predictions(run, split) for run in runs]
     config, inputs = recipe.settings(), made_by_blend(runs, split, index)
-    if store.stale(config, inputs) == []:
-        print(f"{store.folder}: up to date")
+    if store.is_done(config, inputs):
         return
     missing = dict(store.begin(config, inputs, len(index.rows(split)), stores[0].videos_per_part))
     with tqdm(total=len(stores[0].parts()), desc=f"ensemble {split}", unit=" parts") as bar:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, digest
+from pipeline.artifacts.done import Done, digest, making
 from pipeline.artifacts.files import atomic_file, read_json
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
 from pipeline.cli.flags import Reading
@@ -66,7 +66,7 @@ def main() -> None:
     names = class_names(vocabulary, dataset.num_classes)
     if names == class_names(None, dataset.num_classes):
         print(f"{vocabulary} has no names of the classes: the bundle calls them {names[0]} and so on; see --vocabulary")
-    inputs = {
+    made_from = {
         "settings": f"weights {flags.weights}, precision {flags.precision}, {experiment.inference.top_k} labels kept",
         "recipe": digest(recipe.to_dict()),
         "names": digest(names),
@@ -74,27 +74,32 @@ def main() -> None:
         **{f"run {number}": run.digest for number, run in enumerate(runs)},
     }
     path = flags.output or flags.places.run(flags.preset_name, f"{folder.name}-{flags.weights}.zip")
-    done = path.exists() and read_header(path).inputs == inputs
-    if not done or flags.saved_model:
-        backend.start()
-    if not done:
-        from pipeline.inference.bundle import writing
+    with making(path, _made_from) as work:
+        done = work.is_done({}, made_from)
+        if not done or flags.saved_model:
+            backend.start()
+        if not done:
+            from pipeline.inference.bundle import writing
 
-        with atomic_file(path) as temporary:
-            keep_trained = flags.precision == "trained"
-            writing.write(temporary, recipe, runs, names, flags.weights, keep_trained, experiment.inference, inputs)
-            size = temporary.stat().st_size + ROOM
-            scores = {
-                "bytes": size,
-                "limit": LIMIT,
-                "eligible": size <= LIMIT,
-                "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
-            }
-            writing.add_scores(temporary, scores)
-    print(f"{path}: {'up to date' if done else f'{len(runs)} models as {flags.weights}'}")
+            with atomic_file(path) as temporary:
+                trained = flags.precision == "trained"
+                writing.write(temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from)
+                size = temporary.stat().st_size + ROOM
+                scores = {
+                    "bytes": size,
+                    "limit": LIMIT,
+                    "eligible": size <= LIMIT,
+                    "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
+                }
+                writing.add_scores(temporary, scores)
+            print(f"{path}: {len(runs)} models as {flags.weights}")
     if flags.saved_model:
         _save_model(path, flags.saved_model)
     _tell(path, flags.allow_over)
+
+
+def _made_from(bundle: Path) -> Done | None:
+    return Done({}, read_header(bundle).inputs, "") if bundle.exists() else None
 
 
 def _best(flags: Flags, index: Index) -> Path:

@@ -62,7 +62,7 @@ def main() -> None:
         splits = dict.fromkeys(flags.split or index.scored_splits())
         for split in splits:  # one that there is not is refused before any is predicted
             index.rows(split)
-        if missing := [split for split in splits if _is_missing(folder, split, settings, inputs)]:
+        if missing := [split for split in splits if not predictions(folder, split).is_done(settings, inputs)]:
             predictor, reader = _load(folder, flags, experiment.inference, index)
             for split in missing:
                 predict(predictor, reader, predictions(folder, split), split, settings, inputs)
@@ -90,17 +90,6 @@ def _made_from(folder: Path, flags: Flags, inference: InferenceConfig) -> tuple[
     write_json(folder / WEIGHTS, header.recipe.to_dict())
     write_json(folder / "summary.json", summary)
     return header.dataset, {"top_k": header.recipe.top_k, "videos_per_part": inference.videos_per_part}, digest
-
-
-def _is_missing(folder: Path, split: str, settings: dict[str, Any], inputs: dict[str, str]) -> bool:
-    """Whether a split is to be predicted; says why it is again, or that it is not."""
-    store = predictions(folder, split)
-    changes = store.stale(settings, inputs)
-    if changes == []:
-        print(f"{store.folder}: up to date")
-    elif changes:
-        print(f"{store.folder} is made again: {'; '.join(changes)}")
-    return changes != []
 
 
 def _load(folder: Path, flags: Flags, inference: InferenceConfig, index: Index) -> "tuple[Predictor, FrameReader]":

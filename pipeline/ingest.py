@@ -12,9 +12,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, digest
-from pipeline.artifacts.files import atomic_folder, read_json, remove_folder, remove_leftovers, write_json
-from pipeline.artifacts.locks import locked
+from pipeline.artifacts.done import Done, Making, digest, making
+from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.cli.flags import Anew, Common, Indexing, Parallel
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
@@ -46,9 +45,8 @@ def main() -> None:
         raise StageError(f"--outlier-ratio must be 0, for none, or at least 1, not {flags.outlier_ratio}")
     dataset = experiment.dataset
     folder = flags.places.index(dataset.name)
-    with locked(folder.parent):
-        remove_leftovers(folder.parent)
-        _ingest(flags, dataset, *_sources(flags, dataset, Done.read(folder)))
+    with making(folder, lock=folder.parent) as work:
+        _ingest(work, flags, dataset, *_sources(flags, dataset, work.begun))
 
 
 def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple[list[str], list[Source]]:
@@ -67,24 +65,19 @@ def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple
     return raw, sources
 
 
-def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[Source]) -> None:
-    folder = flags.places.index(dataset.name)
-    work = folder.with_name("index.work")  # reports of shards that are checked, until the index is whole
-    before = Done.read(folder)
+def _ingest(work: Making, flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[Source]) -> None:
+    folder, before = work.place, work.begun
+    checked_shards = folder.with_name("index.work")  # reports of them, until the index is whole
     declared = load_experiment(flags.preset).dataset
     config = {"raw": raw, "dataset": to_dict(dataset), "max_quarantined": flags.max_quarantined}
     if dataset.dtype == "float32":
         config["outlier_ratio"] = flags.outlier_ratio
     inputs = {"files": digest([[source.split, str(source.path), *stamp(source.path)] for source in sources])}
-    if before and not flags.force:
-        if not (changes := before.changes(config, inputs)):
-            _declare(folder, declared)
-            print(f"{folder}: up to date")
-            if work.exists():  # killed at the very end
-                remove_folder(work)
-            return
-        if not flags.append:
-            print(f"{folder} is made again: {'; '.join(changes)}")
+    if work.is_done(config, inputs, force=flags.force, quiet=flags.append):
+        _declare(folder, declared)
+        if checked_shards.exists():  # killed at the very end
+            remove_folder(checked_shards)
+        return
     root = None if raw else flags.places.raw(dataset.name)
     indexed = Indexed(folder, dataset, root) if flags.append and before else None
     known = indexed.known(sources) if indexed else set()
@@ -95,27 +88,27 @@ def _ingest(flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[
             preflight_files([source.path for source in new if source.split == split], dataset)
     except SchemaError as error:
         raise StageError(str(error)) from error
-    by_settings = work / digest(to_dict(dataset))
+    by_settings = checked_shards / digest(to_dict(dataset))
     by_settings.mkdir(parents=True, exist_ok=True)
     check = functools.partial(check_or_recall, dataset=dataset, folder=by_settings)
     peaks = Peaks(dataset)
-    with atomic_folder(folder) as temporary:
+    with work.whole(config, inputs) as output:
         size = sum(stamp(source.path)[0] for source in new)
         together = min(max(_TOGETHER * len(new) // max(size, 1), 1), _MOST_TOGETHER)
         checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
         with tqdm(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
             reports = peaks.noted(in_turn(sources, indexed, known, _counted(checked, bar)))
-            summary = write_index(temporary, dataset, sources, reports, root, declared)
+            summary = write_index(output.folder, dataset, sources, reports, root, declared)
         if limits := peaks.limits(flags.outlier_ratio):  # known only now, when every shard is read
             reports = in_turn(sources, indexed, known, map(check, [source.path for source in new]))
-            summary = write_index(temporary, dataset, sources, reports, root, declared, limits)
+            summary = write_index(output.folder, dataset, sources, reports, root, declared, limits)
         _check_budget(summary, flags.max_quarantined)
         _check_training(summary, dataset)
         from pipeline.reporting import card
 
-        card.write(temporary / card.NAME, summary)
-        Done(config, inputs, summary["digest"]).write(temporary)
-    remove_folder(work)
+        card.write(output.folder / card.NAME, summary)
+        output.digest = summary["digest"]
+    remove_folder(checked_shards)
     _tell(folder, summary)
 
 

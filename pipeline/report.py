@@ -3,13 +3,14 @@
 Reads runs/<preset>/*/ and the index; writes reports/<preset>.html, which needs no network and no other file.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import DONE, digest, digest_file
+from pipeline.artifacts.done import DONE, Done, digest, digest_file, making
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_scored
 from pipeline.cli.flags import Reading
@@ -23,6 +24,8 @@ from pipeline.inputs.class_names import names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
+
+_TOLD = "what it tells"
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ def main() -> None:
         )
     vocabulary = flags.vocabulary or index.folder.parent
     asked = find_run(flags.places, flags.preset_name, flags.run).resolve() if flags.run else None
-    made_from = _made_from(flags, index, vocabulary, asked)
-    path = flags.places.reports_dir / f"{flags.preset_name}.html"
-    if path.exists() and f'<meta name="made-from" content="{made_from}">' in _head(path):
-        print(f"{path}: up to date")
-        return
+    told = _told(flags, index, vocabulary, asked)
+    with making(flags.places.reports_dir / f"{flags.preset_name}.html", _made_from) as work:
+        if not work.is_done({}, {_TOLD: told}):
+            _report(work.place, flags, index, vocabulary, asked, told)
+
+
+def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Path | None, told: str) -> None:
     class_names = names(vocabulary, index.dataset.num_classes)
 
     from pipeline.inference.scoring import score_priors
@@ -100,7 +105,7 @@ def main() -> None:
         single=single,
         videos=tuple(shown),
         videos_split=split or "",
-        digest=made_from,
+        digest=told,
     )
     with atomic_file(path) as temporary:
         temporary.write_text(page.render(report), encoding="utf-8")
@@ -108,18 +113,22 @@ def main() -> None:
     print(f"{path}: {len(every)} runs{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
 
 
-def _made_from(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> str:
+def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> str:
     """A hash of all that the page tells, and of the format in which it does."""
-    told = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
+    tellers = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
-    files = [file for folder in folders for name in told for file in sorted(folder.glob(f"**/{name}"))]
+    files = [file for folder in folders for name in tellers for file in sorted(folder.glob(f"**/{name}"))]
     files += [vocabulary] if vocabulary.is_file() else sorted(vocabulary.glob("*.csv"))
     return digest(FORMAT, index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files])
 
 
-def _head(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(2000)
+def _made_from(page: Path) -> Done | None:
+    """What a page says that it was made from; nothing that is known where it says nothing."""
+    if not page.exists():
+        return None
+    with page.open(encoding="utf-8", errors="replace") as file:
+        said = re.search(r'<meta name="made-from" content="(\w+)">', file.read(2000))
+    return Done({}, {_TOLD: said[1]} if said else {}, "")
 
 
 if __name__ == "__main__":

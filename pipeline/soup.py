@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done
-from pipeline.artifacts.files import atomic_folder, read_json, write_json
+from pipeline.artifacts.done import Done, Making, making
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model, snapshots_of, store_model
 from pipeline.artifacts.places import RUN_CONFIG, find_run
@@ -62,12 +62,12 @@ def main() -> None:
     if flags.method == "greedy" and not index.splits.get(HOLDOUT):
         raise StageError(f"greedy chooses by the hold-out, and {index.folder} has none: choose --method uniform")
     folder = runs[0].with_name(f"{runs[0].name}-soup")
-    with locked(runs[0]), locked(folder):
-        _cook(folder, runs, configs, flags.method, index, experiment.inference)
+    with locked(runs[0]), making(folder) as work:
+        _cook(work, runs, configs, flags.method, index, experiment.inference)
 
 
 def _cook(
-    folder: Path,
+    work: Making,
     runs: list[Path],
     configs: list[dict[str, Any]],
     method: str,
@@ -75,19 +75,17 @@ def _cook(
     inference: InferenceConfig,
 ) -> None:
     """Make the run with averaged weights, unless it is up to date."""
+    folder = work.place
     if (folder / RUN_CONFIG).exists() and "soup" not in read_json(folder / RUN_CONFIG):
         raise StageError(f"{folder} is a run that train made: give it another name, it would be replaced")
     members = {name: path for run in runs for name, path in _members(run, method).items()}
     made = {"method": method, "runs": [run.name for run in runs]}
     inputs = {"index": index.digest} | {name: digest_model(path) for name, path in members.items()}
-    if done := Done.read(folder):
-        if not (changed := done.changes(made, inputs)):
-            print(f"{folder}: up to date")
-            return
-        print(f"{folder} is made anew: {'; '.join(changed)}")
+    if work.is_done(made, inputs):
+        return
     backend.start()
-    with atomic_folder(folder) as temporary:
-        metrics, taken = _average(members, temporary / MODEL, method, index, configs[0], inference)
+    with work.whole(made, inputs) as output:
+        metrics, taken = _average(members, output.folder / MODEL, method, index, configs[0], inference)
         summaries = [read_json(run / "summary.json") for run in runs]
         gaps = [summary["best"]["gap"] for summary in summaries if metrics]
         soup = {**made, "members": list(members), "taken": taken, "gap_before": max(gaps, default=None)}
@@ -98,9 +96,9 @@ def _cook(
             "best": {**metrics, "step": summaries[0]["steps"]},
             "soup": {**soup, "gap_after": metrics.get("gap")},
         }
-        write_json(temporary / RUN_CONFIG, {**configs[0], "soup": made, "inputs": inputs})
-        write_json(temporary / "summary.json", summary)
-        Done(made, inputs, digest_model(temporary / MODEL)).write(temporary)
+        write_json(output.folder / RUN_CONFIG, {**configs[0], "soup": made, "inputs": inputs})
+        write_json(output.folder / "summary.json", summary)
+        output.digest = digest_model(output.folder / MODEL)
     scored = f", hold-out GAP {max(gaps):.4f} -> {metrics['gap']:.4f}" if metrics else ""
     listed = ", ".join(each["member"] for each in taken)
     print(f"{folder / MODEL}: the mean of {listed}{scored}{' (synthetic)' if summary['synthetic'] else ''}")

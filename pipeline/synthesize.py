@@ -5,20 +5,24 @@ Reads nothing; writes data/<dataset>/raw/<split>/*.tfrecord. Scores on it are la
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, digest
-from pipeline.artifacts.files import read_json, remove_folder, remove_leftovers, write_json
-from pipeline.artifacts.locks import locked
+from pipeline.artifacts.done import Done, Making, digest, making
+from pipeline.artifacts.files import read_json, remove_leftovers, write_json
 from pipeline.cli.flags import Anew, Common, Parallel
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import DatasetConfig, SynthesisConfig, differences, to_dict
+from pipeline.config import DatasetConfig, SynthesisConfig, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.records import synthetic
 from pipeline.runtime.parallel import map_in_processes
+
+SETTINGS = "synthesis.json"
+"""Written before the first shard, so that shards of two settings never mix."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +35,25 @@ def main() -> None:
     dataset, synthesis = experiment.dataset, experiment.synthesis
     if synthesis is None:
         raise StageError(f"preset {flags.preset_name} is for real data: there is nothing to synthesize")
-    with locked(flags.places.raw(dataset.name).parent):
-        _synthesize(flags, dataset, synthesis)
-
-
-def _synthesize(flags: Flags, dataset: DatasetConfig, synthesis: SynthesisConfig) -> None:
     folder = flags.places.raw(dataset.name)
     config = {"dataset": to_dict(dataset), "synthesis": to_dict(synthesis)}
-    # The settings are written before the first shard, so that shards of two settings never mix.
-    settings = folder / "synthesis.json"
-    if settings.exists() and (changed := differences(read_json(settings), config)):
-        if not flags.force:
-            raise StageError(f"{folder} was made with other settings ({'; '.join(changed)}); --force makes it anew")
-        remove_folder(folder)
-    elif not settings.exists() and folder.exists() and any(folder.iterdir()):
-        raise StageError(f"{folder} holds files that synthesize did not make; choose another --data-dir")
-    if Done.read(folder):
-        print(f"{folder}: up to date")
-        return
-    write_json(settings, config)
+    with making(folder, _begun, lock=folder.parent) as work:
+        if not work.begun and folder.exists() and any(folder.iterdir()):
+            raise StageError(f"{folder} holds files that synthesize did not make; choose another --data-dir")
+        if not work.is_done(config, {}, force=flags.force, keep="--force makes it anew"):
+            _synthesize(work, flags, dataset, synthesis, config)
+
+
+def _begun(folder: Path) -> Done | None:
+    return Done(read_json(folder / SETTINGS), {}, "") if (folder / SETTINGS).exists() else None
+
+
+def _synthesize(
+    work: Making, flags: Flags, dataset: DatasetConfig, synthesis: SynthesisConfig, config: dict[str, Any]
+) -> None:
+    work.clear()
+    folder = work.place
+    write_json(folder / SETTINGS, config)
     shards = synthetic.plan(dataset, synthesis)
     missing = [shard for shard in shards if not (folder / shard.path).exists()]
     videos = sum(shard.count for shard in shards)

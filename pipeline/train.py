@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.done import Done
-from pipeline.artifacts.files import read_json, remove_folder, remove_leftovers, write_json
-from pipeline.artifacts.locks import locked
+from pipeline.artifacts.done import Done, making
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG
 from pipeline.cli.flags import Anew, Reading
@@ -17,12 +16,14 @@ from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import Experiment, differences, to_dict
+from pipeline.config import Experiment, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.teacher import Teacher
+
+_KEEP = "Give this run another name with --run of train, or train it anew with --force"
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,24 @@ def main() -> None:
         raise StageError(f"--run {run}: choose a plain name, other than {ENSEMBLE}, the blend of all runs")
     folder = flags.places.run(flags.preset_name, run)
     index = open_index(flags, experiment)
-    # What is there is looked at, deleted and made under one lock: another training may have ended a moment ago.
-    with locked(folder):
+    with making(folder, _begun) as work:
         plan = _plan(flags, experiment, folder, index)
-        anew = _why_anew(plan, flags.force)
-        if anew is None and Done.read(folder):
-            print(f"{folder}: up to date")
-        elif flags.dry_run:
-            begun = "would go on" if anew is None and (folder / RUN_CONFIG).exists() else "would be trained"
-            print(f"{folder} {begun}{f': {anew}' if anew else ''}")
-        else:
-            if anew is not None:
-                print(f"{folder} is trained anew: {anew}")
-                remove_folder(folder)
-            remove_leftovers(folder.parent, folder.name)
-            _train(plan, index)
+        if work.is_done(plan.config, plan.inputs, force=flags.force, keep=_KEEP, quiet=flags.dry_run):
+            return
+        if flags.dry_run:
+            begun = "would go on" if work.begun and not work.again else "would be trained"
+            print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
+            return
+        work.clear()
+        _train(plan, index)
+
+
+def _begun(folder: Path) -> Done | None:
+    """What a run was begun with."""
+    if not (folder / RUN_CONFIG).exists():
+        return None
+    config = read_json(folder / RUN_CONFIG)
+    return Done(config, config.pop("inputs"), "")
 
 
 def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _Plan:
@@ -90,28 +94,6 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _
         kept = finished and not flags.force and finished.inputs["index"] == index.digest
         inputs["teacher"] = teacher.digest(finished if kept else None, index)
     return _Plan(folder, config, inputs, experiment, teacher)
-
-
-def _why_anew(plan: _Plan, force: bool) -> str | None:
-    """Why what is in the run's folder may not be gone on with; None where it may, or where nothing is there.
-
-    Raises:
-        StageError: it was trained with other settings, and may only be deleted by force.
-    """
-    path = plan.folder / RUN_CONFIG
-    if not path.exists():
-        return None
-    if force:
-        return "--force"
-    stored = read_json(path)
-    stored_inputs = stored.pop("inputs")
-    if changed := differences(stored, plan.config):
-        raise StageError(
-            f"{plan.folder} was trained with other settings: {'; '.join(changed)}. "
-            "Give this run another name with --run of train, or train it anew with --force"
-        )
-    changed = [name for name in plan.inputs if stored_inputs.get(name) != plan.inputs[name]]
-    return f"the {' and the '.join(changed)} changed" if changed else None
 
 
 def _train(plan: _Plan, index: Index) -> None:

@@ -141,7 +141,7 @@ def test_again_is_up_to_date_and_another_method_blends_anew_and_says_so(folder, 
     before, output = results(folder), capsys.readouterr().out
     run_here("ensemble", folder)
     again = capsys.readouterr().out
-    assert again.count("up to date") == 2 and again.splitlines()[2:] == output.splitlines()[1:]
+    assert again.count("up to date") == 3 and again.splitlines()[3:] == output.splitlines()
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")} == first
     assert results(folder) == before
     run_here("ensemble", folder, "--split", "train", "test")
@@ -162,7 +162,7 @@ def test_a_run_that_predicts_anew_is_blended_anew(folder, capsys):
     capsys.readouterr()
     before, gaps = weights(folder), {split: gap(folder, "ensemble", split) for split in blended(folder)}
     run_here("ensemble", folder)
-    assert capsys.readouterr().out.count("up to date") == 1  # the hold-out
+    assert capsys.readouterr().out.count("up to date") == 2  # the weights and the hold-out
     assert gap(folder, "ensemble", "test") != gaps["test"]
     assert gap(folder, "ensemble", "holdout") == gaps["holdout"]
     make_run(folder, index, "even", 0.5, ["holdout"])

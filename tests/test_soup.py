@@ -122,9 +122,9 @@ def test_it_is_made_once_and_again_when_something_changed(folder, stage, capsys)
     capsys.readouterr()
     run_here("soup", folder, "--method", "uniform")
     printed = capsys.readouterr().out
-    assert f"{soup} is made anew: average/step-" in printed
+    assert f"{soup} is made again: average/step-" in printed
     assert not (soup / "predictions").exists(), "they were another model's"
-    with pytest.raises(StageError, match=r"trained with other settings: soup:"):
+    with pytest.raises(StageError, match=r"made with other settings: soup:"):
         run_here("train", folder, "--run", "average-soup")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts.done import DONE, Done, digest, digest_file
+from pipeline.artifacts.done import DONE, Done, Making, digest, digest_file
 from pipeline.artifacts.files import atomic_file, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.config.errors import StageError
 
@@ -80,13 +80,9 @@ class PredictionStore:
         done.write(self.folder)
         return done
 
-    def stale(self, config: dict, inputs: dict[str, str]) -> list[str] | None:
-        """Why a finished store is not what these config and inputs give: empty where it is, None where none is."""
-        done = Done.read(self.folder)
-        if done is None:
-            return None
-        changes = done.changes(config, inputs)
-        return changes or ([] if self.is_whole() else ["its parts are not those that were written"])
+    def is_done(self, config: dict, inputs: dict[str, str]) -> bool:
+        """Whether it is finished, and what these config and inputs give; prints that, or why it is made again."""
+        return Making.of(self.folder, self._content).is_done(config, inputs)
 
     def is_whole(self) -> bool:
         """Whether the store is finished, and its parts are those that were written."""

@@ -75,7 +75,7 @@ def test_a_damaged_part_is_named(tmp_path):
         list(store.read())
 
 
-def test_no_flipped_bit_is_read(tmp_path):
+def test_no_flipped_bit_is_read(tmp_path, capsys):
     """Each part has checksums, of its pages and as a whole: whatever bit is flipped, nothing is given."""
     store = PredictionStore(tmp_path)
     fill(store, {})
@@ -88,9 +88,10 @@ def test_no_flipped_bit_is_read(tmp_path):
         part.write_bytes(bad)
         with pytest.raises(StageError, match=r"run infer \(or ensemble\) again"):
             list(store.read())
-        assert store.stale({}, {"model": "m"}) == ["its parts are not those that were written"]
+        assert not store.is_done({}, {"model": "m"})
+        assert "is made again: what it holds is not what was written" in capsys.readouterr().out
     part.write_bytes(good)
-    assert len(list(store.read())) == 3 and store.stale({}, {"model": "m"}) == []
+    assert len(list(store.read())) == 3 and store.is_done({}, {"model": "m"})
 
 
 def test_pages_have_checksums_by_themselves(tmp_path):
@@ -119,14 +120,16 @@ def test_parts_of_another_store_are_not_its_own(tmp_path):
     assert not (one.folder / "done.json").exists()
 
 
-def test_why_it_is_stale(tmp_path):
+def test_why_it_is_made_again(tmp_path, capsys):
     store = PredictionStore(tmp_path)
-    assert store.stale({}, {}) is None
+    assert not store.is_done({}, {})
     fill(store, {"k": 5})
-    assert store.stale({"k": 5}, {"model": "m"}) is None
+    assert not store.is_done({"k": 5}, {"model": "m"})
+    assert capsys.readouterr().out == ""
     store.finish({"k": 5}, {"model": "m"})
-    assert store.stale({"k": 5}, {"model": "m"}) == []
-    assert store.stale({"k": 6}, {"model": "n"}) == ["k: 5 -> 6", "model changed"]
+    assert store.is_done({"k": 5}, {"model": "m"})
+    assert not store.is_done({"k": 6}, {"model": "n"})
+    assert capsys.readouterr().out == (f"{tmp_path}: up to date\n{tmp_path} is made again: k: 5 -> 6; model changed\n")
 
 
 def test_the_splits_of_a_run_are_those_it_finished(tmp_path):
