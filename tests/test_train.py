@@ -54,7 +54,7 @@ def test_a_student_and_its_teacher(tmp_path, capsys):
 
     run_here("infer", tmp_path, "--split", "train", "--inference.top-k", 3)
     run_here("train", tmp_path, *student)
-    assert f"{runs / 'student'} is trained anew: the teacher changed" in capsys.readouterr().out
+    assert f"{runs / 'student'} is made again: teacher changed" in capsys.readouterr().out
     shutil.rmtree(runs / "average" / "predictions")
     run_here("train", tmp_path, *student)
     assert f"{runs / 'student'}: up to date" in capsys.readouterr().out, "gone, not changed"
@@ -102,13 +102,21 @@ def test_an_ensemble_that_cannot_teach_yet(tmp_path):
         run_here("train", tmp_path, *student)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A folder with a run that is trained to its end."""
+    folder = tmp_path_factory.mktemp("once")
+    (folder / "small.py").write_text(PRESET)
+    write_shard(folder / "raw" / "train.tfrecord", range(60))
+    run_here("ingest", folder, "--raw", f"train={folder}/raw", "--workers", 1)
+    run_here("train", folder)
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path):
-    """A run that is trained to its end."""
-    (tmp_path / "small.py").write_text(PRESET)
-    write_shard(tmp_path / "raw" / "train.tfrecord", range(60))
-    run_here("ingest", tmp_path, "--raw", f"train={tmp_path}/raw", "--workers", 1)
-    run_here("train", tmp_path)
+def trained(once, tmp_path):
+    """The run in a folder of the test's own."""
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
     return tmp_path / "runs" / "small" / "average"
 
 
@@ -135,7 +143,7 @@ def test_what_another_process_finished_meanwhile_is_up_to_date(tmp_path, trained
         with locked(folder):
             yield
 
-    monkeypatch.setattr("pipeline.train.locked", waited)
+    monkeypatch.setattr("pipeline.artifacts.done.locked", waited)
     run_here("train", tmp_path)
     assert capsys.readouterr().out.endswith(f"{trained}: up to date\n")
     assert content(trained) == before
@@ -172,7 +180,7 @@ def test_predictions_of_which_a_part_is_missing_are_made_again(tmp_path, trained
     (store / "part-00001.parquet").unlink()
     capsys.readouterr()
     run_here("infer", tmp_path)
-    assert "is made again: its parts are not those that were written" in capsys.readouterr().out
+    assert "is made again: what it holds is not what was written" in capsys.readouterr().out
     assert content(store) == whole
 
 

@@ -245,7 +245,7 @@ def test_the_best_evaluation_s_predictions_are_kept_as_infer_would_make_them(hel
     store = PredictionStore(run.folder / "predictions" / "holdout")
     settings = {"sampling": ["uniform", 5], "top_k": 100, "videos_per_part": 8192}
     inputs = {"model": digest_model(run.folder / MODEL), "index": held_out.digest}
-    assert store.stale(settings, inputs) == []
+    assert store.is_done(settings, inputs)
     (part,) = store.read()
     assert part.ids == held_out.ids_of(run.holdout)
     stored = Ensemble.of_model(load_model(run.folder / MODEL), run.sampling, held_out.dataset, 100)
