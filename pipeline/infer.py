@@ -25,7 +25,7 @@ from pipeline.config import DatasetConfig, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import predictions
-from pipeline.inference.runs import TrainedRun, check_fits, prediction_settings, read_blend
+from pipeline.inference.runs import TrainedRun, check_fits, prediction_settings
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
@@ -55,7 +55,11 @@ def main() -> None:
         raise StageError("--bundle brings its own models: leave out --run and --model")
     folder = _folder(flags, experiment.model.family)
     with locked(folder):
-        dataset, settings, digest = _made_from(folder, flags, experiment.inference)
+        run = None if flags.bundle else TrainedRun.read(folder)
+        if run:
+            dataset, digest, settings = run.dataset, run.digest, prediction_settings(run.sampling, experiment.inference)
+        else:
+            dataset, digest, settings = _bundle(flags.bundle, folder, experiment.inference)
         index = open_index(flags, experiment, flags.index or flags.places.index(dataset.name))
         check_fits(dataset, folder, index)
         inputs = {"model": digest, "index": index.digest}
@@ -63,7 +67,7 @@ def main() -> None:
         for split in splits:  # one that there is not is refused before any is predicted
             index.rows(split)
         if missing := [split for split in splits if not predictions(folder, split).is_done(settings, inputs)]:
-            predictor, reader = _load(folder, flags, experiment.inference, index)
+            predictor, reader = _load(run, flags.bundle, experiment.inference, index)
             for split in missing:
                 predict(predictor, reader, predictions(folder, split), split, settings, inputs)
 
@@ -78,32 +82,32 @@ def _folder(flags: Flags, family: str) -> Path:
     return folder
 
 
-def _made_from(folder: Path, flags: Flags, inference: InferenceConfig) -> tuple[DatasetConfig, dict[str, Any], str]:
-    """What predicts: the dataset that it was trained on, what its predictions depend on beside itself, its digest."""
-    if not flags.bundle:
-        run = TrainedRun.read(folder)
-        return run.dataset, prediction_settings(run.sampling, inference), run.digest
-    path = flags.bundle
+def _bundle(path: Path, folder: Path, inference: InferenceConfig) -> tuple[DatasetConfig, str, dict[str, Any]]:
+    """A bundle's dataset, its digest, and what its predictions depend on beside it; notes in the folder what it is."""
     header, digest = read_header(path), digest_file(path)
     summary = {"run": folder.name, "bundle": path.name, "digest": digest, "synthetic": header.dataset.synthetic}
     summary |= {"weights": header.weights, "versions": header.versions, "scores": read_scores(path)}
     write_json(folder / WEIGHTS, header.recipe.to_dict())
     write_json(folder / "summary.json", summary)
-    return header.dataset, {"top_k": header.recipe.top_k, "videos_per_part": inference.videos_per_part}, digest
+    return header.dataset, digest, {"top_k": header.recipe.top_k, "videos_per_part": inference.videos_per_part}
 
 
-def _load(folder: Path, flags: Flags, inference: InferenceConfig, index: Index) -> "tuple[Predictor, FrameReader]":
+def _load(
+    run: TrainedRun | None, bundle: Path | None, inference: InferenceConfig, index: Index
+) -> "tuple[Predictor, FrameReader]":
     backend.start()
     from pipeline.inference.ensemble import Ensemble
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
 
-    if flags.bundle:
+    if run:
+        from pipeline.models import load_model
+
+        ensemble = Ensemble.of_model(load_model(run.stored), run.sampling, run.dataset, inference.top_k)
+    else:
         from pipeline.inference.bundle.loading import load
 
-        ensemble = load(flags.bundle)
-    else:
-        ensemble = Ensemble.of_runs(*read_blend(folder, inference.top_k), inference.top_k)
+        ensemble = load(bundle)
     return Predictor(ensemble, inference.batch_size), FrameReader(index)
 
 

@@ -35,6 +35,11 @@ class Scores(NamedTuple):
     reported: Metrics | None = None
     """Of its other half."""
 
+    @property
+    def comparable(self) -> Metrics:
+        """What runs are compared by: on the half that weights are chosen on a blend is a little too good."""
+        return self.reported or self.whole
+
 
 def scores_of(store: PredictionStore, index: Index, split: str) -> Scores:
     """The scores of a split's finished predictions, from scores.json; made, and kept there, where it has none of them.
@@ -58,8 +63,7 @@ def keep(store: PredictionStore, index: Index, scores: Scores) -> None:
 def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]]:
     """The best of runs, bundles and their blend, and what tells: the GAP of each that has predicted the hold-out.
 
-    It is that of the half that no weights were chosen on: on the other one a blend is a little too good. Without a
-    labelled hold-out the blend is taken, or the only run.
+    Without a labelled hold-out the blend is taken, or the only run.
 
     Raises:
         StageError: predictions of the hold-out are not of what there is now; or nothing tells which run is meant.
@@ -67,8 +71,7 @@ def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]
     gaps = {}
     for run in runs if index.holdout_labelled else ():
         if HOLDOUT in predicted_splits(run):
-            reported = scores_of(fresh(run, HOLDOUT, index), index, HOLDOUT).reported
-            gaps[run] = reported["gap"] if reported else 0.0
+            gaps[run] = scores_of(fresh(run, HOLDOUT, index), index, HOLDOUT).comparable["gap"]
     if gaps:
         if others := [run.name for run in runs if run not in gaps]:
             print(f"not to choose from, since they have not predicted the hold-out: {', '.join(others)}")

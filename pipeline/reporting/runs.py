@@ -29,8 +29,8 @@ class Run:
     """The records of its training, each with its step."""
     scores: dict[str, dict[str, float]]
     """Of each labelled split that it has predicted."""
-    reported: float | None = None
-    """GAP on the half of the hold-out that no weights were chosen on."""
+    comparable: dict[str, float]
+    """GAP of each by which runs are compared: see `Scores.comparable`."""
     parameters: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -76,23 +76,22 @@ def predicted(folder: Path, index: Index) -> tuple[list[str], list[str]]:
 
 def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda: None) -> Run:
     """A run with its scores; `progress` hears of each split. Raises StageError where a file is damaged."""
-    scores, reported = {}, None
+    scores, comparable = {}, {}
     for split in predicted(folder, index)[0]:
         found = scores_of(predictions(folder, split), index, split)
-        scores[split] = found.whole
-        reported = found.reported["gap"] if found.reported else reported
+        scores[split], comparable[split] = found.whole, found.comparable["gap"]
         progress()
     if folder.name == ENSEMBLE:
         members = [Path(member.path) / SUMMARY for member in Recipe.read(folder / WEIGHTS).used]
         parameters = [read_json(path).get("parameters") for path in members if path.exists()]
         known = len(parameters) == len(members) and None not in parameters
-        return Run(folder, [], scores, reported, sum(parameters) if known else None)
+        return Run(folder, [], scores, comparable, sum(parameters) if known else None)
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
     return Run(
         folder,
         log.read(folder / "metrics.jsonl") if trained_on(folder, index) else [],
         scores,
-        reported,
+        comparable,
         *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
     )
 
@@ -104,15 +103,8 @@ def read_blend(ensemble: Path) -> Blend:
 
 
 def best(runs: list[Run], split: str) -> Run | None:
-    """The best by GAP of those that have predicted a split.
-
-    Of the hold-out that of the half on which no weights were chosen, as `inference.scoring.best_run` has it.
-    """
-
-    def gap(run: Run) -> float:
-        return run.reported if split == HOLDOUT and run.reported is not None else run.gap(split)
-
-    return max((run for run in runs if split in run.scores), key=gap, default=None)
+    """The best by GAP of those that have predicted a split."""
+    return max((run for run in runs if split in run.scores), key=lambda run: run.comparable[split], default=None)
 
 
 def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
