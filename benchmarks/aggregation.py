@@ -75,7 +75,7 @@ def _serve(pipe: multiprocessing.connection.Connection, form: str, flags: Flags)
     """Answer "round" with examples per second and the bytes that were added to the process at its peak."""
     from pipeline.runtime import backend
 
-    backend.start()
+    backend.start_backend()
     import numpy as np
     import tensorflow as tf
     from keras import ops
@@ -85,10 +85,10 @@ def _serve(pipe: multiprocessing.connection.Connection, form: str, flags: Flags)
     layer = VLAD(flags.clusters)
     layer.build((None, None, flags.size))
     rng = np.random.default_rng(0)
-    layer.centres.assign(rng.normal(size=layer.centres.shape))
+    layer.centers.assign(rng.normal(size=layer.centers.shape))
 
     def literal(assignment, frames):
-        residuals = frames[:, :, None, :] - layer.centres[None, None, :, :]  # B,T,K,F
+        residuals = frames[:, :, None, :] - layer.centers[None, None, :, :]  # B,T,K,F
         return ops.sum(assignment[:, :, :, None] * residuals, axis=1)  # B,K,F
 
     compute = layer.aggregate if form == "factorised" else literal
@@ -105,7 +105,7 @@ def _serve(pipe: multiprocessing.connection.Connection, form: str, flags: Flags)
         with tf.GradientTape() as tape:
             tape.watch((assignment, frames))
             loss = tf.reduce_sum(weights * compute(assignment, frames))
-        return loss, *tape.gradient(loss, (assignment, frames, layer.centres.value))
+        return loss, *tape.gradient(loss, (assignment, frames, layer.centers.value))
 
     before = _resident()
     names = ("the loss", "the gradient of A", "the gradient of X", "the gradient of C")

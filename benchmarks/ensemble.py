@@ -15,7 +15,7 @@ import tyro
 from benchmarks.figures import Common, Figure, interleaved, show
 from pipeline.ensembling.candidates import Candidates
 from pipeline.ensembling.combining import blend
-from pipeline.ensembling.tuning import coordinate, greedy, ranked
+from pipeline.ensembling.tuning import coordinate_ascent, greedy_selection, rank_alone
 from pipeline.metrics import LabelLists, StreamingMetrics, top_k
 
 
@@ -48,9 +48,11 @@ def main() -> None:
 
     def tune() -> None:
         gap = aligned[0].gap
-        best = ranked(gap, names)[0]
+        best = rank_alone(gap, names)[0]
         found["alone"] = best.gap
-        found["tuned"] = coordinate(gap, greedy(gap, names, best, range(flags.models))[-1], range(flags.models))[-1].gap
+        found["tuned"] = coordinate_ascent(
+            gap, greedy_selection(gap, names, best, range(flags.models))[-1], range(flags.models)
+        )[-1].gap
 
     tune()  # compiled, and kept, before anything is timed
     sides = {"ours": ours, "blended and scored anew": anew, "ours, lining up": align, "ours, the whole search": tune}

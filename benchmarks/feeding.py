@@ -87,7 +87,7 @@ class Keras(Ours):
     def __init__(self, folder: Path, batch: int):
         import keras
 
-        from pipeline.training.penalised import Penalised
+        from pipeline.training.penalized import PenalizedModel
 
         super().__init__(folder, batch)
         jax = keras.backend.backend() == "jax"
@@ -95,7 +95,7 @@ class Keras(Ours):
         num_frames = keras.Input((), dtype="int32", name="num_frames")
         values = keras.ops.cast(frames[:, 0, :8], "float32")
         probabilities = keras.layers.Dense(YOUTUBE8M.num_classes, activation="sigmoid")(values)
-        self.model = Penalised(keras.Model({"frames": frames, "num_frames": num_frames}, probabilities))
+        self.model = PenalizedModel(keras.Model({"frames": frames, "num_frames": num_frames}, probabilities))
         self.model.compile("sgd", "mse", jit_compile="auto" if jax else False)
         self._one, self._seeds = self.batches(0, range(1))[0], itertools.count(2)
         self._step = (_on_jax if jax else _on_tensorflow)(self.model, self._one)

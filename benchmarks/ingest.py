@@ -33,7 +33,7 @@ from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.index import LEFT_OUT, ROWS, Index, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import ShardReport
-from pipeline.inputs.index.resume import check_or_recall
+from pipeline.inputs.index.resume import check_shard_once
 from pipeline.inputs.records import encoding, synthetic, tfrecord
 from pipeline.runtime.parallel import default_workers, map_in_processes
 
@@ -122,7 +122,7 @@ def _read_shard(path: Path) -> int:
 def _ingest(shards: list[Path], workers: int, folder: Path) -> None:
     for name in ("work", "index"):
         (folder / name).mkdir(parents=True)
-    check = functools.partial(check_or_recall, dataset=YOUTUBE8M, folder=folder / "work")
+    check = functools.partial(check_shard_once, dataset=YOUTUBE8M, folder=folder / "work")
     sources = [Source(path, "train") for path in shards]
     summary = write_index(folder / "index", YOUTUBE8M, sources, map_in_processes(check, shards, workers))
     assert not summary["quarantined"]["count"]

@@ -135,14 +135,14 @@ def training_model(experiment: Experiment, precision: str, generic: bool = False
     import keras
 
     from pipeline.models import build_model
-    from pipeline.training.loop import ready_to_train
+    from pipeline.training.loop import compile_model
     from pipeline.training.loss import SummedBinaryCrossentropy
 
     model = build_model(experiment.model, experiment.dataset, precision)
     if generic:
         model.compile(keras.optimizers.Adam(3e-4, global_clipnorm=1.0), SummedBinaryCrossentropy(), jit_compile=False)
         return model
-    return ready_to_train(model, experiment.dataset, experiment.sampling, experiment.training, 1000)
+    return compile_model(model, experiment.dataset, experiment.sampling, experiment.training, 1000)
 
 
 def random_batch(dataset: DatasetConfig, batch: int, frames: int) -> Any:

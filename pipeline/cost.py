@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pipeline.cli.flags import Choice
-from pipeline.cli.parsing import parse
+from pipeline.cli.flags import PresetFlags
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import ConfigError, DatasetConfig, Experiment
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flags(Choice):
+class Flags(PresetFlags):
     preset: str = "youtube8m"
     """Whose sizes count, frames and classifiers too: a name from pipeline/presets, or the path of a file like those."""
     families: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Flags(Choice):
 
 
 def main() -> None:
-    flags, _ = parse(Flags, STAGES["cost"].sections)
+    flags, _ = parse_flags(Flags, STAGES["cost"].sections)
     experiments = {family: load_experiment(flags.preset, family) for family in flags.families or FAMILIES}
     backend.start_tracing()
     rows = []

@@ -12,8 +12,8 @@ from typing import Annotated
 import tyro
 
 from pipeline.artifacts.files import atomic_file
-from pipeline.cli.flags import Common
-from pipeline.cli.parsing import parse
+from pipeline.cli.flags import CommonFlags
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -28,7 +28,7 @@ from pipeline.transfer.source import Refused, Source, Unavailable
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(CommonFlags):
     fraction: str = "1/1"
     """X/Y: the X-th of Y parts of the files, chosen by a hash of their names; the same files as shard=X,Y of the
     official script."""
@@ -63,7 +63,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["download"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["download"].sections)
     name, fraction = experiment.dataset.name, Fraction.parse(flags.fraction)
     mirrors = origins.checked_mirrors(flags.mirror)
     home, raw = flags.places.raw(name).parent, flags.places.raw(name)

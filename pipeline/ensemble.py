@@ -9,27 +9,27 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, Making, making, stamp
+from pipeline.artifacts.done import Done, StageOutput, format_fields, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
-from pipeline.artifacts.predictions import Predictions, PredictionStore, predicted_splits
-from pipeline.cli.flags import Common
+from pipeline.artifacts.predictions import Predictions, PredictionStore, list_predicted_splits
+from pipeline.cli.flags import CommonFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import EnsembleConfig, from_dict, to_dict
 from pipeline.config.errors import StageError
-from pipeline.ensembling.choosing import choose, table
-from pipeline.ensembling.holdout import side_by_side
+from pipeline.ensembling.choosing import choose_weights, gap_table
+from pipeline.ensembling.holdout import read_together
 from pipeline.ensembling.recipe import Recipe
-from pipeline.inference.freshness import made_by_blend, predictions, stale
+from pipeline.inference.freshness import blend_inputs, prediction_store, why_stale
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(CommonFlags):
     runs: tuple[str, ...] = ()
     """Names or paths of the runs to blend; by default every run of the preset that has predictions."""
     split: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["ensemble"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["ensemble"].sections)
     settings = experiment.ensemble
     if settings.given and len(settings.given) != len(flags.runs):
         raise StageError(
@@ -54,14 +54,14 @@ def main() -> None:
     index = open_index(flags, experiment)
     given = [settings.given[named.index(run)] for run in runs] if settings.given else []
     folder = flags.places.run(flags.preset_name, ENSEMBLE)
-    with making(folder / WEIGHTS, _chosen, lock=folder) as work:
+    with stage_output(folder / WEIGHTS, _chosen, lock=folder) as work:
         _check_fresh(runs, flags.split, index)
         about, recipe = _weights(work, runs, given, settings, index)
         used = [run for run, member in zip(runs, recipe.members) if member.weight]
         for split in flags.split or _splits(used, index):
-            _blend(recipe, used, split, predictions(folder, split), index)
-    print(table(about))
-    print(f"{folder}: {len(used)} of {len(runs)} runs blended on {', '.join(predicted_splits(folder))}")
+            _blend(recipe, used, split, prediction_store(folder, split), index)
+    print(gap_table(about))
+    print(f"{folder}: {len(used)} of {len(runs)} runs blended on {', '.join(list_predicted_splits(folder))}")
 
 
 def _chosen(weights: Path) -> Done | None:
@@ -71,7 +71,7 @@ def _chosen(weights: Path) -> Done | None:
 
 
 def _weights(
-    work: Making, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index
+    work: StageOutput, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index
 ) -> tuple[dict[str, Any], Recipe]:
     """What weights.json says, and its recipe: as it was, or chosen anew. Blends by other recipes are removed."""
     names = [run.name for run in runs]
@@ -79,17 +79,17 @@ def _weights(
     inputs = {run.name: done.output for run in runs if (done := Done.read(run / "predictions" / HOLDOUT))}
     inputs = {**inputs, "index": index.digest}
     folder = work.place.parent
-    if work.is_done(config, inputs):
+    if work.is_up_to_date(config, inputs):
         about = read_json(work.place)
     else:
-        choice = choose(runs, settings, given, index)
+        choice = choose_weights(runs, settings, given, index)
         told = {"method": choice.method, "steps": choice.steps, "reported": choice.reported}
         made_from = {"config": config, "inputs": inputs}
-        about = {**stamp(), **choice.recipe.to_dict(), **told, "made_from": made_from}
+        about = {**format_fields(), **choice.recipe.to_dict(), **told, "made_from": made_from}
     for run, member in zip(runs, about["members"]):
         member["path"] = str(run)
     recipe = from_dict(Recipe, {name: about[name] for name in ("members", "combine", "top_k")}, work.place)
-    for split in predicted_splits(folder):
+    for split in list_predicted_splits(folder):
         store = folder / "predictions" / split
         if differ := Done.read(store).changes(recipe.settings(), Done.read(store).inputs):
             print(f"{store}: was blended otherwise: {'; '.join(differ)}")
@@ -100,19 +100,19 @@ def _weights(
 
 def _predicted(runs: list[Path]) -> list[Path]:
     """The runs that are blended by default: those that infer predicted with. Training predicts the hold-out alone."""
-    found = [run for run in runs if predicted_splits(run)]
-    if any({*predicted_splits(run)} - {HOLDOUT} for run in found):
+    found = [run for run in runs if list_predicted_splits(run)]
+    if any({*list_predicted_splits(run)} - {HOLDOUT} for run in found):
         for run in found:
-            if predicted_splits(run) == [HOLDOUT]:
+            if list_predicted_splits(run) == [HOLDOUT]:
                 print(f"{run.name} is left out: it has predicted the hold-out alone; run infer --run {run.name}")
-        return [run for run in found if predicted_splits(run) != [HOLDOUT]]
+        return [run for run in found if list_predicted_splits(run) != [HOLDOUT]]
     return found
 
 
 def _check_fresh(runs: list[Path], asked: tuple[str, ...], index: Index) -> None:
     """StageError with every prediction that would be blended and is not of what there is now."""
     splits = {*index.scored_splits(), *asked}
-    found = [stale(run, split, index) for run in runs for split in predicted_splits(run) if split in splits]
+    found = [why_stale(run, split, index) for run in runs for split in list_predicted_splits(run) if split in splits]
     if faults := list(filter(None, found)):
         raise StageError("predictions are out of date:\n  " + "\n  ".join(faults))
 
@@ -120,7 +120,7 @@ def _check_fresh(runs: list[Path], asked: tuple[str, ...], index: Index) -> None
 def _splits(used: list[Path], index: Index) -> list[str]:
     """The splits that are not trained on and that all have predicted."""
     lacking = {
-        split: [run.name for run in used if split not in predicted_splits(run)] for split in index.scored_splits()
+        split: [run.name for run in used if split not in list_predicted_splits(run)] for split in index.scored_splits()
     }
     for split, names in lacking.items():
         if names:
@@ -131,22 +131,22 @@ def _splits(used: list[Path], index: Index) -> list[str]:
 
 
 def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore, index: Index) -> None:
-    if missing := [run.name for run in runs if split not in predicted_splits(run)]:
+    if missing := [run.name for run in runs if split not in list_predicted_splits(run)]:
         raise StageError(f"{split} is not predicted by {', '.join(missing)}: run infer --split {split} for each")
-    stores = [predictions(run, split) for run in runs]
-    config, inputs = recipe.settings(), made_by_blend(runs, split, index)
-    if store.is_done(config, inputs):
+    stores = [prediction_store(run, split) for run in runs]
+    config, inputs = recipe.settings(), blend_inputs(runs, split, index)
+    if store.is_up_to_date(config, inputs):
         return
     missing = dict(store.begin(config, inputs, len(index.rows(split)), stores[0].videos_per_part))
     with tqdm(total=len(stores[0].parts()), desc=f"ensemble {split}", unit=" parts") as bar:
-        for number, (_, parts) in enumerate(side_by_side(stores, index, split)):
+        for number, (_, parts) in enumerate(read_together(stores, index, split)):
             if number in missing:
                 labels, scores = [part.labels for part in parts], [part.scores for part in parts]
                 blended = recipe.apply(labels, scores, index.dataset.num_classes)
                 store.write(number, Predictions(parts[0].ids, *blended))
             bar.update()
     store.finish(config, inputs)
-    if index.labelled(split):
+    if index.labeled(split):
         scores_of(store, index, split)
 
 

@@ -1,4 +1,4 @@
-"""Score predictions, or a written CSV, against a labelled split: GAP@20, MAP, Hit@1, PERR.
+"""Score predictions, or a written CSV, against a labeled split: GAP@20, MAP, Hit@1, PERR.
 
 Reads runs/<preset>/*/predictions/ or a CSV, and the index; prints a table, or JSON; writes nothing.
 """
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import find_run, list_scored
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import CommonFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
-from pipeline.inference.freshness import predictions, stale
+from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.scoring import score_lists, score_priors, scores_of
 from pipeline.inputs.index import Index
 from pipeline.submission import read
@@ -26,7 +26,7 @@ _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(CommonFlags):
     run: str | None = None
     """One run, by name or path; by default all runs of the preset, their ensemble, and the label priors."""
     csv: Path | None = None
@@ -34,22 +34,22 @@ class Flags(Common):
     labels: Path | None = None
     """Index folder with the labels; by default that of the preset's dataset."""
     split: str | None = None
-    """Split to score; by default every labelled one that is not trained on (of a CSV: the last of them)."""
+    """Split to score; by default every labeled one that is not trained on (of a CSV: the last of them)."""
     json: bool = False
     """Print JSON: one object for a run or a CSV on one split, a list of them otherwise."""
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["evaluate"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["evaluate"].sections)
     index = open_index(flags, experiment, flags.labels)
-    labelled = [split for split in index.scored_splits() if index.labelled(split)]
-    if flags.split and not index.labelled(flags.split):
+    labeled = [split for split in index.scored_splits() if index.labeled(split)]
+    if flags.split and not index.labeled(flags.split):
         raise StageError(
-            f"split {flags.split} of {index.folder} has no labels; labelled: {', '.join(labelled) or 'none'}"
+            f"split {flags.split} of {index.folder} has no labels; labeled: {', '.join(labeled) or 'none'}"
         )
-    splits = [flags.split] if flags.split else labelled
+    splits = [flags.split] if flags.split else labeled
     if flags.csv and not splits:
-        raise StageError(f"{index.folder} has no labelled split beside those that are trained on; choose one: --split")
+        raise StageError(f"{index.folder} has no labeled split beside those that are trained on; choose one: --split")
     if flags.csv:
         rows = [{"csv": str(flags.csv), "split": split, **score_csv(flags.csv, index, split)} for split in splits[-1:]]
     else:
@@ -62,7 +62,7 @@ def main() -> None:
             print(f"left out: {fault}", file=sys.stderr)
         if not flags.run:
             rows += _priors(index, [split for split in splits if any(row["split"] == split for row in rows)])
-    if not rows and not labelled and not (flags.split or flags.csv or flags.run):
+    if not rows and not labeled and not (flags.split or flags.csv or flags.run):
         print(f"{index.folder}: no split has labels to score against, but those that are trained on")
         return
     if not rows:
@@ -80,10 +80,10 @@ def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dic
         summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
         about = {"run": run.name} | {title: summary.get(name) for title, name in _SUMMARY.items()}
         for split in splits:
-            if fault := stale(run, split, index):
+            if fault := why_stale(run, split, index):
                 faults.append(fault)
             else:
-                rows.append({**about, "split": split, **scores_of(predictions(run, split), index, split).whole})
+                rows.append({**about, "split": split, **scores_of(prediction_store(run, split), index, split).whole})
     return rows, faults
 
 

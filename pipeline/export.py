@@ -10,21 +10,21 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, digest, making
+from pipeline.artifacts.done import Done, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file, read_json
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
-from pipeline.cli.flags import Reading
+from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
-from pipeline.inference.freshness import predictions, stale
+from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.runs import TrainedRun, read_blend
 from pipeline.inference.scoring import best_run, scores_of
-from pipeline.inputs.class_names import names as class_names
+from pipeline.inputs.class_names import read_class_names as class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
 
@@ -35,7 +35,7 @@ ROOM = 4096
 
 
 @dataclass(frozen=True)
-class Flags(Reading):
+class Flags(ReadingFlags):
     run: str | None = None
     """Name or path of a run, or of an ensemble; by default the best on the hold-out, as `submit` takes it."""
     weights: Literal["float32", "float16", "int8"] = "float16"
@@ -54,7 +54,7 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["export"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["export"].sections)
     if flags.run:
         folder = find_run(flags.places, flags.preset_name, flags.run)
     else:
@@ -68,22 +68,24 @@ def main() -> None:
         print(f"{vocabulary} has no names of the classes: the bundle calls them {names[0]} and so on; see --vocabulary")
     made_from = {
         "settings": f"weights {flags.weights}, precision {flags.precision}, {experiment.inference.top_k} labels kept",
-        "recipe": digest(recipe.to_dict()),
-        "names": digest(names),
+        "recipe": digest_json(recipe.to_dict()),
+        "names": digest_json(names),
         "index": index.digest,
         **{f"run {number}": run.digest for number, run in enumerate(runs)},
     }
     path = flags.output or flags.places.run(flags.preset_name, f"{folder.name}-{flags.weights}.zip")
-    with making(path, _made_from) as work:
-        done = work.is_done({}, made_from)
+    with stage_output(path, _made_from) as work:
+        done = work.is_up_to_date({}, made_from)
         if not done or flags.saved_model:
-            backend.start()
+            backend.start_backend()
         if not done:
             from pipeline.inference.bundle import writing
 
             with atomic_file(path) as temporary:
                 trained = flags.precision == "trained"
-                writing.write(temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from)
+                writing.write_bundle(
+                    temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from
+                )
                 size = temporary.stat().st_size + ROOM
                 scores = {
                     "bytes": size,
@@ -115,29 +117,29 @@ def _holdout(
     bundle: Path, folder: Path, runs: list[TrainedRun], index: Index, inference: InferenceConfig
 ) -> dict[str, Any]:
     """The hold-out's metrics as the run or the ensemble was scored, and as the bundle, read back, scores."""
-    if not index.holdout_labelled:
+    if not index.holdout_labeled:
         return {}
-    from pipeline.inference.bundle.loading import load
+    from pipeline.inference.bundle.loading import load_bundle
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
 
     rows = index.rows(HOLDOUT)
-    if not stale(folder, HOLDOUT, index):
-        before = scores_of(predictions(folder, HOLDOUT), index, HOLDOUT).whole
+    if not why_stale(folder, HOLDOUT, index):
+        before = scores_of(prediction_store(folder, HOLDOUT), index, HOLDOUT).whole
     else:  # training scored it, by the same code
         before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
     reader = FrameReader(index)
     with tqdm(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
-        after = Predictor(load(bundle), inference.batch_size).evaluate_rows(reader, rows, bar.update)
+        after = Predictor(load_bundle(bundle), inference.batch_size).evaluate_rows(reader, rows, bar.update)
     reader.close()
     return {"before": before, "after": after}
 
 
 def _save_model(bundle: Path, folder: Path) -> None:
-    from pipeline.inference.bundle.loading import load
+    from pipeline.inference.bundle.loading import load_bundle
     from pipeline.inference.saved_model import write_saved_model
 
-    write_saved_model(load(bundle), folder)
+    write_saved_model(load_bundle(bundle), folder)
     print(f"{folder}: SavedModel; its signature takes frames and num_frames, and gives probabilities")
 
 

@@ -16,16 +16,16 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS, find_run
 from pipeline.artifacts.predictions import Predictions, PredictionStore
-from pipeline.cli.flags import Reading
+from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
-from pipeline.inference.freshness import predictions
-from pipeline.inference.runs import TrainedRun, check_fits, prediction_settings
+from pipeline.inference.freshness import prediction_store
+from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flags(Reading):
+class Flags(ReadingFlags):
     model: str | None = None
     """Pooling family: names the run where --run does not."""
     run: str | None = None
@@ -50,7 +50,7 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["infer"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["infer"].sections)
     if flags.bundle and (flags.run or flags.model):
         raise StageError("--bundle brings its own models: leave out --run and --model")
     folder = _folder(flags, experiment.model.family)
@@ -61,15 +61,16 @@ def main() -> None:
         else:
             dataset, digest, settings = _bundle(flags.bundle, folder, experiment.inference)
         index = open_index(flags, experiment, flags.index or flags.places.index(dataset.name))
-        check_fits(dataset, folder, index)
+        check_run_fits_index(dataset, folder, index)
         inputs = {"model": digest, "index": index.digest}
         splits = dict.fromkeys(flags.split or index.scored_splits())
         for split in splits:  # one that there is not is refused before any is predicted
             index.rows(split)
-        if missing := [split for split in splits if not predictions(folder, split).is_done(settings, inputs)]:
+        stores = {split: prediction_store(folder, split) for split in splits}
+        if missing := [split for split in splits if not stores[split].is_up_to_date(settings, inputs)]:
             predictor, reader = _load(run, flags.bundle, experiment.inference, index)
             for split in missing:
-                predict(predictor, reader, predictions(folder, split), split, settings, inputs)
+                predict(predictor, reader, stores[split], split, settings, inputs)
 
 
 def _folder(flags: Flags, family: str) -> Path:
@@ -95,7 +96,7 @@ def _bundle(path: Path, folder: Path, inference: InferenceConfig) -> tuple[Datas
 def _load(
     run: TrainedRun | None, bundle: Path | None, inference: InferenceConfig, index: Index
 ) -> "tuple[Predictor, FrameReader]":
-    backend.start()
+    backend.start_backend()
     from pipeline.inference.ensemble import Ensemble
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
@@ -105,9 +106,9 @@ def _load(
 
         ensemble = Ensemble.of_model(load_model(run.stored), run.sampling, run.dataset, inference.top_k)
     else:
-        from pipeline.inference.bundle.loading import load
+        from pipeline.inference.bundle.loading import load_bundle
 
-        ensemble = load(bundle)
+        ensemble = load_bundle(bundle)
     return Predictor(ensemble, inference.batch_size), FrameReader(index)
 
 
@@ -130,7 +131,7 @@ def predict(
         if written:
             written.result()
     store.finish(settings, inputs)
-    if index.labelled(split):
+    if index.labeled(split):
         scores_of(store, index, split)
     print(f"{store.folder}: {len(rows)} videos")
 

@@ -12,21 +12,21 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, Making, digest, making
+from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
-from pipeline.cli.flags import Anew, Common, Indexing, Parallel
-from pipeline.cli.parsing import parse
+from pipeline.cli.flags import CommonFlags, ForceFlags, IngestFlags, WorkerFlags
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import SUMMARY, TRAIN, Source
 from pipeline.inputs.index.build import write_index
-from pipeline.inputs.index.outliers import Peaks
+from pipeline.inputs.index.outliers import OutlierDetector
 from pipeline.inputs.index.remarks import remarks
-from pipeline.inputs.index.resume import Indexed, check_or_recall, in_turn
-from pipeline.inputs.index.sources import below, given, stamp
-from pipeline.inputs.records.schema import SchemaError, preflight_files
+from pipeline.inputs.index.resume import IndexedReports, check_shard_once, reports_in_order
+from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_mtime
+from pipeline.inputs.records.schema import SchemaError, check_first_records
 from pipeline.presets import load_experiment
 from pipeline.runtime.parallel import map_in_processes
 
@@ -35,28 +35,28 @@ _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
 
 
 @dataclass(frozen=True)
-class Flags(Anew, Parallel, Indexing, Common):
+class Flags(ForceFlags, WorkerFlags, IngestFlags, CommonFlags):
     pass
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["ingest"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["ingest"].sections)
     if 0 < flags.outlier_ratio < 1:
         raise StageError(f"--outlier-ratio must be 0, for none, or at least 1, not {flags.outlier_ratio}")
     dataset = experiment.dataset
     folder = flags.places.index(dataset.name)
-    with making(folder, lock=folder.parent) as work:
+    with stage_output(folder, lock=folder.parent) as work:
         _ingest(work, flags, dataset, *_sources(flags, dataset, work.begun))
 
 
 def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple[list[str], list[Source]]:
     """What --raw names, now or at the last ingest, and the files that there are; StageError where there are none."""
     root = flags.places.raw(dataset.name)
-    own = below(root)
+    own = find_sources(root)
     raw = list(flags.raw) or (before.config["raw"] if before and not own else [])
     if flags.append and before:
         raw = list(dict.fromkeys([*before.config["raw"], *raw]))
-    sources = given(raw) if raw else own
+    sources = parse_sources(raw) if raw else own
     if not sources:
         raise StageError(
             f"there are no files to index: {root} has no <split>/*.tfrecord. Name them with --raw SPLIT=DIR_OR_GLOB, "
@@ -65,48 +65,50 @@ def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple
     return raw, sources
 
 
-def _ingest(work: Making, flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[Source]) -> None:
+def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[Source]) -> None:
     folder, before = work.place, work.begun
     checked_shards = folder.with_name("index.work")  # reports of them, until the index is whole
     declared = load_experiment(flags.preset).dataset
     config = {"raw": raw, "dataset": to_dict(dataset), "max_quarantined": flags.max_quarantined}
     if dataset.dtype == "float32":
         config["outlier_ratio"] = flags.outlier_ratio
-    inputs = {"files": digest([[source.split, str(source.path), *stamp(source.path)] for source in sources])}
-    if work.is_done(config, inputs, force=flags.force, quiet=flags.append):
+    inputs = {
+        "files": digest_json([[source.split, str(source.path), *size_and_mtime(source.path)] for source in sources])
+    }
+    if work.is_up_to_date(config, inputs, force=flags.force, quiet=flags.append):
         _declare(folder, declared)
         if checked_shards.exists():  # killed at the very end
             remove_folder(checked_shards)
         return
     root = None if raw else flags.places.raw(dataset.name)
-    indexed = Indexed(folder, dataset, root) if flags.append and before else None
+    indexed = IndexedReports(folder, dataset, root) if flags.append and before else None
     known = indexed.known(sources) if indexed else set()
     new = [source for source in sources if source.path not in known]
     met = {source.split for source in sources if source.path in known}
     try:
         for split in dict.fromkeys(source.split for source in new if source.split not in met):
-            preflight_files([source.path for source in new if source.split == split], dataset)
+            check_first_records([source.path for source in new if source.split == split], dataset)
     except SchemaError as error:
         raise StageError(str(error)) from error
-    by_settings = checked_shards / digest(to_dict(dataset))
+    by_settings = checked_shards / digest_json(to_dict(dataset))
     by_settings.mkdir(parents=True, exist_ok=True)
-    check = functools.partial(check_or_recall, dataset=dataset, folder=by_settings)
-    peaks = Peaks(dataset)
-    with work.whole(config, inputs) as output:
-        size = sum(stamp(source.path)[0] for source in new)
+    check = functools.partial(check_shard_once, dataset=dataset, folder=by_settings)
+    peaks = OutlierDetector(dataset)
+    with work.replace(config, inputs) as output:
+        size = sum(size_and_mtime(source.path)[0] for source in new)
         together = min(max(_TOGETHER * len(new) // max(size, 1), 1), _MOST_TOGETHER)
         checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
         with tqdm(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
-            reports = peaks.noted(in_turn(sources, indexed, known, _counted(checked, bar)))
+            reports = peaks.noted(reports_in_order(sources, indexed, known, _counted(checked, bar)))
             summary = write_index(output.folder, dataset, sources, reports, root, declared)
         if limits := peaks.limits(flags.outlier_ratio):  # known only now, when every shard is read
-            reports = in_turn(sources, indexed, known, map(check, [source.path for source in new]))
+            reports = reports_in_order(sources, indexed, known, map(check, [source.path for source in new]))
             summary = write_index(output.folder, dataset, sources, reports, root, declared, limits)
         _check_budget(summary, flags.max_quarantined)
         _check_training(summary, dataset)
         from pipeline.reporting import card
 
-        card.write(output.folder / card.NAME, summary)
+        card.write_card(output.folder / card.NAME, summary)
         output.digest = summary["digest"]
     remove_folder(checked_shards)
     _tell(folder, summary)

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 import tyro
 
 from pipeline.artifacts.places import find_run
-from pipeline.cli.flags import Common
-from pipeline.cli.parsing import parse
+from pipeline.cli.flags import CommonFlags
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import TopK
 from pipeline.inference.runs import read_blend
-from pipeline.inputs.class_names import names as class_names
+from pipeline.inputs.class_names import read_class_names as class_names
 from pipeline.runtime import backend
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(Common):
+class Flags(CommonFlags):
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Files of features."""
     run: str
@@ -47,7 +47,7 @@ class Flags(Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["predict"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["predict"].sections)
     if not flags.files:
         raise StageError("name at least one file of features")
     ensemble = _ensemble(flags, experiment.inference.top_k)
@@ -81,11 +81,11 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
         place = flags.places.data_dir / runs[0].dataset.name
         names = class_names(place if place.is_dir() else folder, runs[0].dataset.num_classes)
     with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
-        backend.start()
+        backend.start_backend()
     if bundle.is_file():
-        from pipeline.inference.bundle.loading import load
+        from pipeline.inference.bundle.loading import load_bundle
 
-        return load(bundle)
+        return load_bundle(bundle)
     from pipeline.inference.ensemble import Ensemble
 
     return Ensemble.of_runs(recipe, runs, top_k, names)
@@ -94,13 +94,13 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
 def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int) -> Iterator[tuple]:
     """Each video, its labels and scores; a fault in its place without them. A batch at a time is in memory."""
     from pipeline.inference.predictor import Predictor
-    from pipeline.inputs.reading.own_files import Fault, batches_of, read_videos
+    from pipeline.inputs.reading.own_files import Fault, batch_videos, read_videos
 
     predictor = Predictor(ensemble, batch_size)
     found = itertools.chain.from_iterable(read_videos(path, ensemble.dataset) for path in files)
     for chunk in iter(lambda: list(itertools.islice(found, batch_size)), []):
         videos = [each.frames for each in chunk if not isinstance(each, Fault)]
-        best = predictor.predict(batches_of(videos, ensemble.dataset, predictor.sampling, batch_size))
+        best = predictor.predict(batch_videos(videos, ensemble.dataset, predictor.sampling, batch_size))
         answers = (row for labels, scores in best for row in zip(labels, scores))
         for each in chunk:
             yield (each, None, None) if isinstance(each, Fault) else (each, *next(answers))

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import DONE, Done, digest, digest_file, making
+from pipeline.artifacts.done import DONE, Done, digest_file, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_scored
-from pipeline.cli.flags import Reading
+from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
-from pipeline.inference.freshness import trained_on
-from pipeline.inputs.class_names import names
+from pipeline.inference.freshness import was_trained_on
+from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
@@ -29,7 +29,7 @@ _TOLD = "what it tells"
 
 
 @dataclass(frozen=True)
-class Flags(Reading):
+class Flags(ReadingFlags):
     run: str | None = None
     """Run to look into, by name or path; by default the best on the hold-out, of the runs and their blend."""
     vocabulary: Path | None = None
@@ -39,7 +39,7 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["report"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["report"].sections)
     index = open_index(flags, experiment)
     if "statistics" not in index.summary:
         raise StageError(
@@ -48,13 +48,13 @@ def main() -> None:
     vocabulary = flags.vocabulary or index.folder.parent
     asked = find_run(flags.places, flags.preset_name, flags.run).resolve() if flags.run else None
     told = _told(flags, index, vocabulary, asked)
-    with making(flags.places.reports_dir / f"{flags.preset_name}.html", _made_from) as work:
-        if not work.is_done({}, {_TOLD: told}):
+    with stage_output(flags.places.reports_dir / f"{flags.preset_name}.html", _made_from) as work:
+        if not work.is_up_to_date({}, {_TOLD: told}):
             _report(work.place, flags, index, vocabulary, asked, told)
 
 
 def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Path | None, told: str) -> None:
-    class_names = names(vocabulary, index.dataset.num_classes)
+    class_names = read_class_names(vocabulary, index.dataset.num_classes)
 
     from pipeline.inference.scoring import score_priors
     from pipeline.reporting import page, runs, videos
@@ -65,9 +65,9 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
         raise StageError(f"preset {flags.preset_name} has no runs in {flags.places.runs_dir}: train one")
     predicted, left_out = {}, []
     for folder in folders:
-        predicted[folder], faults = runs.predicted(folder, index)
+        predicted[folder], faults = runs.fresh_splits(folder, index)
         left_out += faults
-        if not trained_on(folder, index):
+        if not was_trained_on(folder, index):
             left_out.append(f"what was told when {folder} was made, since that was from another index")
     for fault in left_out:
         print(f"left out: {fault}", file=sys.stderr)
@@ -75,7 +75,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
     with tqdm(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
         every = [runs.read_run(folder, index, bar.update) for folder in folders]
         split = HOLDOUT if HOLDOUT in splits else next(iter(splits), None)
-        run = runs.best([each for each in every if asked in (None, each.folder.resolve())], split)
+        run = runs.best_by_gap([each for each in every if asked in (None, each.folder.resolve())], split)
         if asked and not run:
             raise StageError(f"{asked} has not predicted {split or 'a split with labels'}: run infer --run {flags.run}")
         diagnostics = {}
@@ -83,12 +83,12 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
             if each in run.scores:
                 diagnostics[each] = runs.diagnose(run, index, each)
             bar.update()
-    single = runs.best([each for each in every if each.trained], split)
-    shown = videos.choose(single, index, split, class_names) if single else []
+    single = runs.best_by_gap([each for each in every if each.trained], split)
+    shown = videos.choose_videos(single, index, split, class_names) if single else []
     if shown and flags.frames:
-        backend.start()
+        backend.start_backend()
         try:
-            videos.look(single, index, shown)
+            videos.add_frame_weights(single, index, shown)
         except StageError as error:
             raise StageError(f"{error}; --no-frames leaves out what {single.name} looks at") from error
     ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
@@ -97,7 +97,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
         index=index,
         names=class_names,
         runs=every,
-        blend=runs.read_blend(ensemble) if ensemble in folders and trained_on(ensemble, index) else None,
+        blend=runs.read_blend(ensemble) if ensemble in folders and was_trained_on(ensemble, index) else None,
         run=run,
         diagnostics=diagnostics,
         priors={each: score_priors(index, each) for each in splits if index.has_training},
@@ -119,7 +119,9 @@ def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> s
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
     files = [file for folder in folders for name in tellers for file in sorted(folder.glob(f"**/{name}"))]
     files += [vocabulary] if vocabulary.is_file() else sorted(vocabulary.glob("*.csv"))
-    return digest(FORMAT, index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files])
+    return digest_json(
+        FORMAT, index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files]
+    )
 
 
 def _made_from(page: Path) -> Done | None:

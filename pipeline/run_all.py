@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.cli.flags import Anew, Indexing, Parallel, Reading, Submitted
+from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags, WorkerFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import SECTIONS, STAGES
-from pipeline.config import POOLING, one_of
+from pipeline.config import POOLING, find_by_name
 from pipeline.config.errors import StageError
 from pipeline.presets import load_preset
 from pipeline.submission.splits import submitted
@@ -24,7 +24,7 @@ _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling"
 
 
 @dataclass(frozen=True)
-class Flags(Submitted, Anew, Parallel, Indexing, Reading):
+class Flags(SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
     models: str | None = None
     """Pooling families to train, separated by commas; by default the preset's."""
 
@@ -33,20 +33,20 @@ def main() -> None:
     groups = _groups(sys.argv[1:])
     whole = {name: tokens for name, tokens in groups.items() if not name.startswith("pooling.")}
     asks_help = {"help", "-h"} & groups.keys()
-    flags, experiment = parse(Flags, SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
+    flags, experiment = parse_flags(Flags, SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
     named = [name.strip() for name in flags.models.split(",")] if flags.models else load_preset(flags.preset).MODELS
     models = list(dict.fromkeys(named))
     for model in models:
-        one_of(model, POOLING, "model")
+        find_by_name(model, POOLING, "model")
     # Of several models each takes the pooling flags that it knows.
     pooling = {
         model: {name: tokens for name, tokens in groups.items() if name in pooling_flags(model)} for model in models
     }
     if foreign := groups.keys() - whole.keys() - set().union(*pooling.values()):
         known = {name: name for model in models for name in pooling_flags(model)}
-        one_of(min(foreign), known, f"setting of {', '.join(models)}")
+        find_by_name(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
-        parse(Flags, SECTIONS, _tokens(whole | own), model)
+        parse_flags(Flags, SECTIONS, _tokens(whole | own), model)
     # What the last stage would refuse, or the training of the last model, is refused before the first one begins.
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)

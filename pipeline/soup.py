@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, Making, making
+from pipeline.artifacts.done import Done, StageOutput, stage_output
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.locks import locked
-from pipeline.artifacts.models import MODEL, digest_model, snapshots_of, store_model
+from pipeline.artifacts.models import MODEL, digest_model, list_snapshots, store_model
 from pipeline.artifacts.places import RUN_CONFIG, find_run
-from pipeline.cli.flags import Reading
+from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
@@ -32,7 +32,7 @@ _ALIKE = ("dataset", "sampling", "model")
 
 
 @dataclass(frozen=True)
-class Flags(Reading):
+class Flags(ReadingFlags):
     model: str | None = None
     """Pooling family: names the run where --run does not."""
     run: str | None = None
@@ -46,7 +46,7 @@ class Flags(Reading):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["soup"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["soup"].sections)
     names = (flags.run or experiment.model.family, *flags.runs)
     runs = [find_run(flags.places, flags.preset_name, name) for name in names]
     if len({run.name for run in runs}) < len(runs):
@@ -62,12 +62,12 @@ def main() -> None:
     if flags.method == "greedy" and not index.splits.get(HOLDOUT):
         raise StageError(f"greedy chooses by the hold-out, and {index.folder} has none: choose --method uniform")
     folder = runs[0].with_name(f"{runs[0].name}-soup")
-    with locked(runs[0]), making(folder) as work:
+    with locked(runs[0]), stage_output(folder) as work:
         _cook(work, runs, configs, flags.method, index, experiment.inference)
 
 
 def _cook(
-    work: Making,
+    work: StageOutput,
     runs: list[Path],
     configs: list[dict[str, Any]],
     method: str,
@@ -81,10 +81,10 @@ def _cook(
     members = {name: path for run in runs for name, path in _members(run, method).items()}
     made = {"method": method, "runs": [run.name for run in runs]}
     inputs = {"index": index.digest} | {name: digest_model(path) for name, path in members.items()}
-    if work.is_done(made, inputs):
+    if work.is_up_to_date(made, inputs):
         return
-    backend.start()
-    with work.whole(made, inputs) as output:
+    backend.start_backend()
+    with work.replace(made, inputs) as output:
         metrics, taken = _average(members, output.folder / MODEL, method, index, configs[0], inference)
         summaries = [read_json(run / "summary.json") for run in runs]
         gaps = [summary["best"]["gap"] for summary in summaries if metrics]
@@ -114,7 +114,7 @@ def _config(run: Path) -> dict[str, Any]:
 
 def _members(run: Path, method: str) -> dict[str, Path]:
     """What there is to average of a run, by name; StageError where it kept nothing."""
-    snapshots = snapshots_of(run)
+    snapshots = list_snapshots(run)
     if not snapshots:
         raise StageError(
             f"{run} has kept no snapshots: train it with --training.snapshots N, under another --run or with --force"
@@ -145,7 +145,7 @@ def _average(
         metrics_now = functools.partial(predictor.evaluate_rows, reader, holdout, bar.update)
         if method == "greedy":
             names = {member: name for name, member in members.items()}
-            chosen = averaging.greedy(
+            chosen = averaging.average_greedily(
                 model, list(names), lambda: predictor.evaluate_rows(reader, holdout, bar.update)["gap"]
             )
             taken = [
@@ -153,7 +153,7 @@ def _average(
                 for member, (alone, together) in chosen.items()
             ]
         else:
-            averaging.uniform(model, list(members.values()))
+            averaging.average_uniformly(model, list(members.values()))
             taken = [{"member": name} for name in members]
         metrics = metrics_now() if len(holdout) else {}
     store_model(path, model)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.places import find_run, list_scored
-from pipeline.artifacts.predictions import predicted_splits
-from pipeline.cli.flags import Common, Submitted
+from pipeline.artifacts.predictions import list_predicted_splits
+from pipeline.cli.flags import CommonFlags, SplitFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds
-from pipeline.inference.freshness import fresh
+from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.scoring import best_run
 from pipeline.inputs.index import Index
 from pipeline.submission import CHALLENGE_CLASSES, check, provenance, write_named
@@ -28,7 +28,7 @@ from pipeline.submission.splits import submitted
 
 
 @dataclass(frozen=True)
-class Flags(Submitted, Common):
+class Flags(SplitFlags, CommonFlags):
     run: str | None = None
     """Name or path of the run to submit; by default whichever is best on the hold-out, of the runs and their blend."""
     check: Path | None = None
@@ -53,7 +53,7 @@ class Flags(Submitted, Common):
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["submit"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["submit"].sections)
     if flags.check:
         _check(flags)
         return
@@ -70,7 +70,7 @@ def main() -> None:
     index = open_index(flags, experiment)
     split = flags.split or submitted(index.other_splits())
     run, scores = _run(flags, index, split)
-    store, settings = fresh(run, split, index), experiment.submission
+    store, settings = fresh_predictions(run, split, index), experiment.submission
     ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
     path, written = write_named(flags.places.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
@@ -106,7 +106,7 @@ def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]
     """The run to submit, and the hold-out GAP of all that were to choose from, by name: see `best_run`."""
     if flags.run:
         return find_run(flags.places, flags.preset_name, flags.run), {}
-    runs = [run for run in list_scored(flags.places, flags.preset_name) if split in predicted_splits(run)]
+    runs = [run for run in list_scored(flags.places, flags.preset_name) if split in list_predicted_splits(run)]
     if not runs:
         raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer")
     return best_run(runs, index)

@@ -1,6 +1,6 @@
 """Make a synthetic dataset shaped like YouTube-8M, in its exact wire format.
 
-Reads nothing; writes data/<dataset>/raw/<split>/*.tfrecord. Scores on it are labelled synthetic wherever they appear.
+Reads nothing; writes data/<dataset>/raw/<split>/*.tfrecord. Scores on it are labeled synthetic wherever they appear.
 """
 
 import functools
@@ -10,10 +10,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, Making, digest, making
+from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import read_json, remove_leftovers, write_json
-from pipeline.cli.flags import Anew, Common, Parallel
-from pipeline.cli.parsing import parse
+from pipeline.cli.flags import CommonFlags, ForceFlags, WorkerFlags
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, SynthesisConfig, to_dict
@@ -26,21 +26,21 @@ SETTINGS = "synthesis.json"
 
 
 @dataclass(frozen=True)
-class Flags(Anew, Parallel, Common):
+class Flags(ForceFlags, WorkerFlags, CommonFlags):
     pass
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["synthesize"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["synthesize"].sections)
     dataset, synthesis = experiment.dataset, experiment.synthesis
     if synthesis is None:
         raise StageError(f"preset {flags.preset_name} is for real data: there is nothing to synthesize")
     folder = flags.places.raw(dataset.name)
     config = {"dataset": to_dict(dataset), "synthesis": to_dict(synthesis)}
-    with making(folder, _begun, lock=folder.parent) as work:
+    with stage_output(folder, _begun, lock=folder.parent) as work:
         if not work.begun and folder.exists() and any(folder.iterdir()):
             raise StageError(f"{folder} holds files that synthesize did not make; choose another --data-dir")
-        if not work.is_done(config, {}, force=flags.force, keep="--force makes it anew"):
+        if not work.is_up_to_date(config, {}, force=flags.force, keep="--force makes it anew"):
             _synthesize(work, flags, dataset, synthesis, config)
 
 
@@ -49,9 +49,9 @@ def _begun(folder: Path) -> Done | None:
 
 
 def _synthesize(
-    work: Making, flags: Flags, dataset: DatasetConfig, synthesis: SynthesisConfig, config: dict[str, Any]
+    work: StageOutput, flags: Flags, dataset: DatasetConfig, synthesis: SynthesisConfig, config: dict[str, Any]
 ) -> None:
-    work.clear()
+    work.remove_stale()
     folder = work.place
     write_json(folder / SETTINGS, config)
     shards = synthetic.plan(dataset, synthesis)
@@ -64,7 +64,7 @@ def _synthesize(
             bar.update(count)
     for split in {shard.split for shard in shards}:
         remove_leftovers(folder / split)
-    Done(config, {}, digest(config)).write(folder)
+    Done(config, {}, digest_json(config)).write(folder)
     print(f"{folder}: {videos} synthetic videos in {len(shards)} shards")
 
 

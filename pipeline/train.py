@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.done import Done, making
+from pipeline.artifacts.done import Done, stage_output
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG
-from pipeline.cli.flags import Anew, Reading
+from pipeline.cli.flags import ForceFlags, ReadingFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import Experiment, to_dict
@@ -27,7 +27,7 @@ _KEEP = "Give this run another name with --run of train, or train it anew with -
 
 
 @dataclass(frozen=True)
-class Flags(Anew, Reading):
+class Flags(ForceFlags, ReadingFlags):
     model: str | None = None
     """Pooling family; by default the preset's first."""
     run: str | None = None
@@ -48,21 +48,21 @@ class _Plan:
 
 
 def main() -> None:
-    flags, experiment = parse(Flags, STAGES["train"].sections)
+    flags, experiment = parse_flags(Flags, STAGES["train"].sections)
     run = flags.run or experiment.model.family
     if run == ENSEMBLE or run.startswith(".") or "/" in run:
         raise StageError(f"--run {run}: choose a plain name, other than {ENSEMBLE}, the blend of all runs")
     folder = flags.places.run(flags.preset_name, run)
     index = open_index(flags, experiment)
-    with making(folder, _begun) as work:
+    with stage_output(folder, _begun) as work:
         plan = _plan(flags, experiment, folder, index)
-        if work.is_done(plan.config, plan.inputs, force=flags.force, keep=_KEEP, quiet=flags.dry_run):
+        if work.is_up_to_date(plan.config, plan.inputs, force=flags.force, keep=_KEEP, quiet=flags.dry_run):
             return
         if flags.dry_run:
             begun = "would go on" if work.begun and not work.again else "would be trained"
             print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
             return
-        work.clear()
+        work.remove_stale()
         _train(plan, index)
 
 
@@ -97,7 +97,7 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _
 
 
 def _train(plan: _Plan, index: Index) -> None:
-    backend.start()
+    backend.start_backend()
     from pipeline.training.loop import CHECKPOINT, Trainer
     from pipeline.training.soft_labels import SoftLabels
 

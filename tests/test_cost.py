@@ -50,12 +50,12 @@ def around(descriptor: int, frames_scaled: bool) -> tuple[int, int]:
 
 def test_netvlad():
     cost = of_experiment(experiment("netvlad", NetVLADConfig((3, 2))))
-    centres = 3 * 6 + 2 * 4
-    parameters, flops = around(descriptor=centres, frames_scaled=True)
-    assert cost.pooling_parameters == 2 * centres + 2 * (3 + 2)
+    centers = 3 * 6 + 2 * 4
+    parameters, flops = around(descriptor=centers, frames_scaled=True)
+    assert cost.pooling_parameters == 2 * centers + 2 * (3 + 2)
     assert cost.parameters == parameters + cost.pooling_parameters
     # Each frame's assignments, and the sums over the frames.
-    assert cost.flops == flops + 2 * FRAMES * centres + 2 * FRAMES * centres
+    assert cost.flops == flops + 2 * FRAMES * centers + 2 * FRAMES * centers
 
 
 def test_recurrent_reads_every_frame_in_both_directions():

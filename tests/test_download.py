@@ -24,12 +24,12 @@ QUICK = ("--pause", 0.01, "--timeout", 0.5)
 SHARDS = ("aa", "pj", "Z9")
 
 
-def shard(first: int, count: int, labelled: bool) -> bytes:
+def shard(first: int, count: int, labeled: bool) -> bytes:
     """A shard in YouTube-8M's format."""
     payloads = []
     for video in range(first, first + count):
         frames = np.tile(frames_of(video), (1, 144))
-        context = {"id": f"v{video:03d}"} | ({"labels": labels_of(video)} if labelled else {})
+        context = {"id": f"v{video:03d}"} | ({"labels": labels_of(video)} if labeled else {})
         payloads.append(encoding.sequence_example(context, {"rgb": frames[:, :1024], "audio": frames[:, 1024:]}))
     file = io.BytesIO()
     tfrecord.write(file, payloads)

@@ -242,7 +242,7 @@ def test_audioset(shared_data, tmp_path):
 
 
 @pytest.mark.real_data
-def test_unlabelled_video_id_shards_of_2017(shared_data, tmp_path):
+def test_unlabeled_video_id_shards_of_2017(shared_data, tmp_path):
     import tensorflow as tf
 
     arguments = ["--training.epochs", "1", "--classifier.head-hidden", "64"]

@@ -64,7 +64,7 @@ HELD_OUT = 27
 
 def test_the_best_run_is_bundled_where_there_is_no_ensemble(small, run):
     (small / "data" / "small" / "vocabulary.csv").write_text("Index,Name\n3,猫\n", encoding="utf-8")
-    with pytest.raises(StageError, match=r"which run\? None has predicted a labelled hold-out"):
+    with pytest.raises(StageError, match=r"which run\? None has predicted a labeled hold-out"):
         run(export)
     gaps = {}
     for name in RUNS:
@@ -174,7 +174,5 @@ def test_jax_gives_the_same_scores(small, run, blended):
     assert here[0] == there[0]
     np.testing.assert_allclose(there[2], here[2], atol=1e-4)
     for row, place in np.argwhere(here[1] != there[1]):
-        assert (
-            np.abs(here[2][row] - here[2][row, place]).argsort()[1:2].size
-        )  # a neighbour is as near as the difference
+        assert np.abs(here[2][row] - here[2][row, place]).argsort()[1:2].size  # a neighbor is as near as the difference
         assert np.sort(np.abs(here[2][row] - here[2][row, place]))[1] < 1e-4

@@ -11,7 +11,7 @@ from fixtures.support import SMALL, frames_of, stage_environment, write_shard
 from pipeline import predict
 from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
-from pipeline.inference.bundle.writing import write
+from pipeline.inference.bundle.writing import write_bundle
 from pipeline.inference.runs import read_blend
 from pipeline.inputs.reading.sampling import choose_frames
 from pipeline.inputs.records import encoding, tfrecord
@@ -97,7 +97,7 @@ def test_bad_records_are_named_and_the_rest_predicted(small, run, tmp_path):
 def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_path, monkeypatch):
     recipe, runs = read_blend(small / "runs" / "small" / "netvlad", 9)
     names = [f"in the bundle {number}" for number in range(9)]
-    write(tmp_path / "a.zip", recipe, runs, names, "float32", False, InferenceConfig(top_k=9), {})
+    write_bundle(tmp_path / "a.zip", recipe, runs, names, "float32", False, InferenceConfig(top_k=9), {})
     write_shard(tmp_path / "a.tfrecord", range(3, 4))
     monkeypatch.setenv("PIPELINE_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setenv("PIPELINE_RUNS", str(tmp_path / "nowhere"))

@@ -18,7 +18,7 @@ from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADCo
 from pipeline.config.errors import StageError
 from pipeline.inference.scoring import score_priors, scores_of
 from pipeline.inputs.index import HOLDOUT
-from pipeline.reporting.runs import best, diagnose, read_run
+from pipeline.reporting.runs import best_by_gap, diagnose, read_run
 
 HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc'
 RUN = "a$b$ <i>&'\""
@@ -207,7 +207,7 @@ def test_the_leaderboard_is_what_evaluate_says(folder, path, index, split):
 
 def test_it_looks_into_the_best_on_the_holdout(folder, path, index):
     runs = [read_run(run, index) for run in (folder / "runs" / "small").iterdir()]
-    chosen = best(runs, HOLDOUT)
+    chosen = best_by_gap(runs, HOLDOUT)
     text = path.read_text(encoding="utf-8")
     assert chosen.name == ENSEMBLE and "about the ensemble" in text
     found = diagnose(chosen, index, HOLDOUT)

@@ -87,7 +87,7 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
 
     (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
     scored, predicted, evaluated = [], [], []
-    score, predict_parts, evaluate = scoring.score, Predictor.predict_parts, loop.Trainer._evaluate
+    score, predict_parts, evaluate = scoring.score_predictions, Predictor.predict_parts, loop.Trainer._evaluate
 
     def count_score(parts, index, split, source):
         scored.append((source, split))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fixtures.support import SMALL, run_here, write_shard
 
-from pipeline.artifacts.models import digest_model, snapshots_of
+from pipeline.artifacts.models import digest_model, list_snapshots
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.inference.scoring import scores_of
@@ -65,7 +65,7 @@ def gap_of(folder, run) -> float:
 def test_uniform_is_the_mean_of_the_snapshots(folder):
     run_here("soup", folder, "--method", "uniform")
     soup = runs(folder) / "average-soup"
-    members = [load_model(path) for path in snapshots_of(runs(folder) / "average")]
+    members = [load_model(path) for path in list_snapshots(runs(folder) / "average")]
     assert len(members) == 3
     averaged = load_model(soup / "model.keras")
     for weight, *all_weights in zip(averaged.weights, *(member.get_weights() for member in members), strict=True):
@@ -102,7 +102,7 @@ def test_greedy_is_never_below_the_best(folder):
 def test_the_best_model_is_a_member_where_its_snapshot_is_gone(folder):
     """Equal weights are one member; the best evaluation may be older than the last ones."""
     run = runs(folder) / "average"
-    for path in snapshots_of(run):
+    for path in list_snapshots(run):
         if digest_model(path) == digest_model(run / "model.keras"):
             path.unlink()
     run_here("soup", folder)
@@ -118,7 +118,7 @@ def test_it_is_made_once_and_again_when_something_changed(folder, stage, capsys)
     again = stage("soup", *preset, "--method", "uniform", folder=folder)
     assert again.stdout == f"{soup}: up to date\n"
     assert {path: path.read_bytes() for path in soup.rglob("*") if path.is_file()} == before
-    snapshots_of(runs(folder) / "average")[0].unlink()
+    list_snapshots(runs(folder) / "average")[0].unlink()
     capsys.readouterr()
     run_here("soup", folder, "--method", "uniform")
     printed = capsys.readouterr().out

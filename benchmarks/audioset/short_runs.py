@@ -23,7 +23,7 @@ from benchmarks.audioset.picture import BLEND, INK, RUN, SETTINGS
 from benchmarks.audioset.runs import stage
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import RUN_CONFIG
-from pipeline.training.log import read
+from pipeline.training.log import read_log
 
 RESULTS = Path(__file__).parent.parent / "results"
 PARTS = (64, 16, 4, 1)
@@ -85,7 +85,7 @@ def _row(family: str, part: int, places: dict[str, str]) -> dict[str, Any]:
     folder = Path(places["PIPELINE_RUNS"]) / "audioset" / f"{family}-{STORED}"
     best, steps = (read_json(folder / "summary.json")[name] for name in ("best", "steps"))
     training = read_json(folder / RUN_CONFIG)["training"]
-    epochs = read(folder / "metrics.jsonl")[-1]["epoch"]
+    epochs = read_log(folder / "metrics.jsonl")[-1]["epoch"]
     clips = round(steps * training["batch_size"] / epochs)
     return {
         "family": family,

@@ -20,7 +20,7 @@ FORMAT = 1
 """Of done.json, dataset.json and weights.json. Those of version 0.1.0 say none, and are of this one."""
 
 
-def stamp() -> dict[str, Any]:
+def format_fields() -> dict[str, Any]:
     """What a file that a stage may meet again begins with."""
     return {"format": FORMAT, "version": VERSION}
 
@@ -34,7 +34,7 @@ def check_format(path: Path, values: Any) -> None:
         )
 
 
-def digest(*values: Any) -> str:
+def digest_json(*values: Any) -> str:
     """A short stable hash of JSON values."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -67,7 +67,9 @@ class Done:
             raise StageError(f"{path} is not what a stage writes; delete it and run the stage again") from None
 
     def write(self, folder: Path) -> None:
-        write_json(folder / DONE, {**stamp(), "config": self.config, "inputs": self.inputs, "output": self.output})
+        write_json(
+            folder / DONE, {**format_fields(), "config": self.config, "inputs": self.inputs, "output": self.output}
+        )
 
     def changes(self, config: dict[str, Any], inputs: dict[str, str]) -> list[str]:
         """Why the stage's result is stale: the fields of its config and the inputs that differ; empty if it is not."""
@@ -77,15 +79,15 @@ class Done:
 
 
 @dataclass
-class Output:
-    """A folder in the making; `digest` is to be set to that of what is in it."""
+class NewFolder:
+    """A folder in the making; `digest_json` is to be set to that of what is in it."""
 
     folder: Path
     digest: str = ""
 
 
 @dataclass
-class Making:
+class StageOutput:
     """What a stage makes at a place, a folder or a file: whether it is there, and why it is made again."""
 
     place: Path
@@ -98,12 +100,12 @@ class Making:
     """Why what is there may not be gone on with."""
 
     @classmethod
-    def of(cls, place: Path, content: Callable[[], str] | None = None) -> "Making":
+    def of(cls, place: Path, content: Callable[[], str] | None = None) -> "StageOutput":
         """What is at a place where done.json comes last."""
         done = Done.read(place)
         return cls(place, done, done is not None, content)
 
-    def is_done(
+    def is_up_to_date(
         self, config: dict[str, Any], inputs: dict[str, str], *, force: bool = False, keep: str = "", quiet=False
     ) -> bool:
         """Whether the place holds what these give, finished; prints that, or why it is made again.
@@ -131,23 +133,23 @@ class Making:
             print(f"{self.place}: up to date")
         return done
 
-    def clear(self) -> None:
+    def remove_stale(self) -> None:
         """Delete the folder if it may not be gone on with."""
         if self.again:
             remove_folder(self.place)
 
     @contextlib.contextmanager
-    def whole(self, config: dict[str, Any], inputs: dict[str, str]) -> Iterator[Output]:
+    def replace(self, config: dict[str, Any], inputs: dict[str, str]) -> Iterator[NewFolder]:
         """A temporary folder; it takes the place, with done.json, when the block ends without an error."""
         with atomic_folder(self.place) as temporary:
-            yield (output := Output(temporary))
+            yield (output := NewFolder(temporary))
             Done(config, inputs, output.digest).write(temporary)
 
 
 @contextlib.contextmanager
-def making(
+def stage_output(
     place: Path, begun: Callable[[Path], Done | None] | None = None, lock: Path | None = None
-) -> Iterator[Making]:
+) -> Iterator[StageOutput]:
     """What is at a place, looked at, deleted and made by this process alone; what a killed one left is gone.
 
     Args:
@@ -162,7 +164,7 @@ def making(
     with locked(lock or place):
         remove_leftovers(place.parent, None if lock else place.name)
         if begun is None:
-            yield Making.of(place)
+            yield StageOutput.of(place)
         else:
             before = begun(place)
-            yield Making(place, before, before is not None and (place.is_file() or Done.read(place) is not None))
+            yield StageOutput(place, before, before is not None and (place.is_file() or Done.read(place) is not None))

@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifacts.done import digest
+from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.files import atomic_file, remove_leftovers
 from pipeline.config.errors import StageError
 
@@ -32,12 +32,12 @@ def digest_model(path: Path) -> str:
         StageError: the file is damaged.
     """
     architecture, weights = _content(path)
-    return digest(re.sub(r'"module": "pipeline[^"]*", ', "", architecture), weights)
+    return digest_json(re.sub(r'"module": "pipeline[^"]*", ', "", architecture), weights)
 
 
 def is_model(path: Path, output: str) -> bool:
     """Whether a stored model is the one of this digest; that of version 0.1.0 told modules apart too."""
-    return output in (digest_model(path), digest(*_content(path)))
+    return output in (digest_model(path), digest_json(*_content(path)))
 
 
 def _content(path: Path) -> tuple[str, int]:
@@ -56,7 +56,7 @@ def _content(path: Path) -> tuple[str, int]:
     return architecture, weights
 
 
-def snapshots_of(run: Path) -> list[Path]:
+def list_snapshots(run: Path) -> list[Path]:
     """The models that a run stored after its last evaluations, oldest first."""
     return sorted((run / SNAPSHOTS).glob("step-*.keras"))
 
@@ -76,7 +76,7 @@ class Snapshots:
         self.run = run
         self.kept = kept
         remove_leftovers(run / SNAPSHOTS)
-        for path in snapshots_of(run):
+        for path in list_snapshots(run):
             if step_of(path) > from_step:
                 path.unlink()
 
@@ -84,5 +84,5 @@ class Snapshots:
         if not self.kept:
             return
         store_model(self.run / SNAPSHOTS / f"step-{step:09d}.keras", model)
-        for path in snapshots_of(self.run)[: -self.kept]:
+        for path in list_snapshots(self.run)[: -self.kept]:
             path.unlink()

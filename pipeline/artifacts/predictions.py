@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts.done import DONE, Done, Making, digest, digest_file
+from pipeline.artifacts.done import DONE, Done, StageOutput, digest_file, digest_json
 from pipeline.artifacts.files import atomic_file, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.config.errors import StageError
 
@@ -37,7 +37,7 @@ class PredictionStore:
         Parts that a killed run wrote from the same config and inputs are kept. Everything else is removed, a finished
         store as a whole: what it says of its parts goes first.
         """
-        plan = {"key": digest(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
+        plan = {"key": digest_json(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
         if self.folder.exists() and ((self.folder / DONE).exists() or not self._follows(plan)):
             remove_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -80,9 +80,9 @@ class PredictionStore:
         done.write(self.folder)
         return done
 
-    def is_done(self, config: dict, inputs: dict[str, str]) -> bool:
+    def is_up_to_date(self, config: dict, inputs: dict[str, str]) -> bool:
         """Whether it is finished, and what these config and inputs give; prints that, or why it is made again."""
-        return Making.of(self.folder, self._content).is_done(config, inputs)
+        return StageOutput.of(self.folder, self._content).is_up_to_date(config, inputs)
 
     def is_whole(self) -> bool:
         """Whether the store is finished, and its parts are those that were written."""
@@ -113,7 +113,7 @@ class PredictionStore:
             raise StageError(f"{self.folder} does not hold the parts that were written: run infer (or ensemble) again")
 
     def _content(self) -> str:
-        return digest([digest_file(part) for part in self.parts()])
+        return digest_json([digest_file(part) for part in self.parts()])
 
     @property
     def videos_per_part(self) -> int:
@@ -127,7 +127,7 @@ class PredictionStore:
         return self.folder / f"part-{number:05d}.parquet"
 
 
-def predicted_splits(run: Path) -> list[str]:
+def list_predicted_splits(run: Path) -> list[str]:
     """The splits that a run has finished predictions for."""
     folders = (done.parent for done in run.glob(f"predictions/*/{DONE}"))
     return sorted(folder.name for folder in folders if not folder.name.startswith("."))

@@ -7,13 +7,13 @@ from typing import Annotated
 import tyro
 
 from pipeline.artifacts.places import Places
-from pipeline.config import Checked
+from pipeline.config import CheckedFields
 from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.runtime.parallel import default_workers
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice(Checked):
+class PresetFlags(CheckedFields):
     """Flags of every command."""
 
     preset: str = "demo"
@@ -25,14 +25,14 @@ class Choice(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class Common(Choice):
+class CommonFlags(PresetFlags):
     """Flags of every stage."""
 
     places: Annotated[Places, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Places.from_environment)
 
     @property
     def verifies(self) -> bool:
-        """Whether every shard is verified when it is opened: a flag of the stages that open any, see `Reading`."""
+        """Whether every shard is verified when it is opened: a flag of the stages that open any, see `ReadingFlags`."""
         return False
 
     @property
@@ -41,7 +41,7 @@ class Common(Choice):
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading(Common):
+class ReadingFlags(CommonFlags):
     """Flags of the stages that read frames."""
 
     verify_shards: bool = False
@@ -54,7 +54,7 @@ class Reading(Common):
 
 
 @dataclasses.dataclass(frozen=True)
-class Indexing(Choice):
+class IngestFlags(PresetFlags):
     """What is indexed."""
 
     raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -69,7 +69,7 @@ class Indexing(Choice):
 
 
 @dataclasses.dataclass(frozen=True)
-class Parallel(Choice):
+class WorkerFlags(PresetFlags):
     """How many work at once."""
 
     workers: Workers = dataclasses.field(default_factory=default_workers)
@@ -77,7 +77,7 @@ class Parallel(Choice):
 
 
 @dataclasses.dataclass(frozen=True)
-class Anew(Choice):
+class ForceFlags(PresetFlags):
     """Whether what is there is kept."""
 
     force: bool = False
@@ -85,7 +85,7 @@ class Anew(Choice):
 
 
 @dataclasses.dataclass(frozen=True)
-class Submitted(Choice):
+class SplitFlags(PresetFlags):
     """What is submitted."""
 
     split: str | None = None

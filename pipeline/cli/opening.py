@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import CommonFlags
 from pipeline.config import Experiment, differences, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.presets import load_experiment
 
 
-def open_index(flags: Common, experiment: Experiment, folder: Path | None = None) -> Index:
+def open_index(flags: CommonFlags, experiment: Experiment, folder: Path | None = None) -> Index:
     """The index of the preset's dataset, or the one in a folder.
 
     The index counts, with what `ingest` was told by flags. Where the preset has been edited since, or flags of this

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipeline.cli.flags import Choice
+from pipeline.cli.flags import PresetFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
-from pipeline.config import POOLING, ConfigError, Experiment, check_fit
+from pipeline.config import POOLING, ConfigError, Experiment, check_model_fits_dataset
 from pipeline.presets import load_experiment
 
 
-def parse(
-    flags: type[Choice], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
+def parse_flags(
+    flags: type[PresetFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
 ) -> tuple[Any, Experiment]:
     """A stage's own flags, and the experiment with what the command line overrides.
 
@@ -54,7 +54,7 @@ def parse(
     for section in defaults:
         experiment = _with_section(experiment, section, getattr(parsed, section))
     if "pooling" in defaults:  # other stages see a part of what is trained
-        check_fit(experiment)
+        check_model_fits_dataset(experiment)
     return parsed.flags, experiment
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pipeline.cli.flags import Anew, Choice, Common, Indexing, Parallel, Reading, Submitted
+from pipeline.cli.flags import CommonFlags, ForceFlags, IngestFlags, PresetFlags, ReadingFlags, SplitFlags, WorkerFlags
 
 SECTIONS = (
     "dataset",
@@ -21,24 +21,26 @@ SECTIONS = (
 class Stage(NamedTuple):
     """What the command line of a stage has, beside flags of its own."""
 
-    flags: tuple[type[Choice], ...]
+    flags: tuple[type[PresetFlags], ...]
     """Groups of `pipeline.cli.flags`, which its own `Flags` are derived from."""
     sections: tuple[str, ...] = ()
 
 
 STAGES: dict[str, Stage] = {
-    "run_all": Stage((Reading, Indexing, Parallel, Anew, Submitted), SECTIONS),
-    "synthesize": Stage((Common, Parallel, Anew), ("dataset", "synthesis")),
-    "download": Stage((Common,)),
-    "ingest": Stage((Common, Indexing, Parallel, Anew), ("dataset",)),
-    "train": Stage((Reading, Anew), ("dataset", "sampling", "pooling", "classifier", "training", "inference")),
-    "soup": Stage((Reading,), ("dataset", "inference")),
-    "infer": Stage((Reading,), ("dataset", "inference")),
-    "ensemble": Stage((Common,), ("dataset", "ensemble")),
-    "submit": Stage((Common, Submitted), ("dataset", "submission")),
-    "evaluate": Stage((Common,), ("dataset",)),
-    "report": Stage((Reading,), ("dataset",)),
-    "export": Stage((Reading,), ("dataset", "inference")),
-    "predict": Stage((Common,), ("inference",)),
-    "cost": Stage((Choice,)),
+    "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags), SECTIONS),
+    "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
+    "download": Stage((CommonFlags,)),
+    "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, ForceFlags), ("dataset",)),
+    "train": Stage(
+        (ReadingFlags, ForceFlags), ("dataset", "sampling", "pooling", "classifier", "training", "inference")
+    ),
+    "soup": Stage((ReadingFlags,), ("dataset", "inference")),
+    "infer": Stage((ReadingFlags,), ("dataset", "inference")),
+    "ensemble": Stage((CommonFlags,), ("dataset", "ensemble")),
+    "submit": Stage((CommonFlags, SplitFlags), ("dataset", "submission")),
+    "evaluate": Stage((CommonFlags,), ("dataset",)),
+    "report": Stage((ReadingFlags,), ("dataset",)),
+    "export": Stage((ReadingFlags,), ("dataset", "inference")),
+    "predict": Stage((CommonFlags,), ("inference",)),
+    "cost": Stage((PresetFlags,)),
 }

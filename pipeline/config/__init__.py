@@ -1,10 +1,10 @@
 """What an experiment is: frozen dataclasses, one file for each thing that is configured."""
 
-from pipeline.config.checked import Checked
+from pipeline.config.checked import CheckedFields
 from pipeline.config.data import DatasetConfig, FeatureConfig, SynthesisConfig
-from pipeline.config.errors import ConfigError, StageError, one_of
+from pipeline.config.errors import ConfigError, StageError, find_by_name
 from pipeline.config.experiment import Experiment, differences, from_dict, to_dict
-from pipeline.config.fitting import check_fit
+from pipeline.config.fitting import check_model_fits_dataset
 from pipeline.config.model import ClassifierConfig, ModelConfig
 from pipeline.config.output import EnsembleConfig, InferenceConfig, SubmissionConfig
 from pipeline.config.pooling import (
@@ -34,7 +34,7 @@ __all__ = [
     "AttentionEnhancedNetVLADConfig",
     "AttentionNetVLADConfig",
     "AverageConfig",
-    "Checked",
+    "CheckedFields",
     "ClassifierConfig",
     "ConfigError",
     "DBoFConfig",
@@ -58,9 +58,9 @@ __all__ = [
     "SubmissionConfig",
     "SynthesisConfig",
     "TrainingConfig",
-    "check_fit",
+    "check_model_fits_dataset",
     "differences",
+    "find_by_name",
     "from_dict",
-    "one_of",
     "to_dict",
 ]

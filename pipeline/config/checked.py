@@ -11,7 +11,7 @@ from pipeline.config.errors import ConfigError
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
 
 
-class Checked:
+class CheckedFields:
     """Raises ConfigError where a field's value has another type than declared, or is outside of its range.
 
     A range is what `Annotated` adds to a type; see `pipeline.config.ranges`. What spans several fields is checked by
@@ -27,7 +27,7 @@ class Checked:
     def __post_init__(self) -> None:
         mine: type = type(self)
         for name, kind in field_types(mine).items():
-            for fault in faults(self.flag(name), getattr(self, name), kind):
+            for fault in field_faults(self.flag(name), getattr(self, name), kind):
                 raise ConfigError(fault)
         self.check_together()
 
@@ -47,26 +47,26 @@ def field_types(kind: type) -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
 
 
-def faults(name: str, value: Any, kind: Any) -> Iterator[str]:
+def field_faults(name: str, value: Any, kind: Any) -> Iterator[str]:
     """Sentences that say how a value breaks the declaration of the field `name`."""
-    plain, ranges = unwrapped(kind)
+    plain, ranges = split_annotation(kind)
     choices = typing.get_args(plain)
     if typing.get_origin(plain) in (Union, types.UnionType):  # with None, that is: there are no others
         if value is not None:
-            yield from faults(name, value, next(choice for choice in choices if choice is not types.NoneType))
+            yield from field_faults(name, value, next(choice for choice in choices if choice is not types.NoneType))
         return
     if not _has_type(value, plain):
         yield f"{name} must be {_expected(plain, ranges)}, not {_shown(value, plain)}"
         return
     if typing.get_origin(plain) is tuple:
         for place, element in enumerate(value):
-            yield from faults(f"{name}[{place}]", element, choices[0])
+            yield from field_faults(f"{name}[{place}]", element, choices[0])
     for each in ranges:
         if not each.allows(value):
             yield f"{name} must be {each}, not {_shown(value, plain)}"
 
 
-def unwrapped(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+def split_annotation(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     """A type without what is noted beside it, and its ranges."""
     if typing.get_origin(kind) is Annotated:
         return kind.__origin__, tuple(each for each in kind.__metadata__ if hasattr(each, "allows"))

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pipeline.config.checked import Checked
+from pipeline.config.checked import CheckedFields
 from pipeline.config.errors import ConfigError
 from pipeline.config.ranges import MOST_CLASSES, FolderName, Frames, Key, Matching, Seed, Several, Size, Within
 
@@ -18,7 +18,7 @@ _SPLIT_VIDEOS = 64**4 // 2
 
 
 @dataclass(frozen=True)
-class FeatureConfig(Checked, section="dataset.features"):
+class FeatureConfig(CheckedFields, section="dataset.features"):
     """One feature of a record: `size` values a frame, stored as `dtype` under the key `source`."""
 
     name: Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,100}", "letters, digits and any of _ . - (see source)")]
@@ -34,7 +34,7 @@ class FeatureConfig(Checked, section="dataset.features"):
 
 
 @dataclass(frozen=True)
-class DatasetConfig(Checked, section="dataset"):
+class DatasetConfig(CheckedFields, section="dataset"):
     """How the records of a dataset are written, and how its videos are split."""
 
     name: FolderName
@@ -54,7 +54,7 @@ class DatasetConfig(Checked, section="dataset"):
     holdout_percent: Annotated[float, Within(least=0, below=100, unit="percent of the training videos")] = 2.0
     """Share of the training videos kept for validation, chosen by a stable hash of the id."""
     synthetic: bool = False
-    """Made up: every score on it is labelled so."""
+    """Made up: every score on it is labeled so."""
 
     def check_together(self) -> None:
         if len({feature.dtype for feature in self.features}) > 1:
@@ -80,7 +80,7 @@ class DatasetConfig(Checked, section="dataset"):
 
 
 @dataclass(frozen=True)
-class SynthesisConfig(Checked, section="synthesis"):
+class SynthesisConfig(CheckedFields, section="synthesis"):
     """Size and difficulty of a synthetic dataset shaped like YouTube-8M."""
 
     train_videos: Annotated[int, Within(0, _SPLIT_VIDEOS, unit="videos")] = 3000

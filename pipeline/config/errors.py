@@ -14,7 +14,7 @@ class StageError(RuntimeError):
     """A stage cannot go on: the message names the file, what is wrong and the remedy."""
 
 
-def one_of(name: str, valid: dict[str, T], what: str) -> T:
+def find_by_name(name: str, valid: dict[str, T], what: str) -> T:
     """Look a name up; an unknown one raises ConfigError with the nearest and all valid names."""
     if name in valid:
         return valid[name]

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from pipeline.config.checked import Checked, field_types, unwrapped
+from pipeline.config.checked import CheckedFields, field_types, split_annotation
 from pipeline.config.data import DatasetConfig, SynthesisConfig
-from pipeline.config.errors import ConfigError, one_of
+from pipeline.config.errors import ConfigError, find_by_name
 from pipeline.config.model import ClassifierConfig, ModelConfig
 from pipeline.config.output import EnsembleConfig, InferenceConfig, SubmissionConfig
 from pipeline.config.pooling import POOLING
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Experiment(Checked, section=""):
+class Experiment(CheckedFields, section=""):
     """Everything that a preset declares, for one model."""
 
     dataset: DatasetConfig
@@ -74,7 +74,7 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
 
     def structure_model(values: dict[str, Any], _: type) -> ModelConfig:
-        settings = one_of(values["family"], POOLING, "pooling family")
+        settings = find_by_name(values["family"], POOLING, "pooling family")
         if unknown := values.keys() - {field.name for field in dataclasses.fields(ModelConfig)}:
             raise ConfigError(f"a model has no {', '.join(sorted(unknown))}")
         return ModelConfig(
@@ -89,14 +89,14 @@ def _converter() -> cattrs.Converter:
 
 
 def _is_checked(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Checked)
+    return isinstance(kind, type) and issubclass(kind, CheckedFields)
 
 
-def _structure_checked(converter: cattrs.Converter, kind: type) -> Callable[[Any, type], Checked]:
+def _structure_checked(converter: cattrs.Converter, kind: type) -> Callable[[Any, type], CheckedFields]:
     """Values go to a configuration as they are, which checks them: cattrs would make 3 of 3.7."""
 
     def structure_field(value: Any, hint: Any) -> Any:
-        plain = unwrapped(hint)[0]
+        plain = split_annotation(hint)[0]
         if isinstance(value, list):
             holds_others = any(map(_is_checked, typing.get_args(plain)))
             return converter.structure(value, plain) if holds_others else tuple(value)
@@ -114,7 +114,7 @@ def _structure_checked(converter: cattrs.Converter, kind: type) -> Callable[[Any
         kind, converter, _cattrs_forbid_extra_keys=True, **hooks
     )
 
-    def structure(values: Any, _: type) -> Checked:
+    def structure(values: Any, _: type) -> CheckedFields:
         if not isinstance(values, dict):
             raise ConfigError(f"{kind.__name__} is made of the names and values of its fields, not of {values!r}")
         return structure_fields(values, kind)

@@ -8,7 +8,7 @@ _LEAST_VIDEOS = 2
 """Of a pass under batch norm: what a video has to itself is taken off it, and of one video nothing else is left."""
 
 
-def check_fit(experiment: Experiment) -> None:
+def check_model_fits_dataset(experiment: Experiment) -> None:
     """Raise ConfigError where a model cannot be built for its dataset, or its training cannot learn.
 
     An experiment is checked when it is whole: a preset may declare what flags put right.

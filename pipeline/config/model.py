@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pipeline.config.checked import Checked
-from pipeline.config.errors import ConfigError, one_of
+from pipeline.config.checked import CheckedFields
+from pipeline.config.errors import ConfigError, find_by_name
 from pipeline.config.pooling import POOLING, NetVLADConfig, PoolingConfig
 from pipeline.config.ranges import LARGEST_SIZE, Scale, Share, Size, Within
 
 
 @dataclass(frozen=True)
-class ClassifierConfig(Checked, section="classifier"):
+class ClassifierConfig(CheckedFields, section="classifier"):
     """Everything around the pooling, the same for all families."""
 
     input_batch_norm: bool = True
@@ -42,7 +42,7 @@ class ClassifierConfig(Checked, section="classifier"):
 
 
 @dataclass(frozen=True)
-class ModelConfig(Checked, section="model"):
+class ModelConfig(CheckedFields, section="model"):
     """A pooling family, its settings, and the classifier around it."""
 
     family: str = "netvlad"
@@ -50,6 +50,6 @@ class ModelConfig(Checked, section="model"):
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
 
     def check_together(self) -> None:
-        expected = one_of(self.family, POOLING, "pooling family")
+        expected = find_by_name(self.family, POOLING, "pooling family")
         if type(self.pooling) is not expected:
             raise ConfigError(f"family {self.family} takes {expected.__name__}, not {type(self.pooling).__name__}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pipeline.config.checked import Checked
+from pipeline.config.checked import CheckedFields
 from pipeline.config.errors import ConfigError
 from pipeline.config.ranges import Matching, TopK, Videos, Within
 
@@ -11,7 +11,7 @@ _Competition = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9-]*", "letters, di
 
 
 @dataclass(frozen=True)
-class InferenceConfig(Checked, section="inference"):
+class InferenceConfig(CheckedFields, section="inference"):
     """How predictions are made and kept."""
 
     batch_size: Videos = 256
@@ -23,7 +23,7 @@ class InferenceConfig(Checked, section="inference"):
 
 
 @dataclass(frozen=True)
-class EnsembleConfig(Checked, section="ensemble"):
+class EnsembleConfig(CheckedFields, section="ensemble"):
     """How runs are blended. What is chosen is chosen on one half of the hold-out, and reported on the other."""
 
     combine: Literal["probabilities", "logits", "ranks"] = "probabilities"
@@ -55,7 +55,7 @@ class EnsembleConfig(Checked, section="ensemble"):
 
 
 @dataclass(frozen=True)
-class SubmissionConfig(Checked, section="submission"):
+class SubmissionConfig(CheckedFields, section="submission"):
     """The challenge's file."""
 
     top_k: Annotated[int, Within(1, 20, unit="labels")] = 20

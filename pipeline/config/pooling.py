@@ -4,13 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pipeline.config.checked import Checked
+from pipeline.config.checked import CheckedFields
 from pipeline.config.errors import ConfigError
 from pipeline.config.ranges import Scale, Share, Sizes, Within
 
 
 @dataclass(frozen=True)
-class PoolingConfig(Checked, section="pooling"):
+class PoolingConfig(CheckedFields, section="pooling"):
     """A pooling family's own settings: the arguments of its layer.
 
     A tuple holds one value a feature, in the dataset's order, or a single value for all of them.
@@ -142,13 +142,13 @@ class SecondOrderConfig(PoolingConfig):
     democratic: bool = False
     """Weigh frames so that each has the same say in the sum, however often its like occurs."""
     center_orthogonality: Scale = 0.0
-    """Scale of the penalty on centres that are not orthogonal; as the next ones it is added to the loss."""
+    """Scale of the penalty on centers that are not orthogonal; as the next ones it is added to the loss."""
     center_sparsity: Scale = 0.0
-    """Scale of the L1 norm of the centres."""
+    """Scale of the L1 norm of the centers."""
     assignment_entropy: Scale = 0.0
     """Scale of the mean entropy of a frame's assignments."""
     tangent_validity: Scale = 0.0
-    """Scale of the mean squared distance of a frame from the mean of its centres."""
+    """Scale of the mean squared distance of a frame from the mean of its centers."""
 
 
 @dataclass(frozen=True)

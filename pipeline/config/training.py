@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pipeline.config.checked import Checked
+from pipeline.config.checked import CheckedFields
 from pipeline.config.ranges import Frames, Matching, Seed, Share, Videos, Within
 
 _Teacher = Annotated[str, Matching(r"[^\x00-\x1f\x7f-][^\x00-\x1f\x7f]*", "the name or path of a run, or ensemble")]
 
 
 @dataclass(frozen=True)
-class SamplingConfig(Checked, section="sampling"):
+class SamplingConfig(CheckedFields, section="sampling"):
     """Which frames of a video are read."""
 
     train: Literal["uniform", "all", "random_frames", "random_sequence"] = "uniform"
@@ -21,7 +21,7 @@ class SamplingConfig(Checked, section="sampling"):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Checked, section="training"):
+class TrainingConfig(CheckedFields, section="training"):
     """How weights are found."""
 
     batch_size: Videos = 64

@@ -9,13 +9,13 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.artifacts.places import ENSEMBLE
-from pipeline.artifacts.predictions import PredictionStore, predicted_splits
+from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
 from pipeline.config import EnsembleConfig
 from pipeline.config.errors import StageError
 from pipeline.ensembling.candidates import Candidates
-from pipeline.ensembling.holdout import candidates, quantiles
+from pipeline.ensembling.holdout import holdout_candidates, score_quantiles
 from pipeline.ensembling.recipe import Member, Recipe
-from pipeline.ensembling.tuning import SEARCH, Step, coordinate, greedy, ranked
+from pipeline.ensembling.tuning import SEARCH, Step, coordinate_ascent, greedy_selection, rank_alone
 from pipeline.inputs.index import HOLDOUT, Index
 
 
@@ -32,7 +32,7 @@ class Choice:
     """GAP on that other half, of each run by name and of the "ensemble"."""
 
 
-def choose(runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float], index: Index) -> Choice:
+def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float], index: Index) -> Choice:
     """Choose among runs as the settings say; `given` are the weights of each, or none.
 
     Without labels in both halves of the hold-out there are neither steps nor reported scores.
@@ -43,17 +43,17 @@ def choose(runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float
     method = settings.method if settings.method != "auto" else "given" if given else "coordinate"
     method = "equal" if settings.select == "best" else method
     chooses = method in ("greedy", "coordinate") or settings.select != "all"
-    labelled = index.holdout_labelled
-    missing = ", ".join(run.name for run in runs if HOLDOUT not in predicted_splits(run))
-    if missing and ((chooses and labelled) or settings.combine == "ranks"):
+    labeled = index.holdout_labeled
+    missing = ", ".join(run.name for run in runs if HOLDOUT not in list_predicted_splits(run))
+    if missing and ((chooses and labeled) or settings.combine == "ranks"):
         raise StageError(f"not predicted on the hold-out: {missing}; run infer with --run of each")
     stores = [PredictionStore(run / "predictions" / HOLDOUT) for run in runs]
     members = [Member(run.name, str(run), 0.0) for run in runs]
     if settings.combine == "ranks":
-        members = [replace(member, quantiles=quantiles(store)) for member, store in zip(members, stores)]
-    if labelled and not missing:
+        members = [replace(member, quantiles=score_quantiles(store)) for member, store in zip(members, stores)]
+    if labeled and not missing:
         with tqdm(total=len(stores[0].parts()) + SEARCH, desc="ensemble weights", unit=" steps") as bar:
-            tuned, other = candidates(stores, members, settings.combine, index, bar.update)
+            tuned, other = holdout_candidates(stores, members, settings.combine, index, bar.update)
             if tuned.positives and other.positives:
                 steps = _search(tuned, [member.run for member in members], settings, method, given, bar)
                 return _choice(members, settings, method, steps, other)
@@ -69,18 +69,18 @@ def _search(
     tuned: Candidates, names: Sequence[str], settings: EnsembleConfig, method: str, given: Sequence[float], bar: tqdm
 ) -> list[Step]:
     """From the best single run to the blend."""
-    alone = ranked(tuned.gap, names)
+    alone = rank_alone(tuned.gap, names)
     most = {"all": len(names), "top": settings.top_runs, "best": 1}[settings.select]
     among = np.sort([np.argmax(step.weights) for step in alone[:most]])
     weights = np.array(given) if given else np.bincount(among, minlength=len(names))
     whole = Step(f"{method if given else 'equal'} weights", weights / weights.sum(), tuned.gap(weights))
     steps = alone[:1] if len(among) == 1 else [alone[0], whole]
     if method in ("greedy", "coordinate"):
-        selected = greedy(tuned.gap, names, alone[0], among, bar.update)
+        selected = greedy_selection(tuned.gap, names, alone[0], among, bar.update)
         if method == "greedy" or selected[-1].gap > whole.gap:
             steps = selected
     if method == "coordinate":
-        steps = steps[:-1] + coordinate(tuned.gap, steps[-1], among, bar.update)
+        steps = steps[:-1] + coordinate_ascent(tuned.gap, steps[-1], among, bar.update)
     bar.update(bar.total - bar.n)
     return steps
 
@@ -98,7 +98,7 @@ def _choice(
     return Choice(recipe, method, told, {**alone, ENSEMBLE: told[-1]["reported"]})
 
 
-def table(about: dict[str, Any]) -> str:
+def gap_table(about: dict[str, Any]) -> str:
     """What each step gained on the half of the hold-out that is chosen on, and on the other; and the weights.
 
     `about` is what weights.json holds: `Choice`'s fields, and the recipe's.

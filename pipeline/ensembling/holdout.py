@@ -11,14 +11,14 @@ from pipeline.ensembling.candidates import Candidates
 from pipeline.ensembling.recipe import Member
 from pipeline.ensembling.scales import Scale, quantiles_of, to_values
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.inputs.index.ids import keys_of
+from pipeline.inputs.index.ids import hash_ids
 from pipeline.metrics import LabelLists
 
 _MOST_BYTES = 1 << 30  # of candidates, both halves together
 _MOST_SCORES = 1 << 24  # of one run, that its quantiles are taken from
 
 
-def halves(ids: Sequence[str]) -> NDArray[np.bool_]:
+def is_tuning_half(ids: Sequence[str]) -> NDArray[np.bool_]:
     """Whether videos are of the half that is tuned on, bool [n]: the same everywhere, whatever other videos there are.
 
     It is told by the second half of the id's key; the first tells whether the video is held out at all.
@@ -27,10 +27,10 @@ def halves(ids: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _draws(ids: Sequence[str]) -> NDArray[np.integer]:
-    return keys_of(list(ids)).view(">u8")[1::2]
+    return hash_ids(list(ids)).view(">u8")[1::2]
 
 
-def side_by_side(
+def read_together(
     stores: Sequence[PredictionStore], index: Index, split: str
 ) -> Iterator[tuple[NDArray[np.int64], list[Predictions]]]:
     """Part by part, rows of the index and the predictions of several runs for them.
@@ -54,7 +54,7 @@ def side_by_side(
         raise StageError(f"{len(rows) - position} videos of {split} are missing from {folders}: run infer again")
 
 
-def quantiles(store: PredictionStore) -> tuple[float, ...]:
+def score_quantiles(store: PredictionStore) -> tuple[float, ...]:
     """The distribution of a run's scores of a split, from evenly chosen videos where there are very many."""
     step = 1 + sum(part.scores.size for part in store.read()) // _MOST_SCORES
     kept = [part.scores[::step].ravel() for part in store.read()]
@@ -63,7 +63,7 @@ def quantiles(store: PredictionStore) -> tuple[float, ...]:
     return quantiles_of(np.concatenate(kept))
 
 
-def candidates(
+def holdout_candidates(
     stores: Sequence[PredictionStore],
     members: Sequence[Member],
     scale: Scale,
@@ -77,7 +77,7 @@ def candidates(
     ours: list[Candidates] = []
     others: list[Candidates] = []
     highest = 2**64 - 1
-    for rows, parts in side_by_side(stores, index, HOLDOUT):
+    for rows, parts in read_together(stores, index, HOLDOUT):
         values = [to_values(part.scores, scale, member.quantiles) for part, member in zip(parts, members)]
         if not ours:  # the first videos tell how large the whole would be
             sample = _align(parts, values, np.arange(min(len(rows), 256)), rows, index)
@@ -85,7 +85,7 @@ def candidates(
             if share < 1:
                 highest = int(share * 2**64)
                 print(f"tuning looks at {share:.0%} of the hold-out, chosen by hash: the whole would take much memory")
-        tuned, taken = halves(parts[0].ids), _draws(parts[0].ids) <= np.uint64(highest)
+        tuned, taken = is_tuning_half(parts[0].ids), _draws(parts[0].ids) <= np.uint64(highest)
         ours.append(_align(parts, values, np.flatnonzero(tuned & taken), rows, index))
         others.append(_align(parts, values, np.flatnonzero(~tuned & taken), rows, index))
         progress(1)

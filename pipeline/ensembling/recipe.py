@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.artifacts.done import check_format, digest
+from pipeline.artifacts.done import check_format, digest_json
 from pipeline.artifacts.files import read_json
 from pipeline.config import ConfigError, from_dict
 from pipeline.config.errors import StageError
@@ -84,7 +84,7 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """What its blends follow from beside the predictions, for `pipeline.artifacts.done.Done`."""
         weights = {member.run: member.weight for member in self.used}
-        quantiles = {member.run: digest(member.quantiles) for member in self.used if member.quantiles}
+        quantiles = {member.run: digest_json(member.quantiles) for member in self.used if member.quantiles}
         return {"combine": self.combine, "top_k": self.top_k, "weights": weights, "quantiles": quantiles}
 
     @classmethod

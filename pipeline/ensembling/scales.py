@@ -37,5 +37,5 @@ def to_scores(values: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
 
 
 def quantiles_of(scores: ArrayLike) -> tuple[float, ...]:
-    """The distribution of a model's kept scores: `QUANTILES` of them, denser towards the highest."""
+    """The distribution of a model's kept scores: `QUANTILES` of them, denser toward the highest."""
     return tuple(np.quantile(np.asarray(scores, np.float64), _LEVELS).tolist())

@@ -29,13 +29,13 @@ Gap = Callable[[NDArray[np.float64]], float]
 Progress = Callable[[int], object]
 
 
-def ranked(gap: Gap, names: Sequence[str]) -> list[Step]:
+def rank_alone(gap: Gap, names: Sequence[str]) -> list[Step]:
     """Each run alone, the best first; of equal ones the earlier name."""
     alone = [Step(f"{name} alone", weights, gap(weights)) for name, weights in zip(names, np.eye(len(names)))]
     return [alone[run] for run in sorted(range(len(names)), key=lambda run: (-alone[run].gap, names[run]))]
 
 
-def greedy(
+def greedy_selection(
     gap: Gap, names: Sequence[str], first: Step, among: Sequence[int], progress: Progress = lambda done: None
 ) -> list[Step]:
     """Caruana's selection: to the best single run add, again and again, whichever raises the mean's GAP most.
@@ -57,7 +57,9 @@ def greedy(
     return steps[: best + 1]
 
 
-def coordinate(gap: Gap, start: Step, among: Sequence[int], progress: Progress = lambda done: None) -> list[Step]:
+def coordinate_ascent(
+    gap: Gap, start: Step, among: Sequence[int], progress: Progress = lambda done: None
+) -> list[Step]:
     """Coordinate ascent: move one weight after the other up or down for as long as GAP rises, by ever smaller moves.
 
     Only weights `among` these numbers are moved; at last the needless ones become 0. The steps, the start first, none

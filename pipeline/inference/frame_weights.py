@@ -45,13 +45,13 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
     Raises:
         StageError: the run is not trained to its end, or on another kind of dataset, or a shard cannot be read.
     """
-    from pipeline.inference.runs import TrainedRun, check_fits
+    from pipeline.inference.runs import TrainedRun, check_run_fits_index
     from pipeline.inputs.reading.batches import evaluation_batches
     from pipeline.inputs.reading.reader import FrameReader
     from pipeline.models import load_model
 
     run = TrainedRun.read(folder)
-    check_fits(run.dataset, folder, index)
+    check_run_fits_index(run.dataset, folder, index)
     model, reader = load_model(run.stored), FrameReader(index)
     found, valid = [], []
     try:
@@ -63,7 +63,7 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}, np.concatenate(valid)
 
 
-def usage(weights: np.ndarray) -> np.ndarray:
+def cluster_usage(weights: np.ndarray) -> np.ndarray:
     """weights [B,T,K] -> how much each cluster is at work in a video, [B,K]: its share of the sum of all their squares.
 
     Squares, so that it holds for attention too, which sums to 1 over the frames for every cluster of every video: it is
@@ -73,7 +73,7 @@ def usage(weights: np.ndarray) -> np.ndarray:
     return squares / np.maximum(squares.sum(axis=1, keepdims=True), 1e-12)
 
 
-def similarity(weights: np.ndarray) -> np.ndarray:
+def cluster_similarity(weights: np.ndarray) -> np.ndarray:
     """weights [B,T,K] -> cosine of what two clusters give to the frames of all videos, [K,K]: 1 for the same frames."""
     columns = weights.reshape(-1, weights.shape[-1]).astype(np.float64)  # BT,K
     columns = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-12)

@@ -14,23 +14,23 @@ from pipeline.inputs.index import Index
 SUMMARY = "summary.json"
 
 
-def predictions(run: Path, split: str) -> PredictionStore:
+def prediction_store(run: Path, split: str) -> PredictionStore:
     """Where the predictions of a run, a blend or a bundle lie."""
     return PredictionStore(run / "predictions" / split)
 
 
-def fresh(run: Path, split: str, index: Index) -> PredictionStore:
+def fresh_predictions(run: Path, split: str, index: Index) -> PredictionStore:
     """The predictions of a split, which are of what there is now.
 
     Raises:
         StageError: there are none, or they were made from something else; the message says from what, and the remedy.
     """
-    if fault := stale(run, split, index):
+    if fault := why_stale(run, split, index):
         raise StageError(fault)
-    return predictions(run, split)
+    return prediction_store(run, split)
 
 
-def stale(run: Path, split: str, index: Index) -> str:
+def why_stale(run: Path, split: str, index: Index) -> str:
     """Why the predictions of a split are not of this index, by this model or blend: a sentence, empty if they are.
 
     Args:
@@ -38,7 +38,7 @@ def stale(run: Path, split: str, index: Index) -> str:
         split: of the index.
         index: what they are to be read beside.
     """
-    store = predictions(run, split)
+    store = prediction_store(run, split)
     done = Done.read(store.folder)
     remedy = _remedy(run, split)
     if done is None:
@@ -54,7 +54,7 @@ def stale(run: Path, split: str, index: Index) -> str:
     return f"{store.folder} {fault}: {remedy} again" if fault else ""
 
 
-def trained_on(run: Path, index: Index) -> bool:
+def was_trained_on(run: Path, index: Index) -> bool:
     """Whether what training has told of a run, or the choice of a blend, is of this index; a bundle tells nothing."""
     if _bundle(run):
         return True
@@ -65,11 +65,11 @@ def trained_on(run: Path, index: Index) -> bool:
     return inputs.get("index") == index.digest
 
 
-def made_by_blend(runs: list[Path], split: str, index: Index) -> dict[str, str]:
+def blend_inputs(runs: list[Path], split: str, index: Index) -> dict[str, str]:
     """What the predictions of a blend are made from, for `Done.inputs`: its runs' predictions and models, the index."""
     inputs = {"index": index.digest}
     for run in runs:
-        done = Done.read(predictions(run, split).folder)
+        done = Done.read(prediction_store(run, split).folder)
         inputs |= {run.name: done.output, _model_of(run.name): done.inputs["model"]}
     return inputs
 
@@ -95,7 +95,7 @@ def _other_blend(blend: Path, split: str, made: Done) -> str:
         trained = Done.read(folder) if folder else None
         if trained and trained.output != made.inputs.get(_model_of(member.run)):
             return f"was blended from predictions by another model than {member.run} has now"
-        predicted = Done.read(predictions(folder, split).folder) if folder else None
+        predicted = Done.read(prediction_store(folder, split).folder) if folder else None
         if predicted and predicted.output != made.inputs.get(member.run):
             return f"was blended from other predictions than {member.run} has now"
     return ""

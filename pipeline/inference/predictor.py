@@ -10,10 +10,10 @@ from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inputs.index import Index
-from pipeline.inputs.reading.batches import Inputs, evaluation_batches, resampled
+from pipeline.inputs.reading.batches import Inputs, evaluation_batches, resample_rows
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.metrics import LabelLists, StreamingMetrics, top_k
-from pipeline.runtime.parallel import ahead
+from pipeline.runtime.parallel import prefetch
 
 TopLabels = tuple[np.ndarray, np.ndarray]
 """Labels int16 [n,k], best first, and scores float32 [n,k]."""
@@ -53,7 +53,7 @@ class Predictor:
         """
         with concurrent.futures.ThreadPoolExecutor(1) as ranking:
             ranked: deque[concurrent.futures.Future[TopLabels]] = deque()
-            for count, inputs in ahead(self._sampled(batch) for batch in batches):
+            for count, inputs in prefetch(self._sampled(batch) for batch in batches):
                 probabilities = [self._probabilities(member, inputs, count) for member in self.ensemble.members]
                 ranked.append(ranking.submit(self._rank, probabilities))
                 if len(ranked) > 1:
@@ -105,7 +105,7 @@ class Predictor:
         if len(self._samplings) == 1:
             return count, dict.fromkeys(self._samplings, inputs)
         dataset = self.ensemble.dataset
-        return count, {key: resampled(inputs, sampling, dataset) for key, sampling in self._samplings.items()}
+        return count, {key: resample_rows(inputs, sampling, dataset) for key, sampling in self._samplings.items()}
 
     def _probabilities(self, member: EnsembleMember, inputs: dict[tuple, Inputs], count: int) -> np.ndarray:
         """One model's probabilities, [count,V]."""

@@ -53,7 +53,7 @@ class TrainedRun:
         )
 
 
-def describe(dataset: DatasetConfig) -> str:
+def describe_dataset(dataset: DatasetConfig) -> str:
     """What a dataset's records hold, in words."""
     features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
     frames = f"up to {dataset.max_frames} frames" if dataset.level == "frame" else "one row a video"
@@ -69,12 +69,11 @@ def prediction_settings(sampling: SamplingConfig, inference: InferenceConfig) ->
     }
 
 
-def check_fits(trained_on: DatasetConfig, folder: Path, index: Index) -> None:
+def check_run_fits_index(trained_on: DatasetConfig, folder: Path, index: Index) -> None:
     """Raises StageError where what lies in `folder` was trained on records that an index would read otherwise."""
     if _predicted(trained_on) != _predicted(index.dataset):
-        raise StageError(
-            f"{folder} was trained on {describe(trained_on)}; the index {index.folder} has {describe(index.dataset)}"
-        )
+        one, other = describe_dataset(trained_on), describe_dataset(index.dataset)
+        raise StageError(f"{folder} was trained on {one}; the index {index.folder} has {other}")
 
 
 def read_blend(folder: Path, kept: int) -> tuple[Recipe, list[TrainedRun]]:
@@ -92,9 +91,8 @@ def read_blend(folder: Path, kept: int) -> tuple[Recipe, list[TrainedRun]]:
     runs = [TrainedRun.read(_folder_of(member, folder)) for member in recipe.used]
     for run in runs[1:]:
         if _predicted(run.dataset) != _predicted(runs[0].dataset):
-            raise StageError(
-                f"{run.folder} was trained on {describe(run.dataset)}; {runs[0].folder} on {describe(runs[0].dataset)}"
-            )
+            one, other = describe_dataset(run.dataset), describe_dataset(runs[0].dataset)
+            raise StageError(f"{run.folder} was trained on {one}; {runs[0].folder} on {other}")
     return recipe, runs
 
 

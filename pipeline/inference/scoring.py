@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts.done import Done, check_format, stamp
+from pipeline.artifacts.done import Done, check_format, format_fields
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.places import ENSEMBLE
-from pipeline.artifacts.predictions import PredictionStore, predicted_splits
+from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
 from pipeline.config.errors import StageError
-from pipeline.ensembling.holdout import halves
-from pipeline.inference.freshness import fresh
+from pipeline.ensembling.holdout import is_tuning_half
+from pipeline.inference.freshness import fresh_predictions
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics import LabelLists, StreamingMetrics
 
@@ -50,12 +50,12 @@ def scores_of(store: PredictionStore, index: Index, split: str) -> Scores:
     made_from = _made_from(store, index)
     if (known := _read(store.folder / SCORES, made_from)) and store.is_whole():
         return known
-    scores = score(store.read(), index, split, store.folder)
-    keep(store, index, scores)
+    scores = score_predictions(store.read(), index, split, store.folder)
+    write_scores(store, index, scores)
     return scores
 
 
-def keep(store: PredictionStore, index: Index, scores: Scores) -> None:
+def write_scores(store: PredictionStore, index: Index, scores: Scores) -> None:
     """Write the scores of finished predictions beside them."""
     _write(store.folder / SCORES, _made_from(store, index), scores)
 
@@ -63,15 +63,15 @@ def keep(store: PredictionStore, index: Index, scores: Scores) -> None:
 def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]]:
     """The best of runs, bundles and their blend, and what tells: the GAP of each that has predicted the hold-out.
 
-    Without a labelled hold-out the blend is taken, or the only run.
+    Without a labeled hold-out the blend is taken, or the only run.
 
     Raises:
         StageError: predictions of the hold-out are not of what there is now; or nothing tells which run is meant.
     """
     gaps = {}
-    for run in runs if index.holdout_labelled else ():
-        if HOLDOUT in predicted_splits(run):
-            gaps[run] = scores_of(fresh(run, HOLDOUT, index), index, HOLDOUT).comparable["gap"]
+    for run in runs if index.holdout_labeled else ():
+        if HOLDOUT in list_predicted_splits(run):
+            gaps[run] = scores_of(fresh_predictions(run, HOLDOUT, index), index, HOLDOUT).comparable["gap"]
     if gaps:
         if others := [run.name for run in runs if run not in gaps]:
             print(f"not to choose from, since they have not predicted the hold-out: {', '.join(others)}")
@@ -80,7 +80,7 @@ def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]
     if len(runs) == 1 or blends:
         return (blends or list(runs))[0], {}
     names = ", ".join(run.name for run in runs)
-    raise StageError(f"which run? None has predicted a labelled hold-out: choose --run from: {names}, or run infer")
+    raise StageError(f"which run? None has predicted a labeled hold-out: choose --run from: {names}, or run infer")
 
 
 def score_priors(index: Index, split: str) -> Metrics:
@@ -97,7 +97,7 @@ def score_priors(index: Index, split: str) -> Metrics:
     ids = index.ids_of(index.rows(split))
     shape = (len(ids), len(best))
     predictions = ids, np.broadcast_to(best, shape), np.broadcast_to(shares, shape)
-    scores = score([predictions], index, split, index.folder)
+    scores = score_predictions([predictions], index, split, index.folder)
     _write(path, made_from, scores)
     return scores.whole
 
@@ -113,14 +113,14 @@ def score_lists(parts: Iterable[Part], index: Index, split: str, source: Path) -
     return metrics.result()
 
 
-def score(parts: Iterable[Part], index: Index, split: str, source: Path) -> Scores:
+def score_predictions(parts: Iterable[Part], index: Index, split: str, source: Path) -> Scores:
     """The scores of a split's predictions, given in parts and in any order. Raises as `score_lists` does."""
     num_classes = index.dataset.num_classes
     whole, tuned, reported = _Tally(num_classes), _Tally(num_classes), _Tally(num_classes)
     for (ids, labels, scores), truth in _with_labels(parts, index, split, source):
         whole.add(labels, scores, truth)
         if split == HOLDOUT:
-            half = halves(ids)
+            half = is_tuning_half(ids)
             for tally, chosen in ((tuned, half), (reported, ~half)):
                 tally.add(labels[chosen], scores[chosen], truth.of_videos(chosen))
     if split != HOLDOUT:
@@ -142,7 +142,7 @@ def _read(path: Path, made_from: dict[str, str]) -> Scores | None:
 
 def _write(path: Path, made_from: dict[str, str], scores: Scores) -> None:
     with contextlib.suppress(OSError):  # in a folder that may only be read: they are made again each time
-        write_json(path, {**stamp(), "made_from": made_from, **scores._asdict()})
+        write_json(path, {**format_fields(), "made_from": made_from, **scores._asdict()})
 
 
 class _Tally:
@@ -162,7 +162,7 @@ class _Tally:
 def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) -> Iterator[tuple[Part, LabelLists]]:
     """Each part with the labels of its videos. Raises StageError as `score_lists` does."""
     rows = index.rows(split)
-    if not index.labelled(split):
+    if not index.labeled(split):
         raise StageError(f"split {split} has no labels to score against")
     row_of = dict(zip(index.ids_of(rows), rows))
     for part in parts:

@@ -13,7 +13,7 @@ _NUMBERS, _NAMES = ("index", "label"), ("name", "display_name")
 """Columns, whatever their case."""
 
 
-def names(source: Path | None, num_classes: int) -> list[str]:
+def read_class_names(source: Path | None, num_classes: int) -> list[str]:
     """A name for each class: the file's, or "class 17" where it has none for it, or there is no file.
 
     Args:

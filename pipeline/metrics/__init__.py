@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.metrics import ranking
 from pipeline.metrics.precision import average_precisions, mean_over_classes, precision_sums
-from pipeline.metrics.ranking import LabelLists, floats, label_dtype, refuse_nan, top_k
+from pipeline.metrics.ranking import LabelLists, as_floats, label_dtype, refuse_nan, top_k
 from pipeline.metrics.streaming import StreamingMetrics
 
 __all__ = [
@@ -76,7 +76,7 @@ def _dense(predictions: ArrayLike, labels: ArrayLike, k: int) -> StreamingMetric
 
 
 def _checked(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    predictions, labels = floats(predictions), np.asarray(labels)
+    predictions, labels = as_floats(predictions), np.asarray(labels)
     if predictions.ndim != 2 or not predictions.shape[1] or predictions.shape != labels.shape:
         shapes = f"{list(predictions.shape)} and {list(labels.shape)}"
         raise ValueError(f"predictions and labels must both be [videos, classes], not {shapes}")

@@ -28,9 +28,9 @@ class Reliability(NamedTuple):
     def interval(self) -> tuple[NDArray, NDArray]:
         """The 95 % interval of each share, that of a binomial (Wilson 1927): lowest and highest [bins]."""
         z, n = 1.96, np.maximum(self.pairs, 1)
-        centre = (self.correct + z**2 / (2 * n)) / (1 + z**2 / n)
+        center = (self.correct + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(self.correct * (1 - self.correct) / n + z**2 / (4 * n**2))
-        return centre - half, centre + half
+        return center - half, center + half
 
 
 class Calibration:

@@ -112,7 +112,7 @@ class _Groups:
     """Videos in groups by a number that they have."""
 
     def __init__(self, values: NDArray[np.integer]):
-        self.low = bounds(values)
+        self.low = group_bounds(values)
         self.high = np.append(self.low[1:] - 1, np.max(values, initial=int(self.low[-1])))
         self.videos, self.positives = np.zeros((2, len(self.low)), np.int64)
 
@@ -129,7 +129,7 @@ class _Groups:
         return [Group(*row) for row in zip(*columns)]
 
 
-def bounds(values: NDArray[np.integer], most: int = 10, least: int = 30) -> NDArray[np.int64]:
+def group_bounds(values: NDArray[np.integer], most: int = 10, least: int = 30) -> NDArray[np.int64]:
     """Where groups of similar values begin, ascending; the first begins at the least value.
 
     A value has a group of its own if at least `least` videos have it; if not, the next values join it until there are

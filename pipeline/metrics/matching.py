@@ -31,7 +31,7 @@ def video_precisions(correct: NDArray[np.bool_], num_labels: NDArray[np.integer]
     return np.divide(sums, num_labels, out=np.full(len(correct), np.nan), where=num_labels > 0)
 
 
-def telling(
+def telling_videos(
     precisions: NDArray, num_labels: NDArray, confidence: NDArray, labels: NDArray, each: int = 2
 ) -> dict[str, list[int]]:
     """Videos worth a look, by their average precision: `best`, `middle` and `worst`, as places in the arrays [N].
@@ -58,7 +58,7 @@ def telling(
     return chosen
 
 
-def sets_of_labels(truth: LabelLists, num_classes: int) -> NDArray[np.int64]:
+def hash_label_sets(truth: LabelLists, num_classes: int) -> NDArray[np.int64]:
     """A number for each video's set of labels [n], whatever their order; as good as surely another for another set."""
     numbers = np.random.default_rng(0).integers(-(1 << 62), 1 << 62, num_classes)  # Zobrist 1970: here the sums
     ends = np.concatenate([[0], np.cumsum(numbers[truth.values])])  # it wraps around, which does no harm

@@ -41,7 +41,7 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray
 
     Returns labels, `label_dtype(V)` [N,min(k,V)], and their scores, float32 where `scores` are.
     """
-    scores = floats(scores)
+    scores = as_floats(scores)
     if scores.ndim != 2 or not scores.shape[1] or k < 1:
         raise ValueError(f"top_k needs scores [videos, classes] and k >= 1, not {list(scores.shape)} and {k}")
     num_videos, num_classes = scores.shape
@@ -95,7 +95,7 @@ def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
     return cells[order] - bounds[:-1, None], values[order]
 
 
-def sorted_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
+def sort_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
     """Each row by descending score, then ascending label; padding last, with a score of minus infinity."""
     listed = labels >= 0
     scores = scores if listed.all() else np.where(listed, scores, scores.dtype.type(-np.inf))
@@ -112,7 +112,7 @@ def refuse_nan(scores: NDArray) -> None:
         raise ValueError("NaN among the scores; look for where the model diverged")
 
 
-def floats(scores: ArrayLike) -> NDArray[np.floating]:
+def as_floats(scores: ArrayLike) -> NDArray[np.floating]:
     """float32 and float64 as they are, anything else as float64, which holds it exactly."""
     scores = np.asarray(scores)
     return scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.metrics import ranking
 from pipeline.metrics.precision import mean_over_classes, precision_sums
-from pipeline.metrics.ranking import LabelLists, floats, label_dtype, sorted_rows
+from pipeline.metrics.ranking import LabelLists, as_floats, label_dtype, sort_rows
 
 
 class StreamingMetrics:
@@ -36,7 +36,7 @@ class StreamingMetrics:
         `top_labels` int [N,K] are each video's best in any order, -1 where a video has fewer; `top_scores` float [N,K].
         K may exceed `top_k`: PERR looks at all. `true_labels` are N lists, or `LabelLists`, which is faster.
         """
-        labels, scores = np.asarray(top_labels), floats(top_scores)
+        labels, scores = np.asarray(top_labels), as_floats(top_scores)
         truth = true_labels if isinstance(true_labels, LabelLists) else LabelLists.of(true_labels)
         values, offsets = map(np.asarray, truth)
         if labels.ndim != 2 or labels.shape != scores.shape or len(offsets) != len(labels) + 1:
@@ -51,7 +51,7 @@ class StreamingMetrics:
         step = max(1, ranking.CHUNK // self.num_classes)
         for low in range(0, len(labels), step):
             bounds = offsets[low : low + step + 1]
-            best, scored = sorted_rows(labels[low : low + step], scores[low : low + step])
+            best, scored = sort_rows(labels[low : low + step], scores[low : low + step])
             correct = self._correct(best, values[bounds[0] : bounds[-1]], np.diff(bounds), low)
             hits += int(np.count_nonzero(correct[:, :1]))
             hits_by_size += _hits_by_size(scored, correct, np.diff(bounds), self.num_classes)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config import DatasetConfig, ModelConfig, one_of
+from pipeline.config import DatasetConfig, ModelConfig, find_by_name
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +31,7 @@ class _Families(Mapping[str, "type[keras.layers.Layer]"]):
     """Family name -> layer class, imported when it is asked for; an unknown name lists the valid ones."""
 
     def __getitem__(self, name: str) -> "type[keras.layers.Layer]":
-        module, _, attribute = one_of(name, _MODULES, "pooling family").partition(":")
+        module, _, attribute = find_by_name(name, _MODULES, "pooling family").partition(":")
         return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
 
     def __contains__(self, name: object) -> bool:
@@ -63,9 +63,9 @@ def build_model(model: ModelConfig, dataset: DatasetConfig, precision: str = "fl
     Raises:
         ConfigError: a setting that does not fit the dataset.
     """
-    from pipeline.models.classifier import build
+    from pipeline.models.classifier import build_classifier
 
-    return build(model, dataset, precision)
+    return build_classifier(model, dataset, precision)
 
 
 def load_model(path: Path) -> "keras.Model":

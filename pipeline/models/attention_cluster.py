@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.layers.frame_norm import FrameNorm
-from pipeline.models.layers.normalization import unit_rows
+from pipeline.models.layers.normalization import l2_normalize_rows
 from pipeline.models.pooling import Pooling
 
 
@@ -51,7 +51,7 @@ class AttentionCluster(Pooling):
 
     def call(self, frames, mask, training=False):
         attended = ops.cast(ops.matmul(self.attend(frames, mask, training), frames), "float32")  # B,K,F
-        return unit_rows(attended * self.alpha[:, None] + self.beta[:, None]) * self.clusters**-0.5
+        return l2_normalize_rows(attended * self.alpha[:, None] + self.beta[:, None]) * self.clusters**-0.5
 
     def attend(self, frames, mask, training=False):
         """frames [B,T,F], mask [B,T] -> a_k of each frame, [B,K,T]: over the valid frames they sum to 1."""

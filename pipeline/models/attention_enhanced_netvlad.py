@@ -5,7 +5,7 @@ from keras import ops
 
 from pipeline.models.layers.assignment import SoftAssignment
 from pipeline.models.layers.encoder import TransformerEncoder
-from pipeline.models.layers.normalization import unit
+from pipeline.models.layers.normalization import l2_normalize
 from pipeline.models.netvlad import VLAD
 
 
@@ -18,7 +18,7 @@ class AttentionEnhancedNetVLAD(VLAD):
 
     The clusters enter the second encoder with a mean square of 1 (choice): its attention, through batch norm, gives
     values near 1, beside which the residual path would otherwise be lost. The second encoder ends in a layer norm,
-    without a shift, which the classifier's batch norm would ignore; nothing normalises the whole.
+    without a shift, which the classifier's batch norm would ignore; nothing normalizes the whole.
 
     Parameters: 24F^2 + 21F + 2h of the encoders, 2KF + 2K of NetVLAD. A video costs 24(T+K)F^2 + 4(T^2 + K^2)F + 4TKF
     FLOPs and keeps h(T^2 + K^2) + 25(T+K)F values or so.
@@ -46,7 +46,7 @@ class AttentionEnhancedNetVLAD(VLAD):
     def call(self, frames, mask, training=False):
         frames, assignment = self._assign(frames, mask, training)  # B,T,F; B,T,K
         size = frames.shape[-1]
-        clusters = unit(self.aggregate(assignment, frames), self.least(assignment)) * size**0.5  # B,K,F
+        clusters = l2_normalize(self.aggregate(assignment, frames), self.least(assignment)) * size**0.5  # B,K,F
         clusters = self.cluster_encoder(clusters, training=training)
         return ops.reshape(clusters, (-1, self.clusters * size))
 

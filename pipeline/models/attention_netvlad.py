@@ -5,7 +5,7 @@ from keras import ops
 
 from pipeline.models.layers.encoder import AttentionBlock, TransformerEncoder
 from pipeline.models.layers.frame_norm import FrameNorm
-from pipeline.models.layers.normalization import unit_twice
+from pipeline.models.layers.normalization import intra_normalize
 from pipeline.models.netvlad import VLAD
 
 
@@ -16,7 +16,7 @@ class AttentionAssignment(keras.layers.Layer):
         h = AttentionBlock(frames)        A = m * BN(ReLU(W2 BN(ReLU(W1 h + b1)))),  W1: F -> 4F, W2: 4F -> K
 
     The feed-forward of the encoder projects to K and so has no residual of its own, nor dropout. W2 needs no bias: the
-    shift of the batch norm before it is one. The last batch norm has no scale: intra-normalisation ignores a factor of
+    shift of the batch norm before it is one. The last batch norm has no scale: intra-normalization ignores a factor of
     a cluster's weights, and the classifier absorbs their sign. Parameters: 4F^2 + 4F + h of the block, 4F^2 + 12F + 4KF
     + K; a video costs 16TF^2 + 4T^2 F + 8TKF FLOPs and keeps hT^2 + 26TF values or so.
 
@@ -63,11 +63,11 @@ class AttentionNetVLAD(VLAD):
 
         A = AttentionAssignment(Encoder(X))        V_k = sum_t a_tk (x_t - c_k) = (A^T X)_k - (sum_t a_tk) c_k
 
-    Each V_k is L2-normalised, the whole is flattened and L2-normalised again. The weights are no softmax and may be
+    Each V_k is L2-normalized, the whole is flattened and L2-normalized again. The weights are no softmax and may be
     negative, for which the right-hand form is as exact. `encoders=1` leaves out the encoder before the one that
     assigns, as the authors' code does.
 
-    Parameters: 12F^2 + 11F + h of the encoder, 8F^2 + 16F + h + 4KF + K of the assignment, KF of the centres. A video
+    Parameters: 12F^2 + 11F + h of the encoder, 8F^2 + 16F + h + 4KF + K of the assignment, KF of the centers. A video
     costs 40TF^2 + 8T^2 F + 10TKF FLOPs and keeps 2hT^2 + 51TF values or so.
 
     Source: Kmiec, Bae, An 2018, section 3.2.
@@ -94,7 +94,7 @@ class AttentionNetVLAD(VLAD):
 
     def call(self, frames, mask, training=False):
         assignment = self._assign(frames, mask, training)  # B,T,K
-        return unit_twice(self.aggregate(assignment, frames), self.least(assignment))
+        return intra_normalize(self.aggregate(assignment, frames), self.least(assignment))
 
     def frame_weights(self, frames, mask):
         """The assignments A, of either sign."""

@@ -12,7 +12,7 @@ from pipeline.models.layers.heads import Logistic, MixtureOfExperts
 from pipeline.models.layers.input_norm import InputNorm
 
 
-def build(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:
+def build_classifier(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:
     """See `pipeline.models.build_model`.
 
     uint8 frames -> dequantize -> batch norm -> [noise] -> pooling of each feature -> concat -> [batch norm]
@@ -39,7 +39,7 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
     for number, feature in enumerate(dataset.features):
         values = Feature(start, feature.size, feature.dtype == "uint8", name=feature.name)(frames)
         if classifier.input_batch_norm:
-            # Not centred: a shift of all frames is lost in the next batch norm, or equals a shift of the centres.
+            # Not centered: a shift of all frames is lost in the next batch norm, or equals a shift of the centers.
             scale = FAMILIES[model.family].scale_matters
             norm = FrameNorm if feature.dtype == "uint8" else InputNorm
             values = norm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
@@ -55,7 +55,7 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
         start += feature.size
     descriptor = keras.layers.Concatenate(name="descriptor")(pooled) if len(pooled) > 1 else pooled[0]
     if classifier.descriptor_batch_norm:
-        # Not centred: the next batch norm loses a shift, and so does a softmax over the experts.
+        # Not centered: the next batch norm loses a shift, and so does a softmax over the experts.
         descriptor = keras.layers.BatchNormalization(center=False, name="descriptor_norm")(descriptor)
     if classifier.dropout:
         descriptor = keras.layers.Dropout(classifier.dropout, name="descriptor_dropout")(descriptor)

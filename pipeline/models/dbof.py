@@ -31,11 +31,11 @@ class DBoF(Pooling):
         self.clusters = clusters
         self.statistic = statistic
         dtype = self.dtype_policy
-        # Batch norm centres each unit; a unit is a sum over F values, however many units there are.
+        # Batch norm centers each unit; a unit is a sum over F values, however many units there are.
         self.projection = FrameDense(
             clusters, use_bias=False, kernel_initializer="lecun_normal", dtype=dtype, name="projection"
         )
-        # The maximum over a video's frames is hardly ever clipped, above or below, and what is not clipped is centred
+        # The maximum over a video's frames is hardly ever clipped, above or below, and what is not clipped is centered
         # by the next batch norm: a shift would have no gradient there. In a mean half of the frames are clipped.
         self.norm = FrameNorm(center=statistic == "mean", dtype=dtype, name="norm")
 

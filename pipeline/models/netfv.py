@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from pipeline.models.layers.clustered import SoftlyAssigned
-from pipeline.models.layers.normalization import CLAMP, unit_twice
+from pipeline.models.layers.normalization import CLAMP, intra_normalize
 
 LEAST_WIDTH = 0.1
 """In units of frames after batch norm. Narrower, and a rounding error of x^2 would weigh as much as a frame."""
@@ -20,8 +20,8 @@ class NetFV(SoftlyAssigned):
         fv1_k = sum_t a_tk (x_t - c_k) / s_k           = (A^T X - (sum_t a_tk) c_k) / s_k
         fv2_k = sum_t a_tk ((x_t - c_k)^2 / s_k^2 - 1) = (A^T X^2 - 2 c_k A^T X + c_k^2 sum_t a_tk) / s_k^2 - sum_t a_tk
 
-    fv1 and fv2 are each L2-normalised for each cluster, flattened and L2-normalised again, then put side by side. Where
-    every frame is the centre fv1_k is 0, which has no direction: its norm counts for at least 0.01 ||sum_t a_tk c_k /
+    fv1 and fv2 are each L2-normalized for each cluster, flattened and L2-normalized again, then put side by side. Where
+    every frame is the center fv1_k is 0, which has no direction: its norm counts for at least 0.01 ||sum_t a_tk c_k /
     s_k||, a bound that has no gradient.
 
     The right-hand forms never build the residuals, a tensor of B x T x K x F; their small differences of large numbers
@@ -41,7 +41,7 @@ class NetFV(SoftlyAssigned):
     def build(self, frames_shape):
         super().build(frames_shape)
         size = frames_shape[-1]
-        self.centres = self.add_weight(
+        self.centers = self.add_weight(
             name="centres",
             shape=(self.clusters, size),
             initializer=keras.initializers.RandomNormal(stddev=size**-0.5),
@@ -57,10 +57,10 @@ class NetFV(SoftlyAssigned):
     def call(self, frames, mask, training=False):
         assignment = ops.cast(self.assignment(frames, mask, training=training), "float32")  # B,T,K
         first, second, least = self.moments(assignment, ops.cast(frames, "float32"))
-        return ops.concatenate([unit_twice(first, least), unit_twice(second)], axis=-1)
+        return ops.concatenate([intra_normalize(first, least), intra_normalize(second)], axis=-1)
 
     def moments(self, assignment, frames):
-        """assignment [B,T,K], frames [B,T,F], float32 -> fv1, fv2, each [B,K,F], not normalised; the least norm of fv1.
+        """assignment [B,T,K], frames [B,T,F], float32 -> fv1, fv2, each [B,K,F], not normalized; the least norm of fv1.
 
         The last is [B,K,1].
         """
@@ -69,10 +69,10 @@ class NetFV(SoftlyAssigned):
         mass = ops.sum(weights, axis=-1, keepdims=True)  # B,K,1
         sums = ops.matmul(weights, frames)  # B,K,F
         squares = ops.matmul(weights, ops.square(frames))  # B,K,F
-        residuals = sums - mass * self.centres
+        residuals = sums - mass * self.centers
         # c (A^T X + residuals) is 2 c A^T X - c^2 sum_t a_tk
-        spread = squares - self.centres * (sums + residuals)
-        least = CLAMP * ops.stop_gradient(mass * ops.norm(self.centres / widths, axis=-1, keepdims=True))  # B,K,1
+        spread = squares - self.centers * (sums + residuals)
+        least = CLAMP * ops.stop_gradient(mass * ops.norm(self.centers / widths, axis=-1, keepdims=True))  # B,K,1
         return residuals / widths, spread / ops.square(widths) - mass, least
 
     def compute_output_shape(self, frames_shape):

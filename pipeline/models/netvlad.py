@@ -1,21 +1,21 @@
-"""NetVLAD: sums of residuals to learned centres, the baseline of the paper's table 1."""
+"""NetVLAD: sums of residuals to learned centers, the baseline of the paper's table 1."""
 
 import keras
 from keras import ops
 
 from pipeline.models.layers.clustered import Clustered, SoftlyAssigned
-from pipeline.models.layers.normalization import CLAMP, unit_twice
+from pipeline.models.layers.normalization import CLAMP, intra_normalize
 
 
 class VLAD(Clustered):
-    """Base of NetVLAD and its kin: learned centres, and the residuals of the frames summed for each of them.
+    """Base of NetVLAD and its kin: learned centers, and the residuals of the frames summed for each of them.
 
     A descendant says how frames are assigned. Its descriptor is [B,KF].
     """
 
     def build(self, frames_shape):
         size = frames_shape[-1]
-        self.centres = self.add_weight(
+        self.centers = self.add_weight(
             name="centres",
             shape=(self.clusters, size),
             initializer=keras.initializers.RandomNormal(stddev=size**-0.5),
@@ -25,15 +25,15 @@ class VLAD(Clustered):
         """assignment [B,T,K], of either sign, frames [B,T,F] -> V [B,K,F] in float32."""
         sums = ops.cast(ops.matmul(ops.transpose(assignment, (0, 2, 1)), frames), "float32")  # B,K,F
         mass = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
-        return sums - mass[:, :, None] * ops.cast(self.centres, "float32")
+        return sums - mass[:, :, None] * ops.cast(self.centers, "float32")
 
     def least(self, assignment):
         """assignment [B,T,K] -> 0.01 ||sum_t a_tk c_k||, [B,K,1], no gradient: V_k counts for at least so much.
 
-        Where every frame is the centre V_k is 0, and rounding would decide on its direction.
+        Where every frame is the center V_k is 0, and rounding would decide on its direction.
         """
         mass = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
-        lengths = ops.norm(ops.cast(self.centres, "float32"), axis=-1)  # K
+        lengths = ops.norm(ops.cast(self.centers, "float32"), axis=-1)  # K
         return CLAMP * ops.stop_gradient(ops.abs(mass) * lengths)[:, :, None]
 
     def compute_output_shape(self, frames_shape):
@@ -46,7 +46,7 @@ class NetVLAD(SoftlyAssigned, VLAD):
 
         a_tk = m_t softmax_k(BN(x_t W))        V_k = sum_t a_tk (x_t - c_k) = (A^T X)_k - (sum_t a_tk) c_k
 
-    Each V_k is L2-normalised (`least` bounds its norm), the whole is flattened and L2-normalised again. The right-hand
+    Each V_k is L2-normalized (`least` bounds its norm), the whole is flattened and L2-normalized again. The right-hand
     form never builds the residuals, a tensor of B x T x K x F. Parameters: 2KF + 2K; a video costs 4TKF FLOPs.
 
     Sources: Arandjelovic et al. 2016, equation 1; Miech, Laptev, Sivic 2017; Kmiec, Bae, An 2018, table 1.
@@ -59,4 +59,4 @@ class NetVLAD(SoftlyAssigned, VLAD):
 
     def call(self, frames, mask, training=False):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
-        return unit_twice(self.aggregate(assignment, frames), self.least(assignment))
+        return intra_normalize(self.aggregate(assignment, frames), self.least(assignment))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from pipeline.models.layers.frame_norm import FrameNorm
-from pipeline.models.layers.normalization import unit_rows
+from pipeline.models.layers.normalization import l2_normalize_rows
 from pipeline.models.netvlad import VLAD
 
 
@@ -16,8 +16,8 @@ class NeXtVLAD(VLAD):
         g_tg = m_t sigmoid(y_t W_g + b_g)        a_tgk = softmax_k(BN(y_t W_a))
         V_k = sum_tg g_tg a_tgk (y_tg - c_k)
 
-    The groups share the centres, so this is VLAD over G T small vectors, with the products of weights; as there the
-    residuals are never built. Each V_k is L2-normalised; the whole is flattened, batch-normalised and, in training,
+    The groups share the centers, so this is VLAD over G T small vectors, with the products of weights; as there the
+    residuals are never built. Each V_k is L2-normalized; the whole is flattened, batch-normalized and, in training,
     partly dropped. That batch norm has no shift: the classifier's next one would lose it.
 
     Parameters: lambda F (F + 1 + G + GK) + G + 2GK + 2KN. A video costs 2T lambda F (F + G + GK + K) FLOPs and keeps
@@ -61,8 +61,8 @@ class NeXtVLAD(VLAD):
     def call(self, frames, mask, training=False):
         expanded = self.expand(frames)  # B,T,GN
         weights = self._weights(expanded, mask, training)  # B,TG,K
-        vectors = ops.reshape(expanded, (ops.shape(expanded)[0], -1, self.centres.shape[-1]))  # B,TG,N
-        descriptor = unit_rows(self.aggregate(weights, vectors), self.least(weights))  # B,KN
+        vectors = ops.reshape(expanded, (ops.shape(expanded)[0], -1, self.centers.shape[-1]))  # B,TG,N
+        descriptor = l2_normalize_rows(self.aggregate(weights, vectors), self.least(weights))  # B,KN
         return self.drop(self.descriptor_norm(descriptor, training=training), training=training)
 
     def frame_weights(self, frames, mask):

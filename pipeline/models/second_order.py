@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from pipeline.models.layers.democratic import democratic_weights
-from pipeline.models.layers.normalization import unit, unit_rows
+from pipeline.models.layers.normalization import l2_normalize, l2_normalize_rows
 from pipeline.models.layers.penalties import PENALTIES
 from pipeline.models.layers.triangulation import (
     Triangle,
     Triangulation,
-    first_order,
-    second_order,
+    residual_outer_sums,
+    residual_sums,
     shift_first,
     shift_second,
 )
@@ -22,14 +22,14 @@ from pipeline.models.pooling import Pooling
 class SecondOrder(Pooling):
     """frames [B,T,F], mask [B,T] -> descriptor [R0; S1; S2], float32 [B, K + KF + KD(D+1)/2].
 
-    Two branches, each with its own centres c_k and assignments a_tk; with r_tk = (x_t - c_k) / ||x_t - c_k||
+    Two branches, each with its own centers c_k and assignments a_tk; with r_tk = (x_t - c_k) / ||x_t - c_k||
 
         R0_k = sum_t a_tk        R1_k = sum_t a_tk r_tk        R2_k = sum_t a_tk r_tk r_tk^T
         S1_k = U_k (R1_k - R0_k mu_k)
         S2_k = U_k (R2_k - R1_k mu_k^T - mu_k R1_k^T + R0_k mu_k mu_k^T) U_k^T
 
     where mu_k is the mean of r_tk and U_k whitens it. The first branch, on x itself, gives R0 and S1; the second, on
-    P x in D dimensions, S2: its upper triangle, sqrt(2) off the diagonal. R0 is L2-normalised, as is each S1_k and each
+    P x in D dimensions, S2: its upper triangle, sqrt(2) off the diagonal. R0 is L2-normalized, as is each S1_k and each
     S2_k, and then the whole. All but the assignments is float32 at any precision: the sums, of weights a/d and a/d^2,
     leave small differences of large numbers.
 
@@ -73,7 +73,7 @@ class SecondOrder(Pooling):
         self.triangle = Triangle(projection)
         dtype = self.dtype_policy
         self.first = Triangulation(clusters, dtype=dtype, name="first")
-        self.project = keras.layers.Dense(projection, use_bias=False, dtype=dtype, name="project")  # a shift of centres
+        self.project = keras.layers.Dense(projection, use_bias=False, dtype=dtype, name="project")  # a shift of centers
         self.second = Triangulation(clusters, dtype=dtype, name="second")
         self.first_whitening = _whitening(first_whitening, ("none", "diagonal"), dtype, "first_whitening")
         self.second_whitening = _whitening(second_whitening, ("none", *WHITENING), dtype, "second_whitening")
@@ -85,7 +85,7 @@ class SecondOrder(Pooling):
         self.second.build(projected_shape)
         for whitening, triangulation in ((self.first_whitening, self.first), (self.second_whitening, self.second)):
             if whitening:
-                whitening.build(triangulation.centres.shape)
+                whitening.build(triangulation.centers.shape)
 
     def call(self, frames, mask, training=False):
         projected = self.project(frames)  # B,T,D
@@ -93,18 +93,18 @@ class SecondOrder(Pooling):
         second, second_distances = self.second(projected, mask, training=training)  # B,T,K
         frames, projected = ops.cast(frames, "float32"), ops.cast(projected, "float32")
         if training:
-            branches = ((self.first.centres, frames, first, mask), (self.second.centres, projected, second, mask))
+            branches = ((self.first.centers, frames, first, mask), (self.second.centers, projected, second, mask))
             for name in self.penalties:
                 self.add_loss(self.settings[name] * sum(PENALTIES[name](*branch) for branch in branches))
         if self.settings["democratic"]:
             weights = self._votes(first, first_distances, frames, mask)  # B,T,1
             first, second = weights * first, weights * second
         parts = (
-            unit(ops.sum(first, axis=1)),  # B,K
-            unit_rows(self._first_order(first, first_distances, frames, mask, training)),  # B,KF
-            unit_rows(self._second_order(second, second_distances, projected, mask, training)),  # B,KD(D+1)/2
+            l2_normalize(ops.sum(first, axis=1)),  # B,K
+            l2_normalize_rows(self._first_order(first, first_distances, frames, mask, training)),  # B,KF
+            l2_normalize_rows(self._second_order(second, second_distances, projected, mask, training)),  # B,KD(D+1)/2
         )
-        return unit(ops.concatenate(parts, axis=-1))
+        return l2_normalize(ops.concatenate(parts, axis=-1))
 
     def frame_weights(self, frames, mask):
         """The assignments a_tk of the first branch: those of a frame sum to 1, with `democratic` to its lambda_t."""
@@ -115,26 +115,26 @@ class SecondOrder(Pooling):
 
     def _votes(self, assignment, distances, frames, mask):
         """lambda_t [B,T,1], from the maps of the first branch."""
-        return democratic_weights(assignment, distances, frames, self.first.centres, mask)[:, :, None]
+        return democratic_weights(assignment, distances, frames, self.first.centers, mask)[:, :, None]
 
     def _first_order(self, assignment, distances, frames, mask, training):
         """-> S1 [B,K,F], of the first branch."""
-        centres = self.first.centres
-        sums = first_order(assignment / distances, frames, centres)  # B,K,F
+        centers = self.first.centers
+        sums = residual_sums(assignment / distances, frames, centers)  # B,K,F
         if not self.first_whitening:
             return sums
-        mean, root = self.first_whitening(frames, ops.square(frames), distances, centres, mask, training=training)
+        mean, root = self.first_whitening(frames, ops.square(frames), distances, centers, mask, training=training)
         return self.first_whitening.whiten_first(shift_first(sums, ops.sum(assignment, axis=1), mean), root)
 
     def _second_order(self, assignment, distances, frames, mask, training):
         """-> S2 [B,K,D(D+1)/2], of the second branch; as long as the matrices, which are symmetric."""
-        centres = self.second.centres
+        centers = self.second.centers
         products = self.triangle.products(frames)  # B,T,D(D+1)/2
         weights = assignment / distances  # B,T,K
-        sums = second_order(weights / distances, frames, products, centres)  # B,K,D,D
+        sums = residual_outer_sums(weights / distances, frames, products, centers)  # B,K,D,D
         if whitening := self.second_whitening:
-            mean, root = whitening(frames, products, distances, centres, mask, training=training)
-            first = first_order(weights, frames, centres)  # B,K,D
+            mean, root = whitening(frames, products, distances, centers, mask, training=training)
+            first = residual_sums(weights, frames, centers)  # B,K,D
             sums = whitening.whiten_second(shift_second(sums, first, ops.sum(assignment, axis=1), mean), root)
         size = frames.shape[-1]
         scale = [1.0] * size + [2**0.5] * (len(self.triangle.pairs) - size)

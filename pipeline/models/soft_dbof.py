@@ -4,12 +4,12 @@ import keras
 from keras import ops
 
 from pipeline.models.layers.clustered import SoftlyAssigned
-from pipeline.models.layers.normalization import unit
+from pipeline.models.layers.normalization import l2_normalize
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class SoftDBoF(SoftlyAssigned):
-    """frames [B,T,F], mask [B,T] -> descriptor [B,K], a histogram of soft assignments, L2-normalised in float32.
+    """frames [B,T,F], mask [B,T] -> descriptor [B,K], a histogram of soft assignments, L2-normalized in float32.
 
         a_tk = m_t softmax_k(BN(x_t W))        d_k = sum_t a_tk / || sum_t a_t ||_2
 
@@ -27,7 +27,7 @@ class SoftDBoF(SoftlyAssigned):
     def call(self, frames, mask, training=False):
         assignment = self.assignment(frames, mask, training=training)  # B,T,K
         histogram = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
-        return unit(histogram)
+        return l2_normalize(histogram)
 
     def compute_output_shape(self, frames_shape):
         return (frames_shape[0], self.clusters)

@@ -6,7 +6,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from pipeline.config import POOLING, ConfigError, Experiment, one_of
+from pipeline.config import POOLING, ConfigError, Experiment, find_by_name
 
 
 def presets() -> dict[str, str]:
@@ -34,7 +34,7 @@ def load_preset(preset: str) -> ModuleType:
         except Exception as error:
             raise ConfigError(f"preset {preset} cannot be loaded: {_reason(error)}") from error
     else:
-        one_of(preset, presets(), "preset")
+        find_by_name(preset, presets(), "preset")
         module = importlib.import_module(f"pipeline.presets.{preset}")
     for name in ("MODELS", "experiment"):
         if not hasattr(module, name):
@@ -44,7 +44,7 @@ def load_preset(preset: str) -> ModuleType:
         shown = f"{models!r}: write ({models!r},)" if isinstance(models, str) else repr(models)
         raise ConfigError(f"preset {preset}: MODELS must be a tuple of names of one model or more, not {shown}")
     for model in models:
-        one_of(model, POOLING, f"model in MODELS of preset {preset}:")
+        find_by_name(model, POOLING, f"model in MODELS of preset {preset}:")
     return module
 
 
@@ -52,7 +52,7 @@ def load_experiment(preset: str, model: str | None = None) -> Experiment:
     """A preset's experiment for one model, by default its first; a preset that fails raises ConfigError naming it."""
     module = load_preset(preset)
     model = module.MODELS[0] if model is None else model
-    one_of(model, POOLING, "model")
+    find_by_name(model, POOLING, "model")
     try:
         experiment = module.experiment(model)
     except Exception as error:

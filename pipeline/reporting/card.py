@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from pipeline.reporting.style import COLOURS, line, picture
+from pipeline.reporting.style import COLORS, line, picture
 
 NAME = "card.svg"
 REASONS = 8
 """Kinds of reasons that have a bar of their own."""
 
 
-def write(path: Path, summary: dict[str, Any]) -> None:
+def write_card(path: Path, summary: dict[str, Any]) -> None:
     """Draw the summary of an index, as in dataset.json; the same numbers give the same bytes."""
     with matplotlib.rc_context({"svg.hashsalt": summary["digest"], "svg.fonttype": "none", "text.parse_math": False}):
         draw(summary).savefig(path, format="svg", metadata={"Date": None})
@@ -133,7 +133,7 @@ def _reasons(axes: Axes, reasons: dict[str, int], count: int) -> None:
     if rest := count - sum(shown.values()):
         shown["all others"] = rest
     names = ["\n".join(textwrap.wrap(name, 60)) for name in shown]
-    axes.barh(range(len(shown)), list(shown.values()), color=COLOURS[0])
+    axes.barh(range(len(shown)), list(shown.values()), color=COLORS[0])
     axes.set_yticks(range(len(shown)), names, fontsize="small")
     axes.invert_yaxis()
     axes.set(xlabel="records", title=f"Quarantined: {count:,} records", xlim=None if shown else (0, 1))

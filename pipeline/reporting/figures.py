@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.metrics.calibration import BINS
 from pipeline.metrics.diagnostics import Diagnostics, Group
 from pipeline.reporting.runs import Run
-from pipeline.reporting.style import COLOURS, INK, MUTED, PAPER, line, picture
+from pipeline.reporting.style import COLORS, INK, MUTED, PAPER, line, picture
 
 By = dict[str, Diagnostics]
 """Split -> what is known of it."""
@@ -25,7 +25,7 @@ LEAST = 30
 
 
 def curve(runs: Sequence[Run], named: int, key: str, label: str) -> Markup:
-    """A number by training step, of all runs; the first `named` of them stand out, in the colours of their order."""
+    """A number by training step, of all runs; the first `named` of them stand out, in the colors of their order."""
     series = {
         run.name: [(each["step"], each[key]) for each in run.log if math.isfinite(each.get(key, math.nan))]
         for run in runs
@@ -37,7 +37,7 @@ def curve(runs: Sequence[Run], named: int, key: str, label: str) -> Markup:
             plain = {"color": MUTED, "linewidth": 0.8, "alpha": 0.6}
             axes.plot(*zip(*points), **(line(number) if number < named else plain))
             if number < named:
-                axes.plot(*points[-1], "o", color=COLOURS[number % len(COLOURS)], markersize=4)
+                axes.plot(*points[-1], "o", color=COLORS[number % len(COLORS)], markersize=4)
         if key == "gap" and drawn:
             axes.set_ylim(bottom=_floor([[value for _, value in points] for _, points in drawn]))
         if key == "loss":
@@ -91,7 +91,7 @@ def reliability(of: By) -> Markup:
             there = found.pairs > 0
             low, high = (bound[there] for bound in found.interval())
             x, y = found.confidence[there], found.correct[there]
-            upper.vlines(x, low, high, color=COLOURS[number], linewidth=1.2)
+            upper.vlines(x, low, high, color=COLORS[number], linewidth=1.2)
             upper.plot(x, y, marker="os^D"[number % 4], markersize=5, label=split, **line(number))
             edges = np.linspace(0, 1, BINS + 1)
             share = 100 * found.pairs / max(found.pairs.sum(), 1)
@@ -132,8 +132,8 @@ def thresholds(of: By) -> Markup:
     def paint(axes: Axes) -> None:
         for number, diagnostics in enumerate(of.values()):
             at, precision, recall = diagnostics.all.by_threshold(int(diagnostics.positives.sum()), LEAST)
-            axes.plot(at, precision, color=COLOURS[number], linestyle="-")
-            axes.plot(at, recall, color=COLOURS[number], linestyle="--")
+            axes.plot(at, precision, color=COLORS[number], linestyle="-")
+            axes.plot(at, recall, color=COLORS[number], linestyle="--")
             if number == 0:
                 _say(axes, at, precision, 0.42, "correct", "right")
                 _say(axes, at, recall, 0.42, "found", "left")
@@ -146,7 +146,7 @@ def thresholds(of: By) -> Markup:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(_percent)
         for number, split in enumerate(of):
-            axes.plot([], [], color=COLOURS[number], label=split)
+            axes.plot([], [], color=COLORS[number], label=split)
         _legend(axes, of)
 
     words = []
@@ -173,12 +173,10 @@ def classes(split: str, number: int, precisions: NDArray, training: NDArray) -> 
         dots = Path(np.repeat(np.column_stack([np.log10(x), y]), 2, axis=0), [Path.MOVETO, Path.LINETO] * len(x))
         dots.should_simplify = False
         # One path of dots, each a line without length: a circle of its own for each class would be ten times as long.
-        axes.add_patch(PathPatch(dots, fill=False, edgecolor=COLOURS[number], alpha=0.5, linewidth=4, capstyle="round"))
-        for colour, width in ((PAPER, 5), (INK, 2)):
+        axes.add_patch(PathPatch(dots, fill=False, edgecolor=COLORS[number], alpha=0.5, linewidth=4, capstyle="round"))
+        for color, width in ((PAPER, 5), (INK, 2)):
             points = [(math.log10(a), b) for a, b in middle]
-            axes.plot(
-                *(zip(*points) if points else ([], [])), "o-", color=colour, linewidth=width, markersize=width + 3
-            )
+            axes.plot(*(zip(*points) if points else ([], [])), "o-", color=color, linewidth=width, markersize=width + 3)
         low, high = np.log10(x.min()), np.log10(x.max())
         axes.set(xlim=(low - 0.1, high + 0.1), ylim=(-0.02, 1.02), xlabel="training videos of the class")
         axes.set_title(f"average precision, {split}")
@@ -208,9 +206,9 @@ def groups(name: str, label: str, of: dict[str, list[Group]]) -> Markup:
             middle = [(group.low + group.high) / 2 for group in kept]
             gaps = [group.gap for group in kept]
             axes.plot(middle, gaps, linewidth=1, **{**line(number), "alpha": 0.5})
-            axes.hlines(gaps, [g.low - 0.4 for g in kept], [g.high + 0.4 for g in kept], COLOURS[number], linewidth=1.6)
+            axes.hlines(gaps, [g.low - 0.4 for g in kept], [g.high + 0.4 for g in kept], COLORS[number], linewidth=1.6)
             axes.scatter(
-                middle, gaps, [12 + 110 * g.videos / most for g in kept], COLOURS[number], marker="os^D"[number % 4]
+                middle, gaps, [12 + 110 * g.videos / most for g in kept], COLORS[number], marker="os^D"[number % 4]
             )
         axes.set(xlabel=label, title="GAP@20", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -10,7 +10,7 @@ _WIDTH, _LEFT, _HEIGHT, _GAP = 400, 42, 13, 2  # of the picture; of its row labe
 
 
 def picture(weights: NDArray[np.floating], feature: str) -> Markup:
-    """The clusters of the highest peaks, in the order of when they peak, as inline SVG in the page's colours.
+    """The clusters of the highest peaks, in the order of when they peak, as inline SVG in the page's colors.
 
     Args:
         weights: how much each frame counts for each cluster, of either sign, [T,K]; valid frames only.
@@ -45,7 +45,7 @@ def picture(weights: NDArray[np.floating], feature: str) -> Markup:
 
 
 def _cells(shades: NDArray[np.integer]) -> Markup:
-    """One path a shade: of columns and rows [C,R], what is positive in one colour, what is negative in another."""
+    """One path a shade: of columns and rows [C,R], what is positive in one color, what is negative in another."""
     width = (_WIDTH - _LEFT) / len(shades)
     paths = []
     for shade in np.unique(shades[shades != 0]).tolist():

@@ -10,9 +10,9 @@ from pathlib import Path
 from markupsafe import Markup
 
 from pipeline.artifacts.places import list_scored
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import CommonFlags
 from pipeline.config.errors import StageError
-from pipeline.inputs.class_names import names
+from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import Index
 from pipeline.presets import load_experiment
 from pipeline.reporting import runs, style
@@ -38,7 +38,7 @@ _LINE = Markup(
 class Artifacts:
     """What the stages have made of one preset."""
 
-    flags: Common
+    flags: CommonFlags
     """Which preset it is, and where things lie."""
     index: Index
     names: list[str]
@@ -51,12 +51,12 @@ class Artifacts:
         Raises:
             StageError: there is no index; it names the command that makes everything.
         """
-        flags = Common(preset or os.environ.get(PRESET) or Common.preset)
+        flags = CommonFlags(preset or os.environ.get(PRESET) or CommonFlags.preset)
         dataset = load_experiment(flags.preset).dataset
         folder = flags.places.index(dataset.name)
         if not folder.exists():
             raise _missing(f"{folder.resolve()} is not there", flags)
-        return cls(flags, Index.open(folder), names(folder.parent, dataset.num_classes))
+        return cls(flags, Index.open(folder), read_class_names(folder.parent, dataset.num_classes))
 
     def runs(self, split: str) -> list[runs.Run]:
         """The trained runs and their blend that have predicted a split, best first; StageError if there are none."""
@@ -70,12 +70,12 @@ class Artifacts:
 
 
 class Pictures:
-    """Pictures of `pipeline.reporting`, shown by a notebook side by side, on paper of their own whatever its colours.
+    """Pictures of `pipeline.reporting`, shown by a notebook side by side, on paper of their own whatever its colors.
 
     Args:
         pictures: what `figures` and `heat` give.
         captions: a line below each of them.
-        key: names of lines, in the order of their colours and dashes.
+        key: names of lines, in the order of their colors and dashes.
     """
 
     def __init__(self, *pictures: Markup, captions: Sequence[str] = (), key: Sequence[str] = ()):
@@ -88,18 +88,18 @@ class Pictures:
         pictures = Markup("").join(
             Markup("<figure>{}{}</figure>").format(*each) for each in zip_longest(self.pictures, captions, fillvalue="")
         )
-        lines = zip(self.key, cycle(style.COLOURS), cycle(style.DASH_ARRAYS))
+        lines = zip(self.key, cycle(style.COLORS), cycle(style.DASH_ARRAYS))
         key = Markup("<p>{}</p>").format(Markup(" ").join(_LINE.format(*line) for line in lines)) if self.key else ""
         return Markup('<style>{}</style><div class="pictures">{}</div>').format(_rules(), pictures + key)
 
 
 def _rules() -> Markup:
-    """The page's colours on light paper, and its rules for pictures, for what is in a `.pictures` alone."""
+    """The page's colors on light paper, and its rules for pictures, for what is in a `.pictures` alone."""
     css = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     light = re.search(r":root \{(.*?)\}", css, re.S)[1]
     heat = re.findall(r"^\.heat [^{]+\{[^}]+\}$", css, re.M)
     return Markup("\n".join([f".pictures {{ {light} }}", _OWN, *(f".pictures {rule}" for rule in heat)]))
 
 
-def _missing(what: str, flags: Common) -> StageError:
+def _missing(what: str, flags: CommonFlags) -> StageError:
     return StageError(f"{what}: `./run_all.sh --preset {flags.preset}` makes everything")

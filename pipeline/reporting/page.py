@@ -12,12 +12,12 @@ from markupsafe import Markup, escape
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.reporting import card, figures, heat
-from pipeline.reporting.runs import Blend, Run, best
-from pipeline.reporting.style import COLOURS, DASH_ARRAYS
+from pipeline.reporting.runs import Blend, Run, best_by_gap
+from pipeline.reporting.style import COLORS, DASH_ARRAYS
 from pipeline.reporting.videos import Video
 
 NAMED = 6
-"""Runs that have a colour of their own among the training curves."""
+"""Runs that have a color of their own among the training curves."""
 LISTED = 10
 """Classes in each table of the best and the worst, and confusions."""
 ENOUGH = 10
@@ -38,9 +38,9 @@ class Report:
     """Trained ones and their blend; those without predictions too."""
     blend: Blend | None
     run: Run | None
-    """The one that is looked into; None where no labelled split is predicted."""
+    """The one that is looked into; None where no labeled split is predicted."""
     diagnostics: dict[str, Diagnostics]
-    """Of that run, each labelled split that it has predicted."""
+    """Of that run, each labeled split that it has predicted."""
     priors: dict[str, dict[str, float]]
     """Scores of the label priors on each split of the leaderboard; none where the index has no training videos."""
     left_out: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ def _context(report: Report) -> dict[str, Any]:
         "dataset": index.dataset,
         "style": Markup(style),
         "splits": [
-            {"name": name, "videos": videos, "labelled": index.labelled(name), "role": _role(name, index)}
+            {"name": name, "videos": videos, "role": _role(name, index)}
             for name, videos in index.splits.items()
             if videos
         ],
@@ -136,7 +136,7 @@ def _role(split: str, index: Index) -> str:
         return "trained on"
     if split == HOLDOUT:
         return "never trained on, but it chooses: steps, runs, weights"
-    return "scored, and chooses nothing" if index.labelled(split) else "no labels: predicted, not scored"
+    return "scored, and chooses nothing" if index.labeled(split) else "no labels: predicted, not scored"
 
 
 def _leaderboard(report: Report, split: str) -> dict[str, Any]:
@@ -144,8 +144,8 @@ def _leaderboard(report: Report, split: str) -> dict[str, Any]:
     rows = sorted((run for run in report.runs if split in run.scores), key=lambda run: (-run.gap(split), run.name))
     keys = ("gap", "map_all_kept", "map", "hit_at_one", "perr")
     top = {key: max(run.scores[split][key] for run in rows) for key in keys}
-    singles = best([run for run in rows if not run.blended], split)
-    blended = best([run for run in rows if run.blended], split)
+    singles = best_by_gap([run for run in rows if not run.blended], split)
+    blended = best_by_gap([run for run in rows if run.blended], split)
     gain = blended.gap(split) - singles.gap(split) if singles and blended else None
     return {
         "rows": rows,
@@ -173,7 +173,7 @@ def _training(runs: list[Run]) -> dict[str, Any] | None:
         "key": [
             {
                 "name": run.name,
-                "colour": f"c{number % len(COLOURS) + 1}",
+                "color": f"c{number % len(COLORS) + 1}",
                 "dash": DASH_ARRAYS[number % len(DASH_ARRAYS)],
             }
             for number, run in enumerate(logged[:NAMED])

@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
 from pipeline.artifacts.predictions import Predictions, PredictionStore
-from pipeline.ensembling.holdout import side_by_side
+from pipeline.ensembling.holdout import read_together
 from pipeline.ensembling.recipe import Recipe
-from pipeline.inference.freshness import SUMMARY, predictions, stale, trained_on
+from pipeline.inference.freshness import SUMMARY, prediction_store, was_trained_on, why_stale
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists
@@ -28,7 +28,7 @@ class Run:
     log: list[dict[str, Any]]
     """The records of its training, each with its step."""
     scores: dict[str, dict[str, float]]
-    """Of each labelled split that it has predicted."""
+    """Of each labeled split that it has predicted."""
     comparable: dict[str, float]
     """GAP of each by which runs are compared: see `Scores.comparable`."""
     parameters: int | None = None
@@ -55,7 +55,7 @@ class Run:
         return self.scores.get(split, {}).get("gap", -1.0)
 
     def store(self, split: str) -> PredictionStore:
-        return predictions(self.folder, split)
+        return prediction_store(self.folder, split)
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,17 @@ class Blend:
     """`step`, and the GAP on the half of the hold-out that it was `tuned` on and on the other one, `reported`."""
 
 
-def predicted(folder: Path, index: Index) -> tuple[list[str], list[str]]:
-    """The labelled splits that a run has predicted from what there is now, in the index's order; why not the others."""
-    faults = {split: stale(folder, split, index) for split in index.scored_splits() if index.labelled(split)}
+def fresh_splits(folder: Path, index: Index) -> tuple[list[str], list[str]]:
+    """The labeled splits that a run has predicted from what there is now, in the index's order; why not the others."""
+    faults = {split: why_stale(folder, split, index) for split in index.scored_splits() if index.labeled(split)}
     return [split for split, fault in faults.items() if not fault], list(filter(None, faults.values()))
 
 
 def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda: None) -> Run:
     """A run with its scores; `progress` hears of each split. Raises StageError where a file is damaged."""
     scores, comparable = {}, {}
-    for split in predicted(folder, index)[0]:
-        found = scores_of(predictions(folder, split), index, split)
+    for split in fresh_splits(folder, index)[0]:
+        found = scores_of(prediction_store(folder, split), index, split)
         scores[split], comparable[split] = found.whole, found.comparable["gap"]
         progress()
     if folder.name == ENSEMBLE:
@@ -89,7 +89,7 @@ def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
     return Run(
         folder,
-        log.read(folder / "metrics.jsonl") if trained_on(folder, index) else [],
+        log.read_log(folder / "metrics.jsonl") if was_trained_on(folder, index) else [],
         scores,
         comparable,
         *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
@@ -102,23 +102,23 @@ def read_blend(ensemble: Path) -> Blend:
     return Blend(Recipe.read(ensemble / WEIGHTS), values["method"], values["steps"])
 
 
-def best(runs: list[Run], split: str) -> Run | None:
+def best_by_gap(runs: list[Run], split: str) -> Run | None:
     """The best by GAP of those that have predicted a split."""
     return max((run for run in runs if split in run.scores), key=lambda run: run.comparable[split], default=None)
 
 
 def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
-    """What a run's predictions of a labelled split are good for. Raises StageError where they are of other videos."""
+    """What a run's predictions of a labeled split are good for. Raises StageError where they are of other videos."""
     rows = index.rows(split)
     num_labels = np.diff(index.labels_of(rows)[1])
     found = Diagnostics(index.dataset.num_classes, index.num_frames[rows], num_labels)
-    for chosen, part in parts(run, index, split):
+    for chosen, part in read_parts(run, index, split):
         truth = LabelLists(*index.labels_of(chosen))
         found.accumulate(part.labels, part.scores, truth, index.num_frames[chosen])
     return found
 
 
-def parts(run: Run, index: Index, split: str) -> Iterator[tuple[np.ndarray, Predictions]]:
+def read_parts(run: Run, index: Index, split: str) -> Iterator[tuple[np.ndarray, Predictions]]:
     """A run's predictions of a split, part by part, each with the rows of its videos."""
-    for chosen, (part,) in side_by_side([run.store(split)], index, split):
+    for chosen, (part,) in read_together([run.store(split)], index, split):
         yield chosen, part

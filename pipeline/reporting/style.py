@@ -1,4 +1,4 @@
-"""How figures look: one size, colours that all eyes tell apart, and SVG that takes them from the page."""
+"""How figures look: one size, colors that all eyes tell apart, and SVG that takes them from the page."""
 
 import html
 import io
@@ -11,17 +11,17 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart whatever the eyes: Okabe, Ito 2008. Lines of different colours differ by their dashes too."""
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Told apart whatever the eyes: Okabe, Ito 2008. Lines of different colors differ by their dashes too."""
 DASHES = ("-", "--", "-.", ":")
 DASH_ARRAYS = ("none", "6 3", "8 3 2 3", "2 3")
 """The same for a key outside of the figure."""
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
-"""Stand for colours of the page."""
+"""Stand for colors of the page."""
 WIDTH = 5.4
 """Inches, of 72 units: 12 points in a figure are 11 on a phone, and more on a wide screen."""
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"} | {
-    colour.lower(): f"c{number}" for number, colour in enumerate(COLOURS, 1)
+    color.lower(): f"c{number}" for number, color in enumerate(COLORS, 1)
 }
 _SETTINGS = {
     "svg.fonttype": "none",
@@ -45,7 +45,7 @@ _SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": matplotlib.cycler(color=COLORS),
     "axes.axisbelow": True,
     "grid.color": RULE,
     "grid.linewidth": 0.5,
@@ -58,12 +58,12 @@ _SETTINGS = {
 
 
 def line(number: int) -> dict[str, Any]:
-    """Colour and dashes of the number-th thing, counted from 0."""
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+    """Color and dashes of the number-th thing, counted from 0."""
+    return {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
 
 
 def picture(name: str, alternative: str, paint: Callable[..., object], height: float = 3.4, **axes: Any) -> Markup:
-    """A figure as inline SVG in the page's colours.
+    """A figure as inline SVG in the page's colors.
 
     Args:
         name: of this figure, of which a page has one.
@@ -81,7 +81,7 @@ def picture(name: str, alternative: str, paint: Callable[..., object], height: f
 
 
 def _inline(text: str, alternative: str) -> Markup:
-    """Matplotlib's file as an element of a page: named, without ids that nothing refers to, in the page's colours."""
+    """Matplotlib's file as an element of a page: named, without ids that nothing refers to, in the page's colors."""
     start = re.search(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', text)
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text[start.end() :], flags=re.S)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))

@@ -7,9 +7,9 @@ from markupsafe import Markup
 
 from pipeline.inputs.index import Index
 from pipeline.metrics import LabelLists
-from pipeline.metrics.matching import matches, sets_of_labels, telling, video_precisions
+from pipeline.metrics.matching import hash_label_sets, matches, telling_videos, video_precisions
 from pipeline.reporting import heat
-from pipeline.reporting.runs import Run, parts
+from pipeline.reporting.runs import Run, read_parts
 
 LEAST = 5
 """Predictions shown of each video; as many as it has labels, if those are more."""
@@ -36,13 +36,13 @@ class Video:
     """Of each feature, its number of clusters, and which frames counted for which; none where a family has none."""
 
 
-def choose(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
+def choose_videos(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
     """Videos of a split, the best, the middle and the worst predicted ones, in this order."""
-    judged = [_judge(chosen, part.labels, part.scores, index) for chosen, part in parts(run, index, split)]
-    kinds = telling(*map(np.concatenate, zip(*judged))) if judged else {}
+    judged = [_judge(chosen, part.labels, part.scores, index) for chosen, part in read_parts(run, index, split)]
+    kinds = telling_videos(*map(np.concatenate, zip(*judged))) if judged else {}
     kind_of = {place: kind for kind, places in kinds.items() for place in places}
     found, done = {}, 0
-    for chosen, part in parts(run, index, split):
+    for chosen, part in read_parts(run, index, split):
         for place in range(done, done + len(chosen)):
             if place in kind_of:
                 at = place - done
@@ -69,7 +69,7 @@ def choose(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
     return [found[place] for place in kind_of]
 
 
-def look(run: Run, index: Index, videos: list[Video]) -> None:
+def add_frame_weights(run: Run, index: Index, videos: list[Video]) -> None:
     """Load a run's model and add to each video the pictures of what it looks at. The backend must have been started."""
     from pipeline.inference.frame_weights import frame_weights_of_run
 
@@ -90,5 +90,5 @@ def _judge(rows: np.ndarray, labels: np.ndarray, scores: np.ndarray, index: Inde
         correct, _ = matches(labels[low : low + _VIDEOS], truth, index.dataset.num_classes)
         numbers.append(np.diff(truth.offsets))
         precisions.append(video_precisions(correct, numbers[-1]))
-        sets.append(sets_of_labels(truth, index.dataset.num_classes))
+        sets.append(hash_label_sets(truth, index.dataset.num_classes))
     return np.concatenate(precisions), np.concatenate(numbers), scores[:, 0], np.concatenate(sets)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 
 
-def start() -> None:
+def start_backend() -> None:
     """Import Keras and its backend, and print which devices there are.
 
     TensorFlow's start-up notices go to the standard error before any setting of it is read. They are held back, and

@@ -44,7 +44,7 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
                 future.cancel()
 
 
-def ahead(items: Iterator[T], depth: int = 1) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     """The same items, none of them None, made in a thread while those before are in use: at most `depth` wait."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         upcoming = deque(pool.submit(next, items, None) for _ in range(depth))

@@ -7,10 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.done import Done, digest
+from pipeline.artifacts.done import Done, digest_json
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
-from pipeline.artifacts.predictions import predicted_splits
+from pipeline.artifacts.predictions import list_predicted_splits
 from pipeline.cli.overrides import override_flags
 from pipeline.config import Experiment, to_dict
 from pipeline.inputs.index import HOLDOUT
@@ -74,7 +74,7 @@ def _describe_run(run: Path, split: str) -> dict[str, Any]:
     about: dict[str, Any] = {"summary": read_json(run / "summary.json")}
     if (run / RUN_CONFIG).exists():
         config = read_json(run / RUN_CONFIG)
-        about |= {"config": config, "config_hash": digest(config)}
+        about |= {"config": config, "config_hash": digest_json(config)}
     digests = {"model": Done.read(run), "predictions": Done.read(run / "predictions" / split)}
     return about | {name: done.output for name, done in digests.items() if done}
 
@@ -103,7 +103,7 @@ def commands(run: Path, preset: str, split: str) -> list[str]:
     All runs get their names below the preset's folder. One that was trained with a teacher needs the teacher's
     predictions of split train besides; `train` says so.
     """
-    splits = sorted({split, HOLDOUT} & set(predicted_splits(run)))
+    splits = sorted({split, HOLDOUT} & set(list_predicted_splits(run)))
     if (run / RUN_CONFIG).exists():
         return [*_training(run, preset), *_inference(run, preset, splits)]
     if (run / "summary.json").exists():

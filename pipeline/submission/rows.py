@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.artifacts.files import atomic_file
 from pipeline.inputs.index.ids import id_fault
-from pipeline.runtime.parallel import ahead
+from pipeline.runtime.parallel import prefetch
 from pipeline.submission.lines import HEADER
 
 _ROWS = 8192  # written at once
@@ -53,7 +53,7 @@ def write(path: Path, batches: Iterable[tuple[list[str], ArrayLike, ArrayLike]],
             file.write(text)
 
         put(f"{HEADER}\n".encode())
-        for ids, labels, scores in ahead(iter(batches), _AHEAD):
+        for ids, labels, scores in prefetch(iter(batches), _AHEAD):
             labels, scores = np.asarray(labels), np.asarray(scores)
             _check_shapes(ids, labels, scores)
             for low in range(0, len(ids), _ROWS):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 
-def uniform(model: keras.Model, members: Sequence[Path]) -> None:
+def average_uniformly(model: keras.Model, members: Sequence[Path]) -> None:
     """Give `model` the mean of its members' weights (Izmailov et al. 2018).
 
     What batch norm and whitening have tracked is averaged like weights: estimated anew for the mean it is no better (on
@@ -19,7 +19,9 @@ def uniform(model: keras.Model, members: Sequence[Path]) -> None:
     model.set_weights(total.mean())
 
 
-def greedy(model: keras.Model, members: Sequence[Path], score: Callable[[], float]) -> dict[Path, tuple[float, float]]:
+def average_greedily(
+    model: keras.Model, members: Sequence[Path], score: Callable[[], float]
+) -> dict[Path, tuple[float, float]]:
     """Give `model` the mean of those of its members that do not harm (the greedy soup of Wortsman et al. 2022).
 
     From the best member on, each is added where `score` does not fall by it: the mean never scores below the best.

@@ -11,7 +11,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.reading.batches import Inputs, window_of
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames, sampled_length
-from pipeline.training.mixup import mix
+from pipeline.training.mixup import mix_batch
 from pipeline.training.soft_labels import SoftLabels
 
 AHEAD = 1
@@ -98,7 +98,7 @@ class TrainBatches(keras.utils.PyDataset):
         if self.teacher:
             labels = self.teacher.mixed_into(labels, rows)
         if self.mixup:
-            frames, labels = mix(frames, num_frames, labels, self.mixup, rng)
+            frames, labels = mix_batch(frames, num_frames, labels, self.mixup, rng)
         return {"frames": frames, "num_frames": num_frames}, labels
 
 

@@ -7,7 +7,7 @@ import keras
 from tqdm import tqdm
 
 
-class Watch(keras.callbacks.Callback):
+class BatchMonitor(keras.callbacks.Callback):
     """Counts, times and checks the batches of one range of steps.
 
     Keras may take several steps before it tells of the last of them. After `fit`: `loss` is the mean over the range,

@@ -35,7 +35,7 @@ class TrainState:
     format: int = FORMAT
 
 
-def save(path: Path, model: keras.Model, state: TrainState) -> None:
+def save_checkpoint(path: Path, model: keras.Model, state: TrainState) -> None:
     """Write weights, optimizer state (moments, moving average, counters), seed generators and `state`, atomically."""
     arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model)}
     arrays[_STATE] = np.frombuffer(json.dumps(dataclasses.asdict(state)).encode(), np.uint8)
@@ -43,7 +43,7 @@ def save(path: Path, model: keras.Model, state: TrainState) -> None:
         np.savez(file, **arrays)
 
 
-def restore(path: Path, model: keras.Model) -> TrainState:
+def restore_checkpoint(path: Path, model: keras.Model) -> TrainState:
     """Put a checkpoint back into a compiled model that was built from the same config.
 
     Raises:

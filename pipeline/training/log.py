@@ -16,7 +16,7 @@ class MetricsLog:
         from tensorboard.summary import Writer  # imports TensorFlow
 
         self.path = folder / "metrics.jsonl"
-        self.records = [record for record in read(self.path) if record["step"] <= from_step]
+        self.records = [record for record in read_log(self.path) if record["step"] <= from_step]
         self.path.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
         events = folder / "tensorboard"
         shutil.rmtree(events, ignore_errors=True)
@@ -40,7 +40,7 @@ class MetricsLog:
         self._writer.flush()
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read_log(path: Path) -> list[dict[str, Any]]:
     """The records of a metrics.jsonl, by step; none where there is no such file."""
     if not path.exists():
         return []

@@ -14,10 +14,10 @@ from pipeline.artifacts.predictions import Predictions
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.ensemble import Ensemble
-from pipeline.inference.freshness import predictions
+from pipeline.inference.freshness import prediction_store
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import prediction_settings
-from pipeline.inference.scoring import Scores, keep, score
+from pipeline.inference.scoring import Scores, score_predictions, write_scores
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import sampled_length
@@ -25,12 +25,12 @@ from pipeline.models import build_model
 from pipeline.training import checkpoint, optimizer, statistics
 from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.batches import EpochSampler, TrainBatches
-from pipeline.training.callbacks import Watch
+from pipeline.training.callbacks import BatchMonitor
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import SummedBinaryCrossentropy
-from pipeline.training.penalised import Penalised
-from pipeline.training.plan import Plan, presumptions
+from pipeline.training.penalized import PenalizedModel
+from pipeline.training.plan import TrainingPlan, short_run_warnings
 from pipeline.training.soft_labels import SoftLabels
 
 CHECKPOINT = "checkpoint.npz"
@@ -43,23 +43,23 @@ SHORT = 1 << 20
 """Bytes of frames in a batch up to which a step is short: of a few milliseconds, where a call of Python's costs one."""
 
 
-def steps_at_once(sampling: SamplingConfig, training: TrainingConfig, dataset: DatasetConfig) -> int:
+def steps_per_execution(sampling: SamplingConfig, training: TrainingConfig, dataset: DatasetConfig) -> int:
     """How many steps a call of TensorFlow's takes; JAX takes one."""
     frames = sampled_length(sampling.train, sampling, dataset)
     size = training.batch_size * frames * dataset.width * np.dtype(dataset.dtype).itemsize
     return AT_ONCE if size <= SHORT and keras.backend.backend() == "tensorflow" else 1
 
 
-def ready_to_train(
+def compile_model(
     model: keras.Model, dataset: DatasetConfig, sampling: SamplingConfig, training: TrainingConfig, total_steps: int
-) -> Penalised:
+) -> PenalizedModel:
     """The model's layers, compiled with loss and optimizer for a run of so many steps."""
     keep_freed_memory()
-    trained = Penalised(model)
+    trained = PenalizedModel(model)
     trained.compile(
-        optimizer=optimizer.build(training, total_steps, trained.trainable_variables),
+        optimizer=optimizer.build_optimizer(training, total_steps, trained.trainable_variables),
         loss=SummedBinaryCrossentropy(training.label_smoothing),
-        steps_per_execution=steps_at_once(sampling, training, dataset),
+        steps_per_execution=steps_per_execution(sampling, training, dataset),
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
     return trained
@@ -94,11 +94,11 @@ class Trainer:
         self.sampler = EpochSampler(index.rows("train"), training.batch_size, training.seed)
         self.holdout = index.rows(HOLDOUT) if HOLDOUT in index.splits else np.zeros(0, np.int64)
         self.settings = prediction_settings(sampling, inference)
-        self.plan = Plan.of(training, len(self.sampler.rows))
+        self.plan = TrainingPlan.of(training, len(self.sampler.rows))
         # Never compiled, so stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
-        self.model = ready_to_train(self.stored, index.dataset, sampling, training, self.plan.total)
-        self.start = statistics.begin(self.model)
+        self.model = compile_model(self.stored, index.dataset, sampling, training, self.plan.total)
+        self.start = statistics.start_at_zero(self.model)
         ensemble = Ensemble.of_model(self.model, sampling, index.dataset, inference.top_k)
         self.predictor = Predictor(ensemble, inference.batch_size)
 
@@ -109,15 +109,15 @@ class Trainer:
         if self.teacher:
             self.teacher.open()
         # Restored in this order: weights, optimizer, seed generators, the state; the log follows the step.
-        state = checkpoint.restore(path, self.model) if path.exists() else TrainState()
+        state = checkpoint.restore_checkpoint(path, self.model) if path.exists() else TrainState()
         if state.format == 1:
-            statistics.forget_start(self.model, self.start, state.step)
+            statistics.remove_start(self.model, self.start, state.step)
             state.format = checkpoint.FORMAT
         log = MetricsLog(self.folder, state.step)
         self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step)
         if state.step:
             print(f"resuming at step {state.step} of {self.plan.total}")
-        for line in presumptions(self.training, self.plan, len(self.sampler.rows), len(self.holdout)):
+        for line in short_run_warnings(self.training, self.plan, len(self.sampler.rows), len(self.holdout)):
             print(line)
         self.kept_step, due = state.step, 0.0
         batch_size = self.training.batch_size
@@ -132,7 +132,7 @@ class Trainer:
             while state.step < self.plan.total and not self._waited_enough(state):
                 self._advance(state, log, bar)
                 if (began := time.monotonic()) >= due:
-                    checkpoint.save(path, self.model, state)
+                    checkpoint.save_checkpoint(path, self.model, state)
                     self.kept_step, ended = state.step, time.monotonic()
                     due = ended + REST * (ended - began)
         log.close()
@@ -145,7 +145,7 @@ class Trainer:
         """Train up to the next stop; score the hold-out if it is an evaluation; keep the model if it is the best."""
         steps = range(state.step, self.plan.next_stop(state.step))
         batches = TrainBatches(self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher)
-        watch = Watch(steps, self.training.batch_size, bar)
+        watch = BatchMonitor(steps, self.training.batch_size, bar)
         try:
             self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
         except Exception:
@@ -160,7 +160,7 @@ class Trainer:
                 f"the loss became {watch.loss} by step {watch.failed_step}{kept}. Try a lower "
                 "--training.learning-rate, a longer --training.warmup-examples, a smaller --training.clip-norm" + half
             )
-        statistics.check(self.model, steps.stop)  # before anything is stored
+        statistics.check_finite(self.model, steps.stop)  # before anything is stored
         state.step = steps.stop
         state.seconds += watch.seconds
         state.timed_examples += watch.batches * self.training.batch_size
@@ -181,14 +181,16 @@ class Trainer:
     def _evaluate(self, state: TrainState) -> dict[str, Any]:
         """Score the weights that can be the best, keep the better ones; their metrics, {} without a hold-out."""
         began = time.perf_counter()
-        names = optimizer.weights_to_score(self.model.optimizer)
-        with statistics.corrected(self.model, state.step):
-            predicted = {name: self._predict(name) for name in names} if self.index.holdout_labelled else {}
-            scores = {name: score([found], self.index, HOLDOUT, self.folder) for name, found in predicted.items()}
+        names = optimizer.names_of_weights(self.model.optimizer)
+        with statistics.corrected_statistics(self.model, state.step):
+            predicted = {name: self._predict(name) for name in names} if self.index.holdout_labeled else {}
+            scores = {
+                name: score_predictions([found], self.index, HOLDOUT, self.folder) for name, found in predicted.items()
+            }
             scored = {name: found.whole for name, found in scores.items()}
             best = max(scored, key=lambda name: scored[name]["gap"], default=names[0])
             metrics = {**scored[best], **{f"gap_{name}": scored[name]["gap"] for name in scored}} if scored else {}
-            with optimizer.weights_in_use(self.model, best):
+            with optimizer.use_weights(self.model, best):
                 if not metrics or metrics["gap"] > state.best.get("gap", -1.0):
                     state.best = {**metrics, "step": state.step, "weights": best}
                     state.waited = 0
@@ -205,16 +207,16 @@ class Trainer:
         """Of the hold-out, by the averaged or the plain weights; in the parts of `infer`, for the same bits."""
         size = self.settings["videos_per_part"]
         parts = [self.holdout[start : start + size] for start in range(0, len(self.holdout), size)]
-        with optimizer.weights_in_use(self.model, weights):
+        with optimizer.use_weights(self.model, weights):
             labels, scores = zip(*self.predictor.predict_parts(self.reader, parts))
         return Predictions(self.index.ids_of(self.holdout), np.concatenate(labels), np.concatenate(scores))
 
     def _keep(self, found: Predictions, scores: Scores) -> None:
         """Store the hold-out's predictions by the model that was just stored, as `infer` would make them."""
-        store = predictions(self.folder, HOLDOUT)
+        store = prediction_store(self.folder, HOLDOUT)
         inputs = {"model": digest_model(self.folder / MODEL), "index": self.index.digest}
         store.write_all(self.settings, inputs, self.settings["videos_per_part"], found)
-        keep(store, self.index, scores)
+        write_scores(store, self.index, scores)
 
 
 def _gaps(record: dict[str, Any]) -> str:

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from pipeline.inputs.reading.buffers import Memory
+from pipeline.inputs.reading.buffers import BufferPool
 from pipeline.runtime.compiled import compiled
 
-_memory = Memory()
+_memory = BufferPool()
 
 
-def mix(
+def mix_batch(
     frames: np.ndarray, num_frames: np.ndarray, labels: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mixup (Zhang et al. 2018): each video with another one of the batch, in shares drawn from Beta(alpha, alpha).

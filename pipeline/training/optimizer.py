@@ -52,9 +52,9 @@ class Adam(keras.optimizers.Adam):
         return [gradient * scale for gradient in grads]
 
     def _update_model_variables_moving_average(self, trainable_variables):
-        """Keras's average, with a momentum that forgets the start: see `average_momentum`."""
+        """Keras's average, with a momentum that forgets the start: see `ema_momentum`."""
         # `iterations` are updates; the average moves at every batch, also at those that only accumulate.
-        momentum = average_momentum(ops.cast(self._iterations, "float32"), self.ema_momentum)
+        momentum = ema_momentum(ops.cast(self._iterations, "float32"), self.ema_momentum)
         for weight, average in zip(trainable_variables, self._model_variables_moving_average):
             average.assign(momentum * average + (1 - momentum) * weight)
 
@@ -62,7 +62,7 @@ class Adam(keras.optimizers.Adam):
         """Nothing: Keras would end every `fit`, here every range of steps, with the average in the weights."""
 
 
-def average_momentum(batches, full):
+def ema_momentum(batches, full):
     """The share of itself that the average keeps after t batches: min(full, t / (t + 2)).
 
     Its memory is a third of the run so far, until that is as long as `full` makes it. With `full` from the start, the
@@ -72,7 +72,7 @@ def average_momentum(batches, full):
     return ops.minimum(batches / (batches + MEMORY), full)
 
 
-def build(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Variable]) -> Adam:
+def build_optimizer(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Variable]) -> Adam:
     """The optimizer of a training run of `total_steps` batches, with its moments of the weights.
 
     They are there before the first step: made within it they would lie beside all that it computes, and what is
@@ -92,8 +92,8 @@ def build(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Va
     return adam
 
 
-def weights_to_score(adam: Adam) -> tuple[str, ...]:
-    """The weights that can be a run's best, by the names that `weights_in_use` takes.
+def names_of_weights(adam: Adam) -> tuple[str, ...]:
+    """The weights that can be a run's best, by the names that `use_weights` takes.
 
     Averaged ones are better than those that are trained on, where there is an average. While its memory still grows it
     may lag behind, and both are tried.
@@ -105,7 +105,7 @@ def weights_to_score(adam: Adam) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def weights_in_use(model: keras.Model, name: str) -> Iterator[None]:
+def use_weights(model: keras.Model, name: str) -> Iterator[None]:
     """Inside the block the model has its averaged or its plain weights; afterwards those it is trained on."""
     if name == PLAIN:
         yield

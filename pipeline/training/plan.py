@@ -12,7 +12,7 @@ LONGEST_WARMUP = 0.1
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """The steps of a training run, in batches."""
 
     total: int
@@ -21,7 +21,7 @@ class Plan:
     checkpoints: int
 
     @classmethod
-    def of(cls, training: TrainingConfig, videos: int) -> "Plan":
+    def of(cls, training: TrainingConfig, videos: int) -> "TrainingPlan":
         """Raises StageError where there is nothing to train on, or no update would be made."""
         if not videos:
             raise StageError("the index has no training videos: see `ingest --raw`, and dataset.train-splits")
@@ -45,7 +45,7 @@ def warmup_examples(training: TrainingConfig, total_steps: int) -> int:
     return min(training.warmup_examples, int(LONGEST_WARMUP * total_steps * training.batch_size))
 
 
-def presumptions(training: TrainingConfig, plan: Plan, videos: int, holdout: int) -> Iterator[str]:
+def short_run_warnings(training: TrainingConfig, plan: TrainingPlan, videos: int, holdout: int) -> Iterator[str]:
     """A line for each setting that presumes a longer run than this one, with what comes of it and the remedy.
 
     Args:

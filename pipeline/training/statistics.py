@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.config.errors import StageError
 
 
-def begin(model: keras.Model) -> list[np.ndarray]:
+def start_at_zero(model: keras.Model) -> list[np.ndarray]:
     """Let the statistics begin at 0; training reads none of them. Returns what the layers would have begun with."""
     start = [statistic.numpy().copy() for _, statistic in _tracked(model)]
     for _, statistic in _tracked(model):
@@ -25,14 +25,14 @@ def begin(model: keras.Model) -> list[np.ndarray]:
     return start
 
 
-def forget_start(model: keras.Model, start: Sequence[np.ndarray], batches: int) -> None:
+def remove_start(model: keras.Model, start: Sequence[np.ndarray], batches: int) -> None:
     """Make statistics that began with `start` those that would have begun at 0, after so many batches."""
     for (layer, statistic), value in zip(_tracked(model), start, strict=True):
         statistic.assign(statistic.numpy() - value * np.float32(layer.momentum**batches))
 
 
 @contextlib.contextmanager
-def corrected(model: keras.Model, batches: int) -> Iterator[None]:
+def corrected_statistics(model: keras.Model, batches: int) -> Iterator[None]:
     """Inside the block the statistics are those of the last of so many batches; afterwards as they were."""
     tracked = [(statistic, statistic.numpy().copy()) for _, statistic in _tracked(model)]
     for layer, statistic in _tracked(model):
@@ -44,7 +44,7 @@ def corrected(model: keras.Model, batches: int) -> Iterator[None]:
             statistic.assign(value)
 
 
-def check(model: keras.Model, step: int) -> None:
+def check_finite(model: keras.Model, step: int) -> None:
     """Raises StageError that names the first layer whose statistics are not finite."""
     for layer, statistic in _tracked(model):
         if not np.isfinite(statistic.numpy()).all():

@@ -6,7 +6,7 @@ from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, Places, find_run
 from pipeline.config.errors import StageError
-from pipeline.inference.freshness import predictions, stale
+from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inputs.index import TRAIN, Index
 
 
@@ -27,7 +27,7 @@ class Teacher:
         ensemble = places.run(preset_name, ENSEMBLE)
         self.preset = preset
         self.folder = ensemble if name == ENSEMBLE else find_run(places, preset_name, name)
-        self.store = predictions(self.folder, TRAIN)
+        self.store = prediction_store(self.folder, TRAIN)
         self._blend = read_json(self.folder / WEIGHTS) if (self.folder / WEIGHTS).exists() else {}
         self._blends = bool(self._blend) or self.folder == ensemble
         if self.folder.resolve() == student.resolve():
@@ -47,7 +47,7 @@ class Teacher:
                 now; it names the commands to run first.
         """
         if predicted := Done.read(self.store.folder):
-            if fault := stale(self.folder, TRAIN, index):
+            if fault := why_stale(self.folder, TRAIN, index):
                 raise StageError(fault)
             return predicted.output
         if taught and "teacher" in taught.inputs:

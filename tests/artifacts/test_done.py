@@ -6,7 +6,7 @@ import tomllib
 import pytest
 from fixtures.support import ROOT
 
-from pipeline.artifacts.done import FORMAT, VERSION, Done, check_format, digest, making
+from pipeline.artifacts.done import FORMAT, VERSION, Done, check_format, digest_json, stage_output
 from pipeline.config.errors import StageError
 
 
@@ -27,12 +27,12 @@ def test_done_says_what_changed(tmp_path):
 
 def make(folder, config, inputs, content="", **settings) -> bool:
     """A stage that writes one file, and does so unless it is there."""
-    with making(folder) as work:
-        if done := work.is_done(config, inputs, **settings):
+    with stage_output(folder) as work:
+        if done := work.is_up_to_date(config, inputs, **settings):
             return done
-        with work.whole(config, inputs) as output:
+        with work.replace(config, inputs) as output:
             (output.folder / "content").write_text(content)
-            output.digest = digest(content)
+            output.digest = digest_json(content)
     return False
 
 
@@ -41,7 +41,7 @@ def test_a_stage_makes_what_is_not_there_or_stale(tmp_path, capsys):
     assert not make(folder, {"k": 1}, {"index": "a"}, "one")
     assert make(folder, {"k": 1}, {"index": "a"}, "two")
     assert (folder / "content").read_text() == "one"
-    assert Done.read(folder) == Done({"k": 1}, {"index": "a"}, digest("one"))
+    assert Done.read(folder) == Done({"k": 1}, {"index": "a"}, digest_json("one"))
     assert not make(folder, {"k": 2}, {"index": "b"}, "three")
     assert not make(folder, {"k": 2}, {"index": "b"}, "four", force=True)
     assert (folder / "content").read_text() == "four"
@@ -66,7 +66,7 @@ def test_what_is_to_be_kept_is_replaced_by_force_alone(tmp_path, capsys):
 def test_a_stage_that_fails_leaves_what_was_there(tmp_path):
     folder = tmp_path / "made"
     make(folder, {}, {}, "one")
-    with pytest.raises(ZeroDivisionError), making(folder) as work, work.whole({}, {}) as output:
+    with pytest.raises(ZeroDivisionError), stage_output(folder) as work, work.replace({}, {}) as output:
         (output.folder / "content").write_text("half")
         raise ZeroDivisionError
     assert (folder / "content").read_text() == "one"
@@ -78,21 +78,21 @@ def test_what_may_not_be_gone_on_with_is_deleted_before_it_is_begun_anew(tmp_pat
     folder.mkdir()
     (folder / "half").write_text("")
     for inputs, kept in (({"index": "a"}, True), ({"index": "b"}, False)):
-        with making(folder, lambda _: Done({}, {"index": "a"}, "")) as work:
-            assert not work.is_done({}, inputs)
-            work.clear()
+        with stage_output(folder, lambda _: Done({}, {"index": "a"}, "")) as work:
+            assert not work.is_up_to_date({}, inputs)
+            work.remove_stale()
         assert folder.exists() == kept
 
 
 def test_one_process_at_a_time_makes_it(tmp_path):
-    with making(tmp_path / "made"), pytest.raises(StageError, match="another process is at work on"):
+    with stage_output(tmp_path / "made"), pytest.raises(StageError, match="another process is at work on"):
         make(tmp_path / "made", {}, {})
 
 
 def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():
-    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
-    assert digest({"a": 1}) != digest({"a": 1.5})
-    assert digest({"a": 1}) != digest({"a": "1"})
+    assert digest_json({"a": 1, "b": [2]}) == digest_json({"b": [2], "a": 1})
+    assert digest_json({"a": 1}) != digest_json({"a": 1.5})
+    assert digest_json({"a": 1}) != digest_json({"a": "1"})
 
 
 def test_what_a_newer_version_wrote_is_refused_by_name(tmp_path):

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.artifacts.done import digest
-from pipeline.artifacts.models import Snapshots, digest_model, is_model, snapshots_of, step_of, store_model
+from pipeline.artifacts.done import digest_json
+from pipeline.artifacts.models import Snapshots, digest_model, is_model, list_snapshots, step_of, store_model
 from pipeline.config.errors import StageError
 
 
@@ -52,13 +52,13 @@ def test_the_last_snapshots_are_kept(model, tmp_path):
     snapshots = Snapshots(tmp_path, kept=2, from_step=0)
     for step in (5, 10, 100):
         snapshots.add(step, model)
-    assert [step_of(path) for path in snapshots_of(tmp_path)] == [10, 100]
+    assert [step_of(path) for path in list_snapshots(tmp_path)] == [10, 100]
     # Killed, and gone on with from the checkpoint of step 50.
     (tmp_path / "snapshots" / ".step-000000100.keras.999999999.part").touch()
     snapshots = Snapshots(tmp_path, kept=2, from_step=50)
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["step-000000010.keras"]
     snapshots.add(100, model)
-    assert [step_of(path) for path in snapshots_of(tmp_path)] == [10, 100]
+    assert [step_of(path) for path in list_snapshots(tmp_path)] == [10, 100]
 
 
 def test_none_are_kept_unless_asked_for(model, tmp_path):
@@ -76,6 +76,6 @@ def test_a_model_is_known_wherever_its_code_lies(tmp_path):
             archive.writestr("model.weights.h5", b"weights")
     here, there = stored.values()
     assert digest_model(here) == digest_model(there)
-    older = digest('{"module": "pipeline.models.netvlad", "class_name": "NetVLAD", }', zlib.crc32(b"weights"))
+    older = digest_json('{"module": "pipeline.models.netvlad", "class_name": "NetVLAD", }', zlib.crc32(b"weights"))
     assert is_model(here, digest_model(there)) and is_model(here, older)
     assert not is_model(there, older) and not is_model(here, "another")

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.artifacts.predictions import Predictions, PredictionStore, predicted_splits
+from pipeline.artifacts.predictions import Predictions, PredictionStore, list_predicted_splits
 from pipeline.config.errors import StageError
 
 IDS = ["1e10", "NaN", "-abc", "0012", "true", "a b", "é"]
@@ -88,10 +88,10 @@ def test_no_flipped_bit_is_read(tmp_path, capsys):
         part.write_bytes(bad)
         with pytest.raises(StageError, match=r"run infer \(or ensemble\) again"):
             list(store.read())
-        assert not store.is_done({}, {"model": "m"})
+        assert not store.is_up_to_date({}, {"model": "m"})
         assert "is made again: what it holds is not what was written" in capsys.readouterr().out
     part.write_bytes(good)
-    assert len(list(store.read())) == 3 and store.is_done({}, {"model": "m"})
+    assert len(list(store.read())) == 3 and store.is_up_to_date({}, {"model": "m"})
 
 
 def test_pages_have_checksums_by_themselves(tmp_path):
@@ -122,13 +122,13 @@ def test_parts_of_another_store_are_not_its_own(tmp_path):
 
 def test_why_it_is_made_again(tmp_path, capsys):
     store = PredictionStore(tmp_path)
-    assert not store.is_done({}, {})
+    assert not store.is_up_to_date({}, {})
     fill(store, {"k": 5})
-    assert not store.is_done({"k": 5}, {"model": "m"})
+    assert not store.is_up_to_date({"k": 5}, {"model": "m"})
     assert capsys.readouterr().out == ""
     store.finish({"k": 5}, {"model": "m"})
-    assert store.is_done({"k": 5}, {"model": "m"})
-    assert not store.is_done({"k": 6}, {"model": "n"})
+    assert store.is_up_to_date({"k": 5}, {"model": "m"})
+    assert not store.is_up_to_date({"k": 6}, {"model": "n"})
     assert capsys.readouterr().out == (f"{tmp_path}: up to date\n{tmp_path} is made again: k: 5 -> 6; model changed\n")
 
 
@@ -139,7 +139,7 @@ def test_the_splits_of_a_run_are_those_it_finished(tmp_path):
         store.finish({}, {"model": "m"})
     PredictionStore(tmp_path / "predictions" / "unfinished").begin({}, {}, 3, 3)
     shutil.copytree(tmp_path / "predictions" / "test", tmp_path / "predictions" / ".train.123.part")  # half-deleted
-    assert predicted_splits(tmp_path) == ["holdout", "test"]
+    assert list_predicted_splits(tmp_path) == ["holdout", "test"]
 
 
 def test_the_same_predictions_have_the_same_digest(tmp_path):

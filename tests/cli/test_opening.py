@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from fixtures.made_up_runs import DATASET, make_index
 
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import CommonFlags
 from pipeline.cli.opening import open_index
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.config import to_dict
 from pipeline.config.errors import StageError
 
@@ -26,7 +26,7 @@ def opened(tmp_path, monkeypatch):
 
     def run(*flags, edit=("", "")):
         preset.write_text(preset.read_text().replace(*edit))
-        return open_index(*parse(Common, ["dataset"], ["--preset", str(preset), *flags]))
+        return open_index(*parse_flags(CommonFlags, ["dataset"], ["--preset", str(preset), *flags]))
 
     run.note = note
     return run
@@ -70,8 +70,8 @@ def test_an_index_in_a_folder_is_not_held_against_the_preset_but_against_flags(o
     other = (tmp_path / "data" / "small").rename(tmp_path / "data" / "other") / "index"
     preset = tmp_path / "small.py"
     preset.write_text(preset.read_text().replace("max_frames=12", "max_frames=6"))
-    flags, experiment = parse(Common, ["dataset"], ["--preset", str(preset)])
+    flags, experiment = parse_flags(CommonFlags, ["dataset"], ["--preset", str(preset)])
     assert open_index(flags, experiment, other).dataset.max_frames == 12
-    flags, experiment = parse(Common, ["dataset"], ["--preset", str(preset), "--dataset.max-frames", "7"])
+    flags, experiment = parse_flags(CommonFlags, ["dataset"], ["--preset", str(preset), "--dataset.max-frames", "7"])
     with pytest.raises(StageError, match="max_frames: 12 -> 7"):
         open_index(flags, experiment, other)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pytest
 from fixtures.support import ROOT
 
-from pipeline.cli.flags import Common
+from pipeline.cli.flags import CommonFlags
 from pipeline.cli.overrides import flag_name
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import ConfigError
@@ -18,7 +18,7 @@ from pipeline.presets import load_experiment
 
 
 @dataclass(frozen=True)
-class Flags(Common):
+class Flags(CommonFlags):
     """A stage's own."""
 
     model: str | None = None
@@ -28,7 +28,7 @@ def test_flags_override_the_preset_of_the_chosen_model():
     arguments = (
         "--preset audioset --model netvlad --pooling.clusters 32 --training.batch-size 7 --classifier.head logistic"
     )
-    flags, experiment = parse(Flags, ["pooling", "training", "classifier"], arguments.split())
+    flags, experiment = parse_flags(Flags, ["pooling", "training", "classifier"], arguments.split())
     assert flags.model == "netvlad"
     assert experiment.model.pooling.clusters == (32,)
     assert experiment.training.batch_size == 7
@@ -48,14 +48,14 @@ def test_flags_override_the_preset_of_the_chosen_model():
 )
 def test_wrong_flags_end_the_process_and_name_what_is_wrong(arguments, message, capsys):
     with pytest.raises(SystemExit) as stopped:
-        parse(Flags, ["pooling", "training"], arguments)
+        parse_flags(Flags, ["pooling", "training"], arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_setting_of_another_family_is_refused_by_its_name():
     with pytest.raises(ConfigError, match=r"--pooling.democratic is a setting of second_order; the model is netvlad"):
-        parse(Flags, ["pooling"], ["--model", "netvlad", "--pooling.democratic"])
+        parse_flags(Flags, ["pooling"], ["--model", "netvlad", "--pooling.democratic"])
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_flag_has_one_name_however_it_is_written(token, name):
 
 def test_a_section_that_a_stage_does_not_read_is_refused():
     with pytest.raises(SystemExit):
-        parse(Flags, ["inference"], ["--training.epochs", "3"])
+        parse_flags(Flags, ["inference"], ["--training.epochs", "3"])
 
 
 def test_an_unknown_preset_or_model_is_refused_with_the_nearest():
@@ -153,11 +153,11 @@ def test_what_does_not_fit_together_is_refused_after_all_flags(tmp_path):
     path.write_text(PRESET.replace("hidden=8)", "hidden=8)), training=TrainingConfig(batch_size=1"))
     sections = ["pooling", "training"]
     with pytest.raises(ConfigError, match=r"training\.batch-size must be at least 2 videos, not 1: "):
-        parse(Flags, sections, ["--preset", str(path)])
-    assert parse(Flags, sections, ["--preset", str(path), "--training.batch-size", "2"])
-    assert parse(Flags, ["inference"], ["--preset", str(path)])
+        parse_flags(Flags, sections, ["--preset", str(path)])
+    assert parse_flags(Flags, sections, ["--preset", str(path), "--training.batch-size", "2"])
+    assert parse_flags(Flags, ["inference"], ["--preset", str(path)])
     with pytest.raises(ConfigError, match=r"pooling\.clusters has 3 values for 2 features"):
-        parse(Flags, sections, ["--model", "netvlad", "--pooling.clusters", "3", "2", "1"])
+        parse_flags(Flags, sections, ["--model", "netvlad", "--pooling.clusters", "3", "2", "1"])
 
 
 @pytest.mark.parametrize(("error", "status"), [(ConfigError("of a setting"), 2), (StageError("of a stage"), 1)])

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.cli.flags import Choice, Common
+from pipeline.cli.flags import CommonFlags, PresetFlags
 from pipeline.cli.overrides import override_flags
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.config import (
     POOLING,
     ClassifierConfig,
@@ -30,7 +30,7 @@ from pipeline.config import (
     from_dict,
     to_dict,
 )
-from pipeline.config.checked import Checked, field_types, unwrapped
+from pipeline.config.checked import CheckedFields, field_types, split_annotation
 from pipeline.config.ranges import Matching, Several, Within
 from pipeline.presets import load_experiment
 
@@ -60,7 +60,7 @@ NAMES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Flags(Common):
+class Flags(CommonFlags):
     """A stage's own."""
 
     model: str | None = None
@@ -74,19 +74,19 @@ def subclasses(kind: type) -> set[type]:
 
 
 def test_the_fields_of_all_configurations_are_looked_at():
-    flags = set(subclasses(Choice)) | {Choice}  # a stage's own, each tested where it is used
-    declared = {kind for kind in subclasses(Checked) if kind.__module__.startswith("pipeline.")} - flags
+    flags = set(subclasses(PresetFlags)) | {PresetFlags}  # a stage's own, each tested where it is used
+    declared = {kind for kind in subclasses(CheckedFields) if kind.__module__.startswith("pipeline.")} - flags
     assert {kind for kind in declared if not kind.__subclasses__()} == {*KINDS, Experiment, ModelConfig}
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS)
 def test_every_field_declares_its_range(kind, name):
     """Numbers have two bounds and texts a form; what is True or False, a choice, or a configuration needs none."""
-    plain, ranges = unwrapped(field_types(kind)[name])
+    plain, ranges = split_annotation(field_types(kind)[name])
     if type(None) in get_args(plain):
-        plain, ranges = unwrapped(next(part for part in get_args(plain) if part is not type(None)))
+        plain, ranges = split_annotation(next(part for part in get_args(plain) if part is not type(None)))
     if get_origin(plain) is tuple:
-        plain, ranges = unwrapped(get_args(plain)[0])
+        plain, ranges = split_annotation(get_args(plain)[0])
     if plain in (int, float, str):
         assert [type(each) for each in ranges] == [Matching if plain is str else Within]
     else:
@@ -198,7 +198,7 @@ def test_messages_say_what_is_allowed_and_what_was_got(build, message):
 
 def values_of(kind: type, name: str, hint: Any) -> st.SearchStrategy:
     """Values that a field may hold, its bounds among them."""
-    plain, ranges = unwrapped(hint)
+    plain, ranges = split_annotation(hint)
     if type(None) in get_args(plain):
         return st.none() | values_of(kind, name, get_args(plain)[0])
     if get_origin(plain) is tuple:
@@ -285,7 +285,7 @@ def test_any_setting_can_be_given_as_a_flag(section):
         before = getattr(old.model if section in ("pooling", "classifier") else old, section)
         flags = override_flags(section, to_dict(before), to_dict(new))
         try:
-            _, parsed = parse(Flags, [section], ["--model", family, *flags])
+            _, parsed = parse_flags(Flags, [section], ["--model", family, *flags])
         except ConfigError as error:  # of the whole, not of a field
             assert "batch norm" in str(error) or "cannot pool" in str(error), error
             assume(False)
@@ -296,7 +296,7 @@ def test_any_setting_can_be_given_as_a_flag(section):
 
 def wrong_values(hint: Any) -> list[Any]:
     """Values that a field may not hold: next to its bounds, not finite, of other types."""
-    plain, ranges = unwrapped(hint)
+    plain, ranges = split_annotation(hint)
     if type(None) in get_args(plain):
         return [value for value in wrong_values(get_args(plain)[0]) if value is not None]
     if get_origin(plain) is tuple:
@@ -330,7 +330,7 @@ def test_a_field_out_of_its_range_is_refused_by_name(kind, name):
 
 def wrong_words(hint: Any) -> list[str]:
     """Words of a command line that a field may not be given."""
-    plain, _ = unwrapped(hint)
+    plain, _ = split_annotation(hint)
     if type(None) in get_args(plain) or get_origin(plain) is tuple:
         return wrong_words(get_args(plain)[0])
     return ["\x1b"] if plain is str else [str(wrong_values(hint)[0])]
@@ -342,19 +342,19 @@ def test_a_flag_out_of_its_range_is_refused_by_name(section, capsys):
     family = "second_order"
     kind = POOLING[family] if section == "pooling" else SECTION_KINDS[section]
     for name, hint in field_types(kind).items():
-        if name == "features" or unwrapped(hint)[0] is bool:
+        if name == "features" or split_annotation(hint)[0] is bool:
             continue
         flag = f"{section}.{name.replace('_', '-')}"
         with pytest.raises((ConfigError, SystemExit)) as refused:
-            parse(Flags, [section], ["--model", family, f"--{flag}", *wrong_words(hint)])
+            parse_flags(Flags, [section], ["--model", family, f"--{flag}", *wrong_words(hint)])
         assert flag in str(refused.value) + capsys.readouterr().err
-        if unwrapped(hint)[0] in (int, float):
+        if split_annotation(hint)[0] in (int, float):
             assert f"{flag} must be " in str(refused.value)
 
 
 def test_what_is_annotated_is_what_the_checks_see():
     @dataclasses.dataclass(frozen=True)
-    class Sized(Checked, section="s"):
+    class Sized(CheckedFields, section="s"):
         size_of: Annotated[int, Within(1, 3, unit="rows")] = 1
         sizes: tuple[Annotated[int, Within(1, 3)], ...] = ()
         maybe: Annotated[float, Within(above=0, below=1)] | None = None

@@ -14,8 +14,8 @@ from pipeline.config import (
     ModelConfig,
     NetVLADConfig,
     differences,
+    find_by_name,
     from_dict,
-    one_of,
     to_dict,
 )
 from pipeline.presets import load_experiment, presets
@@ -69,4 +69,4 @@ def test_differences_name_each_field_with_both_values():
 
 def test_one_of_suggests_the_nearest_name():
     with pytest.raises(ConfigError, match=r"unknown split 'tset'\. Did you mean test\? There are: train, test"):
-        one_of("tset", {"train": 1, "test": 2}, "split")
+        find_by_name("tset", {"train": 1, "test": 2}, "split")

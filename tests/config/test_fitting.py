@@ -17,7 +17,7 @@ from pipeline.config import (
     NeXtVLADConfig,
     RecurrentConfig,
     TrainingConfig,
-    check_fit,
+    check_model_fits_dataset,
 )
 from pipeline.models import build_model
 
@@ -61,18 +61,18 @@ def test_what_cannot_be_built_is_refused_and_nothing_else(family):
     name = "groups" if family == "nextvlad" else "heads"
     for values in [(1,), (4,), (3,), (12,), (24,), (5,), (12, 8), (8, 12), (3, 2), (2, 2, 2)]:
         whole = experiment(family, **{name: values})
-        assert refuses(check_fit, whole) == refuses(build_model, whole.model, DATASET), values
+        assert refuses(check_model_fits_dataset, whole) == refuses(build_model, whole.model, DATASET), values
 
 
 @pytest.mark.parametrize("family", POOLING)
 def test_a_tuple_has_one_value_or_one_a_feature(family):
     names = [name for name, value in vars(POOLING[family]()).items() if isinstance(value, tuple)]
     for name in names:
-        check_fit(experiment(family, **{name: (2, 2)}))
+        check_model_fits_dataset(experiment(family, **{name: (2, 2)}))
         with pytest.raises(
             ConfigError, match=f"pooling.{name} has 3 values for 2 features: give one value, or one each"
         ):
-            check_fit(experiment(family, **{name: (2, 2, 2)}))
+            check_model_fits_dataset(experiment(family, **{name: (2, 2, 2)}))
 
 
 def test_the_message_names_the_feature():
@@ -81,7 +81,7 @@ def test_the_message_names_the_feature():
     )
     message = "nextvlad cannot pool feature audio: 7 groups do not divide a frame of 16 values .8 expanded 2 times"
     with pytest.raises(ConfigError, match=message):
-        check_fit(whole)
+        check_model_fits_dataset(whole)
 
 
 CLASSIFIERS = [
@@ -111,16 +111,18 @@ def has_batch_norm(model: keras.Model) -> bool:
 )
 def test_batches_of_one_are_refused_wherever_a_model_has_batch_norm(family, classifier):
     whole = experiment(family, classifier, batch_size=1)
-    assert bool(refuses(check_fit, whole)) == has_batch_norm(build_model(whole.model, DATASET))
-    check_fit(experiment(family, classifier, batch_size=2))
+    assert bool(refuses(check_model_fits_dataset, whole)) == has_batch_norm(build_model(whole.model, DATASET))
+    check_model_fits_dataset(experiment(family, classifier, batch_size=2))
 
 
 def test_accumulation_does_not_mend_batches_of_one():
     training = TrainingConfig(batch_size=1, accumulate=32)
     whole = Experiment(DATASET, ModelConfig("average", AverageConfig(), ClassifierConfig(hidden=8)), training=training)
     with pytest.raises(ConfigError, match=r"batch-size must be at least 2 videos, not 1: .*classifier.hidden 8"):
-        check_fit(whole)
-    check_fit(dataclasses.replace(whole, model=ModelConfig("recurrent", RecurrentConfig(units=(2,)), BARE)))
+        check_model_fits_dataset(whole)
+    check_model_fits_dataset(
+        dataclasses.replace(whole, model=ModelConfig("recurrent", RecurrentConfig(units=(2,)), BARE))
+    )
 
 
 def test_no_feature_is_named_like_a_layer():

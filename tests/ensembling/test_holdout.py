@@ -9,9 +9,9 @@ from fixtures.made_up_runs import make_index, make_run
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.ensembling import holdout
-from pipeline.ensembling.holdout import candidates, halves, quantiles, side_by_side
+from pipeline.ensembling.holdout import holdout_candidates, is_tuning_half, read_together, score_quantiles
 from pipeline.ensembling.recipe import Member
-from pipeline.inputs.index.ids import held_out, keys_of
+from pipeline.inputs.index.ids import hash_ids, is_held_out
 from pipeline.metrics import LabelLists, StreamingMetrics
 
 MEMBERS = [Member("one", "one", 1.0), Member("two", "two", 1.0)]
@@ -30,22 +30,22 @@ def stores(index, tmp_path):
 
 def test_halves_are_the_same_everywhere():
     ids = ["a", "b", "1e10", "-abc", "ü", "dQw4", "x" * 99, ""]
-    assert halves(ids).tolist() == [halves([id])[0] for id in ids]
-    assert halves(ids).tolist() == [hashlib.sha256(id.encode()).digest()[15] % 2 == 1 for id in ids]
-    assert halves(ids).tolist() == [True, False, True, True, True, False, False, False]
+    assert is_tuning_half(ids).tolist() == [is_tuning_half([id])[0] for id in ids]
+    assert is_tuning_half(ids).tolist() == [hashlib.sha256(id.encode()).digest()[15] % 2 == 1 for id in ids]
+    assert is_tuning_half(ids).tolist() == [True, False, True, True, True, False, False, False]
 
 
 def test_halves_are_even_within_the_hold_out():
     ids = [f"video{number}" for number in range(40_000)]
-    picked = held_out(keys_of(ids), 10)
+    picked = is_held_out(hash_ids(ids), 10)
     for chosen in (picked, ~picked):
-        assert abs(halves(ids)[chosen].mean() - 0.5) < 4 * 0.5 / np.sqrt(chosen.sum())
+        assert abs(is_tuning_half(ids)[chosen].mean() - 0.5) < 4 * 0.5 / np.sqrt(chosen.sum())
 
 
 def test_each_half_has_its_videos_and_their_labels(index, stores):
-    tuned, other = candidates(stores, MEMBERS, "probabilities", index)
+    tuned, other = holdout_candidates(stores, MEMBERS, "probabilities", index)
     rows = index.rows("holdout")
-    mine = halves(index.ids_of(rows))
+    mine = is_tuning_half(index.ids_of(rows))
     assert 20 < mine.sum() < len(rows) - 20
     for half, chosen in ((tuned, rows[mine]), (other, rows[~mine])):
         assert len(half.offsets) == len(chosen) + 1
@@ -60,10 +60,10 @@ def test_each_half_has_its_videos_and_their_labels(index, stores):
 
 
 def test_what_would_take_too_much_memory_is_cut_by_hash_and_it_says_so(index, stores, monkeypatch, capsys):
-    whole = candidates(stores, MEMBERS, "logits", index)
+    whole = holdout_candidates(stores, MEMBERS, "logits", index)
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(holdout, "_MOST_BYTES", sum(half.nbytes for half in whole) // 2)
-    cut = candidates(stores, MEMBERS, "logits", index)
+    cut = holdout_candidates(stores, MEMBERS, "logits", index)
     assert "of the hold-out, chosen by hash" in capsys.readouterr().out
     videos = [sum(len(half.offsets) - 1 for half in halved) for halved in (cut, whole)]
     assert 0.3 < videos[0] / videos[1] < 0.7
@@ -72,22 +72,22 @@ def test_what_would_take_too_much_memory_is_cut_by_hash_and_it_says_so(index, st
 
 
 def test_quantiles_of_some_videos_are_near_those_of_all(stores, monkeypatch):
-    exact = quantiles(stores[0])
+    exact = score_quantiles(stores[0])
     everything = np.concatenate([part.scores.ravel() for part in stores[0].read()])
     assert exact[0] == everything.min() and exact[-1] == everything.max()
     monkeypatch.setattr(holdout, "_MOST_SCORES", everything.size // 2)
-    np.testing.assert_allclose(quantiles(stores[0])[50:200], exact[50:200], atol=0.1)
+    np.testing.assert_allclose(score_quantiles(stores[0])[50:200], exact[50:200], atol=0.1)
 
 
 def test_runs_that_cannot_be_read_side_by_side_are_refused(index, stores, tmp_path):
-    rows = [rows for rows, _ in side_by_side(stores, index, "holdout")]
+    rows = [rows for rows, _ in read_together(stores, index, "holdout")]
     np.testing.assert_array_equal(np.concatenate(rows), index.rows("holdout"))
     with pytest.raises(StageError, match="one/predictions/holdout holds other videos than test"):
-        list(side_by_side(stores, index, "test"))
+        list(read_together(stores, index, "test"))
     stores[1].parts()[-1].unlink()
     stores[1].finish({}, {})
     with pytest.raises(StageError, match=r"videos of holdout are missing from .*two"):
-        list(side_by_side(stores, index, "holdout"))
+        list(read_together(stores, index, "holdout"))
     (stores[1].folder / "plan.json").write_text('{"videos_per_part": 7}')
     with pytest.raises(StageError, match="cut into parts of"):
-        list(side_by_side(stores, index, "holdout"))
+        list(read_together(stores, index, "holdout"))

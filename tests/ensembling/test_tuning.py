@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 from reference.blends import ensembles
 
 from pipeline.ensembling.candidates import Candidates
-from pipeline.ensembling.tuning import SEARCH, coordinate, greedy, ranked
+from pipeline.ensembling.tuning import SEARCH, coordinate_ascent, greedy_selection, rank_alone
 from pipeline.metrics import LabelLists
 
 
 def searches(gap, names, among=None):
     among = np.arange(len(names)) if among is None else among
-    alone = ranked(gap, names)
-    selected = greedy(gap, names, alone[0], among)
-    return alone, selected, coordinate(gap, selected[-1], among), coordinate(gap, alone[0], among)
+    alone = rank_alone(gap, names)
+    selected = greedy_selection(gap, names, alone[0], among)
+    return alone, selected, coordinate_ascent(gap, selected[-1], among), coordinate_ascent(gap, alone[0], among)
 
 
 @given(ensembles(exact=False), st.integers(0, 2**32))
@@ -70,8 +70,8 @@ def test_a_perfect_model_among_random_ones_gets_all_the_weight():
 
 def test_a_good_model_among_random_ones_gets_nearly_all_from_equal_weights():
     gap = models(np.random.default_rng(1), 400, [9, 0.4, 9, 9]).gap
-    start = ranked(gap, list("abcd"))[0]._replace(weights=np.full(4, 0.25), gap=gap(np.ones(4)))
-    steps = coordinate(gap, start, range(4))
+    start = rank_alone(gap, list("abcd"))[0]._replace(weights=np.full(4, 0.25), gap=gap(np.ones(4)))
+    steps = coordinate_ascent(gap, start, range(4))
     assert steps[-1].weights[1] > 0.85 and steps[-1].gap > start.gap + 0.05
     assert [step.gap for step in steps] == sorted(step.gap for step in steps)
 
@@ -88,15 +88,15 @@ def test_models_that_help_each_other_are_mixed_and_the_bad_one_is_left_out():
 
 def test_only_runs_that_may_get_a_weight_do():
     gap = models(np.random.default_rng(3), 200, [0.8, 0.8, 0.9, 1.0]).gap
-    alone = ranked(gap, list("abcd"))
+    alone = rank_alone(gap, list("abcd"))
     among = sorted(int(np.argmax(step.weights)) for step in alone[:2])
-    for steps in (greedy(gap, list("abcd"), alone[0], among), coordinate(gap, alone[0], among)):
+    for steps in (greedy_selection(gap, list("abcd"), alone[0], among), coordinate_ascent(gap, alone[0], among)):
         assert set(np.flatnonzero(steps[-1].weights)) == set(among)
 
 
 def test_needless_runs_are_left_out():
-    start = ranked(lambda weights: 0.5, ["a", "b"])[0]._replace(weights=np.array([0.9, 0.1]), gap=0.5)
-    steps = coordinate(lambda weights: 0.5, start, range(2))
+    start = rank_alone(lambda weights: 0.5, ["a", "b"])[0]._replace(weights=np.array([0.9, 0.1]), gap=0.5)
+    steps = coordinate_ascent(lambda weights: 0.5, start, range(2))
     assert [step.step for step in steps] == ["a alone", "needless runs left out"]
     assert sorted(steps[-1].weights) == [0, 1]
 
@@ -104,6 +104,8 @@ def test_needless_runs_are_left_out():
 def test_progress_comes_to_its_total():
     gap = models(np.random.default_rng(4), 20, [0.8, 0.8]).gap
     heard = []
-    alone = ranked(gap, ["a", "b"])
-    coordinate(gap, greedy(gap, ["a", "b"], alone[0], range(2), heard.append)[-1], range(2), heard.append)
+    alone = rank_alone(gap, ["a", "b"])
+    coordinate_ascent(
+        gap, greedy_selection(gap, ["a", "b"], alone[0], range(2), heard.append)[-1], range(2), heard.append
+    )
     assert sum(heard) == SEARCH

@@ -12,7 +12,13 @@ from pipeline.artifacts.files import write_json
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADConfig, SamplingConfig, to_dict
 from pipeline.config.errors import StageError
-from pipeline.inference.frame_weights import BATCH_SIZE, frame_weights, frame_weights_of_run, similarity, usage
+from pipeline.inference.frame_weights import (
+    BATCH_SIZE,
+    cluster_similarity,
+    cluster_usage,
+    frame_weights,
+    frame_weights_of_run,
+)
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.models import build_model
 
@@ -101,9 +107,9 @@ def test_no_model_is_asked_for_what_it_does_not_have(model):
 
 def test_usage_is_each_clusters_share_of_a_video():
     weights = np.array([[[1, 0, -1], [3, 0, -3]], [[0, 2, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]], np.float32)
-    np.testing.assert_allclose(usage(weights), [[0.5, 0, 0.5], [0, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(cluster_usage(weights), [[0.5, 0, 0.5], [0, 1, 0], [0, 0, 0]])
     attention = np.array([[[1, 0.5], [0, 0.5]]], np.float32)  # the first looks at one frame, the second at none
-    np.testing.assert_allclose(usage(attention), [[2 / 3, 1 / 3]])
+    np.testing.assert_allclose(cluster_usage(attention), [[2 / 3, 1 / 3]])
 
 
 def test_similar_clusters_are_those_of_the_same_frames():
@@ -111,7 +117,7 @@ def test_similar_clusters_are_those_of_the_same_frames():
     weights = rng.normal(size=(4, 5, 3)).astype(np.float32)
     weights[..., 2] = -2 * weights[..., 0]
     padded = np.concatenate([weights, np.zeros((4, 2, 3), np.float32)], axis=1)
-    found = similarity(padded)
+    found = cluster_similarity(padded)
     expected = np.eye(3)
     for i in range(3):
         for j in range(3):
@@ -119,4 +125,4 @@ def test_similar_clusters_are_those_of_the_same_frames():
             expected[i, j] = one @ other / np.sqrt((one @ one) * (other @ other))
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found[0, 2] == pytest.approx(-1)
-    assert (similarity(np.zeros((1, 2, 3), np.float32)) == 0).all()
+    assert (cluster_similarity(np.zeros((1, 2, 3), np.float32)) == 0).all()

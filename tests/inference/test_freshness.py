@@ -10,7 +10,7 @@ from fixtures.support import run_here, write_shard
 
 from pipeline.artifacts.done import Done
 from pipeline.config.errors import StageError
-from pipeline.inference.freshness import fresh, predictions, stale
+from pipeline.inference.freshness import fresh_predictions, prediction_store, why_stale
 from pipeline.inputs.index import Index, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
@@ -56,7 +56,7 @@ def retrain(run) -> None:
 
 
 def infer_again(run, split: str, digest: str) -> None:
-    store = predictions(run, split)
+    store = prediction_store(run, split)
     replace(Done.read(store.folder), output=digest).write(store.folder)
 
 
@@ -64,53 +64,55 @@ def test_what_was_made_of_what_there_is_is_fresh(folder, index):
     for name in ("calm", "loud", "ensemble"):
         run = folder / "runs" / "small" / name
         for split in ("holdout", "test"):
-            assert stale(run, split, index) == ""
-            assert fresh(run, split, index).folder == run / "predictions" / split
-        assert "has no predictions of train" in stale(run, "train", index)
+            assert why_stale(run, split, index) == ""
+            assert fresh_predictions(run, split, index).folder == run / "predictions" / split
+        assert "has no predictions of train" in why_stale(run, "train", index)
 
 
 def test_features_that_were_extracted_anew_make_every_prediction_stale(folder, index):
     other = extract_again(folder)
     assert other.digest != index.digest and other.ids_of(other.rows("test")) == index.ids_of(index.rows("test"))
     for name, remedy in (("calm", "run infer --run calm --split test"), ("ensemble", "run ensemble --split test")):
-        fault = stale(folder / "runs" / "small" / name, "test", other)
+        fault = why_stale(folder / "runs" / "small" / name, "test", other)
         assert "was made from another index than" in fault and f"{remedy} again" in fault
 
 
 def test_a_run_that_was_trained_anew_makes_its_predictions_and_its_blends_stale(folder, index):
     small = folder / "runs" / "small"
     retrain(small / "loud")
-    assert "by another model than the run has now: run infer --run loud" in stale(small / "loud", "test", index)
-    assert "predictions by another model than loud has now: run ensemble" in stale(small / "ensemble", "test", index)
-    assert stale(small / "calm", "test", index) == ""
+    assert "by another model than the run has now: run infer --run loud" in why_stale(small / "loud", "test", index)
+    assert "predictions by another model than loud has now: run ensemble" in why_stale(
+        small / "ensemble", "test", index
+    )
+    assert why_stale(small / "calm", "test", index) == ""
     (small / "loud" / "done.json").unlink()
-    assert "is of a run that is not trained to its end" in stale(small / "loud", "test", index)
+    assert "is of a run that is not trained to its end" in why_stale(small / "loud", "test", index)
 
 
 def test_a_run_that_predicted_anew_or_other_weights_make_a_blend_stale(folder, index):
     small = folder / "runs" / "small"
     infer_again(small / "calm", "test", "other predictions")
-    assert "other predictions than calm has now: run ensemble" in stale(small / "ensemble", "test", index)
-    assert stale(small / "ensemble", "holdout", index) == ""
+    assert "other predictions than calm has now: run ensemble" in why_stale(small / "ensemble", "test", index)
+    assert why_stale(small / "ensemble", "holdout", index) == ""
     weights = json.loads((small / "ensemble" / "weights.json").read_text())
     for member in weights["members"]:
         member["weight"] = 0.5
     (small / "ensemble" / "weights.json").write_text(json.dumps(weights))
-    assert "blended with other weights than the ensemble has now" in stale(small / "ensemble", "holdout", index)
+    assert "blended with other weights than the ensemble has now" in why_stale(small / "ensemble", "holdout", index)
 
 
 def test_members_that_are_gone_leave_their_blend_as_it_is(folder, index):
     shutil.rmtree(folder / "runs" / "small" / "loud")
-    assert stale(folder / "runs" / "small" / "ensemble", "test", index) == ""
+    assert why_stale(folder / "runs" / "small" / "ensemble", "test", index) == ""
 
 
 def test_a_blend_of_a_version_that_noted_no_index_is_to_be_made_again(folder, index):
-    store = predictions(folder / "runs" / "small" / "ensemble", "test")
+    store = prediction_store(folder / "runs" / "small" / "ensemble", "test")
     done = Done.read(store.folder)
     older = {name: digest for name, digest in done.inputs.items() if name in ("calm", "loud")}
     replace(done, inputs=older).write(store.folder)
     with pytest.raises(StageError, match="run ensemble --split test again"):
-        fresh(folder / "runs" / "small" / "ensemble", "test", index)
+        fresh_predictions(folder / "runs" / "small" / "ensemble", "test", index)
 
 
 def test_a_bundle_of_the_same_name_is_another_one(folder, index):
@@ -120,9 +122,9 @@ def test_a_bundle_of_the_same_name_is_another_one(folder, index):
     (run / "weights.json").write_text("{}")
     summary = {"bundle": "bundled.zip", "digest": "model bundled"}
     (run / "summary.json").write_text(json.dumps(summary))
-    assert stale(run, "test", index) == ""
+    assert why_stale(run, "test", index) == ""
     (run / "summary.json").write_text(json.dumps({**summary, "digest": "another"}))
-    assert "another bundle of this name: run infer --bundle bundled.zip" in stale(run, "test", index)
+    assert "another bundle of this name: run infer --bundle bundled.zip" in why_stale(run, "test", index)
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "submit", "ensemble"])

@@ -121,7 +121,7 @@ def test_lists_of_rows_one_after_the_other(small_index):
     expected = np.argsort(-dense(small_index, rows), axis=1, kind="stable")[:, :4]
     assert [len(labels) for labels, _ in answers] == [13, 0, 1, 26]
     np.testing.assert_array_equal(np.concatenate([labels for labels, _ in answers]), expected)
-    assert model.batches == [8, 8, 1, 8, 8, 8, 8]  # a part does not depend on its neighbours
+    assert model.batches == [8, 8, 1, 8, 8, 8, 8]  # a part does not depend on its neighbors
     assert sum(heard) == 40
 
 

@@ -13,7 +13,7 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config.errors import StageError
-from pipeline.ensembling.holdout import halves
+from pipeline.ensembling.holdout import is_tuning_half
 from pipeline.evaluate import score_csv
 from pipeline.inference import scoring
 from pipeline.inference.scoring import best_run, score_priors, scores_of
@@ -114,7 +114,7 @@ def held_out(scored, monkeypatch):
 
 def test_a_hold_out_is_scored_on_both_halves_too(held_out):
     index, store, dense, hot = held_out
-    tuned = halves(index.ids_of(index.rows("train")))
+    tuned = is_tuning_half(index.ids_of(index.rows("train")))
     scores = scores_of(store, index, "train")
     for found, chosen in ((scores.whole, slice(None)), (scores.tuned, tuned), (scores.reported, ~tuned)):
         wanted = expected(dense[chosen], hot[chosen])
@@ -124,7 +124,7 @@ def test_a_hold_out_is_scored_on_both_halves_too(held_out):
 
 def test_scores_are_made_once_and_again_where_predictions_or_labels_are_others(scored, monkeypatch):
     index, store, dense, hot = scored
-    made, score = [], scoring.score
+    made, score = [], scoring.score_predictions
     monkeypatch.setattr(scoring, "score", lambda *arguments: made.append(1) or score(*arguments))
     first = scores_of(store, index, "train")
     assert scores_of(store, index, "train") == first and len(made) == 1
@@ -162,7 +162,7 @@ def a_run(folder: Path, store: PredictionStore, index) -> Path:
 
 def test_the_best_run_is_best_on_the_half_that_chose_nothing(held_out, tmp_path):
     index, _, dense, hot = held_out
-    reported = ~halves(index.ids_of(index.rows("train")))
+    reported = ~is_tuning_half(index.ids_of(index.rows("train")))
     better = np.where(reported[:, None] & (np.arange(len(hot)) % 3 == 0)[:, None], hot, dense).astype(np.float32)
     worse = np.where(reported[:, None], dense, hot).astype(np.float32)  # perfect on the half that weights may know
     ids, runs = index.ids_of(index.rows("train")), {}
@@ -176,7 +176,7 @@ def test_the_best_run_is_best_on_the_half_that_chose_nothing(held_out, tmp_path)
         assert gaps[name] == pytest.approx(global_average_precision(values[reported], hot[reported]))
 
 
-def test_without_a_labelled_hold_out_the_blend_or_the_only_run_is_best(small_index, tmp_path):
+def test_without_a_labeled_hold_out_the_blend_or_the_only_run_is_best(small_index, tmp_path):
     small_index.splits = {"train": 40}
     one, other, blend = tmp_path / "one", tmp_path / "other", tmp_path / ENSEMBLE
     assert best_run([one], small_index) == (one, {})

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.inputs.class_names import FILES, names
+from pipeline.inputs.class_names import FILES, read_class_names
 
 
 @pytest.mark.real_data
@@ -15,22 +15,22 @@ from pipeline.inputs.class_names import FILES, names
     ],
 )
 def test_the_vocabularies_that_are_published(shared_data, file, classes, known):
-    found = names(shared_data / file, classes)
+    found = read_class_names(shared_data / file, classes)
     assert len(found) == len(set(found)) == classes and all(found)
     assert {label: found[label] for label in known} == known
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_folder_gives_the_file_that_lies_in_it(tmp_path, file):
-    assert names(tmp_path, 2) == ["class 0", "class 1"]
+    assert read_class_names(tmp_path, 2) == ["class 0", "class 1"]
     (tmp_path / file).write_text('\ufeffindex,mid,display_name\n1,/m/1,"Tom, & ""Jerry""\n"\n', encoding="utf-8")
-    assert names(tmp_path, 3) == ["class 0", 'Tom, & "Jerry"', "class 2"]
+    assert read_class_names(tmp_path, 3) == ["class 0", 'Tom, & "Jerry"', "class 2"]
 
 
 def test_a_name_that_two_classes_have_tells_them_apart(tmp_path):
     path = tmp_path / "names.csv"
     path.write_text("Index,Name\n0,Bow\n1, \n2,Bow\n", encoding="utf-8")
-    assert names(path, 3) == ["Bow (0)", "class 1", "Bow (2)"]
+    assert read_class_names(path, 3) == ["Bow (0)", "class 1", "Bow (2)"]
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_what_is_no_vocabulary_is_refused_by_file_and_line(tmp_path, text, messa
     path = tmp_path / "names.csv"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(StageError, match=message) as error:
-        names(path, 2)
+        read_class_names(path, 2)
     assert "names.csv" in str(error.value)
 
 
 def test_a_file_that_is_not_there_is_no_folder_without_names(tmp_path):
     with pytest.raises(StageError, match=r"missing\.csv cannot be read"):
-        names(tmp_path / "missing.csv", 2)
+        read_class_names(tmp_path / "missing.csv", 2)

@@ -13,7 +13,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index, Source, take_lists
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
-from pipeline.inputs.index.ids import held_out, keys_of
+from pipeline.inputs.index.ids import hash_ids, is_held_out
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.encoding import sequence_example
 
@@ -37,7 +37,7 @@ AWKWARD = [
 
 
 def holdout(id: str, percent: float) -> bool:
-    return bool(held_out(keys_of([id]), percent)[0])
+    return bool(is_held_out(hash_ids([id]), percent)[0])
 
 
 def record(id: str, labels: list[int], count: int = 3, fill: int = 7) -> bytes:
@@ -105,8 +105,8 @@ def test_splits(tmp_path, sources):
     assert index.ids_of(index.rows("test")) == ["t1", "t0"]  # in the file's order
     assert index.splits == summary["counts"] == {"test": 2, "train": len(train), "holdout": len(held)}
     assert index.scored_splits() == ["holdout", "test"]
-    assert index.labelled("train") and index.labelled("holdout") and not index.labelled("test")
-    for ask in (index.rows, index.labelled):
+    assert index.labeled("train") and index.labeled("holdout") and not index.labeled("test")
+    for ask in (index.rows, index.labeled):
         with pytest.raises(
             ConfigError, match=r"unknown split 'tests'. Did you mean test\? There are: train, holdout, test"
         ):
@@ -177,7 +177,7 @@ def test_what_is_quarantined_is_counted_and_the_first_listed(tmp_path):
 def test_an_index_of_nothing(tmp_path):
     (tmp_path / "a.tfrecord").touch()
     _, index = indexed(tmp_path / "index", [Source(tmp_path / "a.tfrecord", "test")])
-    assert index.splits == {"test": 0} and len(index.rows("test")) == 0 and not index.labelled("test")
+    assert index.splits == {"test": 0} and len(index.rows("test")) == 0 and not index.labeled("test")
     assert index.ids_of(index.rows("test")) == [] and index.labels_of(index.rows("test"))[1].tolist() == [0]
 
 

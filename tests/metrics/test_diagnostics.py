@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.metrics import LabelLists, global_average_precision, top_k
-from pipeline.metrics.diagnostics import PARTS, Diagnostics, bounds
+from pipeline.metrics.diagnostics import PARTS, Diagnostics, group_bounds
 
 VIDEOS, CLASSES, KEPT = 700, 40, 25
 
@@ -128,7 +128,7 @@ def test_no_videos():
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=400), st.integers(1, 12), st.integers(1, 40))
 def test_bounds(values, most, least):
     values = np.array(values)
-    low = bounds(values, most, least)
+    low = group_bounds(values, most, least)
     assert low[0] == values.min() and (np.diff(low) > 0).all() and len(low) <= most
     group = np.searchsorted(low, values, "right")
     sizes = np.bincount(group)[1:]
@@ -136,5 +136,5 @@ def test_bounds(values, most, least):
 
 
 def test_each_frequent_value_has_a_group_of_its_own():
-    assert bounds(np.repeat([1, 2, 3, 7], [30, 45, 29, 1])).tolist() == [1, 2, 3]
-    assert bounds(np.repeat([1, 2, 3, 7], [30, 45, 29, 0])).tolist() == [1, 2]
+    assert group_bounds(np.repeat([1, 2, 3, 7], [30, 45, 29, 1])).tolist() == [1, 2, 3]
+    assert group_bounds(np.repeat([1, 2, 3, 7], [30, 45, 29, 0])).tolist() == [1, 2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics import LabelLists
-from pipeline.metrics.matching import matches, sets_of_labels, telling, video_precisions
+from pipeline.metrics.matching import hash_label_sets, matches, telling_videos, video_precisions
 
 CLASSES = 12
 
@@ -40,7 +40,7 @@ def test_a_video_s_average_precision(given):
 
 def test_the_same_labels_in_any_order_are_one_set():
     lists = [[3, 1, 2], [2, 3, 1], [], [1, 2], [3], [], [0]]
-    sets = sets_of_labels(LabelLists.of(lists), CLASSES).tolist()
+    sets = hash_label_sets(LabelLists.of(lists), CLASSES).tolist()
     for a, one in zip(sets, lists):
         for b, other in zip(sets, lists):
             assert (a == b) == (sorted(one) == sorted(other))
@@ -52,10 +52,14 @@ def test_telling_videos_are_the_ends_and_the_middle():
     confidence = np.array([0.9, 0.8, 0.95, 0.3, 0.4, 0.7, 0.9, 1.0, 0.2])
     sets = np.arange(9)
     # The median is 0.625: of those as near to it, that with the most labels.
-    assert telling(precisions, num_labels, confidence, sets, each=1) == {"best": [2], "middle": [8], "worst": [6]}
+    assert telling_videos(precisions, num_labels, confidence, sets, each=1) == {
+        "best": [2],
+        "middle": [8],
+        "worst": [6],
+    }
     sets[1] = sets[2]
-    found = telling(precisions, num_labels, confidence, sets, each=2)
+    found = telling_videos(precisions, num_labels, confidence, sets, each=2)
     assert found["best"] == [2, 0] and found["worst"] == [6, 5]
     assert len({place for places in found.values() for place in places}) == 6
-    nothing = telling(np.array([np.nan]), np.array([0]), np.array([0.5]), np.array([0]))
-    assert nothing == {"best": [], "middle": [], "worst": []} == telling(*(np.zeros(0) for _ in range(4)))
+    nothing = telling_videos(np.array([np.nan]), np.array([0]), np.array([0.5]), np.array([0]))
+    assert nothing == {"best": [], "middle": [], "worst": []} == telling_videos(*(np.zeros(0) for _ in range(4)))

@@ -54,6 +54,6 @@ def test_parameters_at_the_papers_size(clusters, heads, size):
         2 * (4 * size**2 + heads + 2 * size)  # attention of both encoders
         + 2 * (8 * size**2 + 5 * size)  # their feed-forward
         + 7 * size  # their layer norms, the last without a shift
-        + 2 * clusters * size + 2 * clusters  # centres, assignment, its norm
+        + 2 * clusters * size + 2 * clusters  # centers, assignment, its norm
     )  # fmt: skip
     assert sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights) == expected

@@ -100,6 +100,6 @@ def test_parameters_at_the_papers_size(clusters, heads, size, encoders):
         + attention
         + 4 * size**2 + 4 * size + 8 * size  # to four times the size, its norm
         + 4 * size * clusters + clusters  # to the clusters, the shift after it
-        + clusters * size  # centres
+        + clusters * size  # centers
     )  # fmt: skip
     assert sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights) == expected

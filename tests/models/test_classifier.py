@@ -38,7 +38,7 @@ def test_the_baseline_of_the_paper_has_the_size_that_the_design_gives():
     descriptor = 256 * 1024 + 64 * 128
     expected = (
         1024 + 128  # input norm, scales
-        + 2 * (256 * 1024 + 64 * 128) + 2 * (256 + 64)  # centres, assignment, its norm
+        + 2 * (256 * 1024 + 64 * 128) + 2 * (256 + 64)  # centers, assignment, its norm
         + descriptor * 1024 + 2 * 1024  # projection and its norm
         + 1024 * 1024 + 2 * 1024  # context gating
         + 1024 * 5 * 3862 + 2 * 3862  # two experts and the gate
@@ -99,7 +99,7 @@ def test_feature_noise_has_its_size_in_training_only():
     np.testing.assert_array_equal(clean, same)
 
 
-def test_descriptor_batch_norm_normalises_over_the_batch():
+def test_descriptor_batch_norm_normalizes_over_the_batch():
     built = model(descriptor_batch_norm=True)
     rng = np.random.default_rng(2)
     inputs = {"frames": rng.integers(0, 256, (64, 5, 16), np.uint8), "num_frames": np.full(64, 5, np.int32)}

@@ -73,18 +73,18 @@ def test_gradients_of_the_frames():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_frames_on_a_centre(compiled):
+def test_frames_on_a_center(compiled):
     """x^2 - 2 x c + c^2 cancels there; the narrowest width magnifies what is left.
 
-    The second video's only frame is a centre, the fifth's are all the same one: of that cluster's first order rounding
+    The second video's only frame is a center, the fifth's are all the same one: of that cluster's first order rounding
     errors are left, or nothing as long as product and sum are rounded alike, which a compiler that fuses them does not.
     """
     videos, frames, mask, layer = data([9, 1, 4, 7, 12], 12)
-    centres = layer.centres.numpy()
-    centres[1], centres[2], centres[4] = videos[0][3], videos[1][0], 20 * videos[3][0]
-    videos[3][:2] = frames[3, :2] = centres[4]
-    videos[4][:] = frames[4] = centres[2]
-    layer.centres.assign(centres)
+    centers = layer.centers.numpy()
+    centers[1], centers[2], centers[4] = videos[0][3], videos[1][0], 20 * videos[3][0]
+    videos[3][:2] = frames[3, :2] = centers[4]
+    videos[4][:] = frames[4] = centers[2]
+    layer.centers.assign(centers)
 
     @tf.function(jit_compile=compiled)
     def run():
@@ -104,7 +104,7 @@ def test_frames_on_a_centre(compiled):
 
 
 def test_half_precision_sums_in_float32():
-    """Frames far from 0 and near to their centres: all that is lost is the precision of frames and assignments."""
+    """Frames far from 0 and near to their centers: all that is lost is the precision of frames and assignments."""
     rng = np.random.default_rng(0)
     near = (4 + rng.integers(-32, 33, (3, 200, F)) / 64).astype(np.float32)  # exact in bfloat16
     mask = np.ones((3, 200), np.float32)
@@ -112,7 +112,7 @@ def test_half_precision_sums_in_float32():
     full, half = NetFV(clusters=K), NetFV(clusters=K, dtype="mixed_bfloat16")
     for layer in (full, half):
         layer.build(near.shape)
-    full.centres.assign(4 + rng.normal(0, 0.1, (K, F)))
+    full.centers.assign(4 + rng.normal(0, 0.1, (K, F)))
     half.set_weights(full.get_weights())
     expected, found = np.asarray(full(near, mask)), np.asarray(half(near, mask))
     assert found.dtype == np.float32
@@ -123,7 +123,7 @@ def test_widths_begin_at_1_and_have_a_floor():
     layer = NetFV(clusters=K)
     layer.build((None, None, F))
     frames, assignment = np.full((1, 1, F), 3, np.float32), np.ones((1, 1, K), np.float32)
-    layer.centres.assign(np.ones((K, F)))
+    layer.centers.assign(np.ones((K, F)))
     first, second, least = layer.moments(assignment, frames)
     np.testing.assert_allclose(np.asarray(first), 2, rtol=1e-6)
     np.testing.assert_allclose(np.asarray(second), 3, rtol=1e-6)
@@ -143,6 +143,6 @@ def test_a_video_without_frames_is_0():
 def test_parameters_at_the_papers_size(clusters, size):
     layer = NetFV(clusters)
     layer.build((None, None, size))
-    expected = size * clusters + 2 * clusters + 2 * clusters * size  # assignment, its norm; centres, widths
+    expected = size * clusters + 2 * clusters + 2 * clusters * size  # assignment, its norm; centers, widths
     assert sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights) == expected
     assert layer.compute_output_shape((None, None, size)) == (None, 2 * clusters * size)

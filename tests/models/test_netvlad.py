@@ -11,7 +11,7 @@ from pipeline.models.netvlad import NetVLAD
 K, F = 5, 7
 
 
-def literal(layer, frames, mask, centres):
+def literal(layer, frames, mask, centers):
     """The residuals one by one; batch norm with its tracked statistics."""
     weights = {weight.path.split("/")[-1]: weight.numpy().astype(np.float64) for weight in layer.weights}
     masses = np.zeros((len(frames), K))
@@ -27,9 +27,9 @@ def literal(layer, frames, mask, centres):
             assignment /= assignment.sum()
             for k in range(K):
                 masses[b, k] += assignment[k]
-                out[b, k] += assignment[k] * (x - centres[k])
+                out[b, k] += assignment[k] * (x - centers[k])
         for k in range(K):
-            out[b, k] /= max(np.linalg.norm(out[b, k]), 0.01 * masses[b, k] * np.linalg.norm(centres[k]), 1e-12)
+            out[b, k] /= max(np.linalg.norm(out[b, k]), 0.01 * masses[b, k] * np.linalg.norm(centers[k]), 1e-12)
     out = out.reshape(len(frames), -1)
     return out / np.linalg.norm(out, axis=1, keepdims=True)
 
@@ -43,15 +43,15 @@ def data():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_frames_on_a_centre(data, compiled):
+def test_frames_on_a_center(data, compiled):
     """Of a video's only frame rounding is all that is left of A^T X - (sum a) c, and a compiler may round otherwise."""
     frames, mask = data
     layer = NetVLAD(clusters=K)
     layer.build(frames.shape)
-    centres = layer.centres.numpy()
-    centres[1], centres[2], centres[4] = frames[0, 3], frames[1, 0], 20 * frames[3, 0]
-    layer.centres.assign(centres)
-    frames[3, :2], frames[2, :] = centres[4], centres[2]
+    centers = layer.centers.numpy()
+    centers[1], centers[2], centers[4] = frames[0, 3], frames[1, 0], 20 * frames[3, 0]
+    layer.centers.assign(centers)
+    frames[3, :2], frames[2, :] = centers[4], centers[2]
 
     @tf.function(jit_compile=compiled)
     def run():
@@ -61,7 +61,7 @@ def test_frames_on_a_centre(data, compiled):
         return out, tape.gradient(total, layer.trainable_weights)
 
     out, gradients = run()
-    expected = literal(layer, frames, mask, centres.astype(np.float64))
+    expected = literal(layer, frames, mask, centers.astype(np.float64))
     assert (np.linalg.norm(out - expected, axis=1) < 1e-4).all()  # descriptors of length 1
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
@@ -75,8 +75,8 @@ def test_it_equals_its_literal_form(family, data):
     rng = np.random.default_rng(1)
     for weight in layer.weights:
         weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    centres = layer.centres.numpy().astype(np.float64) if family is NetVLAD else np.zeros((K, F))
-    expected = literal(layer, frames, mask, centres)
+    centers = layer.centers.numpy().astype(np.float64) if family is NetVLAD else np.zeros((K, F))
+    expected = literal(layer, frames, mask, centers)
     got = np.asarray(layer(frames, mask))
     assert np.linalg.norm(got - expected) < 1e-5 * np.linalg.norm(expected)
 
@@ -92,29 +92,29 @@ def test_aggregation_and_its_gradients_take_weights_of_either_sign(counts):
     assignment = (rng.normal(size=(*mask.shape, K)) * mask[:, :, None]).astype(np.float32)
     layer = NetVLAD(clusters=K)
     layer.build(frames.shape)
-    centres = layer.centres.numpy().astype(np.float64)
+    centers = layer.centers.numpy().astype(np.float64)
     cotangent = rng.normal(size=(len(counts), K, F)).astype(np.float32)
 
     expected = np.zeros((len(counts), K, F))
-    by_assignment, by_frames, by_centres = np.zeros(assignment.shape), np.zeros(frames.shape), np.zeros((K, F))
+    by_assignment, by_frames, by_centers = np.zeros(assignment.shape), np.zeros(frames.shape), np.zeros((K, F))
     for b, count in enumerate(counts):
         for t in range(count):
             for k in range(K):
-                weight, residual = float(assignment[b, t, k]), frames[b, t].astype(np.float64) - centres[k]
+                weight, residual = float(assignment[b, t, k]), frames[b, t].astype(np.float64) - centers[k]
                 expected[b, k] += weight * residual
                 by_assignment[b, t, k] = cotangent[b, k] @ residual
                 by_frames[b, t] += weight * cotangent[b, k]
-                by_centres[k] -= weight * cotangent[b, k]
+                by_centers[k] -= weight * cotangent[b, k]
 
     inputs = [tf.constant(assignment), tf.constant(frames)]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         got = layer.aggregate(*inputs)
         total = tf.reduce_sum(got * cotangent)
-    gradients = tape.gradient(total, [*inputs, layer.centres.value])
+    gradients = tape.gradient(total, [*inputs, layer.centers.value])
     # Padding has weight 0, but a gradient of its own: what it would add if it had one.
     found = [got, gradients[0] * mask[:, :, None], *gradients[1:]]
-    for value, wanted in zip(found, [expected, by_assignment, by_frames, by_centres], strict=True):
+    for value, wanted in zip(found, [expected, by_assignment, by_frames, by_centers], strict=True):
         assert np.linalg.norm(value - wanted) < 1e-5 * np.linalg.norm(wanted)
 
 

@@ -69,7 +69,7 @@ def test_dropout_is_of_the_descriptor_in_training():
     assert (np.asarray(layer(frames, mask, training=True)) != 0).all()
 
 
-def test_the_descriptor_is_normalised_over_the_batch_without_a_shift():
+def test_the_descriptor_is_normalized_over_the_batch_without_a_shift():
     _, frames, mask, layer = data([4] * 50, 4)
     layer.descriptor_norm.gamma.assign(np.full(K * N, 2.0))
     found = np.asarray(layer(frames, mask, training=True))
@@ -96,7 +96,7 @@ def test_parameters_at_the_papers_size(clusters, groups, size):
         (size + 1) * expanded
         + (expanded + 1) * groups  # attention
         + expanded * groups * clusters + 2 * groups * clusters  # assignment and its norm
-        + clusters * small + clusters * small  # centres; scales of the descriptor
+        + clusters * small + clusters * small  # centers; scales of the descriptor
     )  # fmt: skip
     assert sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights) == expected
     assert layer.compute_output_shape((None, None, size)) == (None, clusters * small)

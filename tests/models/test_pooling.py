@@ -27,20 +27,20 @@ def unit(vectors):
 
 def vlad(layer, weights, video):
     """sum_t w_tk (x_t - c_k), residual by residual, [K,F]."""
-    centres = layer.centres.numpy() if hasattr(layer, "centres") else np.zeros((K, F))
-    return np.array([sum(w * (x - centres[k]) for w, x in zip(weights[:, k], video)) for k in range(K)])
+    centers = layer.centers.numpy() if hasattr(layer, "centres") else np.zeros((K, F))
+    return np.array([sum(w * (x - centers[k]) for w, x in zip(weights[:, k], video)) for k in range(K)])
 
 
-def normalised_vlad(layer, weights, video):
+def normalized_vlad(layer, weights, video):
     return unit(unit(vlad(layer, weights, video)).ravel())
 
 
 def fisher(layer, weights, video):
-    widths, centres = 0.1 + np.log1p(np.exp(layer.widths.numpy())), layer.centres.numpy()
+    widths, centers = 0.1 + np.log1p(np.exp(layer.widths.numpy())), layer.centers.numpy()
     first, second = np.zeros((K, F)), np.zeros((K, F))
     for k in range(K):
         for weight, frame in zip(weights[:, k], video):
-            residual = (frame - centres[k]) / widths[k]
+            residual = (frame - centers[k]) / widths[k]
             first[k] += weight * residual
             second[k] += weight * (residual**2 - 1)
     return np.concatenate([unit(unit(order).ravel()) for order in (first, second)])
@@ -69,13 +69,13 @@ def mean(layer, weights, video):
 @pytest.mark.parametrize(
     ("layer", "rebuild"),
     [
-        (NetVLAD(K), normalised_vlad),
-        (NetRVLAD(K), normalised_vlad),
+        (NetVLAD(K), normalized_vlad),
+        (NetRVLAD(K), normalized_vlad),
         (NetFV(K), fisher),
         (SoftDBoF(K), histogram),
         (AttentionCluster(K, 4), clusters),
-        (AttentionNetVLAD(K, 2), normalised_vlad),
-        (AttentionNetVLAD(K, 2, encoders=1), normalised_vlad),
+        (AttentionNetVLAD(K, 2), normalized_vlad),
+        (AttentionNetVLAD(K, 2, encoders=1), normalized_vlad),
         (AttentionEnhancedNetVLAD(K, 2, dropout=0.0), between_encoders),
         (Average(), mean),
     ],

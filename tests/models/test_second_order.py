@@ -27,12 +27,12 @@ def assignments(weights, branch, frames, mask, training):
     return shares / shares.sum(-1, keepdims=True)
 
 
-def unit_vectors(frames, centres):
+def unit_vectors(frames, centers):
     """r_tk [B,T,K,F]."""
-    vectors = np.zeros((*frames.shape[:2], *centres.shape))
+    vectors = np.zeros((*frames.shape[:2], *centers.shape))
     for b, video in enumerate(frames):
         for t, x in enumerate(video):
-            for k, c in enumerate(centres):
+            for k, c in enumerate(centers):
                 squared = max(((x - c) ** 2).sum(), 1e-4 * ((x**2).sum() + (c**2).sum()))
                 vectors[b, t, k] = (x - c) / np.sqrt(squared)
     return vectors
@@ -80,7 +80,7 @@ def democratic_weights(weights, frames, mask):
     """lambda [B,T], 0 on padding."""
     frames = frames.astype(np.float64)
     shares = assignments(weights, "first", frames, mask, training=False)
-    maps = shares[..., None] * unit_vectors(frames, weights["first/centres"])  # B,T,K,F
+    maps = shares[..., None] * unit_vectors(frames, weights["first/centers"])  # B,T,K,F
     lambdas = np.zeros(mask.shape)
     for b, count in enumerate(mask.sum(1).astype(int)):
         lambdas[b, :count] = balanced(maps[b, :count].reshape(count, -1))
@@ -93,11 +93,11 @@ def descriptors(weights, frames, mask, settings, training, lambdas=None):
     projected = frames @ weights["project/kernel"]
     a1 = assignments(weights, "first", frames, mask, training)
     a2 = assignments(weights, "second", projected, mask, training)
-    r1 = unit_vectors(frames, weights["first/centres"])
-    r2 = unit_vectors(projected, weights["second/centres"])
+    r1 = unit_vectors(frames, weights["first/centers"])
+    r2 = unit_vectors(projected, weights["second/centers"])
     mean1, u1 = whitening(settings["first_whitening"], weights, "first_whitening", r1, mask, training)
     mean2, u2 = whitening(settings["second_whitening"], weights, "second_whitening", r2, mask, training)
-    clusters, size = weights["second/centres"].shape
+    clusters, size = weights["second/centers"].shape
     # The order of the triangle: diagonals, around the edge.
     pairs = [(i, (i + s) % size) for s in range(size // 2 + 1) for i in range(size if 2 * s < size else s)]
     rows = []
@@ -198,14 +198,14 @@ def test_with_democratic_weights_it_equals_its_literal_form():
 
 
 @pytest.mark.parametrize(("democratic", "compiled"), [(False, False), (True, False), (False, True)])
-def test_a_frame_on_a_centre(democratic, compiled):
+def test_a_frame_on_a_center(democratic, compiled):
     layer = make(democratic=democratic)
     frames, mask = data([6, 5, 1])
-    frames[0, 2] = frames[2, 0] = layer.first.centres.numpy()[1]
-    # One exact in the projection too: the second centre is put where the frame falls.
-    centres = layer.second.centres.numpy()
-    centres[2] = frames[1, 3] @ layer.project.kernel.numpy()
-    layer.second.centres.assign(centres)
+    frames[0, 2] = frames[2, 0] = layer.first.centers.numpy()[1]
+    # One exact in the projection too: the second center is put where the frame falls.
+    centers = layer.second.centers.numpy()
+    centers[2] = frames[1, 3] @ layer.project.kernel.numpy()
+    layer.second.centers.assign(centers)
 
     @tf.function(jit_compile=compiled)
     def run(training):
@@ -254,7 +254,7 @@ def test_the_descriptor_of_the_paper_at_its_size():
         layer.build((None, None, size))
         descriptor += layer.compute_output_shape((None, None, size))[1]
         trained = sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
-        branches = sum(2 * clusters * each + 2 * clusters for each in (size, projection))  # W, centres, norm
+        branches = sum(2 * clusters * each + 2 * clusters for each in (size, projection))  # W, centers, norm
         assert trained == branches + size * projection
         tracked = (
             2 * clusters * size + clusters * projection + clusters * projection * (projection + 1) // 2 + 4 * clusters
@@ -286,16 +286,16 @@ def test_each_penalty_is_the_sum_over_both_branches_in_training_only(name):
     values = values_of(layer)
     expected = 0.0
     for branch, x in (("first", frames.astype(np.float64)), ("second", frames @ values["project/kernel"])):
-        shares, centres = assignments(values, branch, x, mask, training=True), values[f"{branch}/centres"]
+        shares, centers = assignments(values, branch, x, mask, training=True), values[f"{branch}/centers"]
         terms = []
         for b, t in zip(*np.nonzero(mask)):
             entropy = -sum(share * np.log(share) for share in shares[b, t])
-            residual = x[b, t] - sum(share * centre for share, centre in zip(shares[b, t], centres))
+            residual = x[b, t] - sum(share * center for share, center in zip(shares[b, t], centers))
             terms.append({"assignment_entropy": entropy, "tangent_validity": residual @ residual})
         if name == "center_orthogonality":
-            expected += ((unit(centres) @ unit(centres).T - np.eye(K)) ** 2).sum()
+            expected += ((unit(centers) @ unit(centers).T - np.eye(K)) ** 2).sum()
         elif name == "center_sparsity":
-            expected += np.abs(centres).sum()
+            expected += np.abs(centers).sum()
         else:
             expected += np.mean([term[name] for term in terms])
     layer(frames, mask, training=True)

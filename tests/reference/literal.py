@@ -49,8 +49,8 @@ def layer_norm(weights, name, videos):
     gamma, beta = weights[f"{name}/gamma"], weights.get(f"{name}/beta", 0)
     out = []
     for video in videos:
-        centred = video - video.mean(axis=1, keepdims=True)
-        out.append(centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-3) * gamma + beta)
+        centered = video - video.mean(axis=1, keepdims=True)
+        out.append(centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-3) * gamma + beta)
     return out
 
 

@@ -26,14 +26,14 @@ def summary(tmp_path) -> dict:
 
 
 def test_the_page_needs_no_other_file(tmp_path, summary):
-    card.write(tmp_path / "card.svg", summary)
+    card.write_card(tmp_path / "card.svg", summary)
     text = (tmp_path / "card.svg").read_text(encoding="utf-8")
     xml.etree.ElementTree.fromstring(text)
     assert not re.findall(r'(?:href|src)="(?!#)[^"]*"', text)
     for words in ("small: train 40, holdout 0, test 9 videos", "train: mean", "rgb:", "Quarantined: 1 records"):
         assert words in text
     assert "checksum of the record is wrong" in text
-    card.write(tmp_path / "again.svg", summary)
+    card.write_card(tmp_path / "again.svg", summary)
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "card.svg").read_bytes()
 
 
@@ -64,7 +64,7 @@ def test_an_index_of_nothing_has_a_card_too(tmp_path):
     (tmp_path / "a.tfrecord").touch()
     source = Source(tmp_path / "a.tfrecord", "test")
     (tmp_path / "index").mkdir()
-    card.write(
+    card.write_card(
         tmp_path / "card.svg", write_index(tmp_path / "index", SMALL, [source], [check_shard(source.path, SMALL)])
     )
     assert "0 videos" in (tmp_path / "card.svg").read_text()

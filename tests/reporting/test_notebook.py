@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("artifacts")
     index = make_index(folder)
-    card.write(index.folder / card.NAME, index.summary)
+    card.write_card(index.folder / card.NAME, index.summary)
     names = "".join(f'{label},"{NAME if label == 5 else f"name {label}"}"\n' for label in range(DATASET.num_classes))
     (folder / "data" / "small" / "vocabulary.csv").write_text(f"Index,Name\n{names}", encoding="utf-8")
     keras.utils.set_random_seed(0)
@@ -161,8 +161,8 @@ def test_runs_come_best_first(folder, monkeypatch):
     assert [run.gap() for run in runs] == sorted((run.gap() for run in runs), reverse=True)
 
 
-def test_pictures_bring_their_colours():
-    """Whatever colour and class of the page they use is defined beside them."""
+def test_pictures_bring_their_colors():
+    """Whatever color and class of the page they use is defined beside them."""
     pictures = [
         heat.picture(np.random.default_rng(0).normal(size=(9, 3)), NAME),
         figures.steps([0.1, 0.2, 0.3], [0.1, 0.2, 0.2]),

@@ -1,4 +1,4 @@
-"""Figures in a page: named, coloured by the page, the same each time."""
+"""Figures in a page: named, colored by the page, the same each time."""
 
 import re
 import xml.etree.ElementTree
@@ -13,14 +13,14 @@ def drawn() -> str:
         for number in range(8):
             upper.plot([0, 1], [number, 1], label=f"{HOSTILE} {number}", **style.line(number))
         upper.legend()
-        lower.fill_between([0, 1], [1, 2], color=style.COLOURS[0], alpha=0.3)
+        lower.fill_between([0, 1], [1, 2], color=style.COLORS[0], alpha=0.3)
         lower.scatter([0, 1], [0, 1], color=style.INK)
         lower.set(title=HOSTILE, xlabel="$", yscale="log")
 
     return str(style.picture("one", HOSTILE, paint, nrows=2))
 
 
-def test_a_picture_is_an_element_with_a_name_in_the_colours_of_the_page():
+def test_a_picture_is_an_element_with_a_name_in_the_colors_of_the_page():
     text = drawn()
     root = xml.etree.ElementTree.fromstring(text.replace("xlink:href", "href"))
     assert root.tag == "svg" and root.get("role") == "img" and root.get("aria-label") == HOSTILE
@@ -52,7 +52,7 @@ def test_the_same_picture_has_the_same_bytes_and_another_name_other_ids():
     assert ids[0] and not ids[0] & ids[1]
 
 
-def test_lines_differ_by_more_than_colour():
+def test_lines_differ_by_more_than_color():
     lines = [tuple(style.line(number).values()) for number in range(28)]
     assert len(set(lines)) == 28 and len(style.DASHES) == len(style.DASH_ARRAYS)
     assert all(style.line(n)["linestyle"] != style.line(n + 1)["linestyle"] for n in range(20))

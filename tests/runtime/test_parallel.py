@@ -11,7 +11,7 @@ import pytest
 import threadpoolctl
 from fixtures.support import ROOT
 
-from pipeline.runtime.parallel import ahead, map_in_processes
+from pipeline.runtime.parallel import map_in_processes, prefetch
 
 
 def threads_of_blas(_: int) -> list[int]:
@@ -94,7 +94,7 @@ def test_items_are_made_ahead_in_their_order_and_no_further(depth):
             yield number
 
     taken = []
-    for item in ahead(items(), depth):
+    for item in prefetch(items(), depth):
         assert len(made) <= item + 1 + depth
         taken.append(item)
     assert taken == list(range(20))
@@ -105,7 +105,7 @@ def test_an_error_of_what_is_made_ahead_comes_after_the_items_before_it():
         yield 1
         raise ValueError("two")
 
-    upcoming = ahead(items())
+    upcoming = prefetch(items())
     assert next(upcoming) == 1
     with pytest.raises(ValueError, match="two"):
         next(upcoming)

@@ -14,10 +14,10 @@ import pytest
 from fixtures.support import ROOT, SMALL, stage_environment, write_shard
 
 from pipeline import train
-from pipeline.artifacts.done import Done, digest
+from pipeline.artifacts.done import Done, digest_json
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.predictions import Predictions, PredictionStore
-from pipeline.cli.parsing import parse
+from pipeline.cli.parsing import parse_flags
 from pipeline.config import to_dict
 from pipeline.inputs.index import Index, Source
 from pipeline.inputs.index.build import write_index
@@ -29,7 +29,7 @@ SECTIONS = ("sampling", "pooling", "classifier", "training", "inference")
 
 def config_of(arguments: list[str]) -> dict:
     """What train would write for these flags, but for the data."""
-    _, experiment = parse(train.Flags, SECTIONS, arguments)
+    _, experiment = parse_flags(train.Flags, SECTIONS, arguments)
     return {name: to_dict(getattr(experiment, name)) for name in ("sampling", "model", "training")}
 
 
@@ -91,7 +91,7 @@ def test_a_run_is_described_by_its_settings_and_digests_without_folders(tmp_path
     about = provenance.describe(run, "test")
     mine = about["runs"]["mine"]
     assert about["predictions"] == mine["predictions"] == "test of mine" and mine["model"] == "model of mine"
-    assert mine["config_hash"] == digest(mine["config"]) and mine["summary"]["best"] == {"gap": 0.5}
+    assert mine["config_hash"] == digest_json(mine["config"]) and mine["summary"]["best"] == {"gap": 0.5}
     assert str(tmp_path) not in str(about)
 
 

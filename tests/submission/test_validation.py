@@ -188,7 +188,7 @@ def test_a_double_far_away_is_found(path, monkeypatch):
     ("damaged", "original"),
     [("1E+10", "1e10"), ("10000000000", "1e10"), ("12", "0012"), ("#NAME?", "-abc"), ("TRUE", "true")],
 )
-def test_a_spreadsheet_is_recognised(path, damaged, original):
+def test_a_spreadsheet_is_recognized(path, damaged, original):
     rows = [row.replace(f"{original},", f"{damaged},", 1) for row in ROWS]
     unknown, missing = check(put(path, rows), IDS)
     assert unknown.line == 2 + IDS.index(original)
@@ -198,7 +198,7 @@ def test_a_spreadsheet_is_recognised(path, damaged, original):
 
 
 @pytest.mark.parametrize("damaged", ["1-Mar", "Mar-01", "2018-03-01", "3/1/2018"])
-def test_a_date_is_recognised(path, damaged):
+def test_a_date_is_recognized(path, damaged):
     unknown, _ = check(put(path, [f"{damaged},1 0.5", *ONE]), [*IDS, "mar1"])[:2]
     assert unknown.line == 2 and "date" in unknown.reason and "spreadsheet" in unknown.remedy
 

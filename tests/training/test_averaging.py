@@ -38,7 +38,7 @@ def assert_near(model: keras.Model, expected: list[np.ndarray]) -> None:
 
 def test_uniform_is_the_mean_of_weights_and_statistics(members):
     averaged = model()
-    averaging.uniform(averaged, list(members))
+    averaging.average_uniformly(averaged, list(members))
     assert_near(averaged, mean_of(members.values()))
     assert len(averaged.weights) == 8 and len(averaged.variables) == 9, "a seed generator is not a weight"
 
@@ -68,7 +68,7 @@ def test_greedy_chooses_what_does_not_harm(members, seed):
         calls.append(score(averaged.get_weights()))
         return calls[-1]
 
-    taken = averaging.greedy(averaged, list(members), score_model)
+    taken = averaging.average_greedily(averaged, list(members), score_model)
     assert list(taken) == slow_greedy(members, score)
     assert_near(averaged, mean_of([members[path] for path in taken]))
     assert len(calls) == 2 * len(members) - 1
@@ -88,5 +88,5 @@ def test_a_member_without_which_nothing_is_good_stays_alone(members):
     def score():
         return float(all((one == other).all() for one, other in zip(averaged.get_weights(), weights)))
 
-    assert list(averaging.greedy(averaged, list(members), score)) == [perfect]
+    assert list(averaging.average_greedily(averaged, list(members), score)) == [perfect]
     assert_near(averaged, weights)

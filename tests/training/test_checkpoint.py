@@ -31,28 +31,28 @@ def rewrite(path, **changes) -> None:
 
 def test_a_checkpoint_is_restored_as_it_was(tmp_path, model):
     state = TrainState(step=7, seconds=1.5, best={"gap": 0.5, "weights": "plain"}, waited=2)
-    checkpoint.save(tmp_path / "checkpoint.npz", model, state)
+    checkpoint.save_checkpoint(tmp_path / "checkpoint.npz", model, state)
     before = [variable.numpy().copy() for variable in model.variables]
     for variable in model.variables:
         variable.assign(variable.numpy() + 1)
-    assert checkpoint.restore(tmp_path / "checkpoint.npz", model) == state and state.format == FORMAT
+    assert checkpoint.restore_checkpoint(tmp_path / "checkpoint.npz", model) == state and state.format == FORMAT
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
 def test_older_formats_are_known_and_newer_ones_refused(tmp_path, model):
     path = tmp_path / "checkpoint.npz"
-    checkpoint.save(path, model, TrainState(step=3))
+    checkpoint.save_checkpoint(path, model, TrainState(step=3))
     rewrite(path, format=None)
-    assert checkpoint.restore(path, model) == dataclasses.replace(TrainState(step=3), format=1)
+    assert checkpoint.restore_checkpoint(path, model) == dataclasses.replace(TrainState(step=3), format=1)
     rewrite(path, format=FORMAT + 1)
     with pytest.raises(StageError, match=r"checkpoint\.npz cannot be restored .*of a newer version.*--force"):
-        checkpoint.restore(path, model)
+        checkpoint.restore_checkpoint(path, model)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, model):
-    checkpoint.save(tmp_path / "checkpoint.npz", model, TrainState())
+    checkpoint.save_checkpoint(tmp_path / "checkpoint.npz", model, TrainState())
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(2)])
     other.compile(optimizer=keras.optimizers.Adam(), loss="mse")
     with pytest.raises(StageError, match="other variables than the model has"):
-        checkpoint.restore(tmp_path / "checkpoint.npz", other)
+        checkpoint.restore_checkpoint(tmp_path / "checkpoint.npz", other)

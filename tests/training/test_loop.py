@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fixtures.support import ROOT
 
-from pipeline.artifacts.models import digest_model, snapshots_of, step_of
+from pipeline.artifacts.models import digest_model, list_snapshots, step_of
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import (
     AverageConfig,
@@ -40,7 +40,7 @@ TRAINING = TrainingConfig(
 CLASSIFIER = ClassifierConfig(hidden=8, dropout=0.3)
 AVERAGE = ModelConfig("average", AverageConfig(), CLASSIFIER)
 NETVLAD = ModelConfig("netvlad", NetVLADConfig((3, 2)), CLASSIFIER)
-PENALISED = ModelConfig(
+PENALIZED = ModelConfig(
     "second_order", SecondOrderConfig((3, 2), (4, 2), center_orthogonality=0.1, assignment_entropy=0.2), CLASSIFIER
 )
 
@@ -129,7 +129,7 @@ def test_a_teacher_changes_what_is_learned(held_out, tmp_path):
 
 
 def test_penalties_are_in_the_log_and_not_in_what_is_stored(held_out, tmp_path):
-    run = trainer(held_out, tmp_path / "run", PENALISED, epochs=1, checkpoint_steps=2)
+    run = trainer(held_out, tmp_path / "run", PENALIZED, epochs=1, checkpoint_steps=2)
     run.run()
     for line in (run.folder / "metrics.jsonl").read_text().splitlines():
         record = json.loads(line)
@@ -165,7 +165,7 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, mo
     # Killed after the checkpoint of step 6, in the middle of the second epoch, and again in the third.
     for last in (6, 9, None):
         run = trainer(held_out, tmp_path / "parts", model, checkpoint_steps=2, **changes)
-        save = checkpoint.save
+        save = checkpoint.save_checkpoint
 
         def save_then_stop(path, model, state, last=last, save=save):
             save(path, model, state)
@@ -191,8 +191,8 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, mo
     assert [record["loss"] for record in logs[0]] == [record["loss"] for record in logs[1]]
     for name in ("gap", "gap_averaged", "gap_plain", "weights"):
         assert [record.get(name) for record in logs[0]] == [record.get(name) for record in logs[1]]
-    assert [step_of(path) for path in snapshots_of(run.folder)] == ([8, 10] if run.training.snapshots else [])
-    digests = [[digest_model(path) for path in snapshots_of(each.folder)] for each in (run, whole)]
+    assert [step_of(path) for path in list_snapshots(run.folder)] == ([8, 10] if run.training.snapshots else [])
+    digests = [[digest_model(path) for path in list_snapshots(each.folder)] for each in (run, whole)]
     assert digests[0] == digests[1]
 
 
@@ -218,7 +218,7 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
     assert state.best == {"gap": 0.6, "map": 0.0, **gaps_of_both, "step": 8, "weights": "plain"}
     for stored, expected in zip(load_model(run.folder / MODEL).get_weights(), kept[3], strict=True):
         np.testing.assert_array_equal(stored, expected)
-    snapshots = snapshots_of(run.folder)
+    snapshots = list_snapshots(run.folder)
     assert [step_of(path) for path in snapshots] == [8, 12]
     for path, weights in zip(snapshots, kept[3:5]):
         for stored, expected in zip(load_model(path).get_weights(), weights, strict=True):
@@ -234,7 +234,7 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
         else:
             np.testing.assert_array_equal(weight, plain, err_msg="the average was put back")
     assert any((averaged != plain).any() for averaged, plain in zip(kept[4], kept[5]))
-    scored = [record for record in log.read(run.folder / "metrics.jsonl") if "gap" in record]
+    scored = [record for record in log.read_log(run.folder / "metrics.jsonl") if "gap" in record]
     assert [record["weights"] for record in scored] == ["averaged", "plain", "averaged"]
     assert [(record["gap_averaged"], record["gap_plain"]) for record in scored] == [(0.3, 0.2), (0.5, 0.6), (0.5, 0.4)]
 
@@ -245,7 +245,7 @@ def test_the_best_evaluation_s_predictions_are_kept_as_infer_would_make_them(hel
     store = PredictionStore(run.folder / "predictions" / "holdout")
     settings = {"sampling": ["uniform", 5], "top_k": 100, "videos_per_part": 8192}
     inputs = {"model": digest_model(run.folder / MODEL), "index": held_out.digest}
-    assert store.is_done(settings, inputs)
+    assert store.is_up_to_date(settings, inputs)
     (part,) = store.read()
     assert part.ids == held_out.ids_of(run.holdout)
     stored = Ensemble.of_model(load_model(run.folder / MODEL), run.sampling, held_out.dataset, 100)
@@ -278,7 +278,7 @@ def test_statistics_that_are_not_finite_stop_it_before_anything_is_stored(held_o
     run.model.fit = fit_and_poison
     with pytest.raises(StageError, match=r"moving_variance of layer rgb_norm is not finite by step 6"):
         run.run()
-    assert checkpoint.restore(run.folder / CHECKPOINT, run.model).step == 4
+    assert checkpoint.restore_checkpoint(run.folder / CHECKPOINT, run.model).step == 4
     assert all(np.isfinite(weight).all() for weight in load_model(run.folder / MODEL).get_weights())
 
 
@@ -320,7 +320,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_says_what_to_try(held_out, tmp_p
     run.model.fit = lambda *arguments, callbacks, **more: fit(*arguments, callbacks=[Poison(), *callbacks], **more)
     with pytest.raises(StageError, match=r"became nan by step 5; the last good checkpoint, of step 4, is .*rate"):
         run.run()
-    assert checkpoint.restore(run.folder / CHECKPOINT, run.model).step == 4
+    assert checkpoint.restore_checkpoint(run.folder / CHECKPOINT, run.model).step == 4
     assert all(np.isfinite(weight).all() for weight in run.model.get_weights())
 
 
@@ -348,7 +348,7 @@ def test_a_checkpoint_that_is_damaged_or_of_another_model_is_refused(held_out, t
     path = run.folder / CHECKPOINT
     other = trainer(held_out, tmp_path / "other", ema_half_life=0)
     with pytest.raises(StageError, match="holds other variables"):
-        checkpoint.restore(path, other.model)
+        checkpoint.restore_checkpoint(path, other.model)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(StageError, match=r"checkpoint\.npz cannot be restored .* --force"):
         trainer(held_out, tmp_path / "run").run()

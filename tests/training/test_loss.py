@@ -26,6 +26,6 @@ def test_certain_and_wrong_is_finite():
     assert 0 < float(SummedBinaryCrossentropy()(np.ones((1, 3)), np.zeros((1, 3), np.float32))) < 100
 
 
-def test_it_serialises():
+def test_it_serializes():
     loss = SummedBinaryCrossentropy(0.2)
     assert SummedBinaryCrossentropy.from_config(loss.get_config()).label_smoothing == 0.2

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import TrainingConfig
-from pipeline.training.optimizer import AVERAGED, PLAIN, build, weights_in_use, weights_to_score
+from pipeline.training.optimizer import AVERAGED, PLAIN, build_optimizer, names_of_weights, use_weights
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(24, 5)).astype(np.float32)
@@ -16,7 +16,7 @@ def model(batch_size: int, seed: int = 0, **training) -> keras.Model:
     keras.utils.set_random_seed(seed)
     config = TrainingConfig(**{"batch_size": batch_size, "decay": "constant", "learning_rate": 0.05, **training})
     built = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, use_bias=False)])
-    built.compile(build(config, 100, built.trainable_variables), "mse", jit_compile=False)
+    built.compile(build_optimizer(config, 100, built.trainable_variables), "mse", jit_compile=False)
     return built
 
 
@@ -68,7 +68,7 @@ def test_the_average_is_that_of_a_third_of_the_run_until_that_is_its_half_life(a
     assert shares.sum() == pytest.approx(1)
     halved = 80 - 3 * accumulate
     assert shares[:halved].sum() / shares.sum() == pytest.approx(0.5), "the limit is reached"
-    with weights_in_use(built, AVERAGED):
+    with use_weights(built, AVERAGED):
         average = np.tensordot(shares, np.float64(weights[1:]), 1)
         np.testing.assert_allclose(built.get_weights()[0], average, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(built.get_weights()[0], weights[-1])
@@ -80,7 +80,7 @@ def test_a_half_life_beyond_the_run_does_not_bring_its_start_back(batches):
     built = model(4, ema_half_life=1e6)
     weights = train(built, 4, batches)
     shares = np.arange(1.0, batches + 1)
-    with weights_in_use(built, AVERAGED):
+    with use_weights(built, AVERAGED):
         average = np.tensordot(shares / shares.sum(), np.float64(weights[1:]), 1)
         np.testing.assert_allclose(built.get_weights()[0], average, rtol=1e-4, atol=1e-5)
     assert shares[: batches // 2].sum() < 0.28 * shares.sum()
@@ -91,16 +91,16 @@ def test_plain_weights_are_scored_too_while_the_memory_of_the_average_grows():
     seen = []
     for _ in range(40):
         train(built, 4, 1)
-        seen.append(weights_to_score(built.optimizer))
+        seen.append(names_of_weights(built.optimizer))
     full = next(batches for batches in range(1, 100) if batches / (batches + 2) >= 0.5 ** (1 / 3))
     assert seen == [(AVERAGED, PLAIN)] * (full - 1) + [(AVERAGED,)] * (41 - full)
-    assert weights_to_score(model(4).optimizer) == (PLAIN,), "there is no average"
+    assert names_of_weights(model(4).optimizer) == (PLAIN,), "there is no average"
 
 
 def test_plain_weights_are_themselves():
     built = model(4, ema_half_life=3)
     weights = train(built, 4, 2)
-    with weights_in_use(built, PLAIN):
+    with use_weights(built, PLAIN):
         np.testing.assert_array_equal(built.get_weights()[0], weights[-1])
 
 

@@ -7,11 +7,11 @@ import pytest
 from pipeline.config import TrainingConfig
 from pipeline.config.errors import StageError
 from pipeline.presets import load_preset
-from pipeline.training.plan import Plan, presumptions, warmup_examples
+from pipeline.training.plan import TrainingPlan, short_run_warnings, warmup_examples
 
 
 def test_a_plan_stops_at_epochs_and_at_checkpoints():
-    plan = Plan.of(TrainingConfig(batch_size=8, epochs=2.5, checkpoint_steps=3), videos=30)
+    plan = TrainingPlan.of(TrainingConfig(batch_size=8, epochs=2.5, checkpoint_steps=3), videos=30)
     assert plan.total == 10  # 75 examples
     assert plan.evaluations == (4, 8, 10)
     stops, step = [], 0
@@ -21,17 +21,17 @@ def test_a_plan_stops_at_epochs_and_at_checkpoints():
 
 
 def test_an_epoch_shorter_than_a_batch_is_no_stop_of_its_own():
-    plan = Plan.of(TrainingConfig(batch_size=8, epochs=4), videos=3)
+    plan = TrainingPlan.of(TrainingConfig(batch_size=8, epochs=4), videos=3)
     assert (plan.total, plan.evaluations) == (2, (1, 2))
 
 
 def test_a_run_that_cannot_learn_is_refused():
     with pytest.raises(StageError, match="no training videos"):
-        Plan.of(TrainingConfig(), videos=0)
+        TrainingPlan.of(TrainingConfig(), videos=0)
     few = TrainingConfig(batch_size=8, epochs=1, accumulate=5)
     with pytest.raises(StageError, match=r"4 batches, .* made of 5: nothing .* --training.accumulate 4 or less"):
-        Plan.of(few, videos=30)
-    assert Plan.of(few, videos=33).total == 5
+        TrainingPlan.of(few, videos=30)
+    assert TrainingPlan.of(few, videos=33).total == 5
 
 
 @pytest.mark.parametrize(("asked", "taken"), [(0, 0), (59, 59), (60, 60), (61, 60), (5000, 60)])
@@ -71,15 +71,15 @@ SAID = [
 @pytest.mark.parametrize(("changes", "line"), SAID, ids=str)
 def test_settings_that_presume_a_longer_run_are_told(changes, line):
     training = TrainingConfig(**{**LONG, **changes})
-    said = list(presumptions(training, Plan.of(training, 100), videos=100, holdout=10))
+    said = list(short_run_warnings(training, TrainingPlan.of(training, 100), videos=100, holdout=10))
     assert len(said) == (line is not None)
     assert all(re.search(line, each) for each in said)
 
 
 def test_patience_needs_a_hold_out():
     training = TrainingConfig(**LONG, patience=1)
-    assert not list(presumptions(training, Plan.of(training, 100), videos=100, holdout=1))
-    (line,) = presumptions(training, Plan.of(training, 100), videos=100, holdout=0)
+    assert not list(short_run_warnings(training, TrainingPlan.of(training, 100), videos=100, holdout=1))
+    (line,) = short_run_warnings(training, TrainingPlan.of(training, 100), videos=100, holdout=0)
     assert "without a hold-out" in line
 
 
@@ -93,5 +93,5 @@ def test_nothing_is_said_of_the_presets_on_their_own_data(preset):
 
     for family in FAMILIES:
         training = load_preset(preset).experiment(family).training
-        plan = Plan.of(training, VIDEOS[preset])
-        assert not list(presumptions(training, plan, VIDEOS[preset], holdout=100)), family
+        plan = TrainingPlan.of(training, VIDEOS[preset])
+        assert not list(short_run_warnings(training, plan, VIDEOS[preset], holdout=100)), family

@@ -37,7 +37,7 @@ def test_warm_up_rises_linearly_and_delays_the_decay():
     assert rate(52, **settings) == pytest.approx(0.05)  # half of the 96 steps that follow
 
 
-def test_it_serialises():
+def test_it_serializes():
     schedule = ExampleSchedule.of(TrainingConfig(decay="cosine", warmup_examples=7), 30)
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
     assert again.get_config() == schedule.get_config()

@@ -27,7 +27,7 @@ def tracked(built: keras.Model) -> list[np.ndarray]:
 @pytest.mark.parametrize("batches", [1, 2, 30])
 def test_they_are_the_mean_of_the_batches_of_late(batches):
     built = model()
-    statistics.begin(built)
+    statistics.start_at_zero(built)
     built.layers[0].rate = 0.0
     inputs = RNG.normal(3, 2, (batches, 50, 5)).astype(np.float32)
     for batch in inputs:
@@ -35,7 +35,7 @@ def test_they_are_the_mean_of_the_batches_of_late(batches):
     shares = 0.9 ** np.arange(batches)[::-1]
     expected = [np.tensordot(shares / shares.sum(), value, 1) for value in (inputs.mean(axis=1), inputs.var(axis=1))]
     before = tracked(built)
-    with statistics.corrected(built, batches):
+    with statistics.corrected_statistics(built, batches):
         for statistic, value in zip(tracked(built), expected, strict=True):
             np.testing.assert_allclose(statistic, value, rtol=1e-4)
     for statistic, value in zip(tracked(built), before, strict=True):
@@ -47,11 +47,11 @@ def test_statistics_of_a_checkpoint_that_began_as_the_layers_do_become_those_tha
     """As of version 0.1.0, which a killed training may have left."""
     older, newer = model(), model()
     older.layers[0].rate = newer.layers[0].rate = 0.0
-    start = statistics.begin(newer)
+    start = statistics.start_at_zero(newer)
     for batch in RNG.normal(3, 2, (batches, 50, 5)).astype(np.float32):
         older(batch, training=True)
         newer(batch, training=True)
-    statistics.forget_start(older, start, batches)
+    statistics.remove_start(older, start, batches)
     for statistic, expected in zip(tracked(older)[-2:], tracked(newer)[-2:], strict=True):
         np.testing.assert_allclose(statistic, expected, rtol=1e-5, atol=1e-6)
 
@@ -59,9 +59,9 @@ def test_statistics_of_a_checkpoint_that_began_as_the_layers_do_become_those_tha
 def test_constant_features_keep_a_variance_of_nothing():
     """It cannot come out below: rsqrt would make NaN of it."""
     built = model()
-    statistics.begin(built)
+    statistics.start_at_zero(built)
     built(np.full((8, 5), 7.7, np.float32), training=True)
-    with statistics.corrected(built, 1):
+    with statistics.corrected_statistics(built, 1):
         assert (tracked(built)[1] >= 0).all()
 
 
@@ -89,18 +89,18 @@ def test_every_statistic_of_every_family_is_known_and_moves_as_they_do(family):
     found = [id(statistic) for _, statistic in statistics._tracked(built)]
     assert len(set(found)) == len(found), "one that is found twice is corrected twice"
     assert set(found) == {id(weight) for weight in built.non_trainable_weights}
-    statistics.begin(built)
+    statistics.start_at_zero(built)
     inputs = {"frames": RNG.integers(0, 256, (16, 6, 8), np.uint8), "num_frames": np.full(16, 6, np.int32)}
     trained = np.asarray(built(inputs, training=True))
-    with statistics.corrected(built, 1):
+    with statistics.corrected_statistics(built, 1):
         np.testing.assert_allclose(np.asarray(built(inputs, training=False)), trained, atol=2e-3)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_named(value):
     built = model()
-    statistics.check(built, 7)
+    statistics.check_finite(built, 7)
     variance = built.layers[1].moving_variance
     variance.assign(np.full(variance.shape, value))
     with pytest.raises(StageError, match=r"moving_variance of layer batch_norm\S* is not finite by step 7: .*try"):
-        statistics.check(built, 7)
+        statistics.check_finite(built, 7)

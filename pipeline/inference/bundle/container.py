@@ -46,7 +46,7 @@ def weights_name(member: int) -> str:
 
 
 class Container:
-    """A bundle's entries, opened for reading by `opened`."""
+    """A bundle's entries, opened for reading by `open_bundle`."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile):
         self.path = path
@@ -87,7 +87,7 @@ class Container:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Container]:
+def open_bundle(path: Path) -> Iterator[Container]:
     """A bundle's container. Raises BundleError for what is wrong with it, also while it is read in the block."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -100,13 +100,13 @@ def opened(path: Path) -> Iterator[Container]:
         raise BundleError(f"{path} is not a bundle, or is damaged ({error}): export it again") from error
 
 
-def add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+def add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     """Write an entry; it bears no date, so the same content gives the same bytes."""
     archive.writestr(_entry(name, len(content)), content)
 
 
 @contextlib.contextmanager
-def adding(archive: zipfile.ZipFile, name: str) -> Iterator[BinaryIO]:
+def new_entry(archive: zipfile.ZipFile, name: str) -> Iterator[BinaryIO]:
     """The same for an entry that is written bit by bit."""
     with archive.open(_entry(name, 0), "w", force_zip64=True) as file:
         yield file

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.config import MOST_CLASSES, ConfigError, DatasetConfig, ModelConfig, SamplingConfig, from_dict, to_dict
 from pipeline.ensembling.recipe import Recipe
-from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container, opened, weights_name
+from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container, open_bundle, weights_name
 from pipeline.inference.bundle.quantization import Encoding
 
 FORMAT = 1
@@ -49,17 +49,17 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """What a bundle says of itself. Raises BundleError where it is none, is damaged, or asks for too much."""
-    with opened(path) as container:
-        return header_of(container)
+    with open_bundle(path) as container:
+        return parse_header(container)
 
 
 def read_scores(path: Path) -> dict[str, Any]:
     """The size that the rules allow, and the hold-out's metrics before and after, as far as they are known."""
-    with opened(path) as container:
+    with open_bundle(path) as container:
         return container.json(SCORES)
 
 
-def header_of(container: Container) -> Header:
+def parse_header(container: Container) -> Header:
     """The header of an open bundle, and each of its entries is accounted for. Raises BundleError where it is not so."""
     values, source = container.json(HEADER), f"{container.path}: {HEADER}"
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import DatasetConfig
-from pipeline.inference.bundle.container import BundleError, Container, opened, weights_name
-from pipeline.inference.bundle.header import StoredModel, header_of
-from pipeline.inference.bundle.quantization import decode, stored_size
+from pipeline.inference.bundle.container import BundleError, Container, open_bundle, weights_name
+from pipeline.inference.bundle.header import StoredModel, parse_header
+from pipeline.inference.bundle.quantization import dequantize, stored_size
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.models import build_model
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import keras
 
 
-def load(path: Path) -> Ensemble:
+def load_bundle(path: Path) -> Ensemble:
     """Everything that a bundle predicts with, on any backend, with no network; raises BundleError as `read_header`."""
-    with opened(path) as container:
-        header = header_of(container)
+    with open_bundle(path) as container:
+        header = parse_header(container)
         members = tuple(
             EnsembleMember(_model(container, weights_name(number), stored, header.dataset), stored.sampling)
             for number, stored in enumerate(header.models)
@@ -40,7 +40,7 @@ def _model(container: Container, name: str, stored: StoredModel, dataset: Datase
         raise BundleError(f"{container.path}: {name} has {size} bytes where its model's weights take {sum(sizes)}")
     with container.open(name) as file:
         for weight, shape, encoding, length in zip(model.weights, shapes, stored.encodings, sizes):
-            weight.assign(decode(file.read(length), shape, encoding))
+            weight.assign(dequantize(file.read(length), shape, encoding))
         file.read(1)  # the end, where the checksum is verified
     return model
 

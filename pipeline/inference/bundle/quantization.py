@@ -21,7 +21,7 @@ _WORST = 2.0**-10
 among the subnormal numbers far more."""
 
 
-def encode(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Encoding, bytes]:
+def quantize(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Encoding, bytes]:
     """A weight's bytes, little-endian, and how it is stored.
 
     Only large trainable matrices are stored coarsely. Vectors (biases, scales) are small; running means, variances and
@@ -48,8 +48,8 @@ def encode(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Encod
     return "float32", values.tobytes()
 
 
-def decode(stored: bytes, shape: Sequence[int], encoding: Encoding) -> np.ndarray:
-    """The weight, float32 of `shape`, from the `stored_size` bytes of `encode`.
+def dequantize(stored: bytes, shape: Sequence[int], encoding: Encoding) -> np.ndarray:
+    """The weight, float32 of `shape`, from the `stored_size` bytes of `quantize`.
 
     Raises:
         ValueError: a value is not finite.

@@ -17,12 +17,12 @@ from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle import container
 from pipeline.inference.bundle.header import Header, StoredModel
-from pipeline.inference.bundle.quantization import Encoding, encode
+from pipeline.inference.bundle.quantization import Encoding, quantize
 from pipeline.inference.runs import TrainedRun
 from pipeline.models import build_model
 
 
-def write(
+def write_bundle(
     path: Path,
     recipe: Recipe,
     runs: Sequence[TrainedRun],
@@ -48,7 +48,7 @@ def write(
     stored = []
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
         for number, run in enumerate(tqdm(runs, desc=f"export as {weights}", unit=" models")):
-            with container.adding(archive, container.weights_name(number)) as file:
+            with container.new_entry(archive, container.weights_name(number)) as file:
                 encodings = _write_weights(file, run, weights)
             precision = run.precision if keep_precision else "float32"
             stored.append(StoredModel(run.model, run.sampling, precision, tuple(encodings)))
@@ -63,13 +63,13 @@ def write(
             versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend())},
             inputs=inputs,
         )
-        container.add(archive, container.HEADER, container.to_json(header.to_dict()))
+        container.add_entry(archive, container.HEADER, container.to_json(header.to_dict()))
 
 
 def add_scores(path: Path, scores: dict[str, Any]) -> None:
     """Put what is known of a bundle's worth into it."""
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        container.add(archive, container.SCORES, container.to_json(scores))
+        container.add_entry(archive, container.SCORES, container.to_json(scores))
 
 
 def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
@@ -86,7 +86,7 @@ def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
         if values.dtype != np.float32:
             raise StageError(f"{run.folder}: the weight {weight.path} is {values.dtype}; bundles hold float32")
         try:
-            encoding, content = encode(values, weight.trainable, wanted)
+            encoding, content = quantize(values, weight.trainable, wanted)
         except ValueError:
             raise StageError(f"{run.stored}: the weight {weight.path} is not finite: train it again") from None
         encodings.append(encoding)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import check_format
 from pipeline.artifacts.files import read_json
-from pipeline.config import ConfigError, DatasetConfig, from_dict, one_of
+from pipeline.config import ConfigError, DatasetConfig, find_by_name, from_dict
 from pipeline.config.errors import StageError
 
 ROWS, LEFT_OUT, SUMMARY = "index.parquet", "left_out.parquet", "dataset.json"
@@ -112,7 +112,7 @@ class Index:
 
     def rows(self, split: str) -> np.ndarray:
         """int64, the rows of a split, ascending; raises ConfigError listing the splits where there is none such."""
-        one_of(split, self.splits, "split")
+        find_by_name(split, self.splits, "split")
         return np.flatnonzero(self._split.indices.to_numpy() == self._split.dictionary.index(split).as_py())
 
     def labels_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,9 +124,9 @@ class Index:
         """The ids of some rows."""
         return self._ids.take(pa.array(rows)).to_pylist()
 
-    def labelled(self, split: str) -> bool:
+    def labeled(self, split: str) -> bool:
         """Whether any video of a split has labels; raises ConfigError for an unknown split."""
-        return one_of(split, self.summary["labelled"], "split") > 0
+        return find_by_name(split, self.summary["labelled"], "split") > 0
 
     @property
     def has_training(self) -> bool:
@@ -134,9 +134,9 @@ class Index:
         return bool(self.splits.get(TRAIN))
 
     @property
-    def holdout_labelled(self) -> bool:
+    def holdout_labeled(self) -> bool:
         """Whether there is a hold-out to score on."""
-        return bool(self.splits.get(HOLDOUT)) and self.labelled(HOLDOUT)
+        return bool(self.splits.get(HOLDOUT)) and self.labeled(HOLDOUT)
 
     def other_splits(self) -> list[str]:
         """The splits that are neither trained on nor held out: one of them is submitted."""

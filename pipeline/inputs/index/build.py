@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.done import stamp
+from pipeline.artifacts.done import format_fields
 from pipeline.artifacts.files import write_json
 from pipeline.config import ConfigError, DatasetConfig, to_dict
 from pipeline.inputs.index import HOLDOUT, LEFT_OUT, ROWS, SUMMARY, TRAIN, Source, take_lists
 from pipeline.inputs.index.check import Quarantined, ShardReport
-from pipeline.inputs.index.ids import Leakage, held_out, keys_of
-from pipeline.inputs.index.outliers import Limits
+from pipeline.inputs.index.ids import Leakage, hash_ids, is_held_out
+from pipeline.inputs.index.outliers import OutlierLimits
 from pipeline.inputs.index.statistics import Statistics
-from pipeline.inputs.index.tables import Table, left_out_of, left_out_schema, rows_of, rows_schema
+from pipeline.inputs.index.tables import Table, left_out_schema, rows_schema, select_left_out, select_rows
 
 LISTED = 100
 """Quarantined records, duplicates and leaked ids that the summary lists; all are counted, and in left_out.parquet."""
@@ -30,7 +30,7 @@ def write_index(
     reports: Iterable[ShardReport],
     root: Path | None = None,
     declared: DatasetConfig | None = None,
-    limits: Limits | None = None,
+    limits: OutlierLimits | None = None,
 ) -> dict[str, Any]:
     """Write the index of shards as their reports come in; of earlier reports 16 bytes a video stay in memory.
 
@@ -47,7 +47,7 @@ def write_index(
         limits: videos with values beyond them are left out, and counted as quarantined.
 
     Returns:
-        The summary, as in dataset.json: shards; what was declared; counts and labelled videos by split; what was
+        The summary, as in dataset.json: shards; what was declared; counts and labeled videos by split; what was
         quarantined; duplicates; empty, files that gave no video; cut, how many videos have more than max_frames
         frames, and of how many; constant, features that have one value; leakage, ids both trained on (or held out) and
         in another split; statistics, the numbers of the card; a digest of the content, wherever it lies.
@@ -72,9 +72,9 @@ def write_index(
             good = np.arange(len(report.ids))
             good = np.delete(good, [*aside]) if aside else good
             ids = [report.ids[i] for i in good]
-            keys = keys_of(ids)
+            keys = hash_ids(ids)
             if source.split in dataset.train_splits:
-                codes = held_out(keys, dataset.holdout_percent).astype(np.int32)  # 0 train, 1 holdout
+                codes = is_held_out(keys, dataset.holdout_percent).astype(np.int32)  # 0 train, 1 holdout
                 new = leakage.add(ids, keys, TRAIN)
             else:
                 codes = np.full(len(keys), splits.index(source.split), np.int32)
@@ -87,20 +87,20 @@ def write_index(
                 duplicates.add(id=report.ids[i], split=splits[code], file=path, offset=int(report.offsets[i]))
             if not len(good):
                 empty.add(file=path, records=report.records)
-            rows.add(rows_of(number, report, kept, codes[new], splits, of_rows))
+            rows.add(select_rows(number, report, kept, codes[new], splits, of_rows))
             _hash(digest, number, report, kept, codes[new])
             if len(twice) or bad:
-                left_out.add(left_out_of(number, report, twice, aside, of_left_out))
+                left_out.add(select_left_out(number, report, twice, aside, of_left_out))
             statistics.add(report, kept, codes[new], [fault.reason for fault in bad])
             about = {"size": report.size, "modified": report.modified, "records": report.records, "cut": report.cut}
             shards.append({"path": path, "split": source.split, **about})
     summary = {
-        **stamp(),
+        **format_fields(),
         "dataset": to_dict(dataset),
         "declared": to_dict(declared or dataset),
         "digest": digest.hexdigest()[:16],
         "counts": statistics.videos,
-        "labelled": statistics.labelled,
+        "labelled": statistics.labeled,
         "quarantined": quarantined.summary(),
         "duplicates": duplicates.summary(),
         "empty": empty.summary(),
@@ -157,7 +157,7 @@ def _hash(digest: Any, number: int, report: ShardReport, kept: np.ndarray, codes
 def _leaks(leakage: Leakage, dataset: DatasetConfig) -> list[dict[str, Any]]:
     """The ids that the summary lists, with the splits that each is in."""
     first = leakage.first()
-    held = held_out(keys_of([id for id, _ in first]), dataset.holdout_percent).tolist()
+    held = is_held_out(hash_ids([id for id, _ in first]), dataset.holdout_percent).tolist()
     return [
         {"id": id, "splits": [HOLDOUT if split == TRAIN and out else split for split in groups]}
         for (id, groups), out in zip(first, held)

@@ -10,12 +10,12 @@ KEY = np.dtype("S16")
 """The first half of an id's SHA-256: that two of ten million ids share it has a chance of 1e-25."""
 
 
-def keys_of(ids: list[str]) -> np.ndarray:
+def hash_ids(ids: list[str]) -> np.ndarray:
     """The keys of some ids, S16 [n]."""
     return np.frombuffer(b"".join([hashlib.sha256(id.encode()).digest()[:16] for id in ids]), KEY)
 
 
-def held_out(keys: np.ndarray, percent: float) -> np.ndarray:
+def is_held_out(keys: np.ndarray, percent: float) -> np.ndarray:
     """Whether training videos are held out, bool [n]: the same for an id on every machine, in every version."""
     return keys.view(">u8")[::2] < np.uint64(math.ceil(percent / 100 * 2**64))
 

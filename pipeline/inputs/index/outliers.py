@@ -10,7 +10,7 @@ from pipeline.inputs.index.check import ShardReport
 
 
 @dataclass(frozen=True)
-class Limits:
+class OutlierLimits:
     """How large the values of a video may be, compared with those of the median video."""
 
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class Limits:
         return found
 
 
-class Peaks:
+class OutlierDetector:
     """Notes the peaks of all videos as their reports pass: four bytes a video and feature stay in memory."""
 
     def __init__(self, dataset: DatasetConfig):
@@ -52,11 +52,11 @@ class Peaks:
                 self._noted.append(report.peaks)
             yield report
 
-    def limits(self, ratio: float) -> Limits | None:
+    def limits(self, ratio: float) -> OutlierLimits | None:
         """The limits that all videos noted give; None where none exceeds them, or the ratio is 0."""
         if not ratio or not self._noted:
             return None
         peaks = np.concatenate(self._noted)
         medians = np.array([np.median(column[column > 0]) if column.any() else 0 for column in peaks.T], np.float64)
-        limits = Limits(self._names, medians, ratio)
+        limits = OutlierLimits(self._names, medians, ratio)
         return limits if limits.exceeded(peaks).any() else None

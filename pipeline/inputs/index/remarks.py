@@ -47,7 +47,7 @@ def _constants(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _same_labels(summary: dict[str, Any]) -> Iterator[str]:
-    """Labels that every labelled training video has: of a set that is always the same, or of padding."""
+    """Labels that every labeled training video has: of a set that is always the same, or of padding."""
     trained = [split for split in (TRAIN, HOLDOUT) if split in summary["counts"]]
     count = sum(summary["labelled"][split] for split in trained)
     if count <= HANDFUL or summary["dataset"]["num_classes"] == 1:
@@ -58,10 +58,10 @@ def _same_labels(summary: dict[str, Any]) -> Iterator[str]:
             videos[label] = videos.get(label, 0) + having
     always = [label for label, having in videos.items() if having == count]
     if always and len(videos) == len(always):
-        yield f"all {count} labelled training videos have the same labels, {', '.join(always)}: nothing can be learned"
+        yield f"all {count} labeled training videos have the same labels, {', '.join(always)}: nothing can be learned"
     elif always:
         yield (
-            f"all {count} labelled training videos have label {', '.join(always)}: it tells them apart in nothing "
+            f"all {count} labeled training videos have label {', '.join(always)}: it tells them apart in nothing "
             "(lists of labels that are padded with it, perhaps)"
         )
 

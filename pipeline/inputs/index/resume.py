@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts.done import digest
+from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.files import read_json
 from pipeline.config import DatasetConfig, differences, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import LEFT_OUT, ROWS, SUMMARY, Source
 from pipeline.inputs.index.check import Quarantined, ShardReport, check_shard
-from pipeline.inputs.index.sources import stamp
-from pipeline.inputs.index.statistics import values_of
+from pipeline.inputs.index.sources import size_and_mtime
+from pipeline.inputs.index.statistics import value_histograms
 from pipeline.inputs.index.tables import left_out_schema, rows_schema
 from pipeline.inputs.records import tfrecord
 
@@ -37,7 +37,7 @@ _ARRAYS = {
 # ------------------------------------------------------------------------------------------------ an unfinished ingest
 
 
-def check_or_recall(path: Path, dataset: DatasetConfig, folder: Path) -> ShardReport:
+def check_shard_once(path: Path, dataset: DatasetConfig, folder: Path) -> ShardReport:
     """The report of a shard: the one kept in `folder`, if the shard is the same; else it is read.
 
     A report is kept unless the file could not be read. One that was half-written is found out, and made again.
@@ -48,10 +48,10 @@ def check_or_recall(path: Path, dataset: DatasetConfig, folder: Path) -> ShardRe
         folder: keeps reports made by this declaration, and no others.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return _load(folder / digest(str(path), stamp(path)))
+        return _load(folder / digest_json(str(path), size_and_mtime(path)))
     report = check_shard(path, dataset)
     if report.readable:
-        _save(folder / digest(str(path), (report.size, report.modified)), report)
+        _save(folder / digest_json(str(path), (report.size, report.modified)), report)
     return report
 
 
@@ -79,7 +79,7 @@ def _load(path: Path) -> ShardReport:
 # -------------------------------------------------------------------------------------------------- a finished index
 
 
-class Indexed:
+class IndexedReports:
     """An index taken apart again into the reports it was made from."""
 
     def __init__(self, folder: Path, dataset: DatasetConfig, root: Path | None):
@@ -95,7 +95,7 @@ class Indexed:
             noted = all("cut" in shard for shard in self._summary["shards"])
             if schemas != (rows_schema(dataset), left_out_schema(dataset)) or not noted:
                 raise StageError("it was written by another version, which noted other things")
-            self._values = values_of(self._summary["statistics"], dataset)
+            self._values = value_histograms(self._summary["statistics"], dataset)
             home = (folder.resolve() / (self._summary["root"] or "")).resolve() if root is None else root.absolute()
             self._shards = {
                 home / shard["path"]: (number, shard) for number, shard in enumerate(self._summary["shards"])
@@ -118,7 +118,7 @@ class Indexed:
             source = splits.get(path)
             if source is None or source.split != shard["split"]:
                 what = "is not among the files" if source is None else f"is of split {source.split} now"
-            elif stamp(source.path) != (shard["size"], shard["modified"]):
+            elif size_and_mtime(source.path) != (shard["size"], shard["modified"]):
                 what = "changed after it was indexed"
             else:
                 continue
@@ -166,8 +166,8 @@ class Indexed:
         )
 
 
-def in_turn(
-    sources: list[Source], indexed: Indexed | None, known: set[Path], checked: Iterator[ShardReport]
+def reports_in_order(
+    sources: list[Source], indexed: IndexedReports | None, known: set[Path], checked: Iterator[ShardReport]
 ) -> Iterator[ShardReport]:
     """The reports of all sources in their order: of `known` ones from the index, of the others from `checked`."""
     recalled = indexed.reports([source.path for source in sources if source.path in known]) if indexed else iter(())

@@ -8,7 +8,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT, Source
 
 
-def given(raw: list[str]) -> list[Source]:
+def parse_sources(raw: list[str]) -> list[Source]:
     """The files named by SPLIT=DIR_OR_GLOB, in the order of their names' bytes; hidden ones are passed over.
 
     Raises StageError where one names none.
@@ -31,13 +31,13 @@ def given(raw: list[str]) -> list[Source]:
     return sources
 
 
-def below(root: Path) -> list[Source]:
+def find_sources(root: Path) -> list[Source]:
     """The files of data/<dataset>/raw, each folder a split; hidden ones are passed over."""
     found = (file for file in root.glob("*/*.tfrecord") if _is_data(file) and not file.parent.name.startswith("."))
     return [Source(file, file.parent.name) for file in _in_order(found)]
 
 
-def stamp(path: Path) -> tuple[int, int]:
+def size_and_mtime(path: Path) -> tuple[int, int]:
     """Bytes, and when they were last changed, in nanoseconds: what tells that a file is another one."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns

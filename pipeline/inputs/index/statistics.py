@@ -56,7 +56,7 @@ class Statistics:
         self._read += len(report.ids)
         self._cut += report.cut
         for reason in reasons:
-            kind = kind_of(reason)
+            kind = kind_of_reason(reason)
             self._reasons[kind if kind in self._reasons or len(self._reasons) < KINDS else OTHERS] += 1
 
     @property
@@ -65,10 +65,10 @@ class Statistics:
         return dict(zip(self.splits, self._videos.tolist()))
 
     @property
-    def labelled(self) -> dict[str, int]:
+    def labeled(self) -> dict[str, int]:
         """Rows of each split that have labels."""
-        unlabelled = [numbers[0] for numbers in self._labels_a_video]
-        return dict(zip(self.splits, (self._videos - unlabelled).tolist()))
+        unlabeled = [numbers[0] for numbers in self._labels_a_video]
+        return dict(zip(self.splits, (self._videos - unlabeled).tolist()))
 
     @property
     def cut(self) -> dict[str, int]:
@@ -96,7 +96,7 @@ class Statistics:
         }
 
 
-def values_of(statistics: dict[str, Any], dataset: DatasetConfig) -> np.ndarray:
+def value_histograms(statistics: dict[str, Any], dataset: DatasetConfig) -> np.ndarray:
     """The value histograms of a summary, int64 [features,256]."""
     values = np.zeros((len(dataset.features), 256), np.int64)
     for row, feature in zip(values, dataset.features):
@@ -105,7 +105,7 @@ def values_of(statistics: dict[str, Any], dataset: DatasetConfig) -> np.ndarray:
     return values
 
 
-def kind_of(reason: str) -> str:
+def kind_of_reason(reason: str) -> str:
     """A reason without what differs from record to record: ids, numbers, what is quoted, lists of what there is."""
     reason = re.sub(r"^video (['\"]).*?\1: ", "", reason).partition("; there are:")[0]
     return re.sub(r"(?:(?<=\s)-)?\d+", "#", re.sub(r"(?<!\w)b?(['\"]).*?\1(?!\w)", "'...'", reason))[:160]

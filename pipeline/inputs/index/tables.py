@@ -54,7 +54,7 @@ class Table:
         self._writer.close()
 
 
-def rows_of(
+def select_rows(
     number: int, report: ShardReport, kept: np.ndarray, codes: np.ndarray, splits: list[str], schema: pa.Schema
 ) -> pa.RecordBatch:
     """The records of a shard that become rows: int64 [m], and the numbers of their splits, int32 [m]."""
@@ -64,7 +64,7 @@ def rows_of(
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def left_out_of(
+def select_left_out(
     number: int, report: ShardReport, twice: np.ndarray, aside: dict[int, str], schema: pa.Schema
 ) -> pa.RecordBatch:
     """What of a shard is no row.

@@ -33,7 +33,7 @@ def evaluation_batches(
         yield count, {"frames": reader.read(videos, chosen, num_frames), "num_frames": num_frames}
 
 
-def resampled(inputs: Inputs, sampling: SamplingConfig, dataset: DatasetConfig) -> Inputs:
+def resample_rows(inputs: Inputs, sampling: SamplingConfig, dataset: DatasetConfig) -> Inputs:
     """What `evaluation_batches` gives under `sampling`, from a batch that holds all frames of each video."""
     frames, available = inputs["frames"], inputs["num_frames"]  # B,T,F and B
     length = sampled_length(sampling.evaluation, sampling, dataset)

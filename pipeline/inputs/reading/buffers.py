@@ -1,4 +1,4 @@
-"""Memory of large arrays, used again once nothing refers to them any more."""
+"""BufferPool of large arrays, used again once nothing refers to them any more."""
 
 import math
 import mmap
@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 
 
-class Memory:
+class BufferPool:
     """Makes arrays without initializing them; new memory costs more than to fill it, so it comes back from old ones.
 
     Whoever has an array, or a view on it, keeps its memory, as with any other array: also TensorFlow and JAX, which

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
-from pipeline.inputs.reading.unchanged import REDO, Unchanged
+from pipeline.inputs.reading.verifying import REDO, ShardVerifier
 
 ALIGNMENT = 4096
 """Direct reads begin and end at multiples of it, in the file and in the memory."""
@@ -28,7 +28,7 @@ class OpenFiles:
 
     def __init__(self, index: Index, direct: bool):
         self._paths = index.paths
-        self._unchanged = Unchanged(index)
+        self._unchanged = ShardVerifier(index)
         self._direct = direct
         self._lock = threading.Lock()
         # Open files, -1 where there is none; random access visits them all, again and again.

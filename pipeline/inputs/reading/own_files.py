@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.config import DatasetConfig, SamplingConfig
-from pipeline.inputs.reading.batches import Inputs, resampled
+from pipeline.inputs.reading.batches import Inputs, resample_rows
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import ParseError, parse_features, readable_id
 
@@ -57,7 +57,7 @@ def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
         yield Fault(str(path), f"it cannot be read: {error}")
 
 
-def batches_of(
+def batch_videos(
     videos: list[np.ndarray], dataset: DatasetConfig, sampling: SamplingConfig, batch_size: int
 ) -> Iterator[tuple[int, Inputs]]:
     """Videos, each [n,F], as `evaluation_batches` gives those of an index; the last batch may be smaller."""
@@ -68,7 +68,7 @@ def batches_of(
         for row, video in zip(frames, chosen):
             row[: len(video)] = video
         inputs = {"frames": frames, "num_frames": np.array([len(video) for video in chosen], np.int32)}
-        yield len(chosen), resampled(inputs, sampling, dataset)
+        yield len(chosen), resample_rows(inputs, sampling, dataset)
 
 
 # ------------------------------------------------------------------------------------------------------------ TFRecords

@@ -13,9 +13,9 @@ import numpy as np
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading import copying
-from pipeline.inputs.reading.buffers import Memory
+from pipeline.inputs.reading.buffers import BufferPool
 from pipeline.inputs.reading.open_files import ALIGNMENT, OpenFiles, aligned
-from pipeline.inputs.reading.unchanged import REDO
+from pipeline.inputs.reading.verifying import REDO
 from pipeline.inputs.records.parsing import ParseError, parse_features
 from pipeline.runtime.parallel import default_workers
 
@@ -41,7 +41,7 @@ class FrameReader:
         self.index = index
         self.direct = index.length.sum(dtype=np.int64) > _memory_limit() / 2 if direct is None else direct
         self._encoding = copying.Encoding.of(index.dataset)
-        self._memory = Memory()
+        self._memory = BufferPool()
         self._workers, self._few = (_DEPTH, _FEW_WAITED_FOR) if self.direct else (default_workers(), _FEW)
         self._pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         self._teller = concurrent.futures.ThreadPoolExecutor(1)

@@ -62,7 +62,7 @@ def describe(payload: Buffer) -> list[FoundFeature]:
     return found
 
 
-def preflight(payload: Buffer, dataset: DatasetConfig, where: str) -> None:
+def check_first_record(payload: Buffer, dataset: DatasetConfig, where: str) -> None:
     """Hold the first record of a split against what the dataset declares.
 
     Faults that only this record may have (a frame cut short, an unfit id) are left to `parsing.parse`.
@@ -86,12 +86,12 @@ def preflight(payload: Buffer, dataset: DatasetConfig, where: str) -> None:
         raise SchemaError(f"{where}: not what dataset {dataset.name} declares:{listed}\nThe record holds:{held}")
 
 
-def preflight_files(paths: Iterable[Path], dataset: DatasetConfig) -> None:
-    """`preflight` of the first readable record of a split's files; raises SchemaError, and OSError."""
+def check_first_records(paths: Iterable[Path], dataset: DatasetConfig) -> None:
+    """`check_first_record` of the first readable record of a split's files; raises SchemaError, and OSError."""
     for path in paths:
         for record in tfrecord.scan(path):
             if record.fault is None:
-                preflight(record.payload, dataset, f"{path}, first record")
+                check_first_record(record.payload, dataset, f"{path}, first record")
                 return
 
 

@@ -150,7 +150,7 @@ def vocabulary(num_classes: int, seed: int) -> Vocabulary:
 
 
 def _fit(frequency, lengths, related, affinity, alone) -> tuple[np.ndarray, np.ndarray]:
-    """How often classes must be alone and lead, for these frequencies: expectation maximisation, from a first guess.
+    """How often classes must be alone and lead, for these frequencies: expectation maximization, from a first guess.
 
     The race for a leader's company is taken for independent draws: a class comes with probability 1 - exp(-t affinity),
     where t, found by bisection, is such that as many come as are wanted.
@@ -220,14 +220,14 @@ def _draw_frames(feature: FeatureConfig, dataset: DatasetConfig, synthesis: Synt
     latent[telling] = classes[shown[telling], look[telling]]
     latent *= (1 - synthesis.confusion) ** 0.5
     latent += synthesis.confusion**0.5 * rng.standard_normal(latent.shape, np.float32)
-    centre = latent @ basis + style * rng.standard_normal(feature.size, np.float32)  # S,F
-    centre += 2 - 4 / 512 + 2 / 255  # half a step more, since what follows cuts
+    center = latent @ basis + style * rng.standard_normal(feature.size, np.float32)  # S,F
+    center += 2 - 4 / 512 + 2 / 255  # half a step more, since what follows cuts
 
     frames = drift * rng.standard_normal((len(scene), feature.size), np.float32)  # n,F
     for before, now in itertools.pairwise(frames):  # autoregressive: a correlation of 0.8 from one to the next
         now *= 0.6
         now += np.float32(0.8) * before
-    frames += centre[scene]
+    frames += center[scene]
     frames *= 255 / 4
     return frames.clip(0, 255, out=frames).astype(np.uint8)
 

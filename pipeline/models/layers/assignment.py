@@ -12,7 +12,7 @@ class SoftAssignment(keras.layers.Layer):
 
     The weights of a valid frame sum to 1 over the clusters, those of padding are 0. The softmax is taken in float32.
     Source: Arandjelovic et al. 2016, equation 3, in the decoupled form of Miech et al. 2017 (batch norm on the logits,
-    the centres not tied to W).
+    the centers not tied to W).
     """
 
     def __init__(self, clusters: int, **kwargs):

@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 
-def own_gradient(function: Callable[..., tuple[Any, Callable]]) -> Callable[..., Any]:
+def custom_gradient(function: Callable[..., tuple[Any, Callable]]) -> Callable[..., Any]:
     """A function of tensors that gives its value and its gradient -> the function of the value, with that gradient.
 
     `function` returns (y, gradient), and `gradient(dy)` the gradient by each of the arguments, in their order. Weights

@@ -5,25 +5,25 @@ from keras import ops
 ITERATIONS = 10
 
 
-def democratic_weights(assignment, distances, frames, centres, mask):
-    """a and d [B,T,K], frames [B,T,F], centres [K,F], mask [B,T] -> lambda [B,T], 0 on padding.
+def democratic_weights(assignment, distances, frames, centers, mask):
+    """a and d [B,T,K], frames [B,T,F], centers [K,F], mask [B,T] -> lambda [B,T], 0 on padding.
 
         lambda_t sum_s Q_ts lambda_s = 1        Q: the Gram matrix of the maps [a_tk (x_t - c_k) / d_tk]_k, clipped at 0
 
     No gradient flows back. A video costs 2T^2(F + 2K) FLOPs. Source: Jegou, Zisserman 2014.
     """
-    similarity = gram(assignment / distances, frames, centres)  # B,T,T
+    similarity = gram(assignment / distances, frames, centers)  # B,T,T
     return ops.stop_gradient(balance(ops.maximum(similarity, 0.0), ops.cast(mask, "float32")))
 
 
-def gram(weights, frames, centres):
-    """weights [B,T,K], of either sign, frames [B,T,F], centres [K,F] -> Q [B,T,T], never a map of K x F values.
+def gram(weights, frames, centers):
+    """weights [B,T,K], of either sign, frames [B,T,F], centers [K,F] -> Q [B,T,T], never a map of K x F values.
 
     Q_ts = sum_k w_tk w_sk (x_t - c_k).(x_s - c_k)
     """
     across = ops.transpose(weights, (0, 2, 1))  # B,K,T
-    projected = ops.matmul(frames, ops.transpose(centres))  # B,T,K
-    mixed = ops.matmul(weights * (projected - ops.sum(ops.square(centres), axis=-1) / 2), across)  # B,T,T
+    projected = ops.matmul(frames, ops.transpose(centers))  # B,T,K
+    mixed = ops.matmul(weights * (projected - ops.sum(ops.square(centers), axis=-1) / 2), across)  # B,T,T
     own = ops.matmul(frames, ops.transpose(frames, (0, 2, 1))) * ops.matmul(weights, across)
     return own - mixed - ops.transpose(mixed, (0, 2, 1))
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from pipeline.models.layers.custom_gradient import own_gradient
+from pipeline.models.layers.custom_gradient import custom_gradient
 
 
 class _Dense(keras.layers.Dense):
@@ -42,7 +42,7 @@ class FrameDense(_Dense):
         return ops.reshape(_of_frames(rows, kernel), (-1, *ops.shape(values)[1:-1], self.units))
 
 
-@own_gradient
+@custom_gradient
 def _of_descriptors(values, kernel):
     """[B,D], [D,N] -> [B,N]"""
 
@@ -53,7 +53,7 @@ def _of_descriptors(values, kernel):
     return ops.matmul(values, kernel), gradient
 
 
-@own_gradient
+@custom_gradient
 def _of_frames(rows, kernel):
     """[BT,F], [F,N] -> [BT,N]"""
 

@@ -12,7 +12,7 @@ class LogitScale(keras.layers.Layer):
 
         gamma_h / sqrt(var_h + epsilon),        var_h = variance of q_t . k_s over the valid pairs of all videos
 
-    Batch norm of the attention logits without a centre, which a softmax ignores; it replaces the fixed 1/sqrt(d). The
+    Batch norm of the attention logits without a center, which a softmax ignores; it replaces the fixed 1/sqrt(d). The
     variance is exact and needs no logits. With k' the keys less their video's mean k~, it is the mean over the pairs of
 
         (q_t . k'_s)^2, summed in a video: <Q^T Q, K'^T K'>_F        plus        (q_t . k~ - mean of the same)^2

@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from pipeline.models.layers.custom_gradient import own_gradient
+from pipeline.models.layers.custom_gradient import custom_gradient
 from pipeline.runtime.fused import fused
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class FrameNorm(keras.layers.BatchNormalization):
-    """frames x [B,T,K], mask m [B,T] -> y [B,T,K], padding normalised like the rest.
+    """frames x [B,T,K], mask m [B,T] -> y [B,T,K], padding normalized like the rest.
 
         mu_k = sum m x_k / n        var_k = sum m (x_k - mu_k)^2 / n        y = gamma (x - mu) / sqrt(var + e) + beta
 
@@ -38,12 +38,12 @@ class FrameNorm(keras.layers.BatchNormalization):
             tracked.assign(self.momentum * tracked + (1 - self.momentum) * value)
         scale = ops.reshape(self.gamma, (-1,)) if self.scale else ops.ones_like(mean)
         shift = ops.reshape(self.beta, (-1,)) if self.center else ops.zeros_like(mean)
-        normalised = _normalise(rows, weights, mean, ops.rsqrt(variance + self.epsilon), scale, shift)
-        return ops.reshape(normalised, ops.shape(frames))
+        normalized = _normalize(rows, weights, mean, ops.rsqrt(variance + self.epsilon), scale, shift)
+        return ops.reshape(normalized, ops.shape(frames))
 
 
-@own_gradient
-def _normalise(rows, weights, mean, inverse, scale, shift):
+@custom_gradient
+def _normalize(rows, weights, mean, inverse, scale, shift):
     """(x - mu) * inverse * scale + shift, [N,K]; mean and inverse [K] are those of the rows by weights [N,1].
 
     Their gradients are in that of the rows, since they are made of them.
@@ -85,6 +85,6 @@ def _sums(upstream, rows, mean):
 
 @fused
 def _by_rows(upstream, rows, weights, mean, inverse, scale, sums, products):
-    centred = ops.cast(rows, "float32") - mean
-    by_statistics = weights * (centred * (products * ops.square(inverse)) + sums)
+    centered = ops.cast(rows, "float32") - mean
+    by_statistics = weights * (centered * (products * ops.square(inverse)) + sums)
     return ops.cast((inverse * scale) * (ops.cast(upstream, "float32") - by_statistics), rows.dtype)

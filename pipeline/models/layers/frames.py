@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-# YouTube-8M stores value v in [-2, 2] as a byte q; this is the centre of q's bin (starter code, utils.Dequantize).
+# YouTube-8M stores value v in [-2, 2] as a byte q; this is the center of q's bin (starter code, utils.Dequantize).
 SCALE = 4 / 255
 OFFSET = 4 / 512 - 2
 LARGEST = 1e15

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from pipeline.models.layers.custom_gradient import own_gradient
+from pipeline.models.layers.custom_gradient import custom_gradient
 from pipeline.models.layers.dense import DescriptorDense
 
 
@@ -70,7 +70,7 @@ class Logistic(keras.layers.Layer):
         return {**super().get_config(), "num_classes": self.num_classes, "l2": self.l2}
 
 
-@own_gradient
+@custom_gradient
 def _mixture(gates, experts):
     """Logits of the gates [B,E+1,V] and of the experts [B,E,V] -> p [B,V].
 
@@ -104,7 +104,7 @@ class L2(keras.regularizers.L2):
         return self.l2 * _square(ops.reshape(weights, (1, -1)))
 
 
-@own_gradient
+@custom_gradient
 def _square(row):
     """v [1,N] -> v v^T, a scalar."""
 

@@ -6,11 +6,11 @@ from keras import ops
 from pipeline.runtime.fused import fused
 
 FAR = 5.0
-"""So many times as far from the centre as usual is too far: for a video's values of a feature, and for a frame."""
+"""So many times as far from the center as usual is too far: for a video's values of a feature, and for a frame."""
 SHOWN = 64
 """Videos that tell what is usual: the first of the batch, which is in no order."""
 ROUNDING = 1e-10
-"""Squares below this share of the centre's own are 0 but for rounding."""
+"""Squares below this share of the center's own are 0 but for rounding."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -28,7 +28,7 @@ class InputNorm(keras.layers.BatchNormalization):
     own prediction stays finite, and the layers after this one track statistics too. Up to a quarter of a batch's videos
     may be of another size. Where most videos are constant, Q is 0 and tells of no size: all count.
 
-    The centre is no more than a point to measure from, near enough that var + (mu - c)^2, the mean of the q_b, loses
+    The center is no more than a point to measure from, near enough that var + (mu - c)^2, the mean of the q_b, loses
     nothing. Frames are data: there is no gradient by them. A training step passes over the frames three times, as
     `FrameNorm` does, and sorts two arrays of 64 x F values.
     """
@@ -38,32 +38,32 @@ class InputNorm(keras.layers.BatchNormalization):
 
     def call(self, frames, mask, training=False):
         if not (training and self.trainable):
-            return self._normalised(_normalise, frames, self.moving_mean, self.moving_variance)
-        mean, variance = map(ops.stop_gradient, statistics(frames, ops.cast(mask, "float32"), self.epsilon))
+            return self._normalized(_normalize, frames, self.moving_mean, self.moving_variance)
+        mean, variance = map(ops.stop_gradient, masked_moments(frames, ops.cast(mask, "float32"), self.epsilon))
         for tracked, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             tracked.assign(self.momentum * tracked + (1 - self.momentum) * value)
-        return self._normalised(fused(_normalise), frames, mean, variance)
+        return self._normalized(fused(_normalize), frames, mean, variance)
 
-    def _normalised(self, normalise, frames, mean, variance):
+    def _normalized(self, normalize, frames, mean, variance):
         scale = ops.reshape(self.gamma, (-1,)) if self.scale else ops.ones_like(mean)
-        return normalise(frames, ops.convert_to_tensor(mean), ops.rsqrt(variance + self.epsilon), scale)
+        return normalize(frames, ops.convert_to_tensor(mean), ops.rsqrt(variance + self.epsilon), scale)
 
 
-def statistics(frames, mask, epsilon):
+def masked_moments(frames, mask, epsilon):
     """frames [B,T,F], mask [B,T] -> mean and variance [F] of the valid frames of the videos that are of usual size."""
     counts = ops.sum(mask, axis=1, keepdims=True)  # B,1
     shares = mask / ops.maximum(counts, 1.0)
     means = _means(frames, shares)  # B,F
-    centre = _ranked(means, counts, 0.5)  # F
-    squares = _squares(frames, shares, centre)  # B,F
+    center = _ranked(means, counts, 0.5)  # F
+    squares = _squares(frames, shares, center)  # B,F
     usual = _ranked(squares, counts, 0.75)  # F
-    told = usual > ROUNDING * ops.square(centre)
+    told = usual > ROUNDING * ops.square(center)
     counted = ops.logical_or(squares <= FAR**2 * ops.maximum(usual, epsilon), ops.logical_not(told))  # B,F
     weights = counts * ops.cast(counted, "float32")
     weights = weights / ops.maximum(ops.sum(weights, axis=0), 1.0)
-    shift = ops.sum(weights * (means - centre), axis=0)  # F
+    shift = ops.sum(weights * (means - center), axis=0)  # F
     variance = ops.sum(weights * squares, axis=0) - ops.square(shift)
-    return centre + shift, ops.maximum(variance, 0.0)
+    return center + shift, ops.maximum(variance, 0.0)
 
 
 def _ranked(values, counts, share):
@@ -81,11 +81,11 @@ def _means(frames, shares):
 
 
 @fused
-def _squares(frames, shares, centre):
-    return ops.sum(shares[:, :, None] * ops.square(ops.cast(frames, "float32") - centre), axis=1)
+def _squares(frames, shares, center):
+    return ops.sum(shares[:, :, None] * ops.square(ops.cast(frames, "float32") - center), axis=1)
 
 
-def _normalise(frames, mean, inverse, scale):
+def _normalize(frames, mean, inverse, scale):
     values = (ops.cast(frames, "float32") - mean) * inverse
     lengths = ops.mean(ops.square(values), axis=-1, keepdims=True)  # B,T,1
     shortened = ops.where(lengths > FAR**2, values * (FAR * ops.rsqrt(lengths + 1e-30)), values)

@@ -1,15 +1,15 @@
-"""L2 normalisation in float32, with a gradient at 0 as well."""
+"""L2 normalization in float32, with a gradient at 0 as well."""
 
 from keras import ops
 
-from pipeline.models.layers.custom_gradient import own_gradient
+from pipeline.models.layers.custom_gradient import custom_gradient
 
 LEAST_NORM = 1e-6
 CLAMP = 0.01
-"""A sum of residuals counts for at least this share of its centres' part: below it rounding would decide."""
+"""A sum of residuals counts for at least this share of its centers' part: below it rounding would decide."""
 
 
-def unit(vectors, least=LEAST_NORM):
+def l2_normalize(vectors, least=LEAST_NORM):
     """v [..,N] -> v / max(||v||_2, least, 1e-6); `least` is a number or [..,1].
 
     The bound is on the squares, before the root: with it after the root, as in `ops.normalize`, a vector of zeros has a
@@ -19,16 +19,16 @@ def unit(vectors, least=LEAST_NORM):
     return vectors * _inverse(_squares(vectors), least)
 
 
-def unit_rows(rows, least=LEAST_NORM):
-    """v [B,K,N] -> each row L2-normalised, side by side [B,KN]; `least`, of `unit`, is a number or [B,K,1]."""
-    return _side_by_side(unit(rows, least))
+def l2_normalize_rows(rows, least=LEAST_NORM):
+    """v [B,K,N] -> each row L2-normalized, side by side [B,KN]; `least`, of `l2_normalize`, is a number or [B,K,1]."""
+    return _side_by_side(l2_normalize(rows, least))
 
 
-def unit_twice(rows, least=LEAST_NORM):
-    """v [B,K,N] -> each row L2-normalised (intra-normalisation), then all of them together, [B,KN].
+def intra_normalize(rows, least=LEAST_NORM):
+    """v [B,K,N] -> each row L2-normalized (intra-normalization), then all of them together, [B,KN].
 
-    What `unit(unit_rows(rows, least))` gives. The second norm comes from the rows' own, so that the large tensor is
-    scaled once.
+    What `l2_normalize(l2_normalize_rows(rows, least))` gives. The second norm comes from the rows' own, so that the
+    large tensor is scaled once.
     """
     rows = ops.cast(rows, "float32")
     squares = _squares(rows)  # B,K,1
@@ -37,7 +37,7 @@ def unit_twice(rows, least=LEAST_NORM):
     return _side_by_side(rows * (scales * _inverse(total)))
 
 
-@own_gradient
+@custom_gradient
 def _squares(vectors):
     """v [..,N] -> ||v||_2^2, [..,1]. The gradient of a sum of squares would be as large as v before it meets v."""
 

@@ -1,29 +1,29 @@
-"""Penalties on centres and assignments: what a pooling layer may add to the training loss."""
+"""Penalties on centers and assignments: what a pooling layer may add to the training loss."""
 
 from keras import ops
 
-from pipeline.models.layers.normalization import unit
+from pipeline.models.layers.normalization import l2_normalize
 
 
-def center_orthogonality(centres, frames, assignment, mask):
-    """centres [K,F] -> ||C C^T - I||^2 (Frobenius) of the centres as unit rows."""
-    units = unit(centres)
+def center_orthogonality(centers, frames, assignment, mask):
+    """centers [K,F] -> ||C C^T - I||^2 (Frobenius) of the centers as unit rows."""
+    units = l2_normalize(centers)
     return ops.sum(ops.square(ops.matmul(units, ops.transpose(units)) - ops.eye(units.shape[0])))
 
 
-def center_sparsity(centres, frames, assignment, mask):
-    """centres [K,F] -> their L1 norm."""
-    return ops.sum(ops.abs(centres))
+def center_sparsity(centers, frames, assignment, mask):
+    """centers [K,F] -> their L1 norm."""
+    return ops.sum(ops.abs(centers))
 
 
-def assignment_entropy(centres, frames, assignment, mask):
+def assignment_entropy(centers, frames, assignment, mask):
     """assignment [B,T,K], mask [B,T] -> the mean over valid frames of -sum_k a_tk log a_tk."""
     return _mean(-ops.sum(assignment * ops.log(ops.maximum(assignment, 1e-12)), axis=-1), mask)
 
 
-def tangent_validity(centres, frames, assignment, mask):
-    """centres [K,F], frames [B,T,F], assignment [B,T,K] -> the mean over valid frames of ||x_t - sum_k a_tk c_k||^2."""
-    return _mean(ops.sum(ops.square(frames - ops.matmul(assignment, centres)), axis=-1), mask)
+def tangent_validity(centers, frames, assignment, mask):
+    """centers [K,F], frames [B,T,F], assignment [B,T,K] -> the mean over valid frames of ||x_t - sum_k a_tk c_k||^2."""
+    return _mean(ops.sum(ops.square(frames - ops.matmul(assignment, centers)), axis=-1), mask)
 
 
 PENALTIES = {

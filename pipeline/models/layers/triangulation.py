@@ -1,4 +1,4 @@
-"""Triangulation: unit vectors from centres to frames, and sums of them without building a single one."""
+"""Triangulation: unit vectors from centers to frames, and sums of them without building a single one."""
 
 import keras
 from keras import ops
@@ -11,9 +11,9 @@ CLAMP = 1e-4
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Triangulation(keras.layers.Layer):
-    """frames [B,T,F], mask [B,T] -> assignments a_tk and distances d_tk to the centres c_k, both float32 [B,T,K].
+    """frames [B,T,F], mask [B,T] -> assignments a_tk and distances d_tk to the centers c_k, both float32 [B,T,K].
 
-    The unit vector (x_t - c_k) / d_tk is the embedding; see `distances`. Parameters: 2KF + 2K.
+    The unit vector (x_t - c_k) / d_tk is the embedding; see `center_distances`. Parameters: 2KF + 2K.
     Source: Jegou, Zisserman 2014.
     """
 
@@ -25,8 +25,8 @@ class Triangulation(keras.layers.Layer):
 
     def build(self, frames_shape):
         self.assignment.build(frames_shape)
-        # As spread as frames after batch norm: a centre far inside of them would see all in their own direction.
-        self.centres = self.add_weight(
+        # As spread as frames after batch norm: a center far inside of them would see all in their own direction.
+        self.centers = self.add_weight(
             name="centres",
             shape=(self.clusters, frames_shape[-1]),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
@@ -35,7 +35,7 @@ class Triangulation(keras.layers.Layer):
 
     def call(self, frames, mask, training=False):
         assignment = ops.cast(self.assignment(frames, mask, training=training), "float32")
-        return assignment, distances(ops.cast(frames, "float32"), self.centres)
+        return assignment, center_distances(ops.cast(frames, "float32"), self.centers)
 
     def compute_output_shape(self, frames_shape):
         shape = (*frames_shape[:2], self.clusters)
@@ -45,10 +45,10 @@ class Triangulation(keras.layers.Layer):
         return {**super().get_config(), "clusters": self.clusters}
 
 
-def distances(frames, centres):
-    """frames [B,T,F], centres [K,F], float32 -> ||x_t - c_k|| [B,T,K], clamped from below."""
-    lengths = ops.sum(ops.square(frames), axis=-1, keepdims=True) + ops.sum(ops.square(centres), axis=-1)  # B,T,K
-    squared = lengths - 2 * ops.matmul(frames, ops.transpose(centres))
+def center_distances(frames, centers):
+    """frames [B,T,F], centers [K,F], float32 -> ||x_t - c_k|| [B,T,K], clamped from below."""
+    lengths = ops.sum(ops.square(frames), axis=-1, keepdims=True) + ops.sum(ops.square(centers), axis=-1)  # B,T,K
+    squared = lengths - 2 * ops.matmul(frames, ops.transpose(centers))
     return ops.sqrt(ops.maximum(squared, CLAMP * lengths + 1e-12))  # a root at 0 has no gradient
 
 
@@ -57,19 +57,19 @@ def weighted_sums(weights, values):
     return ops.matmul(ops.transpose(weights, (0, 2, 1)), values)
 
 
-def first_order(weights, frames, centres):
-    """weights [B,T,K], of either sign, frames [B,T,F], centres [K,F] -> sum_t w_tk (x_t - c_k) [B,K,F]."""
-    return shift_first(weighted_sums(weights, frames), ops.sum(weights, axis=1), centres)
+def residual_sums(weights, frames, centers):
+    """weights [B,T,K], of either sign, frames [B,T,F], centers [K,F] -> sum_t w_tk (x_t - c_k) [B,K,F]."""
+    return shift_first(weighted_sums(weights, frames), ops.sum(weights, axis=1), centers)
 
 
-def second_order(weights, frames, products, centres):
-    """weights [B,T,K], of either sign, frames [B,T,D], centres [K,D] -> sum_t w_tk (x_t - c_k)(x_t - c_k)^T [B,K,D,D].
+def residual_outer_sums(weights, frames, products, centers):
+    """weights [B,T,K], of either sign, frames [B,T,D], centers [K,D] -> sum_t w_tk (x_t - c_k)(x_t - c_k)^T [B,K,D,D].
 
     `products` [B,T,D(D+1)/2] are those of the frames, `Triangle.products`.
     """
     triangle = Triangle(frames.shape[-1])
     matrices = triangle.unpack(weighted_sums(weights, products))  # B,K,D,D
-    return shift_second(matrices, weighted_sums(weights, frames), ops.sum(weights, axis=1), centres)
+    return shift_second(matrices, weighted_sums(weights, frames), ops.sum(weights, axis=1), centers)
 
 
 def shift_first(first, mass, shift):

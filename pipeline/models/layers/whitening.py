@@ -18,7 +18,7 @@ class _Whitening(keras.layers.Layer):
     Training takes the batch's own, with gradients, and moves the tracked ones; inference takes the tracked ones. What
     is tracked of the spread is in units of 1/F, so that it starts at one, as batch norm's does, at its own size.
 
-    A (co)variance E[r r^T] - mu mu^T is what two larger sums leave. Of frames that are all alike, or all near a centre,
+    A (co)variance E[r r^T] - mu mu^T is what two larger sums leave. Of frames that are all alike, or all near a center,
     it is 0 but for rounding, of either sign, and a negative one has no root. So each sum is taken of a video first and
     then of the batch, which keeps the error near that of one video, and where the spread is below `ROUNDING` times
 
@@ -32,8 +32,8 @@ class _Whitening(keras.layers.Layer):
         self.momentum = momentum
         self.supports_masking = True
 
-    def build(self, centres_shape):
-        self.moving_mean = self._statistic("moving_mean", centres_shape, "zeros")
+    def build(self, centers_shape):
+        self.moving_mean = self._statistic("moving_mean", centers_shape, "zeros")
 
     def _statistic(self, name, shape, initializer):
         return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False, autocast=False)
@@ -41,15 +41,15 @@ class _Whitening(keras.layers.Layer):
     def _move(self, tracked, value):
         tracked.assign(self.momentum * tracked + (1 - self.momentum) * value)
 
-    def call(self, frames, products, distances, centres, mask, training=False):
-        """frames [B,T,F], their products, distances [B,T,K], centres [K,F], mask [B,T] -> mean mu [K,F], U."""
+    def call(self, frames, products, distances, centers, mask, training=False):
+        """frames [B,T,F], their products, distances [B,T,K], centers [K,F], mask [B,T] -> mean mu [K,F], U."""
         if not (training and self.trainable):
             return ops.convert_to_tensor(self.moving_mean), self.inverse_root(self._tracked_spread())
         mask = ops.cast(mask, "float32")
         shares = (mask / ops.maximum(ops.sum(mask), 1.0))[:, :, None] / distances  # B,T,K
-        mean = shift_first(_sums(shares, frames), _mass(shares), centres)  # K,F
+        mean = shift_first(_sums(shares, frames), _mass(shares), centers)  # K,F
         shares = shares / distances
-        spread, terms = self._spread(_sums(shares, products), _sums(shares, frames), _mass(shares), centres, mean)
+        spread, terms = self._spread(_sums(shares, products), _sums(shares, frames), _mass(shares), centers, mean)
         spread = self._raised(spread, ops.stop_gradient(terms))
         self._move(self.moving_mean, mean)
         self._move_spread(spread)
@@ -69,14 +69,14 @@ class DiagonalWhitening(_Whitening):
     Tracked: 2KF values. A training step costs 6BTKF FLOPs more than inference.
     """
 
-    def build(self, centres_shape):
-        super().build(centres_shape)
-        self.moving_variance = self._statistic("moving_variance", centres_shape, "ones")
+    def build(self, centers_shape):
+        super().build(centers_shape)
+        self.moving_variance = self._statistic("moving_variance", centers_shape, "ones")
 
-    def _spread(self, products, sums, mass, centres, mean):
-        squares = products[:, : centres.shape[-1]]  # which `Triangle.products` begin with
-        variance = shift_diagonal(squares, sums, mass, centres) - ops.square(mean)
-        return ops.maximum(variance, 0.0), squares + mass[:, None] * ops.square(centres)  # K,F
+    def _spread(self, products, sums, mass, centers, mean):
+        squares = products[:, : centers.shape[-1]]  # which `Triangle.products` begin with
+        variance = shift_diagonal(squares, sums, mass, centers) - ops.square(mean)
+        return ops.maximum(variance, 0.0), squares + mass[:, None] * ops.square(centers)  # K,F
 
     @staticmethod
     def _raised(variance, terms):
@@ -113,9 +113,9 @@ class ZCAWhitening(_Whitening):
     inverse root costs 90 K D^3 FLOPs a batch.
     """
 
-    def build(self, centres_shape):
-        super().build(centres_shape)
-        clusters, size = centres_shape
+    def build(self, centers_shape):
+        super().build(centers_shape)
+        clusters, size = centers_shape
         self.triangle = Triangle(size)
 
         def identity(shape, dtype=None):
@@ -123,9 +123,9 @@ class ZCAWhitening(_Whitening):
 
         self.moving_covariance = self._statistic("moving_covariance", (clusters, len(self.triangle.pairs)), identity)
 
-    def _spread(self, products, sums, mass, centres, mean):
-        moments = shift_second(self.triangle.unpack(products), sums, mass, centres)  # K,D,D
-        terms = products[:, : centres.shape[-1]] + mass[:, None] * ops.square(centres)  # K,D
+    def _spread(self, products, sums, mass, centers, mean):
+        moments = shift_second(self.triangle.unpack(products), sums, mass, centers)  # K,D,D
+        terms = products[:, : centers.shape[-1]] + mass[:, None] * ops.square(centers)  # K,D
         return moments - mean[:, :, None] * mean[:, None, :], terms
 
     @staticmethod

@@ -20,7 +20,7 @@ from pipeline.config.errors import StageError
 from pipeline.inference.bundle import writing
 from pipeline.inference.bundle.container import BundleError
 from pipeline.inference.bundle.header import read_header
-from pipeline.inference.bundle.loading import load
+from pipeline.inference.bundle.loading import load_bundle
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import read_blend
 from pipeline.metrics import global_average_precision
@@ -49,7 +49,9 @@ def blend(tmp_path_factory) -> Path:
 
 def export(path: Path, folder: Path, weights="float32", names=NAMES, inputs=None, **more) -> Path:
     recipe, runs = read_blend(folder, 9)
-    writing.write(path, recipe, runs, names, weights, False, InferenceConfig(top_k=9), inputs or {"a": "1"}, **more)
+    writing.write_bundle(
+        path, recipe, runs, names, weights, False, InferenceConfig(top_k=9), inputs or {"a": "1"}, **more
+    )
     return path
 
 
@@ -71,7 +73,7 @@ def changed(source: Path, target: Path, change) -> Path:
 
 
 def test_a_float32_bundle_predicts_what_its_runs_do(blend, tmp_path):
-    ensemble = load(export(tmp_path / "a", blend))
+    ensemble = load_bundle(export(tmp_path / "a", blend))
     assert ensemble.class_names == tuple(NAMES)
     assert ensemble.member_top_k == 9
     assert [member.run for member in ensemble.recipe.used] == list(RUNS)
@@ -88,7 +90,7 @@ def test_the_same_runs_give_the_same_bytes_and_tell_no_paths(blend, tmp_path):
 
 
 def test_a_run_alone_is_a_blend_of_one(blend, tmp_path):
-    ensemble = load(export(tmp_path / "a", blend.parent / "netvlad"))
+    ensemble = load_bundle(export(tmp_path / "a", blend.parent / "netvlad"))
     (best,) = Predictor(ensemble, 256).predict([(5, frames(5))])
     probabilities = load_model(blend.parent / "netvlad" / "model.keras").predict_on_batch(frames(5))
     order = np.argsort(-probabilities, axis=1, kind="stable")
@@ -102,7 +104,7 @@ def test_every_family_comes_out_as_it_went_in(tmp_path):
         experiment = audioset.experiment(family)
         folder = make_run(tmp_path / family, experiment.model, ALL, experiment.dataset, 1)
         names = ["x"] * experiment.dataset.num_classes
-        ensemble = load(export(tmp_path / f"{family}.zip", folder, names=names))
+        ensemble = load_bundle(export(tmp_path / f"{family}.zip", folder, names=names))
         for there, here in zip(load_model(folder / "model.keras").weights, ensemble.members[0].model.weights):
             np.testing.assert_array_equal(there, here)
 
@@ -116,7 +118,7 @@ def test_coarse_weights_cost_little_gap(tmp_path, weights):
     inputs = frames(2000, dataset)
     before = load_model(folder / "model.keras").predict_on_batch(inputs)
     path = export(tmp_path / weights, folder, weights, [f"class {n}" for n in range(40)])
-    after = load(path).members[0].model.predict_on_batch(inputs)
+    after = load_bundle(path).members[0].model.predict_on_batch(inputs)
     labels = np.random.default_rng(0).random(before.shape) < before**3
     lost = global_average_precision(before, labels) - global_average_precision(after, labels)
     assert np.abs(after - before).max() > 1e-5, "nothing was rounded"
@@ -201,7 +203,7 @@ def drop(*path):
 )
 def test_a_header_that_is_not_as_it_should_be(bundle, tmp_path, change, match):
     path = changed(bundle, tmp_path / "bad", change)
-    for opener in (read_header, load):
+    for opener in (read_header, load_bundle):
         with pytest.raises(BundleError, match=match) as error:
             opener(path)
         assert str(path) in str(error.value)
@@ -224,7 +226,7 @@ def test_a_header_that_is_not_as_it_should_be(bundle, tmp_path, change, match):
 def test_settings_of_another_model_than_the_weights(bundle, tmp_path, change, match):
     original = keras.layers.Layer.add_weight
     with pytest.raises(BundleError, match=match):
-        load(changed(bundle, tmp_path / "bad", change))
+        load_bundle(changed(bundle, tmp_path / "bad", change))
     assert keras.layers.Layer.add_weight is original
 
 
@@ -245,7 +247,7 @@ def test_pickles_are_never_opened(bundle, tmp_path):
         entries["weights/0000.bin"] = content.ljust(len(entries["weights/0000.bin"]), b"\0")
 
     try:
-        load(changed(bundle, tmp_path / "bad", change))
+        load_bundle(changed(bundle, tmp_path / "bad", change))
     except BundleError as error:
         assert "not finite" in str(error)
     assert not (tmp_path / "owned").exists()
@@ -258,7 +260,7 @@ def test_weights_that_are_not_finite(bundle, tmp_path, value):
         entries["weights/0000.bin"] = np.float32(value).tobytes() + weights[4:]
 
     with pytest.raises(BundleError, match="not finite"):
-        load(changed(bundle, tmp_path / "bad", change))
+        load_bundle(changed(bundle, tmp_path / "bad", change))
 
 
 def test_a_weight_that_was_altered_on_the_way(bundle, tmp_path):
@@ -266,4 +268,4 @@ def test_a_weight_that_was_altered_on_the_way(bundle, tmp_path):
     content[200] ^= 1
     (tmp_path / "bad").write_bytes(content)
     with pytest.raises(BundleError, match="CRC"):
-        load(tmp_path / "bad")
+        load_bundle(tmp_path / "bad")

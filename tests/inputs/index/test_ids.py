@@ -5,21 +5,21 @@ import hashlib
 import numpy as np
 import pytest
 
-from pipeline.inputs.index.ids import KeySet, Leakage, held_out, keys_of
+from pipeline.inputs.index.ids import KeySet, Leakage, hash_ids, is_held_out
 
 
 def test_keys_are_the_first_half_of_the_hash():
     ids = ["", "aDoE", "ключ"]
-    keys = keys_of(ids)
+    keys = hash_ids(ids)
     assert [key.ljust(16, b"\0") for key in keys.tolist()] == [hashlib.sha256(i.encode()).digest()[:16] for i in ids]
-    assert len(keys_of([])) == 0
+    assert len(hash_ids([])) == 0
 
 
 @pytest.mark.parametrize("percent", [0, 0.001, 2, 50, 99.9])
 def test_held_out_is_a_threshold_on_the_first_eight_bytes(percent):
     ids = [f"video {i}" for i in range(3000)]
     first = [int.from_bytes(hashlib.sha256(i.encode()).digest()[:8], "big") for i in ids]
-    assert held_out(keys_of(ids), percent).tolist() == [number < percent / 100 * 2**64 for number in first]
+    assert is_held_out(hash_ids(ids), percent).tolist() == [number < percent / 100 * 2**64 for number in first]
 
 
 def test_a_set_of_keys_is_a_set():
@@ -30,9 +30,9 @@ def test_a_set_of_keys_is_a_set():
         for id in ids:
             expected.append(id not in seen)
             seen.add(id)
-        assert known.add(keys_of(ids)).tolist() == expected
+        assert known.add(hash_ids(ids)).tolist() == expected
     asked = [f"{number}" for number in range(0, 40_000, 7)]
-    assert known.contains(keys_of(asked)).tolist() == [id in seen for id in asked]
+    assert known.contains(hash_ids(asked)).tolist() == [id in seen for id in asked]
 
 
 def test_keys_that_end_in_zeros_are_told_apart():
@@ -47,7 +47,7 @@ def test_leakage_is_what_sets_say():
     for _ in range(100):
         group = ["train", "eval", "test"][random.integers(3)]
         ids = [f"v{number}" for number in random.integers(0, 4000, 30)]
-        new = leakage.add(ids, keys_of(ids), group)
+        new = leakage.add(ids, hash_ids(ids), group)
         assert {id for id, is_new in zip(ids, new) if is_new} == set(ids) - sets[group]
         sets[group] |= set(ids)
     leaked = sets["train"] & (sets["eval"] | sets["test"])
@@ -59,5 +59,5 @@ def test_leakage_is_what_sets_say():
 def test_without_training_nothing_leaks():
     leakage = Leakage(["eval", "test"], None, 5)
     for group in ("eval", "test"):
-        assert leakage.add(["a"], keys_of(["a"]), group).all()
+        assert leakage.add(["a"], hash_ids(["a"]), group).all()
     assert leakage.count == 0 and leakage.first() == []

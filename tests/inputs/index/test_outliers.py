@@ -7,7 +7,7 @@ from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.index import Index, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import ShardReport, check_shard
-from pipeline.inputs.index.outliers import Peaks
+from pipeline.inputs.index.outliers import OutlierDetector
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.encoding import sequence_example
 
@@ -24,7 +24,7 @@ def report_of(path, sizes: dict[str, tuple[float, float]]) -> ShardReport:
 
 
 def limits_of(*reports: ShardReport, ratio: float = 1000):
-    peaks = Peaks(FLOATS)
+    peaks = OutlierDetector(FLOATS)
     assert list(peaks.noted(iter(reports))) == list(reports)
     return peaks.limits(ratio)
 
@@ -54,7 +54,7 @@ def test_silent_videos_do_not_count_for_the_median(tmp_path):
 
 def test_bytes_have_no_outliers(small_index):
     dataset = small_index.dataset
-    peaks = Peaks(dataset)
+    peaks = OutlierDetector(dataset)
     list(peaks.noted(check_shard(path, dataset) for path in small_index.paths))
     assert peaks.limits(1e-9) is None
 

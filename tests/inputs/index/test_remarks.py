@@ -87,7 +87,7 @@ def test_labels_of_every_video(tmp_path, labels, expected):
         assert found == []
     else:
         (remark,) = found
-        assert f"all 200 labelled training videos {expected}" in remark
+        assert f"all 200 labeled training videos {expected}" in remark
 
 
 def test_a_handful_of_videos_may_be_alike(tmp_path):

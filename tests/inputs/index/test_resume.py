@@ -12,8 +12,8 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index import Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import ShardReport, check_shard
-from pipeline.inputs.index.outliers import Peaks
-from pipeline.inputs.index.resume import Indexed, check_or_recall
+from pipeline.inputs.index.outliers import OutlierDetector
+from pipeline.inputs.index.resume import IndexedReports, check_shard_once
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.encoding import sequence_example
 
@@ -48,23 +48,23 @@ def shard(tmp_path):
 def test_a_report_is_kept_as_long_as_the_shard_is_the_same(tmp_path, shard):
     expected = check_shard(shard, SMALL)
     assert len(expected.quarantined) == 1 and len(expected.ids) == 11
-    assert_same(check_or_recall(shard, SMALL, tmp_path), expected)
+    assert_same(check_shard_once(shard, SMALL, tmp_path), expected)
     spoilt(shard)
-    assert_same(check_or_recall(shard, SMALL, tmp_path), expected)
+    assert_same(check_shard_once(shard, SMALL, tmp_path), expected)
     os.utime(shard)
-    again = check_or_recall(shard, SMALL, tmp_path)
+    again = check_shard_once(shard, SMALL, tmp_path)
     assert len(again.quarantined) == 2 and again.modified != expected.modified
 
 
 def test_a_report_that_was_half_written_is_made_again(tmp_path, shard):
     kept = tmp_path / "kept"
     kept.mkdir()
-    expected = check_or_recall(shard, SMALL, kept)
+    expected = check_shard_once(shard, SMALL, kept)
     (report,) = kept.iterdir()
     whole = report.read_bytes()
     for damaged in (b"", whole[:-1], whole[:50], whole[: len(whole) // 2], b"x" + whole[1:], whole + whole, b"text"):
         report.write_bytes(damaged)
-        assert_same(check_or_recall(shard, SMALL, kept), expected)
+        assert_same(check_shard_once(shard, SMALL, kept), expected)
         assert report.read_bytes() == whole
 
 
@@ -72,9 +72,9 @@ def test_what_could_not_be_read_is_tried_again(tmp_path):
     missing = tmp_path / "none.tfrecord"
     kept = tmp_path / "kept"
     kept.mkdir()
-    assert not check_or_recall(missing, SMALL, kept).readable
+    assert not check_shard_once(missing, SMALL, kept).readable
     (tmp_path / "folder.tfrecord").mkdir()
-    assert not check_or_recall(tmp_path / "folder.tfrecord", SMALL, kept).readable
+    assert not check_shard_once(tmp_path / "folder.tfrecord", SMALL, kept).readable
     assert list(kept.iterdir()) == []
 
 
@@ -87,7 +87,7 @@ def test_an_index_is_taken_apart_into_its_reports(tmp_path, shard):
     folder = tmp_path / "index"
     folder.mkdir()
     assert write_index(folder, SMALL, sources, reports)["duplicates"]["count"] == 2
-    indexed = Indexed(folder, SMALL, None)
+    indexed = IndexedReports(folder, SMALL, None)
     assert indexed.known(sources) == {source.path for source in sources}
     found = list(indexed.reports([source.path for source in sources]))
     np.testing.assert_array_equal(sum(report.values for report in found), sum(report.values for report in reports))
@@ -104,14 +104,14 @@ def test_peaks_and_outliers_come_back_from_an_index(tmp_path):
         for number, size in enumerate([1, 2, 1e9, 1, 1.5]):
             frames = np.full((number + 1, 4), size, np.float32)
             tfrecord.write(file, [sequence_example({"id": f"v{number % 4}", "labels": [number]}, {"rgb": frames})])
-    report = check_or_recall(path, dataset, tmp_path)
-    assert_same(check_or_recall(path, dataset, tmp_path), report)
+    report = check_shard_once(path, dataset, tmp_path)
+    assert_same(check_shard_once(path, dataset, tmp_path), report)
     assert report.peaks.tolist() == [[1], [2], [1e9], [1], [1.5]] and report.cut == 3
-    peaks = Peaks(dataset)
+    peaks = OutlierDetector(dataset)
     list(peaks.noted([report]))
     summary = write_index(folder, dataset, [Source(path, "train")], [report], limits=peaks.limits(1000))
     assert summary["quarantined"]["count"] == summary["duplicates"]["count"] == 1
-    (again,) = Indexed(folder, dataset, None).reports([path])
+    (again,) = IndexedReports(folder, dataset, None).reports([path])
     assert_same(again, report)
 
 
@@ -120,8 +120,8 @@ def test_what_is_not_as_it_was_is_refused(tmp_path, shard):
     folder.mkdir()
     write_index(folder, SMALL, [source], [check_shard(shard, SMALL)])
     with pytest.raises(StageError, match=r"made with other settings \(num_classes: 9 -> 10\); run ingest without"):
-        Indexed(folder, dataclasses.replace(SMALL, num_classes=10), None)
-    indexed = Indexed(folder, SMALL, None)
+        IndexedReports(folder, dataclasses.replace(SMALL, num_classes=10), None)
+    indexed = IndexedReports(folder, SMALL, None)
     with pytest.raises(StageError, match="is of split test now"):
         indexed.known([Source(shard, "test")])
     with pytest.raises(StageError, match="is not among the files"):

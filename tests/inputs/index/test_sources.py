@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.inputs.index.sources import below, given, stamp
+from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_mtime
 
 
 def test_files_are_in_the_order_of_their_bytes(tmp_path):
@@ -14,9 +14,9 @@ def test_files_are_in_the_order_of_their_bytes(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (tmp_path / "train" / ".hidden.tfrecord.1.part").touch()
-    names = [(source.split, source.path.stem) for source in below(tmp_path)]
+    names = [(source.split, source.path.stem) for source in find_sources(tmp_path)]
     assert names == [("test", "z"), ("test", "é"), ("train", "-a"), ("train", "B"), ("train", "_a"), ("train", "b")]
-    found = given([f"train={tmp_path / 'train'}", f"eval={tmp_path}/test/*.tfrecord"])
+    found = parse_sources([f"train={tmp_path / 'train'}", f"eval={tmp_path}/test/*.tfrecord"])
     assert [(source.split, source.path.stem) for source in found] == [
         *(("train", stem) for stem in ("-a", "B", "_a", "b")),
         *(("eval", stem) for stem in ("z", "é")),
@@ -30,12 +30,12 @@ def test_hidden_files_are_no_data(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (tmp_path / "train" / "c.tfrecord").symlink_to(tmp_path / ".store" / ".c.tfrecord")
-    assert [source.path.name for source in below(tmp_path)] == ["a.tfrecord", "c.tfrecord"]
+    assert [source.path.name for source in find_sources(tmp_path)] == ["a.tfrecord", "c.tfrecord"]
     for place in ("train", "train/*", "train/*.tfrecord"):
-        found = given([f"train={tmp_path / place}"])
+        found = parse_sources([f"train={tmp_path / place}"])
         assert {source.path.name for source in found} == {"a.tfrecord", ".c.tfrecord"}
     with pytest.raises(StageError, match=re.escape("no *.tfrecord files there")):
-        given([f"train={tmp_path}/train/.*"])
+        parse_sources([f"train={tmp_path}/train/.*"])
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,18 @@ def test_hidden_files_are_no_data(tmp_path):
 )
 def test_what_names_no_files_is_refused(raw, message):
     with pytest.raises(StageError, match=re.escape(message)):
-        given([raw])
+        parse_sources([raw])
 
 
 def test_a_file_named_twice_is_refused(tmp_path):
     (tmp_path / "a.tfrecord").touch()
     with pytest.raises(StageError, match="--raw names 1 files twice"):
-        given([f"train={tmp_path}", f"test={tmp_path}/a*"])
+        parse_sources([f"train={tmp_path}", f"test={tmp_path}/a*"])
 
 
 def test_a_stamp_tells_that_a_file_changed(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
-    before = stamp(path)
+    before = size_and_mtime(path)
     path.write_bytes(b"abcd")
-    assert before[0] == 3 and stamp(path)[0] == 4 and stamp(path) != before
+    assert before[0] == 3 and size_and_mtime(path)[0] == 4 and size_and_mtime(path) != before

@@ -10,7 +10,7 @@ from fixtures.support import SMALL, frames_of, labels_of, write_shard
 from pipeline.inputs.index import Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard, count_values
-from pipeline.inputs.index.statistics import KINDS, OTHERS, Statistics, kind_of, values_of
+from pipeline.inputs.index.statistics import KINDS, OTHERS, Statistics, kind_of_reason, value_histograms
 
 
 def test_numbers_of_two_splits(tmp_path):
@@ -35,7 +35,7 @@ def test_numbers_of_two_splits(tmp_path):
         values = Counter(str(value) for frame in frames for value in frame[columns].tolist())
         assert found["values"][name] == dict(values)
     expected = sum(check_shard(source.path, SMALL).values for source in sources)
-    np.testing.assert_array_equal(values_of(found, SMALL), expected)
+    np.testing.assert_array_equal(value_histograms(found, SMALL), expected)
 
 
 def test_duplicates_are_not_counted(tmp_path):
@@ -44,7 +44,7 @@ def test_duplicates_are_not_counted(tmp_path):
     report = check_shard(path, SMALL)
     statistics = Statistics(SMALL, ["train"])
     statistics.add(report, np.array([0, 1]), np.zeros(2, np.int32), [])
-    assert statistics.videos == statistics.labelled == {"train": 2}
+    assert statistics.videos == statistics.labeled == {"train": 2}
     counts = statistics.summary()["videos_a_label"]["train"]
     assert counts == dict(sorted(Counter(str(label) for video in (1, 2) for label in labels_of(video)).items()))
 
@@ -71,7 +71,7 @@ def test_floats_count_as_the_challenge_quantizes_them():
     ],
 )
 def test_kinds_of_reasons(reason, kind):
-    assert kind_of(reason) == kind
+    assert kind_of_reason(reason) == kind
 
 
 def test_kinds_are_bounded(tmp_path):
@@ -86,4 +86,4 @@ def test_kinds_are_bounded(tmp_path):
 
 
 def test_every_feature_has_its_values():
-    assert values_of({"values": {"rgb": {"7": 3}, "audio": {}}}, SMALL)[:, 7].tolist() == [3, 0]
+    assert value_histograms({"values": {"rgb": {"7": 3}, "audio": {}}}, SMALL)[:, 7].tolist() == [3, 0]

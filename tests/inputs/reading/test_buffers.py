@@ -1,23 +1,23 @@
-"""Memory that is used again: never while anybody holds an array on it, whichever backend that is."""
+"""BufferPool that is used again: never while anybody holds an array on it, whichever backend that is."""
 
 import numpy as np
 import pytest
 
-from pipeline.inputs.reading.buffers import Memory
+from pipeline.inputs.reading.buffers import BufferPool
 
 SHAPE = (16, 32, 64)
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [(SHAPE, "uint8"), ((3, 5), "float32"), ((0, 4), "uint8")])
 def test_arrays_are_whole_writable_and_aligned(shape, dtype):
-    array = Memory().array(shape, np.dtype(dtype))
+    array = BufferPool().array(shape, np.dtype(dtype))
     assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
     assert not array.size or array.ctypes.data % 4096 == 0
     array[:] = 1
 
 
 def test_it_comes_back_after_the_last_view():
-    memory = Memory()
+    memory = BufferPool()
     array = memory.array(SHAPE, np.dtype(np.uint8))
     place, view = array.ctypes.data, array.view(np.int32).reshape(-1)[5:9].T
     del array
@@ -27,7 +27,7 @@ def test_it_comes_back_after_the_last_view():
 
 
 def test_small_memory_gives_way_to_larger():
-    memory = Memory()
+    memory = BufferPool()
     arrays = [memory.array((size,), np.dtype(np.uint8)) for size in (10, 20, 30)]
     del arrays
     larger = [memory.array((100_000,), np.dtype(np.uint8)) for _ in range(4)]
@@ -37,7 +37,7 @@ def test_small_memory_gives_way_to_larger():
     assert [array.max() for array in larger] == [0, 1, 2, 3]
 
 
-def numbered(memory: Memory, count: int):
+def numbered(memory: BufferPool, count: int):
     for number in range(count):
         array = memory.array(SHAPE, np.dtype(np.uint8))
         array[:] = number
@@ -45,7 +45,7 @@ def numbered(memory: Memory, count: int):
         del array
 
 
-def held_by_tensorflow(memory: Memory, count: int) -> list:
+def held_by_tensorflow(memory: BufferPool, count: int) -> list:
     """As Keras feeds a PyDataset."""
     import tensorflow as tf
 
@@ -55,7 +55,7 @@ def held_by_tensorflow(memory: Memory, count: int) -> list:
     return list(dataset.prefetch(2))
 
 
-def held_by_jax(memory: Memory, count: int) -> list:
+def held_by_jax(memory: BufferPool, count: int) -> list:
     jax = pytest.importorskip("jax")
     put = (
         jax.device_put,
@@ -68,7 +68,7 @@ def held_by_jax(memory: Memory, count: int) -> list:
 
 @pytest.mark.parametrize("held", [held_by_tensorflow, held_by_jax])
 def test_tensors_that_share_it_keep_their_values(held):
-    memory = Memory()
+    memory = BufferPool()
     tensors = held(memory, 12)
     list(numbered(memory, 30))  # everything that is free is written over
     for number, tensor in enumerate(tensors):
@@ -77,7 +77,7 @@ def test_tensors_that_share_it_keep_their_values(held):
 
 @pytest.mark.parametrize("held", [held_by_tensorflow, held_by_jax])
 def test_what_a_backend_gave_back_is_used_again(held):
-    memory = Memory()
+    memory = BufferPool()
     for _ in range(5):
         tensors = held(memory, 4)
         assert len(tensors) == 4

@@ -9,7 +9,7 @@ from fixtures.support import SMALL, frames_of, write_shard
 
 from pipeline.config import DatasetConfig, FeatureConfig, SamplingConfig
 from pipeline.inputs.reading.batches import evaluation_batches
-from pipeline.inputs.reading.own_files import Fault, Video, batches_of, read_videos
+from pipeline.inputs.reading.own_files import Fault, Video, batch_videos, read_videos
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.records import encoding, tfrecord
 
@@ -126,7 +126,7 @@ def test_videos_of_one_vector(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([1.0, 2.0, 3.0]))
     (video,) = read_videos(tmp_path / "a.npz", dataset)
     np.testing.assert_array_equal(video.frames, np.array([[1, 2, 3]], np.float32))
-    ((count, inputs),) = batches_of([video.frames], dataset, SamplingConfig(), 4)
+    ((count, inputs),) = batch_videos([video.frames], dataset, SamplingConfig(), 4)
     assert count == 1 and inputs["frames"].shape == (1, 1, 3)
 
 
@@ -165,7 +165,7 @@ def test_arrays_that_cannot_be_read(tmp_path, arrays, reason):
 def test_batches_are_those_of_an_index(small_index, sampling):
     rows = small_index.rows("train")
     wanted = evaluation_batches(FrameReader(small_index), rows, sampling, 7)
-    given = batches_of([frames_of(number)[:12] for number in range(40)], SMALL, sampling, 7)
+    given = batch_videos([frames_of(number)[:12] for number in range(40)], SMALL, sampling, 7)
     for (count, inputs), (expected_count, expected) in zip(given, wanted, strict=True):
         assert count == expected_count
         for name, values in inputs.items():

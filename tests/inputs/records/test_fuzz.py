@@ -14,7 +14,7 @@ from reference.records import FRAME, VIDEO, assert_agrees, frame_record
 from pipeline.inputs.index.check import check_shard
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import parse
-from pipeline.inputs.records.schema import SchemaError, preflight
+from pipeline.inputs.records.schema import SchemaError, check_first_record
 
 RECORDS = 500
 """Of each case."""
@@ -69,7 +69,7 @@ def test_preflight_of_mutated_records(case):
     dataset, random = (FRAME, VIDEO)[case % 2], np.random.default_rng(case)
     for _ in range(RECORDS):
         try:
-            preflight(mutations.misshapen(dataset, random), dataset, "first record")
+            check_first_record(mutations.misshapen(dataset, random), dataset, "first record")
         except SchemaError as error:
             assert str(error).startswith("first record: ")
 

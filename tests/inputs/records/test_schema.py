@@ -9,7 +9,7 @@ import tensorflow as tf
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import ParseError
-from pipeline.inputs.records.schema import FoundFeature, SchemaError, describe, preflight
+from pipeline.inputs.records.schema import FoundFeature, SchemaError, check_first_record, describe
 
 FRAME = DatasetConfig("youtube8m", (FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)), 3862)
 VIDEO = DatasetConfig(
@@ -52,7 +52,7 @@ def frames(count: int, size: int) -> list:
 
 def faults(payload: bytes, dataset: DatasetConfig) -> list[str]:
     with pytest.raises(SchemaError) as caught:
-        preflight(payload, dataset, "train: a.tfrecord")
+        check_first_record(payload, dataset, "train: a.tfrecord")
     message = str(caught.value)
     assert message.startswith(f"train: a.tfrecord: not what dataset {dataset.name} declares:\n")
     return [line.removeprefix("  * ") for line in message.splitlines() if line.startswith("  * ")]
@@ -86,22 +86,26 @@ def test_describe_names_everything():
 
 
 def test_what_is_declared_passes():
-    assert preflight(sequence(CONTEXT, rgb=frames(3, 1024), audio=frames(3, 128)), FRAME, "a") is None
+    assert check_first_record(sequence(CONTEXT, rgb=frames(3, 1024), audio=frames(3, 128)), FRAME, "a") is None
     assert (
-        preflight(
+        check_first_record(
             sequence({"video_id": in_bytes(b"a")}, rgb=frames(3, 1024), audio=frames(3, 128), more=[]), FRAME, "a"
         )
         is None
     )
     assert (
-        preflight(example(id=in_bytes(b"a"), mean_rgb=in_floats(1024), mean_audio=in_floats(128)), VIDEO, "a") is None
+        check_first_record(example(id=in_bytes(b"a"), mean_rgb=in_floats(1024), mean_audio=in_floats(128)), VIDEO, "a")
+        is None
     )
 
 
 def test_a_fault_of_one_record_is_no_difference():
     uneven = [*frames(2, 1024), *frames(1, 1000)]
-    assert preflight(sequence(CONTEXT | {"id": in_bytes(b"a,b")}, rgb=uneven, audio=frames(5, 128)), FRAME, "a") is None
-    assert preflight(sequence(CONTEXT, rgb=[], audio=[]), FRAME, "a") is None
+    assert (
+        check_first_record(sequence(CONTEXT | {"id": in_bytes(b"a,b")}, rgb=uneven, audio=frames(5, 128)), FRAME, "a")
+        is None
+    )
+    assert check_first_record(sequence(CONTEXT, rgb=[], audio=[]), FRAME, "a") is None
 
 
 def test_everything_that_differs_is_listed_at_once():
@@ -186,9 +190,9 @@ def in_rows(values: np.ndarray) -> dict[str, list]:
 
 
 def test_what_is_declared_as_bytes_and_is_bytes_passes():
-    preflight(sequence(CONTEXT, **in_rows(QUANTIZED)), RAW, "a")
+    check_first_record(sequence(CONTEXT, **in_rows(QUANTIZED)), RAW, "a")
     for value in (0, 1, 63, 64, 128, 255):
-        preflight(sequence(CONTEXT, **in_rows(np.full((12, 24), value, np.uint8))), RAW, "a")
+        check_first_record(sequence(CONTEXT, **in_rows(np.full((12, 24), value, np.uint8))), RAW, "a")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +252,7 @@ def test_another_level_is_told_first():
 
 def test_what_is_no_record_at_all():
     with pytest.raises(SchemaError, match=r"notes\.txt: neither an Example nor a SequenceExample"):
-        preflight(b"text, not protobuf", FRAME, "notes.txt")
+        check_first_record(b"text, not protobuf", FRAME, "notes.txt")
 
 
 @pytest.mark.real_data
@@ -260,7 +264,7 @@ def test_the_malformed_adverts(shared_data):
         "feature audio has 299 values a row where 128 are declared: set --dataset.features.1.size 299",
     ]
     wide = (FeatureConfig("rgb", 1024, "float32"), FeatureConfig("audio", 299, "float32"))
-    assert preflight(payload, dataclasses.replace(FRAME, features=wide), "as the message says") is None
+    assert check_first_record(payload, dataclasses.replace(FRAME, features=wide), "as the message says") is None
     assert faults(payload, VIDEO) == [
         "feature mean_audio has 299 values a row where 128 are declared: set --dataset.features.1.size 299"
     ]
@@ -269,12 +273,18 @@ def test_the_malformed_adverts(shared_data):
 @pytest.mark.real_data
 def test_real_records_pass_as_declared(shared_data):
     assert (
-        preflight(first_payload(shared_data / "youtube8m-2018-video" / "validate0000.tfrecord"), VIDEO, "2018") is None
+        check_first_record(first_payload(shared_data / "youtube8m-2018-video" / "validate0000.tfrecord"), VIDEO, "2018")
+        is None
     )
     of_2017 = dataclasses.replace(VIDEO, num_classes=4716)
     for name in ("validatea0", "testa0"):
         assert (
-            preflight(first_payload(shared_data / "youtube8m-2017-video" / f"{name}.tfrecord"), of_2017, "2017") is None
+            check_first_record(
+                first_payload(shared_data / "youtube8m-2017-video" / f"{name}.tfrecord"), of_2017, "2017"
+            )
+            is None
         )
     audio = DatasetConfig("audioset", (FeatureConfig("audio_embedding", 128),), 527)
-    assert preflight(first_payload(shared_data / "audioset" / "train" / "--.tfrecord"), audio, "audioset") is None
+    assert (
+        check_first_record(first_payload(shared_data / "audioset" / "train" / "--.tfrecord"), audio, "audioset") is None
+    )

@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from pipeline.models.layers.custom_gradient import own_gradient
+from pipeline.models.layers.custom_gradient import custom_gradient
 
 
-@own_gradient
+@custom_gradient
 def weighed(values, weights):
     """v * w, with gradients three and five times what they are."""
     return values * weights, lambda upstream: (3 * weights * upstream, 5 * values * upstream)
@@ -35,5 +35,5 @@ def test_the_gradient_is_the_one_written(compiled):
 def test_it_is_called_by_position_or_with_all_arguments_and_the_gradient_by_name(monkeypatch):
     """The first is TensorFlow's and JAX's way, the second PyTorch's."""
     monkeypatch.setattr(ops, "custom_gradient", lambda function: function)
-    value, gradient = own_gradient(lambda v, w: (v * w, lambda upstream: (w * upstream, v * upstream)))(2.0, 3.0)
+    value, gradient = custom_gradient(lambda v, w: (v * w, lambda upstream: (w * upstream, v * upstream)))(2.0, 3.0)
     assert value == 6 and gradient(7.0) == gradient(2.0, 3.0, upstream=7.0) == (21, 14)

@@ -7,7 +7,7 @@ import pytest
 from pipeline.models.layers.frames import Feature, FrameDropout, FrameMask
 
 
-def test_bytes_become_the_centres_of_their_bins():
+def test_bytes_become_the_centers_of_their_bins():
     frames = np.arange(256, dtype=np.uint8).reshape(1, 64, 4)
     got = np.asarray(Feature(1, 2, quantized=True)(frames))
     expected = frames[:, :, 1:3].astype(np.float64) * 4 / 255 + 4 / 512 - 2

@@ -1,33 +1,35 @@
-"""L2 normalisation: its values, and its gradient where there is nothing to normalise."""
+"""L2 normalization: its values, and its gradient where there is nothing to normalize."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.models.layers.normalization import unit, unit_rows, unit_twice
+from pipeline.models.layers.normalization import intra_normalize, l2_normalize, l2_normalize_rows
 
 
 def test_vectors_become_of_length_1():
     rows = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32) * np.float32([1e-5, 1, 1e5])[:, None]
     expected = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-    np.testing.assert_allclose(np.asarray(unit(rows)), expected, rtol=1e-6)
-    np.testing.assert_array_equal(np.asarray(unit_rows(rows)), np.asarray(unit(rows)).reshape(2, 15))
+    np.testing.assert_allclose(np.asarray(l2_normalize(rows)), expected, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(l2_normalize_rows(rows)), np.asarray(l2_normalize(rows)).reshape(2, 15))
 
 
 def test_below_the_least_norm_they_are_scaled_alike():
-    np.testing.assert_allclose(np.asarray(unit([[3e-9, 0, 4e-9], [0, 0, 0]])), [[3e-3, 0, 4e-3], [0, 0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(l2_normalize([[3e-9, 0, 4e-9], [0, 0, 0]])), [[3e-3, 0, 4e-3], [0, 0, 0]], rtol=1e-6
+    )
 
 
 def test_a_norm_counts_for_at_least_what_is_asked():
     rows, least = [[[3.0, 4.0], [3.0, 4.0], [0.0, 0.0]]], [[[4.0], [10.0], [0.0]]]
     expected = [[[0.6, 0.8], [0.3, 0.4], [0, 0]]]
-    np.testing.assert_allclose(np.asarray(unit(rows, least)), expected, rtol=1e-6)
-    found = unit_rows(tf.constant(rows), tf.constant(least))
+    np.testing.assert_allclose(np.asarray(l2_normalize(rows, least)), expected, rtol=1e-6)
+    found = l2_normalize_rows(tf.constant(rows), tf.constant(least))
     np.testing.assert_allclose(np.asarray(found), np.reshape(expected, (1, 6)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("least", [1e-6, 3.0])
-def test_normalising_twice_is_one_after_the_other(least):
+def test_normalizing_twice_is_one_after_the_other(least):
     """In double precision, and by differences; a row of zeros and one below the bound among them."""
     rng = np.random.default_rng(0)
     rows, upstream = rng.normal(size=(2, 3, 5)), rng.normal(size=(2, 15))
@@ -40,7 +42,7 @@ def test_normalising_twice_is_one_after_the_other(least):
 
     with tf.GradientTape() as tape:
         tape.watch(values := tf.constant(rows, tf.float32))
-        found = unit_twice(values, least)
+        found = intra_normalize(values, least)
         total = tf.reduce_sum(found * upstream.astype(np.float32))
     np.testing.assert_allclose(np.asarray(found), literal(rows), rtol=1e-5, atol=1e-7)
     gradient, expected = np.asarray(tape.gradient(total, values)), np.zeros(rows.shape)
@@ -54,9 +56,9 @@ def test_normalising_twice_is_one_after_the_other(least):
     assert np.isfinite(gradient).all()
 
 
-def test_half_precision_is_normalised_in_float32():
+def test_half_precision_is_normalized_in_float32():
     half = tf.constant([[3.0, 4.0]], tf.bfloat16)
-    np.testing.assert_allclose(np.asarray(unit(half)), np.float32([[0.6, 0.8]]), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(l2_normalize(half)), np.float32([[0.6, 0.8]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -68,7 +70,7 @@ def test_the_gradient_is_finite_everywhere(value, compiled):
     @tf.function(jit_compile=compiled)
     def gradient():
         with tf.GradientTape() as tape:
-            total = tf.reduce_sum(unit(vectors))
+            total = tf.reduce_sum(l2_normalize(vectors))
         return tape.gradient(total, vectors)
 
     expected = [0, 1, 1] if value == 1 else [1e6] * 3

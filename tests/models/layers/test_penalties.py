@@ -8,14 +8,14 @@ from pipeline.models.layers.penalties import PENALTIES
 MASK = np.array([[1, 1, 0], [1, 0, 0]], np.float32)
 
 
-def penalty(name, centres=None, frames=None, assignment=None):
-    return float(PENALTIES[name](centres, frames, assignment, MASK))
+def penalty(name, centers=None, frames=None, assignment=None):
+    return float(PENALTIES[name](centers, frames, assignment, MASK))
 
 
-def test_orthogonal_centres_of_any_length_are_not_penalised():
-    centres = np.array([[2, 0, 0], [0, -3, 0]], np.float32)
-    assert penalty("center_orthogonality", centres) == pytest.approx(0, abs=1e-9)
-    assert penalty("center_orthogonality", np.abs(centres[:, :1]) + 1) == pytest.approx(2), "two equal directions"
+def test_orthogonal_centers_of_any_length_are_not_penalized():
+    centers = np.array([[2, 0, 0], [0, -3, 0]], np.float32)
+    assert penalty("center_orthogonality", centers) == pytest.approx(0, abs=1e-9)
+    assert penalty("center_orthogonality", np.abs(centers[:, :1]) + 1) == pytest.approx(2), "two equal directions"
 
 
 def test_sparsity_is_the_sum_of_magnitudes():
@@ -28,8 +28,8 @@ def test_entropy_is_a_mean_over_valid_frames():
     assert penalty("assignment_entropy", assignment=assignment) == pytest.approx((np.log(2) + quarter) / 3)
 
 
-def test_validity_is_the_squared_distance_from_the_mean_of_the_centres():
-    centres = np.array([[0.0, 0], [4, 0]], np.float32)
+def test_validity_is_the_squared_distance_from_the_mean_of_the_centers():
+    centers = np.array([[0.0, 0], [4, 0]], np.float32)
     assignment = np.array([[[0.5, 0.5], [1, 0], [0, 0]], [[0.25, 0.75], [0, 0], [0, 0]]], np.float32)
     frames = np.array([[[2, 0], [1, 1], [99, 99]], [[3, 3], [99, 99], [99, 99]]], np.float32)
-    assert penalty("tangent_validity", centres, frames, assignment) == pytest.approx((0 + 2 + 9) / 3)
+    assert penalty("tangent_validity", centers, frames, assignment) == pytest.approx((0 + 2 + 9) / 3)

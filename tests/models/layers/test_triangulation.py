@@ -16,40 +16,40 @@ def case(request):
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(3, request.param, K)).astype(np.float32)
     frames = (rng.normal(size=(3, request.param, F)) * 2 + 1).astype(np.float32)
-    centres = rng.normal(size=(K, F)).astype(np.float32)
-    return weights, frames, centres
+    centers = rng.normal(size=(K, F)).astype(np.float32)
+    return weights, frames, centers
 
 
 def near(got, expected, tolerance=1e-5):
     return np.linalg.norm(np.asarray(got, np.float64) - expected) < tolerance * np.linalg.norm(expected)
 
 
-def squared_sums(weights, frames, centres):
+def squared_sums(weights, frames, centers):
     squares, sums = (triangulation.weighted_sums(weights, values) for values in (frames * frames, frames))
-    return triangulation.shift_diagonal(squares, sums, ops.sum(weights, axis=1), centres)
+    return triangulation.shift_diagonal(squares, sums, ops.sum(weights, axis=1), centers)
 
 
-def matrix_sums(weights, frames, centres):
-    return triangulation.second_order(weights, frames, Triangle(F).products(frames), centres)
+def matrix_sums(weights, frames, centers):
+    return triangulation.residual_outer_sums(weights, frames, Triangle(F).products(frames), centers)
 
 
-def residual_sums(weights, frames, centres):
-    return triangulation.first_order(weights, frames, centres)
+def residual_sums(weights, frames, centers):
+    return triangulation.residual_sums(weights, frames, centers)
 
 
-def literal(weights, frames, centres, power):
+def literal(weights, frames, centers, power):
     """Sums of the residuals, their squares or their outer products, and the gradients of sum(sums * upstream).
 
     Frame by frame and cluster by cluster, in float64.
     """
-    weights, frames, centres = (each.astype(np.float64) for each in (weights, frames, centres))
+    weights, frames, centers = (each.astype(np.float64) for each in (weights, frames, centers))
     shape = {"residual": (F,), "squared": (F,), "matrix": (F, F)}[power]
     sums = np.zeros((len(frames), K, *shape))
     upstream = np.random.default_rng(1).normal(size=sums.shape)
-    gradients = [np.zeros_like(each) for each in (weights, frames, centres)]
+    gradients = [np.zeros_like(each) for each in (weights, frames, centers)]
     for b, video in enumerate(frames):
         for t, x in enumerate(video):
-            for k, c in enumerate(centres):
+            for k, c in enumerate(centers):
                 w, r, g = weights[b, t, k], x - c, upstream[b, k]
                 value = {"residual": r, "squared": r * r, "matrix": np.outer(r, r)}[power]
                 along = {"residual": g, "squared": 2 * r * g, "matrix": (g + g.T) @ r if g.ndim == 2 else None}[power]
@@ -76,16 +76,16 @@ def test_sums_and_gradients_equal_the_literal_form(form, case):
 def test_distances():
     rng = np.random.default_rng(2)
     frames = rng.normal(size=(2, 7, F)).astype(np.float32)
-    centres = rng.normal(size=(K, F)).astype(np.float32)
-    frames[0, 3] = centres[2]
-    frames[1, 1] = centres[4] * 1.001
-    got = np.asarray(triangulation.distances(frames, centres))
-    x, c = frames.astype(np.float64)[:, :, None], centres.astype(np.float64)
+    centers = rng.normal(size=(K, F)).astype(np.float32)
+    frames[0, 3] = centers[2]
+    frames[1, 1] = centers[4] * 1.001
+    got = np.asarray(triangulation.center_distances(frames, centers))
+    x, c = frames.astype(np.float64)[:, :, None], centers.astype(np.float64)
     squared = ((x - c) ** 2).sum(-1)
     bound = CLAMP * ((x**2).sum(-1) + (c**2).sum(-1))
     np.testing.assert_allclose(got, np.sqrt(np.maximum(squared, bound)), rtol=1e-5)
     assert (squared < bound).sum() == 2
-    assert np.isfinite(np.asarray(triangulation.distances(frames * 0, centres * 0))).all()
+    assert np.isfinite(np.asarray(triangulation.center_distances(frames * 0, centers * 0))).all()
 
 
 def test_distances_are_float32_at_any_precision():
@@ -94,7 +94,7 @@ def test_distances_are_float32_at_any_precision():
     shares, distances = layer(frames, np.ones((2, 4)))
     assert shares.dtype == distances.dtype == "float32"
     rounded = tf.cast(tf.cast(frames, "bfloat16"), "float32")
-    np.testing.assert_allclose(distances, triangulation.distances(rounded, layer.centres), rtol=1e-6)
+    np.testing.assert_allclose(distances, triangulation.center_distances(rounded, layer.centers), rtol=1e-6)
     assert list(layer.compute_output_shape((2, 4, F))) == [shares.shape, distances.shape]
 
 

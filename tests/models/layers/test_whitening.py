@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.models.layers.triangulation import Triangle, distances
+from pipeline.models.layers.triangulation import Triangle, center_distances
 from pipeline.models.layers.whitening import DiagonalWhitening, ZCAWhitening, newton_schulz
 
 K = 3
@@ -21,36 +21,36 @@ def data(size, videos=24, length=100, seed=0):
     return frames, mask.astype(np.float32), rng.normal(size=(K, size)).astype(np.float32)
 
 
-def embeddings(frames, mask, centres):
+def embeddings(frames, mask, centers):
     """r_tk of the valid frames, in float64 [N,K,F]."""
-    residuals = frames[mask > 0].astype(np.float64)[:, None] - centres
+    residuals = frames[mask > 0].astype(np.float64)[:, None] - centers
     return residuals / np.linalg.norm(residuals, axis=-1, keepdims=True)
 
 
-def call(layer, frames, mask, centres, training):
+def call(layer, frames, mask, centers, training):
     products = Triangle(frames.shape[-1]).products(frames) if isinstance(layer, ZCAWhitening) else np.square(frames)
-    mean, root = layer(frames, products, distances(frames, centres), centres, mask, training=training)
+    mean, root = layer(frames, products, center_distances(frames, centers), centers, mask, training=training)
     return np.asarray(mean, np.float64), np.asarray(root, np.float64)
 
 
 @pytest.mark.parametrize("size", [16, 1024])
 def test_diagonal_whitening_gives_variances_of_one(size):
-    frames, mask, centres = data(size)
+    frames, mask, centers = data(size)
     layer = DiagonalWhitening()
-    layer.build(centres.shape)
-    mean, root = call(layer, frames, mask, centres, training=True)
-    white = (embeddings(frames, mask, centres) - mean) * root
+    layer.build(centers.shape)
+    mean, root = call(layer, frames, mask, centers, training=True)
+    white = (embeddings(frames, mask, centers) - mean) * root
     np.testing.assert_allclose(white.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(white.var(0), 1, atol=0.05)
 
 
 @pytest.mark.parametrize("size", [4, 32, 64])
 def test_zca_whitening_gives_the_identity(size):
-    frames, mask, centres = data(size)
+    frames, mask, centers = data(size)
     layer = ZCAWhitening()
-    layer.build(centres.shape)
-    mean, root = call(layer, frames, mask, centres, training=True)
-    vectors = embeddings(frames, mask, centres) - mean
+    layer.build(centers.shape)
+    mean, root = call(layer, frames, mask, centers, training=True)
+    vectors = embeddings(frames, mask, centers) - mean
     for k in range(K):
         white = vectors[:, k] @ root[k].T
         np.testing.assert_allclose(white.T @ white / len(white), np.eye(size), atol=0.05)
@@ -60,14 +60,14 @@ def test_zca_whitening_gives_the_identity(size):
 
 @pytest.mark.parametrize("kind", [DiagonalWhitening, ZCAWhitening])
 def test_training_moves_the_tracked_statistics_and_inference_takes_them(kind):
-    frames, mask, centres = data(8)
+    frames, mask, centers = data(8)
     layer = kind(momentum=0.75)
-    layer.build(centres.shape)
-    vectors = embeddings(frames, mask, centres)
+    layer.build(centers.shape)
+    vectors = embeddings(frames, mask, centers)
     mean = np.zeros((K, 8))
     spread = np.stack([np.eye(8)] * K) / 8  # what evenly spread unit vectors have
     for _ in range(3):
-        call(layer, frames, mask, centres, training=True)
+        call(layer, frames, mask, centers, training=True)
         mean = 0.75 * mean + 0.25 * vectors.mean(0)
         batch = np.stack([np.cov(vectors[:, k].T, bias=True) for k in range(K)])
         spread = 0.75 * spread + 0.25 * batch
@@ -79,7 +79,7 @@ def test_training_moves_the_tracked_statistics_and_inference_takes_them(kind):
         spread = spread * np.eye(8)
         np.testing.assert_allclose(layer.moving_variance / 8, np.einsum("kii->ki", spread), atol=1e-6)
     before = [weight.numpy() for weight in layer.weights]
-    got_mean, got_root = call(layer, frames[:1] + 3, mask[:1], centres, training=False)
+    got_mean, got_root = call(layer, frames[:1] + 3, mask[:1], centers, training=False)
     for weight, value in zip(layer.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
     np.testing.assert_allclose(got_mean, mean, atol=1e-6)
@@ -92,14 +92,14 @@ def test_training_moves_the_tracked_statistics_and_inference_takes_them(kind):
 
 @pytest.mark.parametrize("kind", [DiagonalWhitening, ZCAWhitening])
 def test_padding_is_not_in_the_statistics(kind):
-    frames, mask, centres = data(8)
+    frames, mask, centers = data(8)
     longer = np.concatenate([frames, np.full((len(frames), 5, 8), -7, np.float32)], axis=1)
     longer_mask = np.pad(mask, ((0, 0), (0, 5)))
     roots = []
     for each, valid in ((frames, mask), (longer, longer_mask)):
         layer = kind()
-        layer.build(centres.shape)
-        roots.append(call(layer, each, valid, centres, training=True)[1])
+        layer.build(centers.shape)
+        roots.append(call(layer, each, valid, centers, training=True)[1])
     assert np.linalg.norm(roots[1] - roots[0]) < 1e-5 * np.linalg.norm(roots[0])
 
 

@@ -19,7 +19,7 @@ from pipeline.config import (
 )
 from pipeline.models import build_model
 from pipeline.training.loss import SummedBinaryCrossentropy
-from pipeline.training.penalised import Penalised
+from pipeline.training.penalized import PenalizedModel
 
 DATASET = DatasetConfig("p", (FeatureConfig("rgb", 6), FeatureConfig("audio", 4)), 5)
 SCALES = {"center_orthogonality": 0.1, "center_sparsity": 0.01, "tangent_validity": 0.3}
@@ -30,11 +30,11 @@ def second_order(**scales) -> SecondOrderConfig:
     return SecondOrderConfig((3, 2), (4, 2), first_whitening="none", second_whitening="none", **scales)
 
 
-def build(family="second_order", pooling=None, **classifier) -> Penalised:
+def build(family="second_order", pooling=None, **classifier) -> PenalizedModel:
     keras.utils.set_random_seed(0)
     pooling = pooling or second_order(**SCALES)
-    model = Penalised(build_model(ModelConfig(family, pooling, ClassifierConfig(hidden=4, **classifier)), DATASET))
-    # Nothing moves, so that what the centres give is known all along.
+    model = PenalizedModel(build_model(ModelConfig(family, pooling, ClassifierConfig(hidden=4, **classifier)), DATASET))
+    # Nothing moves, so that what the centers give is known all along.
     jit_compile = keras.backend.backend() == "jax"
     model.compile(keras.optimizers.SGD(0.0), SummedBinaryCrossentropy(), jit_compile=jit_compile)
     return model
@@ -57,10 +57,10 @@ def test_fit_gives_each_penalty_by_its_name():
         pooling = model.get_layer(f"{feature}_pooling")
         sparsity = orthogonality = 0
         for branch in (pooling.first, pooling.second):
-            centres = keras.ops.convert_to_numpy(branch.centres).astype(np.float64)
-            units = centres / np.linalg.norm(centres, axis=1, keepdims=True)
-            sparsity += 0.01 * np.abs(centres).sum()
-            orthogonality += 0.1 * ((units @ units.T - np.eye(len(centres))) ** 2).sum()
+            centers = keras.ops.convert_to_numpy(branch.centers).astype(np.float64)
+            units = centers / np.linalg.norm(centers, axis=1, keepdims=True)
+            sparsity += 0.01 * np.abs(centers).sum()
+            orthogonality += 0.1 * ((units @ units.T - np.eye(len(centers))) ** 2).sum()
         for epoch in range(2):
             assert history[f"{feature}_center_sparsity"][epoch] == pytest.approx(sparsity, rel=1e-4)
             assert history[f"{feature}_center_orthogonality"][epoch] == pytest.approx(orthogonality, rel=1e-4)

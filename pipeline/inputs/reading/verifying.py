@@ -19,7 +19,7 @@ _told: set[Path] = set()
 """Indexes of which this process said that shards have another time."""
 
 
-class Unchanged:
+class ShardVerifier:
     """Holds opened shards against their index. Safe to use from several threads."""
 
     def __init__(self, index: Index):

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
-from pipeline.inputs.reading import unchanged
+from pipeline.inputs.reading import verifying
 from pipeline.inputs.reading.open_files import OpenFiles
 from pipeline.inputs.records import tfrecord
 
@@ -16,7 +16,7 @@ from pipeline.inputs.records import tfrecord
 @pytest.fixture(autouse=True)
 def verified(monkeypatch) -> list[int]:
     """The shards that are verified, by number, in a process that has verified none."""
-    done, verify = [], unchanged._verify
+    done, verify = [], verifying._verify
     monkeypatch.setattr(unchanged, "_verified", set())
     monkeypatch.setattr(unchanged, "_told", set())
     monkeypatch.setattr(unchanged, "_verify", lambda index, shard: (done.append(shard), verify(index, shard)))

@@ -5,7 +5,7 @@ import keras
 from pipeline.training.feeding import as_tf_dataset
 
 
-class Penalised(keras.Model):
+class PenalizedModel(keras.Model):
     """The same layers as `model`, for training: `fit` also gives the mean of each penalty that they add to the loss.
 
     They are named after the feature and the penalty: `rgb_center_sparsity`. A layer says by `penalties` which ones its
