@@ -17,9 +17,9 @@ from pipeline.inputs.records import tfrecord
 def verified(monkeypatch) -> list[int]:
     """The shards that are verified, by number, in a process that has verified none."""
     done, verify = [], verifying._verify
-    monkeypatch.setattr(unchanged, "_verified", set())
-    monkeypatch.setattr(unchanged, "_told", set())
-    monkeypatch.setattr(unchanged, "_verify", lambda index, shard: (done.append(shard), verify(index, shard)))
+    monkeypatch.setattr(verifying, "_verified", set())
+    monkeypatch.setattr(verifying, "_told", set())
+    monkeypatch.setattr(verifying, "_verify", lambda index, shard: (done.append(shard), verify(index, shard)))
     return done
 
 
