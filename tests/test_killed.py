@@ -2,14 +2,13 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from fixtures.support import ROOT, run_here, stage_command, stage_environment
+from fixtures.support import ROOT, stage_command, stage_environment
 
 MODEL = ("--model", "netvlad")
 
@@ -50,9 +49,8 @@ def results(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(tiny_preset, tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    shutil.copy(tiny_preset, folder / "tiny.py")
     for stage, more in (("synthesize", ()), ("ingest", ()), ("train", MODEL), ("infer", MODEL)):
-        run_here(stage, folder, *more, preset="tiny.py")
+        finish(folder, stage, "--preset", tiny_preset, *more)
     files = results(folder)
     assert {Path(name).suffix for name in files} == {".tfrecord", ".parquet"}
     return files

@@ -101,7 +101,7 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
         evaluated.append(state.step)
         return evaluate(self, state)
 
-    monkeypatch.setattr(scoring, "score", count_score)
+    monkeypatch.setattr(scoring, "score_predictions", count_score)
     monkeypatch.setattr(Predictor, "predict_parts", count_rows)
     monkeypatch.setattr(loop.Trainer, "_evaluate", count_evaluation)
     run_all_here(tmp_path, "--training.ema-half-life", "0", preset="tiny.py")

@@ -125,7 +125,7 @@ def test_a_hold_out_is_scored_on_both_halves_too(held_out):
 def test_scores_are_made_once_and_again_where_predictions_or_labels_are_others(scored, monkeypatch):
     index, store, dense, hot = scored
     made, score = [], scoring.score_predictions
-    monkeypatch.setattr(scoring, "score", lambda *arguments: made.append(1) or score(*arguments))
+    monkeypatch.setattr(scoring, "score_predictions", lambda *arguments: made.append(1) or score(*arguments))
     first = scores_of(store, index, "train")
     assert scores_of(store, index, "train") == first and len(made) == 1
     index.digest = "another"

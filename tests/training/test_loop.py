@@ -115,7 +115,7 @@ def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, re
     train = run._advance
     monkeypatch.setattr(loop, "REST", rest)
     monkeypatch.setattr(run, "_advance", lambda *arguments: (train(*arguments), advance(8)))
-    monkeypatch.setattr(checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
     run.run()
     assert saved == kept
@@ -173,7 +173,7 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, mo
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint, "save", save_then_stop)
+            patch.setattr(checkpoint, "save_checkpoint", save_then_stop)
             if last is None:
                 state = run.run()
             else:
@@ -211,7 +211,7 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
         kept.append([weight.copy() for weight in run.model.get_weights()])
         return list(predict(reader, parts))
 
-    monkeypatch.setattr(loop, "score", score)
+    monkeypatch.setattr(loop, "score_predictions", score)
     monkeypatch.setattr(run.predictor, "predict_parts", predict_and_note)
     state = run.run()
     gaps_of_both = {"gap_averaged": 0.5, "gap_plain": 0.6}
@@ -290,7 +290,7 @@ def test_what_presumes_a_longer_run_is_told(held_out, tmp_path, capsys):
 def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch):
     run = trainer(held_out, tmp_path / "run", epochs=9, patience=2, ema_half_life=0)
     gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])  # one an evaluation: there is no average
-    monkeypatch.setattr(loop, "score", lambda *arguments: Scores({"gap": next(gaps)}))
+    monkeypatch.setattr(loop, "score_predictions", lambda *arguments: Scores({"gap": next(gaps)}))
     state = run.run()
     assert state.best["gap"] == 0.6
     assert state.step == run.plan.evaluations[3]
