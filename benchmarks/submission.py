@@ -5,16 +5,13 @@
 Ours reads the Parquet parts that infer leaves behind and ends with the file on the disk. The peer does what the
 challenge's own code does: a loop over the videos, in which it takes the best of each, sorts them and writes `%i %g`;
 and once more without the taking and sorting. It is given arrays in memory, and a share of the rows, as each takes it
-as long. What both write is compared byte for byte. Compiling is measured apart, in processes that have no cache of
-machine code and that have one; so is the memory, in one that only writes and in one that only checks.
+as long. What both write is compared byte for byte. The memory is measured apart, in a process that only writes and in
+one that only checks.
 """
 
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -30,18 +27,6 @@ from pipeline.submission import check, write
 from pipeline.submission.lines import HEADER
 
 CLASSES, PAIRS = 3862, 20
-_COMPILE = """
-import time
-import numpy as np
-began = time.perf_counter()
-from pathlib import Path
-from pipeline.submission import check, digits, tokens, write
-imported = time.perf_counter()
-path = Path("{path}")
-write(path, [(["a"], [[1]], [[0.5]])])
-assert check(path) == []
-print(imported - began, time.perf_counter() - imported)
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +40,10 @@ class Flags(Common):
 
 def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
-    figures = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _predict(folder / "store", flags.videos, flags.kept)
-        for what in ("without a cache", "with a cache"):
-            for step, taken in zip(("imports", "machine code"), _compile(folder)):
-                figures.append(Figure(f"{step}, {what}", "ours", taken, "s"))
-        figures = [*_compare(folder, flags), *figures]
+        figures = _compare(folder, flags)
         seconds, peak = _apart(_check, folder)
         figures.append(Figure("checked with its ids", "ours", seconds, "s"))
         figures.append(Figure("writing, peak memory", "ours", _apart(_write, folder)[1] / 1e6, "MB"))
@@ -81,14 +62,6 @@ def _predict(folder: Path, videos: int, kept: int) -> None:
         scores = 1 / (1 + np.exp(9 - 3 * random.standard_normal((len(part), kept), np.float32)))
         store.write(number, Predictions(ids[part.start : part.stop], labels, -np.sort(-scores, axis=1)))
     store.finish({}, {})
-
-
-def _compile(folder: Path) -> tuple[float, float]:
-    """Seconds of the imports, and of a file of one row written and checked."""
-    command = [sys.executable, "-c", _COMPILE.format(path=folder / "one.csv")]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache")}
-    result = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    return tuple(map(float, result.stdout.split()))
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
@@ -154,14 +127,12 @@ def _check(folder: Path) -> None:
 
 
 def _apart(function: Callable[[Path], None], folder: Path) -> tuple[float, int]:
-    """Seconds in a process of its own, machine code loaded, and the most bytes that it had in memory."""
+    """Seconds in a process of its own, and the most bytes that it had in memory."""
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_measure, function, folder).result()
 
 
 def _measure(function: Callable[[Path], None], folder: Path) -> tuple[float, int]:
-    write(folder / "one.csv", [(["a"], [[1]], [[0.5]])])
-    check(folder / "one.csv")
     began = time.perf_counter()
     function(folder)
     return time.perf_counter() - began, _peak()

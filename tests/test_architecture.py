@@ -40,7 +40,6 @@ UNMIRRORED = {
         "inputs/records/wire.py",
         "submission/kaggle_client.py",
         "submission/lines.py",
-        "submission/tokens.py",
         "training/teacher.py",
         "transfer/small.py",
         "transfer/source.py",

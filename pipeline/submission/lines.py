@@ -8,7 +8,7 @@ from pipeline.inputs.index.ids import id_fault
 
 HEADER = "VideoId,LabelConfidencePairs"
 SUBMIT = "write the file again with `python -m pipeline.submit`"
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)

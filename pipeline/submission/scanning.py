@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +17,12 @@ from pipeline.metrics import label_dtype
 from pipeline.submission.lines import HEADER, SUBMIT, Fault, line_faults, short
 
 _BLOCK = 1 << 20  # bytes of lines taken apart at once
+_PLAIN = re.compile(r"[^,]+,[-+.0-9eE ]+")  # of these characters `float` reads what a confidence may be, and no more
 
 
 class Rows(NamedTuple):
-    """Lines taken apart; pairs of all lines one after the other."""
+    """Lines taken apart; pairs of all lines one after the other. A line that cannot be taken apart has none."""
 
-    ids: list[str]  # N
     sizes: NDArray[np.int64]  # N, pairs a line
     labels: NDArray[np.int32]  # M
     scores: NDArray[np.float64]  # M
@@ -34,7 +35,7 @@ class Block(NamedTuple):
     ids: list[str]
     """One a line, empty where the line has none."""
     rows: Rows | None
-    """None where some line could not be taken apart."""
+    """None where there are no lines."""
     faults: list[Fault]
 
 
@@ -48,11 +49,11 @@ def read(path: Path, num_classes: int) -> Iterator[tuple[list[str], NDArray[np.s
             raise ValueError(f"{path}: {block.faults[0]}")
         if block.rows is None:
             continue
-        ids, sizes, labels, scores = block.rows
+        sizes, labels, scores = block.rows
         listed = np.arange(sizes.max()) < sizes[:, None]  # N,K
         best, confidences = np.full(listed.shape, -1, label_dtype(num_classes)), np.zeros(listed.shape, np.float32)
         best[listed], confidences[listed] = labels, scores
-        yield ids, best, confidences
+        yield block.ids, best, confidences
 
 
 def scan(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
@@ -117,22 +118,40 @@ def _decodable(text: bytes, first: int) -> tuple[bytes, list[Fault]]:
 
 
 def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Block:
-    """All lines at once; only those that look wrong one by one, which is slow and says why."""
-    from pipeline.submission import tokens  # compiled
-
-    lines = tokens.take_apart(text, len(table), top_k)
-    starts = lines.starts.tolist()
-    ids = [text[start:comma].decode() for start, comma in zip(starts, lines.commas.tolist())]
-    suspects = set(np.flatnonzero(lines.states != tokens.GOOD).tolist())
-    if id_fault("".join(ids)):
-        suspects |= {line for line, name in enumerate(ids) if id_fault(name)}
-    faults = [
-        fault
-        for line in sorted(suspects)
-        for fault in line_faults(first + line, text[starts[line] : starts[line + 1] - 1].decode(), table, top_k)
-    ]
-    if not ids or (lines.states == tokens.BROKEN).any():
+    """All lines; what is wrong with one is asked, slowly, only where it is not well written."""
+    ids: list[str] = []
+    sizes: list[int] = []
+    labels: list[int] = []
+    scores: list[float] = []
+    faults: list[Fault] = []
+    for number, line in enumerate(text.decode().split("\n")[:-1], first):
+        name, comma, pairs = line.partition(",")
+        ids.append(name if comma else "")
+        best, confidences = _take_apart(pairs, table)
+        if not (
+            0 < len(best) <= top_k
+            and len(set(best)) == len(best)
+            and confidences[0] <= 1
+            and confidences[-1] >= 0
+            and confidences == sorted(confidences, reverse=True)
+            and _PLAIN.fullmatch(line)
+            and not id_fault(name)
+        ):
+            faults += line_faults(number, line, table, top_k)
+        sizes.append(len(best))
+        labels += best
+        scores += confidences
+    if not ids:
         return Block(first, ids, None, faults)
-    for pair in np.flatnonzero(np.isnan(lines.scores)):
-        lines.scores[pair] = float(text[slice(*lines.texts[pair])])
-    return Block(first, ids, Rows(ids, lines.sizes, lines.labels, lines.scores), faults)
+    return Block(first, ids, Rows(np.array(sizes), np.array(labels, np.int32), np.array(scores)), faults)
+
+
+def _take_apart(pairs: str, table: dict[str, int]) -> tuple[list[int], list[float]]:
+    """The labels and confidences of a line; none where some label is not in the table or some number cannot be read."""
+    fields = pairs.split(" ")
+    if len(fields) % 2:
+        return [], []
+    try:
+        return list(map(table.__getitem__, fields[::2])), list(map(float, fields[1::2]))
+    except (KeyError, ValueError):
+        return [], []

@@ -71,6 +71,35 @@ def test_the_bytes_are_those_of_the_challenge(path):
     assert path.read_bytes() == f"{HEADER}\na,2147483647 0 3 0\n".encode()
 
 
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (0.00048828125 * 3, "0.00146484"),
+        (2**-7, "0.0078125"),
+        (1 - 2**-7, "0.992188"),  # a tie goes to the even digit, up or down
+        (0.5 + 2**-7, "0.507812"),
+        (1e-4, "0.0001"),
+        (1e-5, "1e-05"),
+        (1.17549435e-38, "1.17549e-38"),
+        (1.4e-45, "1.4013e-45"),  # the smallest float32
+        (0.99999994, "1"),
+        (1 + 1e-7, "1"),
+        (-1e-7, "0"),
+    ],
+)
+def test_a_confidence_has_the_six_digits_of_its_float32(path, score, text):
+    write(path, [(["a"], [[3861]], [[score]])])
+    assert path.read_text() == f"{HEADER}\na,3861 {text}\n"
+
+
+def test_any_float32_is_written_exactly(path):
+    ones = np.float32(1).view(np.uint32)  # the bits of smaller numbers are smaller
+    bits = np.random.default_rng(0).integers(0, ones + 1, (100_000, 1), np.uint32)
+    scores, ids = bits.view(np.float32), [str(number) for number in range(len(bits))]
+    write(path, [(ids, np.zeros(bits.shape, int), scores)])
+    assert path.read_bytes() == plainly(ids, np.zeros(bits.shape, int), scores, 1)
+
+
 def test_gzipped_files_hold_neither_time_nor_name(tmp_path, monkeypatch):
     batch = [(["aDoE"], [[1]], [[0.5]])]
     plain = write(tmp_path / "a.csv", batch)

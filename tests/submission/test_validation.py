@@ -69,6 +69,7 @@ PAIRS = " ".join(f"{label} 0.5" for label in range(21))
         ("aDoE,71 0.5 3 0.50001", "pair 2", "ascends"),
         ("aDoE,71 high", "pair 1", "confidence 'high' is not a number"),
         ("aDoE,71 0_1", "pair 1", "confidence '0_1' is not a number"),
+        (f"aDoE,71 {'9' * 100_000}x", "pair 1", "is not a number"),
         ("aDoE,71 ٠.٥", "pair 1", "is not a number"),
         ("aDoE,71 0.5\t", "pair 1", "is not a number"),
         ("aDoE,71 0.5\u00a0", "pair 1", "is not a number"),
