@@ -41,6 +41,7 @@ UNMIRRORED = {
         "submission/kaggle_client.py",
         "submission/lines.py",
         "submission/tokens.py",
+        "submission/upload.py",
         "training/teacher.py",
         "transfer/small.py",
         "transfer/source.py",
