@@ -62,8 +62,11 @@ def main() -> None:
 
         gcs.parts(flags.upload)  # a wrong address is refused before anything runs
     if flags.kaggle:
-        from pipeline.submission.kaggle import Kaggle  # so is having no credentials
-
+        try:
+            from pipeline.submission.kaggle import Kaggle  # so is having no credentials
+        except ModuleNotFoundError as error:
+            remedy = "`.venv/bin/uv sync --inexact --extra kaggle` installs what is missing"
+            raise StageError(f"--kaggle: {error}; {remedy}") from error
         site = Kaggle(flags.competition or experiment.submission.competition)
     elif flags.again or flags.message is not None or flags.competition is not None:
         raise StageError("--again, --message and --competition say how to submit with --kaggle: give that too")

@@ -40,6 +40,7 @@ UNMIRRORED = {
         "inputs/records/wire.py",
         "submission/kaggle_client.py",
         "submission/lines.py",
+        "submission/upload.py",
         "training/teacher.py",
         "transfer/small.py",
         "transfer/source.py",

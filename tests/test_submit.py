@@ -2,6 +2,7 @@
 
 import calendar
 import json
+import sys
 import time
 
 import numpy as np
@@ -126,7 +127,6 @@ def site(tmp_path, monkeypatch):
         for name in ("KAGGLE_USERNAME", "KAGGLE_KEY"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("KAGGLE_API_TOKEN", site.script.token)
-        monkeypatch.setenv("VERBOSE", "1")  # the package would log each request
         yield site
 
 
@@ -195,3 +195,12 @@ def test_what_cannot_be_submitted_is_said_clearly(tmp_path, submit, site, monkey
     (csv,) = (tmp_path / "submissions").glob("*.csv")
     assert f"{csv} was not submitted" in result.stderr
     assert logged(tmp_path) == ["refused"] and site.submissions("youtube8m-2018") == []
+
+
+def test_without_kaggles_package_it_names_the_extra(submit, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kagglesdk", None)
+    for name in ("kaggle", "kaggle_client"):
+        monkeypatch.delitem(sys.modules, f"pipeline.submission.{name}", raising=False)
+    result = submit("--kaggle", check=False)
+    assert result.returncode == 1 and "uv sync --inexact --extra kaggle" in result.stderr
+    assert "Traceback" not in result.stderr

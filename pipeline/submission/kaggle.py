@@ -1,27 +1,29 @@
 """Kaggle: a competition as its user sees it, through the site's own package."""
 
-import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
+from kagglesdk.competitions.types.competition_api_service import (
+    ApiCreateSubmissionRequest,
+    ApiListSubmissionsRequest,
+    ApiStartSubmissionUploadRequest,
+    ApiSubmission,
+)
 from tqdm import tqdm
 
 from pipeline.config.errors import StageError
-from pipeline.submission.kaggle_client import NEW_TOKEN, SEND, Lost, client, contained, credentials, imported
+from pipeline.submission.kaggle_client import NEW_TOKEN, client, credentials
 from pipeline.submission.log import State
+from pipeline.submission.upload import Upload
 from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Unavailable
 
 T = TypeVar("T")
 
-_CONNECT = 30.0
-"""Seconds in which a connection is made, or takes a piece of a file."""
 _PAUSES = (2.0, 30.0)
 """Seconds between two questions for a score: the first, doubled each time up to the last."""
 _PAGE = 100
@@ -29,13 +31,11 @@ _PAGE = 100
 _PASSING = (408, 425, 429)
 _RETRY_POLICY = RetryPolicy(attempts=6, longest=30.0)
 
-# ------------------------------------------------------------------------------------------------------------ the site
-
 
 class Kaggle:
     """A competition, a Site; $KAGGLE_API_ENVIRONMENT says which of Kaggle's servers has it, by default the real one.
 
-    Nothing that the package prints is shown, and no message holds a credential.
+    No message holds a credential.
 
     Args:
         competition: its name, as in its address.
@@ -43,22 +43,19 @@ class Kaggle:
         silence: seconds without an answer after which a connection counts as lost.
 
     Raises:
-        StageError: the package is not installed, or there are no credentials.
+        StageError: there are no credentials.
     """
 
     def __init__(self, competition: str, retry_policy: RetryPolicy = _RETRY_POLICY, silence: float = 60.0):
         self.competition = competition
         self._retry_policy, self._silence = retry_policy, silence
-        package = imported()
-        found = credentials(package)
-        self._source, self._keys = found.source, found.keys
-        if found.login:
-            try:
-                # It makes a token; the package's own way would write that down.
-                self._keys = {"api_token": self._persist(lambda: found.login.generate_access_token().token)}
-            except (Refused, Unavailable) as error:
-                raise StageError(f"there is no token from {found.source}: {error}") from error
-        self._api = client(package, self._keys, retry_policy)
+        self._source, keys = credentials(silence)
+        self._keys: dict[str, str] = {}
+        try:
+            self._keys = self._persist(keys)
+        except (Refused, Unavailable) as error:
+            raise StageError(f"there is no token from {self._source}: {error}") from error
+        self._api = client(self._keys, silence).competitions.competition_api_client
 
     def named(self, path: Path) -> list[State]:
         """The submissions of files of this name and size, the latest first; raises Unavailable or Refused."""
@@ -69,24 +66,24 @@ class Kaggle:
 
         An upload goes on where it was when the network failed.
         """
-        begun = False
+        upload, asked = Upload(path, lambda: self._start(path), self._silence), False
 
         def once() -> int:
-            nonlocal begun
+            nonlocal asked
             # The last time it may have come through, and only the answer was lost.
-            fresh = [state.ref for state in self._named(path) if state.ref not in known] if begun else []
+            fresh = [state.ref for state in self._named(path) if state.ref not in known] if asked else []
             if fresh:
                 return fresh[0]
-            begun = True
-            answer = self._api.competition_submit(str(path), message, self.competition)
-            if answer.message == self._api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE or not answer.ref:
-                raise Unavailable("the site did not take the file")
-            return answer.ref
+            request = ApiCreateSubmissionRequest()
+            request.competition_name, request.blob_file_tokens = self.competition, upload.run()
+            request.submission_description = message or None
+            asked = True
+            ref = self._api.create_submission(request).ref
+            if not ref:
+                raise Unavailable("the site gives no number of the submission")
+            return ref
 
-        try:
-            return self._persist(once)
-        except Lost as error:
-            raise Unavailable(str(error)) from None
+        return self._persist(once)
 
     def scored(self, ref: int, wait: float) -> State:
         """A submission, when it has a score or so many seconds are over; raises Unavailable or Refused."""
@@ -115,48 +112,46 @@ class Kaggle:
                 return _state(listed)
         raise Refused(f"the site lists no submission no. {ref}")
 
-    def _submissions(self) -> Iterator[Any]:
+    def _start(self, path: Path) -> tuple[str, str]:
+        """What an upload is called, and where it goes."""
+        request, stat = ApiStartSubmissionUploadRequest(), path.stat()
+        request.competition_name, request.file_name = self.competition, path.name
+        request.content_length, request.last_modified_epoch_seconds = stat.st_size, int(stat.st_mtime)
+        answer = self._api.start_submission_upload(request)
+        return answer.token, answer.create_url
+
+    def _submissions(self) -> Iterator[ApiSubmission]:
         """All, the latest first."""
-        seen: set[int] = set()
-        for page in itertools.count(1):
-            listed = self._api.competition_submissions(self.competition, page_number=page, page_size=_PAGE)
-            fresh = [submission for submission in listed or () if submission and submission.ref not in seen]
+        request, seen = ApiListSubmissionsRequest(), set()
+        request.competition_name, request.page_size = self.competition, _PAGE
+        for request.page in itertools.count(1):
+            listed = self._api.list_submissions(request).submissions or ()
+            fresh = [submission for submission in listed if submission.ref not in seen]
             yield from fresh
             seen |= {submission.ref for submission in fresh}
             if not fresh:
                 return
 
-    # ------------------------------------------------------------------------------------------------- its failures
-
     def _persist(self, action: Callable[[], T]) -> T:
+        """The action's result; the package's errors become Unavailable, which is tried again, or Refused."""
+
         def once() -> T:
-            with self._explained(), contained(self._send):
+            try:
                 return action()
+            except requests.HTTPError as error:
+                status, reason = _answer(error.response)
+                said = self._hidden(f"the site answers {status}: {reason}")
+                if status in _PASSING or status >= 500:
+                    after = error.response.headers.get("Retry-After", "")
+                    raise Unavailable(said, float(after) if after.isdecimal() else None) from None
+                raise Refused(f"{said}{self._remedy(status)}") from None
+            except requests.RequestException as error:
+                raise Unavailable(self._hidden(f"{type(error).__name__}: {error}")) from None
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                message = f"the site gives an answer that makes no sense ({type(error).__name__}: {error})"
+                raise Unavailable(self._hidden(message)) from None
 
         return self._retry_policy.call(once)
-
-    def _send(self, adapter: HTTPAdapter, request: requests.PreparedRequest, **settings: Any) -> requests.Response:
-        """With a time limit, where the package has none; retries are for `RetryPolicy` to make."""
-        adapter.max_retries = urllib3.Retry(0, read=False)
-        return SEND(adapter, request, **{**settings, "timeout": (_CONNECT, self._silence)})
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """The errors of the package, and of the libraries below it, become Unavailable or Refused."""
-        try:
-            yield
-        except requests.HTTPError as error:
-            status, reason = _answer(error.response)
-            said = self._hidden(f"the site answers {status}: {reason}")
-            if status in _PASSING or status >= 500:
-                after = error.response.headers.get("Retry-After", "")
-                raise Unavailable(said, float(after) if after.isdecimal() else None) from None
-            raise Refused(f"{said}{self._remedy(status)}") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-            raise Unavailable(self._hidden(f"{type(error).__name__}: {error}")) from None
-        except (ValueError, TypeError, KeyError, AttributeError, SystemExit) as error:
-            message = f"the site gives an answer that makes no sense ({type(error).__name__}: {error})"
-            raise Unavailable(self._hidden(message)) from None
 
     def _remedy(self, status: int) -> str:
         if status == 401:
@@ -175,7 +170,7 @@ class Kaggle:
         return text
 
 
-def _state(listed: Any) -> State:
+def _state(listed: ApiSubmission) -> State:
     def score(text: str) -> float | None:
         return float(text) if text else None
 

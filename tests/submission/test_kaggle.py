@@ -10,7 +10,7 @@ import pytest
 from servers.kaggle_server import REFRESH, Fault, Site, kaggle_site
 
 from pipeline.config.errors import StageError
-from pipeline.submission import kaggle, kaggle_client
+from pipeline.submission import kaggle
 from pipeline.submission.kaggle import Kaggle
 from pipeline.submission.log import State
 from pipeline.transfer.retrying import RetryPolicy
@@ -33,7 +33,7 @@ def site(server, tmp_path, monkeypatch) -> Site:
         monkeypatch.setenv(name, value)
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(kaggle_client.imported(), "config", str(tmp_path / "home" / "kaggle.json"))
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "home"))
     monkeypatch.setattr(kaggle, "_PAUSES", (0.01, 0.02))
     return server
 
@@ -106,7 +106,7 @@ def test_files_of_another_name_or_size_are_not_it(site, competition, file, tmp_p
 )
 def test_a_failure_is_tried_again_and_submits_once(site, competition, file, kind, fault):
     if "silent" in fault:
-        competition._silence = 0.2
+        competition = Kaggle(competition.competition, PATIENCE, silence=0.2)
     begun = time.monotonic()
     site.fail(Fault(kind, **fault))
     assert competition.named(file) == []
@@ -151,9 +151,10 @@ def test_what_was_submitted_before_is_not_taken_for_a_lost_answer(site, competit
 @pytest.mark.parametrize("kind", ["List", "Start", "Put", "Create"])
 def test_a_network_that_stays_away_ends_it(site, competition, file, kind):
     site.fail(*[Fault(kind, reset=True)] * 20)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable) as caught:
         competition.named(file)
         competition.send(file, "", set())
+    assert "/upload/" not in str(caught.value), "an address where anybody could upload"
     assert kinds(site).count(kind) <= 2 * PATIENCE.attempts and not site.submissions(competition.competition)
 
 
@@ -242,12 +243,6 @@ def test_without_credentials_it_says_how_to_get_them(site):
     with pytest.raises(StageError, match=r"no credentials.*kaggle\.com/settings/api.*KAGGLE_API_TOKEN.*kaggle\.json"):
         Kaggle("c")
     assert site.seen() == []
-
-
-def test_without_the_package_it_names_the_extra(site, monkeypatch):
-    monkeypatch.setattr(kaggle_client.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(StageError, match="uv sync --inexact --extra kaggle"):
-        Kaggle("c")
 
 
 @pytest.mark.parametrize("kind", ["List", "Start", "Create"])
