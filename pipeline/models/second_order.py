@@ -137,11 +137,11 @@ class SecondOrder(Pooling):
             first = residual_sums(weights, frames, centers)  # B,K,D
             sums = whitening.whiten_second(shift_second(sums, first, ops.sum(assignment, axis=1), mean), root)
         size = frames.shape[-1]
-        scale = [1.0] * size + [2**0.5] * (len(self.triangle.pairs) - size)
+        scale = [1.0] * size + [2**0.5] * (self.triangle.entries - size)
         return self.triangle.pack(sums) * ops.convert_to_tensor(scale, sums.dtype)
 
     def compute_output_shape(self, frames_shape):
-        values = 1 + frames_shape[-1] + len(self.triangle.pairs)
+        values = 1 + frames_shape[-1] + self.triangle.entries
         return (frames_shape[0], self.settings["clusters"] * values)
 
     def get_config(self):

@@ -1,10 +1,10 @@
 """How figures look: one size, colors that all eyes tell apart, and SVG that takes them from the page."""
 
-import html
 import io
 import re
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib
 from markupsafe import Markup
@@ -23,6 +23,8 @@ WIDTH = 5.4
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"} | {
     color.lower(): f"c{number}" for number, color in enumerate(COLORS, 1)
 }
+_FINE = re.compile(r"(?<=\.\d\d)\d+")
+"""What a number has beyond two decimals."""
 _SETTINGS = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a $ in a name is a $
@@ -77,26 +79,35 @@ def picture(name: str, alternative: str, paint: Callable[..., object], height: f
         paint(*([made] if isinstance(made, Axes) else made))
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inline(file.getvalue(), alternative)
+    return Markup(ElementTree.tostring(_inline(ElementTree.fromstring(file.getvalue()), alternative), "unicode"))
 
 
-def _inline(text: str, alternative: str) -> Markup:
-    """Matplotlib's file as an element of a page: named, without ids that nothing refers to, in the page's colors."""
-    start = re.search(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', text)
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", text[start.end() :], flags=re.S)
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
-    body = re.sub(r"<[^>]+>", lambda tag: _tag(tag[0], used), body)
-    body = re.sub(r">\s+<", "><", body).strip()
-    return Markup(f'<svg viewBox="{start[1]}" role="img" aria-label="{html.escape(alternative)}">{body}')
+def _inline(figure: ElementTree.Element, alternative: str) -> ElementTree.Element:
+    """Matplotlib's file as an element of a page: named, in the page's colors, with the ids that are referred to."""
+    box = figure.get("viewBox")
+    figure.remove(figure[0])  # a style of every element, which the page has
+    for element in figure.iter():
+        element.tag = _local(element.tag)
+        if element.tag == "g":
+            element.attrib.pop("id", None)  # nothing refers to groups
+        element.attrib = {_local(name): _value(_local(name), value) for name, value in element.attrib.items()}
+        element.text, element.tail = element.text if (element.text or "").strip() else None, None
+    figure.attrib = {"viewBox": box, "role": "img", "aria-label": alternative}
+    return figure
 
 
-def _tag(tag: str, used: set[str]) -> str:
-    tag = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", tag)
-    tag = re.sub(r"(\.\d\d)\d+", r"\1", tag)
-    tag = re.sub(r"(font: [\d.]+px) [^;\"]*|font-family: [^;\"]*;? ?", _size, tag)
-    return re.sub(r"#[0-9a-fA-F]{6}\b", lambda found: f"var(--{_VARIABLES[found[0].lower()]})", tag)
+def _local(name: str) -> str:
+    """A name without its namespace: a page knows those of SVG."""
+    return name.rpartition("}")[2]
 
 
-def _size(found: re.Match) -> str:
-    """Of a font only its size stays."""
-    return found[1].replace("font:", "font-size:") if found[1] else ""
+def _value(name: str, value: str) -> str:
+    """An attribute with short numbers; a style in the page's colors and font."""
+    if name == "style":
+        declared = dict(declaration.split(": ") for declaration in value.split("; "))
+        declared.pop("font-family", None)
+        value = "; ".join(
+            f"{key}: var(--{_VARIABLES[what]})" if what.startswith("#") else f"{key}: {what}"
+            for key, what in declared.items()
+        )
+    return _FINE.sub("", " ".join(value.split()))

@@ -51,6 +51,9 @@ def _at_most(weights: int, values: int) -> Iterator[None]:
 
     A stored value takes a byte at least, so that no more is built than was sent. The weights begin as zeros: they are
     about to be replaced, and random ones would take longer than reading them.
+
+    Keras has no public place to do it: initializers are objects that each layer makes, and weights that are only
+    declared, in a `keras.StatelessScope`, stop no build midway, and are allocated when another such scope ends.
     """
     import keras
 

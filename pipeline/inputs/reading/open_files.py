@@ -23,7 +23,7 @@ class OpenFiles:
 
     Args:
         index: whose shards they are; each is held against it when it is opened.
-        direct: past the system's cache (O_DIRECT) where the file system can.
+        direct: past the system's cache (O_DIRECT) where the file system can; see docs/performance.md for what it gains.
     """
 
     def __init__(self, index: Index, direct: bool):

@@ -1,5 +1,7 @@
 """Triangulation: unit vectors from centers to frames, and sums of them without building a single one."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -97,12 +99,18 @@ class Triangle:
 
     def __init__(self, size: int):
         self.size = size
-        self.pairs = [(i, (i + s) % size) for s in range(size // 2 + 1) for i in range(s if 2 * s == size else size)]
+        self.entries = size * (size + 1) // 2
+
+    @functools.cached_property
+    def pairs(self):
+        """Row and column of each entry: listed when they are used, not where settings alone ask for a large matrix."""
+        size = self.size
+        return [(i, (i + s) % size) for s in range(size // 2 + 1) for i in range(s if 2 * s == size else size)]
 
     def products(self, values):
         """values [..,D] -> v_i v_j [..,D(D+1)/2]."""
         rotations = [values * ops.roll(values, -s, axis=-1) for s in range(self.size // 2 + 1)]
-        return ops.concatenate(rotations, axis=-1)[..., : len(self.pairs)]
+        return ops.concatenate(rotations, axis=-1)[..., : self.entries]
 
     def pack(self, matrices):
         """Symmetric matrices [..,D,D] -> their entries [..,D(D+1)/2]."""

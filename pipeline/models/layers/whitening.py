@@ -121,7 +121,7 @@ class ZCAWhitening(_Whitening):
         def identity(shape, dtype=None):
             return ops.ones(shape, dtype) * ops.cast(ops.arange(shape[1]) < size, dtype)
 
-        self.moving_covariance = self._statistic("moving_covariance", (clusters, len(self.triangle.pairs)), identity)
+        self.moving_covariance = self._statistic("moving_covariance", (clusters, self.triangle.entries), identity)
 
     def _spread(self, products, sums, mass, centers, mean):
         moments = shift_second(self.triangle.unpack(products), sums, mass, centers)  # K,D,D

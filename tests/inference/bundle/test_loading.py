@@ -15,7 +15,14 @@ from fixtures.support import SMALL
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.models import digest_model
-from pipeline.config import ClassifierConfig, DatasetConfig, FeatureConfig, InferenceConfig
+from pipeline.config import (
+    ClassifierConfig,
+    DatasetConfig,
+    FeatureConfig,
+    InferenceConfig,
+    ModelConfig,
+    SecondOrderConfig,
+)
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle import writing
 from pipeline.inference.bundle.container import BundleError
@@ -228,6 +235,14 @@ def test_settings_of_another_model_than_the_weights(bundle, tmp_path, change, ma
     with pytest.raises(BundleError, match=match):
         load_bundle(changed(bundle, tmp_path / "bad", change))
     assert keras.layers.Layer.add_weight is original
+
+
+def test_a_large_matrix_is_not_laid_out_for_a_model_that_is_refused(tmp_path):
+    model = ModelConfig("second_order", SecondOrderConfig((2,), (3,)), ClassifierConfig(hidden=4))
+    bundle = export(tmp_path / "bundle.zip", make_run(tmp_path / "run", model, ALL, SMALL, 0))
+    path = changed(bundle, tmp_path / "bad", put("models", 0, "model", "pooling", "projection", [1 << 20]))
+    with pytest.raises(BundleError, match="a larger model than it holds"):
+        load(path)
 
 
 class Opened:
