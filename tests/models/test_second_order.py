@@ -80,7 +80,7 @@ def democratic_weights(weights, frames, mask):
     """lambda [B,T], 0 on padding."""
     frames = frames.astype(np.float64)
     shares = assignments(weights, "first", frames, mask, training=False)
-    maps = shares[..., None] * unit_vectors(frames, weights["first/centers"])  # B,T,K,F
+    maps = shares[..., None] * unit_vectors(frames, weights["first/centres"])  # B,T,K,F
     lambdas = np.zeros(mask.shape)
     for b, count in enumerate(mask.sum(1).astype(int)):
         lambdas[b, :count] = balanced(maps[b, :count].reshape(count, -1))
@@ -93,11 +93,11 @@ def descriptors(weights, frames, mask, settings, training, lambdas=None):
     projected = frames @ weights["project/kernel"]
     a1 = assignments(weights, "first", frames, mask, training)
     a2 = assignments(weights, "second", projected, mask, training)
-    r1 = unit_vectors(frames, weights["first/centers"])
-    r2 = unit_vectors(projected, weights["second/centers"])
+    r1 = unit_vectors(frames, weights["first/centres"])
+    r2 = unit_vectors(projected, weights["second/centres"])
     mean1, u1 = whitening(settings["first_whitening"], weights, "first_whitening", r1, mask, training)
     mean2, u2 = whitening(settings["second_whitening"], weights, "second_whitening", r2, mask, training)
-    clusters, size = weights["second/centers"].shape
+    clusters, size = weights["second/centres"].shape
     # The order of the triangle: diagonals, around the edge.
     pairs = [(i, (i + s) % size) for s in range(size // 2 + 1) for i in range(size if 2 * s < size else s)]
     rows = []
@@ -286,7 +286,7 @@ def test_each_penalty_is_the_sum_over_both_branches_in_training_only(name):
     values = values_of(layer)
     expected = 0.0
     for branch, x in (("first", frames.astype(np.float64)), ("second", frames @ values["project/kernel"])):
-        shares, centers = assignments(values, branch, x, mask, training=True), values[f"{branch}/centers"]
+        shares, centers = assignments(values, branch, x, mask, training=True), values[f"{branch}/centres"]
         terms = []
         for b, t in zip(*np.nonzero(mask)):
             entropy = -sum(share * np.log(share) for share in shares[b, t])

@@ -242,7 +242,7 @@ def test_a_large_matrix_is_not_laid_out_for_a_model_that_is_refused(tmp_path):
     bundle = export(tmp_path / "bundle.zip", make_run(tmp_path / "run", model, ALL, SMALL, 0))
     path = changed(bundle, tmp_path / "bad", put("models", 0, "model", "pooling", "projection", [1 << 20]))
     with pytest.raises(BundleError, match="a larger model than it holds"):
-        load(path)
+        load_bundle(path)
 
 
 class Opened:
