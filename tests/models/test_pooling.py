@@ -27,7 +27,7 @@ def unit(vectors):
 
 def vlad(layer, weights, video):
     """sum_t w_tk (x_t - c_k), residual by residual, [K,F]."""
-    centers = layer.centers.numpy() if hasattr(layer, "centres") else np.zeros((K, F))
+    centers = layer.centers.numpy() if hasattr(layer, "centers") else np.zeros((K, F))
     return np.array([sum(w * (x - centers[k]) for w, x in zip(weights[:, k], video)) for k in range(K)])
 
 
