@@ -23,7 +23,7 @@ import tyro
 from benchmarks.figures import Common, Figure, interleaved, show
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.inputs.records.synthetic import video_ids
-from pipeline.submission import check, write
+from pipeline.submission import check_submission, write_submission
 from pipeline.submission.lines import HEADER
 
 CLASSES, PAIRS = 3862, 20
@@ -76,7 +76,7 @@ def _compare(folder: Path, flags: Flags) -> list[Figure]:
         if rows >= flags.peer_videos:
             break
     best = [Predictions(ids, labels[:, :PAIRS], scores[:, :PAIRS]) for ids, labels, scores in parts]
-    write(folder / "warm.csv", best, PAIRS)
+    write_submission(folder / "warm.csv", best, PAIRS)
     seconds = interleaved(
         flags.rounds,
         {
@@ -114,7 +114,7 @@ def _best_first(labels: np.ndarray, scores: np.ndarray) -> list[tuple]:
 
 
 def _write(folder: Path) -> None:
-    write(folder / "ours.csv", PredictionStore(folder / "store").read(), PAIRS)
+    write_submission(folder / "ours.csv", PredictionStore(folder / "store").read(), PAIRS)
 
 
 # ------------------------------------------------------------------------------------------- in processes of their own
@@ -122,7 +122,7 @@ def _write(folder: Path) -> None:
 
 def _check(folder: Path) -> None:
     ids = [video for part in PredictionStore(folder / "store").read() for video in part.ids]
-    if faults := check(folder / "ours.csv", ids):
+    if faults := check_submission(folder / "ours.csv", ids):
         raise SystemExit(f"not valid: {faults[0]}")
 
 

@@ -39,12 +39,14 @@ class Block(NamedTuple):
     faults: list[Fault]
 
 
-def read(path: Path, num_classes: int) -> Iterator[tuple[list[str], NDArray[np.signedinteger], NDArray[np.float32]]]:
+def read_submission(
+    path: Path, num_classes: int
+) -> Iterator[tuple[list[str], NDArray[np.signedinteger], NDArray[np.float32]]]:
     """Chunks of (N ids, labels [N,K], scores float32 [N,K]); rows with fewer than K pairs end in label -1, score 0.
 
-    Raises ValueError at the first fault that `check` would name, but takes any number of pairs and any ids.
+    Raises ValueError at the first fault that `check_submission` would name, but takes any number of pairs and any ids.
     """
-    for block in scan(path, num_classes, top_k=num_classes):
+    for block in scan_submission(path, num_classes, top_k=num_classes):
         if block.faults:
             raise ValueError(f"{path}: {block.faults[0]}")
         if block.rows is None:
@@ -56,7 +58,7 @@ def read(path: Path, num_classes: int) -> Iterator[tuple[list[str], NDArray[np.s
         yield block.ids, best, confidences
 
 
-def scan(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
+def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
     """The file in blocks of lines. Ids are compared with nothing here; everything else is checked."""
     table = {str(label): label for label in range(num_classes)}
     first, carriage_returns = 1, False

@@ -76,7 +76,7 @@ def batch_videos(
 
 def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
     number = -1
-    for number, record in enumerate(tfrecord.scan(path)):
+    for number, record in enumerate(tfrecord.scan_records(path)):
         where = f"{path}, record {number} at byte {record.offset}"
         if record.fault is not None:
             yield Fault(where, f"{record.fault}; copy the file again")

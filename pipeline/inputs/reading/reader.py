@@ -14,7 +14,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading import copying
 from pipeline.inputs.reading.buffers import BufferPool
-from pipeline.inputs.reading.open_files import ALIGNMENT, OpenFiles, aligned
+from pipeline.inputs.reading.open_files import ALIGNMENT, OpenFiles, align_for_direct_read
 from pipeline.inputs.reading.verifying import REDO
 from pipeline.inputs.records.parsing import ParseError, parse_features
 from pipeline.runtime.parallel import default_workers
@@ -113,7 +113,7 @@ class FrameReader:
         index = self.index
         path, offset, length = index.paths[index.shard[row]], int(index.offset[row]), int(index.length[row])
         try:
-            start, size = aligned(offset, length)
+            start, size = align_for_direct_read(offset, length)
             block = mmap.mmap(-1, size)
             got = os.preadv(descriptor, [block], start)
             payload = block[offset - start : min(offset - start + length, got)]

@@ -18,12 +18,12 @@ FLOATS = DatasetConfig("floats", (FeatureConfig("x", 3, "float32"),), num_classe
 
 def write(path, *payloads):
     with path.open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
     return path
 
 
 def record(context, **features):
-    return encoding.sequence_example(context, features)
+    return encoding.encode_sequence_example(context, features)
 
 
 def good(video: int, **context):
