@@ -121,9 +121,9 @@ from pipeline.config import *
 from pipeline.inputs.records.synthetic import *
 dataset, few = from_dict(DatasetConfig, {to_dict(SMALL)}), from_dict(SynthesisConfig, {to_dict(FEW)})
 folder = pathlib.Path({str(tmp_path / "again")!r})
-for shard in plan(dataset, few):
+for shard in plan_shards(dataset, few):
     write_shard(dataset, few, shard, folder)
-print(json.dumps({{s.path: hashlib.sha256((folder / s.path).read_bytes()).hexdigest() for s in plan(dataset, few)}}))
+print(json.dumps({{s.path: hashlib.sha256((folder / s.path).read_bytes()).hexdigest() for s in plan_shards(dataset, few)}}))
 """
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
     command = [sys.executable, "-c", script]
