@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pipeline.cli.flags import PresetFlags
+from pipeline.cli.flags import BaseFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flags(PresetFlags):
+class Flags(BaseFlags):
     preset: str = "youtube8m"
     """Whose sizes count, frames and classifiers too: a name from pipeline/presets, or the path of a file like those."""
     families: tuple[str, ...] = ()

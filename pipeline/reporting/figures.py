@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import NDArray
 
 from pipeline.metrics.calibration import BINS
-from pipeline.metrics.diagnostics import Diagnostics, Group
+from pipeline.metrics.diagnostics import Diagnostics, VideoGroup
 from pipeline.reporting.runs import Run
 from pipeline.reporting.style import COLORS, INK, MUTED, PAPER, line, svg_picture
 
@@ -196,7 +196,7 @@ def _decades(low: float, high: float) -> list[float]:
     return [place for place in places if low - 0.1 <= place <= high + 0.1]
 
 
-def plot_gap_by_group(name: str, label: str, of: dict[str, list[Group]]) -> Markup:
+def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) -> Markup:
     """GAP by a number that videos have; a bar for the range of each group, and a dot the larger the more videos."""
 
     def paint(axes: Axes) -> None:
@@ -224,7 +224,7 @@ def plot_gap_by_group(name: str, label: str, of: dict[str, list[Group]]) -> Mark
     return svg_picture(f"groups {name}", f"GAP by {label}. {words}", paint, 2.9)
 
 
-def span(group: Group) -> str:
+def span(group: VideoGroup) -> str:
     return f"{group.low}" if group.low == group.high else f"{group.low} to {group.high}"
 
 

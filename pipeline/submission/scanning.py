@@ -28,7 +28,7 @@ class Rows(NamedTuple):
     scores: NDArray[np.float64]  # M
 
 
-class Block(NamedTuple):
+class SubmissionBlock(NamedTuple):
     """Some lines of a file, what they say, and what is wrong with them."""
 
     first: int
@@ -58,7 +58,7 @@ def read_submission(
         yield block.ids, best, confidences
 
 
-def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
+def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[SubmissionBlock]:
     """The file in blocks of lines. Ids are compared with nothing here; everything else is checked."""
     table = {str(label): label for label in range(num_classes)}
     first, carriage_returns = 1, False
@@ -67,7 +67,9 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Block]
             try:
                 text = file.read(_BLOCK) + file.readline()
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                yield Block(first, [], None, [Fault(first, "file", f"cannot be unzipped ({error})", "copy it again")])
+                yield SubmissionBlock(
+                    first, [], None, [Fault(first, "file", f"cannot be unzipped ({error})", "copy it again")]
+                )
                 return
             if not text:
                 break
@@ -95,7 +97,7 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Block]
             yield block._replace(faults=sorted(faults + undecodable + block.faults, key=lambda fault: fault.line))
             first += len(block.ids)
     if first == 1:
-        yield Block(1, [], None, [Fault(1, "header", "the file is empty", SUBMIT)])
+        yield SubmissionBlock(1, [], None, [Fault(1, "header", "the file is empty", SUBMIT)])
 
 
 def _place(text: bytes, at: int, first: int) -> tuple[int, str]:
@@ -119,7 +121,7 @@ def _decodable(text: bytes, first: int) -> tuple[bytes, list[Fault]]:
     return text.decode(errors="replace").encode(), faults
 
 
-def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Block:
+def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> SubmissionBlock:
     """All lines; what is wrong with one is asked, slowly, only where it is not well written."""
     ids: list[str] = []
     sizes: list[int] = []
@@ -144,8 +146,8 @@ def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Bloc
         labels += best
         scores += confidences
     if not ids:
-        return Block(first, ids, None, faults)
-    return Block(first, ids, Rows(np.array(sizes), np.array(labels, np.int32), np.array(scores)), faults)
+        return SubmissionBlock(first, ids, None, faults)
+    return SubmissionBlock(first, ids, Rows(np.array(sizes), np.array(labels, np.int32), np.array(scores)), faults)
 
 
 def _take_apart(pairs: str, table: dict[str, int]) -> tuple[list[int], list[float]]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.submission.lines import NUMBER, SUBMIT, Fault, short
-from pipeline.submission.scanning import Block, scan_submission
+from pipeline.submission.scanning import SubmissionBlock, scan_submission
 
 CHALLENGE_CLASSES = 3862
 FAULT_LIMIT = 100
@@ -60,7 +60,9 @@ def check_submission(
     return kept
 
 
-def _id_faults(block: Block, seen: dict[str, int], expected: dict[str, None] | None) -> Iterator[tuple[Fault, str]]:
+def _id_faults(
+    block: SubmissionBlock, seen: dict[str, int], expected: dict[str, None] | None
+) -> Iterator[tuple[Fault, str]]:
     """Ids that occur twice, with "", and unknown ones, with the id; adds all of them to those seen."""
     for line, name in enumerate(block.ids, block.first):
         if not name:

@@ -14,7 +14,7 @@ NUMBERS = st.from_regex(r"[+-]?([0-9]{1,24}\.?[0-9]{0,24}|\.[0-9]{1,24})([eE][+-
 TABLE = {str(label): label for label in range(30)}
 
 
-def examine(lines: list[str], top_k: int = 3) -> scanning.Block:
+def examine(lines: list[str], top_k: int = 3) -> scanning.SubmissionBlock:
     return scanning._examine(5, "".join(f"{line}\n" for line in lines).encode(), TABLE, top_k)
 
 

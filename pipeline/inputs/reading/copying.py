@@ -63,7 +63,7 @@ class Encoding(NamedTuple):
 
 
 @compiled
-def advise(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
+def advise_readahead(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
     """Ask the system to have these parts of open files in memory soon: int32, int64, int64 [n].
 
     What is there already, by the look of one byte in its middle, is passed over: to ask costs ten times as much.

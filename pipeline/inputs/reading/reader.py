@@ -95,7 +95,7 @@ class FrameReader:
             return
         rows = rows[np.lexsort((self.index.offset[rows], self.index.shard[rows]))]
         with self._files.of(self.index.shard[rows]) as descriptors:
-            copying.advise(descriptors, self.index.offset[rows], self.index.length[rows].astype(np.int64))
+            copying.advise_readahead(descriptors, self.index.offset[rows], self.index.length[rows].astype(np.int64))
 
     def _copy(self, descriptors, offsets, lengths, num_frames, chosen, counts, frames, left) -> None:
         """Some records of a batch, see `copying.read_records`; each thread has a buffer of its own."""

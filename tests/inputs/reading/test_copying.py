@@ -213,7 +213,7 @@ def test_what_is_asked_for_comes_from_the_disk(tmp_path):
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     place, size = 1_000_000, 300_000
     one = np.ones(1, np.int64)
-    copying.advise(np.full(1, descriptor, np.int32), place * one, size * one)
+    copying.advise_readahead(np.full(1, descriptor, np.int32), place * one, size * one)
     deadline = time.monotonic() + 20
     while True:
         try:

@@ -141,7 +141,7 @@ def test_no_file_stays_open(small_index):
 
 def test_what_is_expected_is_read_ahead_in_the_disks_order(small_index, monkeypatch):
     told = []
-    monkeypatch.setattr(copying, "advise", lambda *columns: told.append(columns))
+    monkeypatch.setattr(copying, "advise_readahead", lambda *columns: told.append(columns))
     reader, rows = FrameReader(small_index), np.random.default_rng(0).permutation(40)
     reader.expect(rows).result()
     ((descriptors, offsets, lengths),) = told

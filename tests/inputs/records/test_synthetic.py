@@ -123,7 +123,8 @@ dataset, few = from_dict(DatasetConfig, {to_dict(SMALL)}), from_dict(SynthesisCo
 folder = pathlib.Path({str(tmp_path / "again")!r})
 for shard in plan_shards(dataset, few):
     write_shard(dataset, few, shard, folder)
-print(json.dumps({{s.path: hashlib.sha256((folder / s.path).read_bytes()).hexdigest() for s in plan_shards(dataset, few)}}))
+paths = [shard.path for shard in plan_shards(dataset, few)]
+print(json.dumps({{path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in paths}}))
 """
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "7"}
     command = [sys.executable, "-c", script]
