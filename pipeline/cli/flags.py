@@ -13,7 +13,7 @@ from pipeline.runtime.parallel import default_workers
 
 
 @dataclasses.dataclass(frozen=True)
-class PresetFlags(CheckedFields):
+class BaseFlags(CheckedFields):
     """Flags of every command, stage or not."""
 
     preset: str = "demo"
@@ -25,7 +25,7 @@ class PresetFlags(CheckedFields):
 
 
 @dataclasses.dataclass(frozen=True)
-class CommonFlags(PresetFlags):
+class CommonFlags(BaseFlags):
     """Flags of every stage."""
 
     places: Annotated[Places, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Places.from_environment)
@@ -54,7 +54,7 @@ class ReadingFlags(CommonFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class IngestFlags(PresetFlags):
+class IngestFlags(BaseFlags):
     """Flags that say what is indexed."""
 
     raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -71,7 +71,7 @@ class IngestFlags(PresetFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class WorkerFlags(PresetFlags):
+class WorkerFlags(BaseFlags):
     """Flag that says how many processes work at a time."""
 
     workers: Workers = dataclasses.field(default_factory=default_workers)
@@ -79,7 +79,7 @@ class WorkerFlags(PresetFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class ForceFlags(PresetFlags):
+class ForceFlags(BaseFlags):
     """Flag that says whether earlier results are kept."""
 
     force: bool = False
@@ -87,7 +87,7 @@ class ForceFlags(PresetFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitFlags(PresetFlags):
+class SplitFlags(BaseFlags):
     """Flag that says what is submitted."""
 
     split: str | None = None

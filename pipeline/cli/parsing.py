@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipeline.cli.flags import PresetFlags
+from pipeline.cli.flags import BaseFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
 from pipeline.config import POOLING, ConfigError, Experiment, check_model_fits_dataset
 from pipeline.presets import load_experiment
 
 
 def parse_flags(
-    flags: type[PresetFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
+    flags: type[BaseFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
 ) -> tuple[Any, Experiment]:
     """Return a stage's own flags, and the experiment with the settings that the command line overrides.
 
@@ -23,7 +23,7 @@ def parse_flags(
     the process with a message that names the nearest known ones; `--help` ends it with the list of all.
 
     Args:
-        flags: the stage's `Flags`, a subclass of `PresetFlags` or, where it has places, of `CommonFlags`.
+        flags: the stage's `Flags`, a subclass of `BaseFlags` or, where it has places, of `CommonFlags`.
         sections: names from `pipeline.cli.stages.SECTIONS` that the stage reads.
         arguments: the command line; by default that of the process.
         model: the model whose defaults count; by default that of --model, or the preset's first.

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pipeline.cli.flags import CommonFlags, ForceFlags, IngestFlags, PresetFlags, ReadingFlags, SplitFlags, WorkerFlags
+from pipeline.cli.flags import BaseFlags, CommonFlags, ForceFlags, IngestFlags, ReadingFlags, SplitFlags, WorkerFlags
 
 SECTIONS = (
     "dataset",
@@ -21,7 +21,7 @@ SECTIONS = (
 class Stage(NamedTuple):
     """What the command line of a stage takes, besides flags of its own."""
 
-    flags: tuple[type[PresetFlags], ...]
+    flags: tuple[type[BaseFlags], ...]
     """Groups of `pipeline.cli.flags` that the stage's `Flags` are derived from."""
     sections: tuple[str, ...] = ()
     """Sections of the experiment that its flags can override."""
@@ -43,5 +43,5 @@ STAGES: dict[str, Stage] = {
     "report": Stage((ReadingFlags,), ("dataset",)),
     "export": Stage((ReadingFlags,), ("dataset", "inference")),
     "predict": Stage((CommonFlags,), ("inference",)),
-    "cost": Stage((PresetFlags,)),
+    "cost": Stage((BaseFlags,)),
 }

@@ -54,7 +54,7 @@ def why_stale(run: Path, split: str, index: Index) -> str:
     return f"{store.folder} {fault}: {remedy} again" if fault else ""
 
 
-def was_trained_on(run: Path, index: Index) -> bool:
+def is_of_index(run: Path, index: Index) -> bool:
     """Whether what training has told of a run, or the choice of a blend, is of this index; a bundle tells nothing."""
     if _bundle(run):
         return True

@@ -31,7 +31,7 @@ def masked_crc(data: bytes | memoryview) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def scan(path: Path) -> Iterator[Record]:
+def scan_records(path: Path) -> Iterator[Record]:
     """Every record of a file, both checksums verified; the file is read once, and a record at a time is in memory.
 
     A payload with a wrong checksum is yielded with its fault and the scan goes on. A wrong length cannot be skipped:
@@ -64,7 +64,7 @@ def scan(path: Path) -> Iterator[Record]:
             position = end
 
 
-def write(file: BinaryIO, payloads: Iterable[bytes]) -> int:
+def write_records(file: BinaryIO, payloads: Iterable[bytes]) -> int:
     """Append records to an open file; returns how many."""
     count = 0
     for payload in payloads:
