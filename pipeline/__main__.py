@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the commands, in their order, and the presets."""
+"""`python -m pipeline`: list the stages, in their order, and the presets."""
 
 from pathlib import Path
 

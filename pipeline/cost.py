@@ -1,8 +1,8 @@
-"""What each pooling family costs: its source, parameters, and FLOPs and memory a video, counted from the model.
+"""Count what each pooling family costs, from its model: parameters, and FLOPs and memory for each video.
 
-Reads a preset and no data; prints a table, or JSON; writes nothing. It takes no GPU. The graph is traced for two
-numbers of videos. What a video costs is what one more of them adds: weights, their gradients, and work that is done
-once a batch drop out.
+Reads a preset and no data; prints a table with each family's source, or JSON; writes nothing. It needs no GPU. The
+graph is traced for two numbers of videos, and a video costs what one more of them adds: weights, their gradients, and
+work that is done once for each batch do not count.
 """
 
 import dataclasses
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Flags(BaseFlags):
     preset: str = "youtube8m"
-    """Whose sizes count, frames and classifiers too: a name from pipeline/presets, or the path of a file like those."""
+    """Preset with the sizes, numbers of frames and classifiers: a name from pipeline/presets, or a file's path."""
     families: tuple[str, ...] = ()
-    """By default all of them."""
+    """Pooling families to count; by default all of them."""
     json: bool = False
-    """Print JSON: a list of objects, one a family."""
+    """Print JSON instead of a table: a list with one object for each family."""
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
         bar.set_description(family)
         try:
             counted = of_experiment(experiment)
-        except ConfigError as error:  # settings that do not fit the preset's dataset
+        except ConfigError as error:  # the family's settings do not fit the preset's dataset
             raise ConfigError(f"preset {flags.preset}, model {family}: {error}") from error
         rows.append({"family": family, "source": FAMILIES[family].source, **dataclasses.asdict(counted)})
     if flags.json:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _table(rows: list[dict], dataset: DatasetConfig) -> str:
-    """One line a family."""
+    """Format the costs as a table with one line for each family."""
     import pandas as pd
 
     width = max(len(row["source"]) for row in rows)
@@ -89,33 +89,36 @@ def _frames(inference: int, training: int) -> str:
 
 
 def _human(value: float) -> str:
-    """Three digits."""
+    """Format a number with three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 _BATCHES = (1000, 2000)
-"""So many that all else is small beside them: the peak is where the videos take most."""
+"""Two numbers of videos, so large that memory peaks where the videos take most, and all else is small beside them."""
 
 
 @dataclass(frozen=True)
 class Cost:
+    """What a model costs: its parameters, and FLOPs and memory for one video."""
+
     frames: int
-    """Of a video at inference."""
+    """Number of frames of a video at inference."""
     training_frames: int
+    """Number of frames of a video in training."""
     parameters: int
-    """Trainable ones of the whole model."""
+    """Trainable parameters of the whole model."""
     pooling_parameters: int
-    """Trainable ones of the pooling layers."""
+    """Trainable parameters of the pooling layers."""
     flops: int
-    """Of a video at inference: of the matrix products, see `count_flops`."""
+    """FLOPs of the matrix products for a video at inference: see `count_flops`."""
     training_flops: int
-    """Of a video in training: of the matrix products, forward and backward."""
+    """FLOPs of the matrix products for a video in training, forward and backward."""
     activation_bytes: int
-    """Of a video in training, forward and backward in float32, its frames included: see `peak_bytes`."""
+    """Bytes that a video takes in training, forward and backward in float32, its frames included: see `peak_bytes`."""
 
 
 def of_experiment(experiment: Experiment) -> Cost:
-    """What an experiment's model costs, at its dataset's sizes and its sampling's number of frames."""
+    """Count what an experiment's model costs, at its dataset's sizes and its sampling's number of frames."""
     import tensorflow as tf
 
     from pipeline.inputs.reading.sampling import sampled_length
@@ -125,7 +128,7 @@ def of_experiment(experiment: Experiment) -> Cost:
     dataset, sampling = experiment.dataset, experiment.sampling
     frames = sampled_length(sampling.evaluation, sampling, dataset)
     training_frames = sampled_length(sampling.train, sampling, dataset)
-    with tf.Graph().as_default():  # in a graph of their own, weights have a shape and no memory
+    with tf.Graph().as_default():  # in a graph, weights have a shape and take no memory
         model = build_model(experiment.model, dataset)
 
         def inference(videos: int) -> int:
@@ -164,7 +167,10 @@ def _inputs(videos: int, frames: int, dataset: DatasetConfig) -> "dict[str, tf.T
 
 
 def _training_step(model: "keras.Model", inputs: "dict[str, tf.Tensor]") -> "list[tf.Operation]":
-    """The operations of the loss, its gradients, and the moving statistics; the optimizer knows no videos."""
+    """Return the operations of the loss, its gradients and the moving statistics.
+
+    The optimizer is left out: its work does not depend on the number of videos.
+    """
     import tensorflow as tf
 
     from pipeline.training.loss import SummedBinaryCrossentropy

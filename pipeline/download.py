@@ -1,7 +1,7 @@
-"""Bring a dataset's files onto the disk, from its mirrors, a bucket, a directory or a list of URLs.
+"""Download a dataset's files from its mirrors, a bucket, a directory or a list of URLs.
 
-Writes data/<dataset>/raw/<split>/*.tfrecord, each verified before it has its name; what is missing in the end is listed
-in data/<dataset>/download-missing.txt. The same command again transfers only that.
+Writes data/<dataset>/raw/<split>/*.tfrecord; a file gets its name only after it is verified. What is missing in the end
+is listed in data/<dataset>/download-missing.txt; the same command again transfers only that.
 """
 
 from collections.abc import Sequence
@@ -30,32 +30,34 @@ from pipeline.transfer.source import Refused, Source, Unavailable
 @dataclass(frozen=True)
 class Flags(CommonFlags):
     fraction: str = "1/1"
-    """X/Y: the X-th of Y parts of the files, chosen by a hash of their names; the same files as shard=X,Y of the
-    official script."""
+    """Part of the files to download: X/Y is the X-th of Y parts, chosen by a hash of the files' names.
+    It has the same files as shard=X,Y of the official script."""
     splits: tuple[str, ...] = ()
-    """By default all that there are; of AudioSet's archive train and eval (unbalanced has 2 million clips)."""
+    """Splits to download; by default all, but of AudioSet train and eval alone (unbalanced has 2 million clips)."""
     partition: str | None = None
-    """Part of YouTube-8M, as 2/frame, 2/video or 3/frame (2019's, with segments); by default the preset's own."""
+    """Part of YouTube-8M: 2/frame, 2/video or 3/frame (of 2019, with segments); by default the preset's own."""
     mirror: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """us, eu, asia or http://HOST:PORT, repeatable: when one fails the next is asked. By default all three."""
+    """Mirror to download from: us, eu, asia or http://HOST:PORT, repeatable. By default all three.
+    When one fails, the next is asked."""
     origin: Annotated[str | None, tyro.conf.arg(name="from")] = None
-    """gs://BUCKET/PREFIX, a directory, or a file with a URL on each line (and its md5, where known), instead."""
+    """Source to use instead of the mirrors: gs://BUCKET/PREFIX, a directory, or a file that lists URLs.
+    The list has a URL on each line, with its md5 where known."""
     credentials: bool = False
-    """Read a bucket as yourself; without, nobody's credentials are looked for."""
+    """Read a bucket with your Google Cloud credentials; without it, no credentials are looked for."""
     workers: Workers = 8
-    """Transfers at a time."""
+    """Number of transfers at a time."""
     dry_run: bool = False
-    """Tell files, bytes, free disk and time, and download nothing."""
+    """Print the number of files, bytes, free disk and the estimated time, and download nothing."""
     rate: Annotated[float, Within(above=0, most=1_000_000, unit="MB/s")] = 50.0
-    """MB/s with which --dry-run reckons the time."""
+    """Transfer rate, in MB/s, from which --dry-run estimates the time."""
     verify: bool = False
-    """Read also those files again that were verified before and seem unchanged."""
+    """Verify all files again, even those that were verified before and seem unchanged."""
     attempts: Annotated[int, Within(1, 1_000_000)] = RetryPolicy.attempts
-    """Attempts in a row that bring nothing new, after which a file is given up."""
+    """Number of attempts in a row that bring nothing new, after which a file is given up."""
     pause: Seconds = RetryPolicy.pause
-    """Seconds between the first two of them, at most; doubled each time, up to a minute."""
+    """Longest pause, in seconds, between the first two attempts; it doubles each time, up to a minute."""
     timeout: Annotated[float, Within(above=0, most=1_000_000, unit="seconds")] = 30.0
-    """Seconds without a byte after which a connection counts as lost."""
+    """Timeout: seconds without a byte after which a connection counts as lost."""
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -78,7 +80,7 @@ def main() -> None:
         else:
             partition = flags.partition or origins.PARTITIONS.get(name)
             if partition is None:
-                made = "synthesize makes its files" if experiment.synthesis else "name a place with --from"
+                made = "run synthesize, which makes its files" if experiment.synthesis else "name a source with --from"
                 raise StageError(f"dataset {name} has no mirrors: {made}")
             offer = origins.from_mirrors(partition, flags.splits, fraction, mirrors, flags.retry_policy, flags.timeout)
     except (Refused, Unavailable) as error:
@@ -89,12 +91,17 @@ def main() -> None:
 
 
 def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Path, raw: Path) -> None:
-    """The archive as a whole, and out of it what is asked for; it is deleted then."""
+    """Download AudioSet's archive, unpack the splits that are asked for, and delete the archive."""
     if fraction.parts > 1:
-        raise StageError(f"--fraction {fraction}: AudioSet's features come as one archive; choose --splits instead")
+        raise StageError(
+            f"--fraction {fraction} is not possible: AudioSet's features come as one archive; choose --splits instead"
+        )
     splits = flags.splits or ("train", "eval")
     if unknown := set(splits) - set(archive.FOLDERS):
-        raise StageError(f"--splits {min(unknown)}: AudioSet's archive has {', '.join(archive.FOLDERS)}")
+        raise StageError(
+            f"--splits {min(unknown)}: there is no such split in AudioSet's archive; choose from "
+            f"{', '.join(archive.FOLDERS)}"
+        )
     absent = {archive.FOLDERS[split]: raw / split for split in splits if not archive.is_unpacked(raw / split)}
     if not absent:
         print(f"{raw}: {', '.join(splits)} are there")
@@ -109,7 +116,7 @@ def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Pa
 
 
 def _bring(flags: Flags, source: Source, wanted: list[Wanted], home: Path) -> bool:
-    """Whether everything is there; False after a dry run. Raises StageError with what is missing."""
+    """Download the files and return True, or False after a dry run; raise StageError with what is missing."""
     if flags.dry_run:
         print(forecast(source, wanted, home, flags.workers, flags.retry_policy, flags.rate))
         print("nothing was downloaded")
@@ -120,13 +127,13 @@ def _bring(flags: Flags, source: Source, wanted: list[Wanted], home: Path) -> bo
 
 
 def _place(path: Path) -> Path:
-    """Where a shard is to lie: under its own name, or where the official script has put it before."""
+    """Return where a shard belongs: under its own name, or the one that the official script gave it before."""
     other = numbered(path.name)
     return path.with_name(other) if other and path.with_name(other).exists() and not path.exists() else path
 
 
 def _class_names(name: str, mirrors: Sequence[str], home: Path, flags: Flags) -> None:
-    """Names for the classes in reports, where somebody has them; nothing depends on it."""
+    """Download the names of the classes for reports, if there are any; without them everything else still works."""
     known = origins.class_names(name, mirrors, flags.timeout)
     if known is None or (path := home / known[1].name).exists():
         return
@@ -135,7 +142,7 @@ def _class_names(name: str, mirrors: Sequence[str], home: Path, flags: Flags) ->
         with atomic_file(path) as temporary:
             temporary.write_bytes(text)
     except (Refused, Unavailable, OSError) as error:
-        print(f"the names of the classes are not to be had: {error}")
+        print(f"the names of the classes could not be downloaded: {error}")
 
 
 if __name__ == "__main__":

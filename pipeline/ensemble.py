@@ -33,7 +33,7 @@ class Flags(CommonFlags):
     runs: tuple[str, ...] = ()
     """Names or paths of the runs to blend; by default every run of the preset that has predictions."""
     split: tuple[str, ...] = ()
-    """Splits to blend; by default all that are not trained on and that every run in the blend has predicted."""
+    """Splits to blend; by default those that are not trained on and that every run in the blend has predicted."""
 
 
 def main() -> None:
@@ -41,16 +41,19 @@ def main() -> None:
     settings = experiment.ensemble
     if settings.given and len(settings.given) != len(flags.runs):
         raise StageError(
-            f"--ensemble.given has {len(settings.given)} weights for {len(flags.runs)} --runs: one for each"
+            f"--ensemble.given has {len(settings.given)} weights for {len(flags.runs)} --runs: give one for each run"
         )
     if flags.runs:
         named = [find_run(flags.places, flags.preset_name, run) for run in flags.runs]
     else:
         named = _predicted(list_runs(flags.places, flags.preset_name))
-    runs = sorted(named, key=lambda run: run.name)  # so that their order means nothing
+    runs = sorted(named, key=lambda run: run.name)  # so that the order of --runs does not matter
     names = [run.name for run in runs]
     if not runs or len(set(names)) < len(names) or ENSEMBLE in names:
-        raise StageError(f"no runs to blend, two of one name, or the blend itself: {', '.join(names) or 'none'}")
+        raise StageError(
+            f"no runs to blend, two of one name, or the blend itself: {', '.join(names) or 'none'}. "
+            "Run train and infer, or name different runs with --runs"
+        )
     index = open_index(flags, experiment)
     given = [settings.given[named.index(run)] for run in runs] if settings.given else []
     folder = flags.places.run(flags.preset_name, ENSEMBLE)
@@ -65,7 +68,7 @@ def main() -> None:
 
 
 def _chosen(weights: Path) -> Done | None:
-    """What the weights were chosen from; None where none are, or an older version did not note it."""
+    """Return what the weights were chosen from; None if there are none, or an older version did not note it."""
     made_from = read_json(weights).get("made_from") if weights.exists() else None
     return Done(**made_from, output="") if made_from else None
 
@@ -73,7 +76,7 @@ def _chosen(weights: Path) -> Done | None:
 def _weights(
     work: StageOutput, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index
 ) -> tuple[dict[str, Any], Recipe]:
-    """What weights.json says, and its recipe: as it was, or chosen anew. Blends by other recipes are removed."""
+    """Return the content of weights.json and its recipe, chosen anew if stale; remove blends by other recipes."""
     names = [run.name for run in runs]
     config = {**to_dict(settings), "given": dict(zip(names, given)), "runs": names}
     inputs = {run.name: done.output for run in runs if (done := Done.read(run / "predictions" / HOLDOUT))}
@@ -99,7 +102,7 @@ def _weights(
 
 
 def _predicted(runs: list[Path]) -> list[Path]:
-    """The runs that are blended by default: those that infer predicted with. Training predicts the hold-out alone."""
+    """Return the runs to blend by default, those that infer predicted with; training predicts the hold-out alone."""
     found = [run for run in runs if list_predicted_splits(run)]
     if any({*list_predicted_splits(run)} - {HOLDOUT} for run in found):
         for run in found:
@@ -110,7 +113,7 @@ def _predicted(runs: list[Path]) -> list[Path]:
 
 
 def _check_fresh(runs: list[Path], asked: tuple[str, ...], index: Index) -> None:
-    """StageError with every prediction that would be blended and is not of what there is now."""
+    """Raise StageError with all predictions that would be blended and are out of date."""
     splits = {*index.scored_splits(), *asked}
     found = [why_stale(run, split, index) for run in runs for split in list_predicted_splits(run) if split in splits]
     if faults := list(filter(None, found)):
@@ -118,7 +121,7 @@ def _check_fresh(runs: list[Path], asked: tuple[str, ...], index: Index) -> None
 
 
 def _splits(used: list[Path], index: Index) -> list[str]:
-    """The splits that are not trained on and that all have predicted."""
+    """Return the splits that are not trained on and that all runs have predicted."""
     lacking = {
         split: [run.name for run in used if split not in list_predicted_splits(run)] for split in index.scored_splits()
     }
@@ -126,7 +129,7 @@ def _splits(used: list[Path], index: Index) -> list[str]:
         if names:
             print(f"{split} is left out: not predicted by {', '.join(names)}; run infer for it")
     if not (splits := [split for split, names in lacking.items() if not names]):
-        raise StageError("the runs have no split in common that all have predicted: run infer for each of them")
+        raise StageError("there is no split that all runs have predicted: run infer for each of them")
     return splits
 
 

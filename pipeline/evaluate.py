@@ -22,21 +22,21 @@ from pipeline.inputs.index import Index
 from pipeline.submission import read_submission
 
 _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
-"""Columns of the table, and what a run's summary calls them."""
+"""Columns of the table, and their names in a run's summary."""
 
 
 @dataclass(frozen=True)
 class Flags(CommonFlags):
     run: str | None = None
-    """One run, by name or path; by default all runs of the preset, their ensemble, and the label priors."""
+    """Run to score, by name or path; by default all runs of the preset, their ensemble, and the label priors."""
     csv: Path | None = None
-    """Score this submission instead."""
+    """Submission file (CSV) to score instead of runs."""
     labels: Path | None = None
-    """Index folder with the labels; by default that of the preset's dataset."""
+    """Folder of the index that has the labels; by default that of the preset's dataset."""
     split: str | None = None
-    """Split to score; by default every labeled one that is not trained on (of a CSV: the last of them)."""
+    """Split to score; by default every labeled split that is not trained on (for a CSV: the last of them)."""
     json: bool = False
-    """Print JSON: one object for a run or a CSV on one split, a list of them otherwise."""
+    """Print JSON instead of a table: one object for a run or a CSV on one split, otherwise a list of objects."""
 
 
 def main() -> None:
@@ -49,7 +49,9 @@ def main() -> None:
         )
     splits = [flags.split] if flags.split else labeled
     if flags.csv and not splits:
-        raise StageError(f"{index.folder} has no labeled split beside those that are trained on; choose one: --split")
+        raise StageError(
+            f"{index.folder} has no labeled split besides those that are trained on; choose a split with --split"
+        )
     if flags.csv:
         rows = [{"csv": str(flags.csv), "split": split, **score_csv(flags.csv, index, split)} for split in splits[-1:]]
     else:
@@ -74,7 +76,7 @@ def main() -> None:
 
 
 def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dict], list[str]]:
-    """A row for each run and split; and why others are left out: not predicted, or not from what there is now."""
+    """Return a row for each run and split, and why others are left out: not predicted, or out of date."""
     rows, faults = [], []
     for run in runs:
         summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
@@ -95,7 +97,7 @@ def _priors(index: Index, splits: list[str]) -> list[dict]:
 
 
 def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
-    """Metrics of a written submission; its rows may be in any order. Raises StageError where it cannot be read."""
+    """Score a written submission, its rows in any order; raise StageError if it cannot be read."""
     try:
         return score_lists(read_submission(path, index.dataset.num_classes), index, split, path)
     except (OSError, ValueError) as error:
@@ -103,7 +105,7 @@ def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
 
 
 def _table(rows: list[dict], synthetic: bool) -> str:
-    """One line a run, the splits side by side."""
+    """Format the scores as a table: one line for each run, the splits side by side."""
     import pandas as pd
 
     table = pd.DataFrame(rows)

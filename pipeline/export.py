@@ -1,7 +1,7 @@
-"""Make one file of everything that predicts: models, blend, class names; and tell whether the rules allow its size.
+"""Bundle all that predicts (models, blend, class names) into one file, and tell whether the rules allow its size.
 
 Reads runs/<preset>/<run>/, and the index for the hold-out's score; writes runs/<preset>/<run>-<weights>.zip, which
-`infer --bundle` and `predict --run` take on any machine. Exit status 1 where it is larger than the rules allow.
+`infer --bundle` and `predict --run` take on any machine. The exit status is 1 if it is larger than the rules allow.
 """
 
 from dataclasses import dataclass
@@ -29,28 +29,29 @@ from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
 
 LIMIT = 10**9
-"""Bytes. The rules of 2018 say 1 GB, uncompressed; of its two readings this is the stricter one."""
+"""Largest size in bytes. The rules of 2018 say 1 GB, uncompressed; this is the stricter of its two readings."""
 ROOM = 4096
-"""Bytes that the scores may take, which come last."""
+"""Bytes reserved for the scores, which are written last."""
 
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
     run: str | None = None
-    """Name or path of a run, or of an ensemble; by default the best on the hold-out, as `submit` takes it."""
+    """Run or ensemble to bundle, by name or path; by default the best on the hold-out, as `submit` takes it."""
     weights: Literal["float32", "float16", "int8"] = "float16"
-    """How weights are stored: large matrices, that is; vectors and running statistics stay float32."""
+    """Type in which large matrices are stored: a smaller type makes a smaller file, with rounded weights.
+    Vectors and running statistics stay float32."""
     precision: Literal["float32", "trained"] = "float32"
-    """What the models compute in. float32 gives the same scores on every machine; trained is what each was trained in,
-    faster where the hardware multiplies bfloat16."""
+    """Precision in which the models compute. float32 gives the same scores on every machine.
+    trained is what each model was trained in, faster where the hardware multiplies bfloat16."""
     output: Path | None = None
-    """The file; by default runs/<preset>/<run>-<weights>.zip."""
+    """Path of the bundle; by default runs/<preset>/<run>-<weights>.zip."""
     vocabulary: Path | None = None
-    """CSV with the names of the classes; by default the one in data/<dataset>/, if there is one."""
+    """CSV file with the names of the classes; by default the one in data/<dataset>/, if there is one."""
     allow_over: bool = False
-    """Exit status 0 even where the bundle is larger than the rules allow."""
+    """Accept a bundle that is larger than the rules allow: the exit status is then 0."""
     saved_model: Path | None = None
-    """Write the bundle as a TensorFlow SavedModel into this folder too, for serving."""
+    """Folder to write the bundle into as a TensorFlow SavedModel too, for serving."""
 
 
 def main() -> None:
@@ -105,7 +106,7 @@ def _made_from(bundle: Path) -> Done | None:
 
 
 def _best(flags: Flags, index: Index) -> Path:
-    """Of the preset's trained runs and their blend."""
+    """Return the folder that is best on the hold-out, of the preset's trained runs and their blend."""
     ensemble = flags.places.run(flags.preset_name, ENSEMBLE)
     runs = [run for run in list_runs(flags.places, flags.preset_name) if Done.read(run)]
     if not runs:
@@ -116,7 +117,7 @@ def _best(flags: Flags, index: Index) -> Path:
 def _holdout(
     bundle: Path, folder: Path, runs: list[TrainedRun], index: Index, inference: InferenceConfig
 ) -> dict[str, Any]:
-    """The hold-out's metrics as the run or the ensemble was scored, and as the bundle, read back, scores."""
+    """Return the hold-out's metrics before bundling, and those of the bundle when it is read back."""
     if not index.holdout_labeled:
         return {}
     from pipeline.inference.bundle.loading import load_bundle
@@ -126,7 +127,7 @@ def _holdout(
     rows = index.rows(HOLDOUT)
     if not why_stale(folder, HOLDOUT, index):
         before = scores_of(prediction_store(folder, HOLDOUT), index, HOLDOUT).whole
-    else:  # training scored it, by the same code
+    else:  # training has scored it with the same code
         before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
     reader = FrameReader(index)
     with tqdm(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
@@ -144,7 +145,7 @@ def _save_model(bundle: Path, folder: Path) -> None:
 
 
 def _tell(path: Path, allow_over: bool) -> None:
-    """Print what the bundle is worth; StageError where the rules do not allow it."""
+    """Print the bundle's scores and size; raise StageError if it is larger than the rules allow."""
     scores = read_scores(path)
     holdout = scores["holdout"]
     if "gap" in holdout.get("before", {}):
@@ -158,8 +159,8 @@ def _tell(path: Path, allow_over: bool) -> None:
         print(f"{sizes}: NOT eligible")
     else:
         raise StageError(
-            f"{path}: {sizes}: not eligible. It is there and predicts; to make it smaller choose --weights int8, or "
-            "fewer members (ensemble --runs); --allow-over if that is meant"
+            f"{path}: {sizes}: not eligible. The bundle is written and can predict. To make it smaller, choose "
+            "--weights int8, or fewer members (ensemble --runs); to accept its size, give --allow-over"
         )
 
 

@@ -1,7 +1,7 @@
 """Predict the best labels of every video of a split, with one trained run or with a bundle.
 
 Reads runs/<preset>/<run>/, or a bundle, and the index; writes runs/<preset>/<run>/predictions/<split>/ as Parquet
-parts, the bundle's under its file's name. Each record is read once for all members of a bundle.
+parts. Predictions of a bundle go to a run named after its file. A record is read once for all members of a bundle.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
     model: str | None = None
-    """Pooling family: names the run where --run does not."""
+    """Pooling family of the run, which has its name unless --run gives another."""
     run: str | None = None
-    """The run's name, or its path, which is all that is needed; by default the model's."""
+    """Run to predict with, by name or path (a path needs no --preset); by default the model's name."""
     bundle: Path | None = None
-    """A file that `export` made, to predict with instead of a run."""
+    """Bundle to predict with instead of a run: a file that `export` made."""
     split: tuple[str, ...] = ()
-    """Splits to predict; by default the hold-out and all that are not trained on."""
+    """Splits to predict; by default the hold-out and all splits that are not trained on."""
     index: Path | None = None
-    """Index folder; by default that of the dataset the run was trained on."""
+    """Folder of the index; by default that of the dataset that the run was trained on."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
         check_run_fits_index(dataset, folder, index)
         inputs = {"model": digest, "index": index.digest}
         splits = dict.fromkeys(flags.split or index.scored_splits())
-        for split in splits:  # one that there is not is refused before any is predicted
+        for split in splits:  # an unknown split is refused before any is predicted
             index.rows(split)
         stores = {split: prediction_store(folder, split) for split in splits}
         if missing := [split for split in splits if not stores[split].is_up_to_date(settings, inputs)]:
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _folder(flags: Flags, family: str) -> Path:
-    """Where predictions go: the run's folder, or one that has the name of the bundle's file."""
+    """Return the folder for predictions: the run's own, or one named after the bundle's file."""
     if not flags.bundle:
         return find_run(flags.places, flags.preset_name, flags.run or family)
     folder = flags.places.run(flags.preset_name, flags.bundle.stem)
@@ -84,7 +84,7 @@ def _folder(flags: Flags, family: str) -> Path:
 
 
 def _bundle(path: Path, folder: Path, inference: InferenceConfig) -> tuple[DatasetConfig, str, dict[str, Any]]:
-    """A bundle's dataset, its digest, and what its predictions depend on beside it; notes in the folder what it is."""
+    """Return a bundle's dataset, digest and prediction settings; note in the folder which bundle it is."""
     header, digest = read_header(path), digest_file(path)
     summary = {"run": folder.name, "bundle": path.name, "digest": digest, "synthetic": header.dataset.synthetic}
     summary |= {"weights": header.weights, "versions": header.versions, "scores": read_scores(path)}
@@ -115,7 +115,7 @@ def _load(
 def predict(
     predictor: "Predictor", reader: "FrameReader", store: PredictionStore, split: str, settings: dict, inputs: dict
 ) -> None:
-    """The videos of a split into a store, part by part, those that are missing; says what became of it."""
+    """Predict the videos of a split that are missing from a store, part by part; print the result."""
     index = reader.index
     rows = index.rows(split)
     missing = store.begin(settings, inputs, len(rows), settings["videos_per_part"])

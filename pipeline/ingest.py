@@ -1,7 +1,7 @@
-"""Check every record, and index the videos: where each lies, its labels, its split.
+"""Check every record, and index the videos: where each is stored, its labels, its split.
 
-Reads data/<dataset>/raw/<split>/*.tfrecord, or the files of --raw where they are; writes data/<dataset>/index/, and
-into it card.svg, a page of plots. A killed ingest goes on after the last shard that it checked.
+Reads data/<dataset>/raw/<split>/*.tfrecord, or the files of --raw where they are; writes data/<dataset>/index/, with
+a page of plots, card.svg. A killed ingest resumes after the last shard that it checked.
 """
 
 import functools
@@ -31,7 +31,7 @@ from pipeline.presets import load_experiment
 from pipeline.runtime.parallel import map_in_processes
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
-"""Bytes of small shards, and so many of them at most, that a process is given at once."""
+"""A process is given small shards together: about so many bytes, and so many shards at most."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple[list[str], list[Source]]:
-    """What --raw names, now or at the last ingest, and the files that there are; StageError where there are none."""
+    """Return what --raw names, now or at the last ingest, and the files found; raise StageError if there are none."""
     root = flags.places.raw(dataset.name)
     own = find_sources(root)
     raw = list(flags.raw) or (before.config["raw"] if before and not own else [])
@@ -67,7 +67,7 @@ def _sources(flags: Flags, dataset: DatasetConfig, before: Done | None) -> tuple
 
 def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[str], sources: list[Source]) -> None:
     folder, before = work.place, work.begun
-    checked_shards = folder.with_name("index.work")  # reports of them, until the index is whole
+    checked_shards = folder.with_name("index.work")  # holds reports on checked shards until the index is whole
     declared = load_experiment(flags.preset).dataset
     config = {"raw": raw, "dataset": to_dict(dataset), "max_quarantined": flags.max_quarantined}
     if dataset.dtype == "float32":
@@ -77,7 +77,7 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
     }
     if work.is_up_to_date(config, inputs, force=flags.force, quiet=flags.append):
         _declare(folder, declared)
-        if checked_shards.exists():  # killed at the very end
+        if checked_shards.exists():  # the last ingest was killed at the very end
             remove_folder(checked_shards)
         return
     root = None if raw else flags.places.raw(dataset.name)
@@ -115,7 +115,7 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
 
 
 def _declare(folder: Path, declared: DatasetConfig) -> None:
-    """Note what the preset declares now, where flags make the same dataset of it as before."""
+    """Note what the preset declares now, when flags turn it into the same dataset as before."""
     summary = read_json(folder / SUMMARY)
     if summary.get("declared") != to_dict(declared):
         write_json(folder / SUMMARY, summary | {"declared": to_dict(declared)})
@@ -133,15 +133,16 @@ def _check_budget(summary: dict[str, Any], budget: int) -> None:
         listed = "\n".join(f"  {entry['file']}, offset {entry['offset']}: {entry['reason']}" for entry in first)
         more = f"\n  and {count - len(first)} more" if count > len(first) else ""
         raise StageError(
-            f"{count} bad records, {budget} are tolerated (--max-quarantined):\n{listed}{more}\nnothing was indexed"
+            f"{count} bad records, {budget} are tolerated (--max-quarantined):\n{listed}{more}\nnothing was indexed. "
+            "Mend or remove these files, or raise --max-quarantined to leave the records out"
         )
 
 
 def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
-    """Splits that are to be trained on need videos with labels."""
+    """Raise StageError if the splits to train on hold no videos, or no labels."""
     names = ", ".join(dataset.train_splits)
     if not summary["counts"].get(TRAIN, 1):
-        raise StageError(f"the training splits ({names}) hold no videos")
+        raise StageError(f"the training splits ({names}) hold no videos; see --raw and --dataset.train-splits")
     if not summary["labelled"].get(TRAIN, 1):
         raise StageError(
             f"no video of the training splits ({names}) has labels under the key {dataset.labels_key!r}; "

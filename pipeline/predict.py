@@ -1,9 +1,9 @@
-"""Name the best labels of videos in files of your own, with a run, an ensemble or a bundle.
+"""Name the best labels of videos in your own files, with a run, an ensemble or a bundle.
 
-Reads FILE.tfrecord (records as the model's dataset declares them, labels not needed) and FILE.npz (an array [frames,
-values] for each feature by its name, or `frames` [videos, frames, values] with `num_frames` [videos], maybe `ids`), in
-the values that the model was trained on: bytes where its features are quantized. Prints a table, or JSON lines; writes
-nothing. What cannot be read is named, the rest is predicted, and the exit status is 1.
+Reads FILE.tfrecord (records as the model's dataset declares them; labels are not needed) and FILE.npz (for each
+feature, under its name, an array [frames, values]; or `frames` [videos, frames, values] with `num_frames` [videos] and,
+if you like, `ids`). Values are such as the model was trained on: bytes if its features are quantized. Prints a table,
+or JSON lines; writes nothing. Unreadable videos are named, the others are predicted, and the exit status is 1.
 """
 
 import contextlib
@@ -35,21 +35,22 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Flags(CommonFlags):
     files: tyro.conf.Positional[tuple[Path, ...]]
-    """Files of features."""
+    """Files with the features of videos: .tfrecord or .npz."""
     run: str
-    """Name or path of a run or an ensemble, or a bundle, the file that `export` made."""
+    """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
     top: TopK = 5
-    """Labels named for each video."""
+    """Number of labels named for each video, the best first."""
     json: bool = False
-    """One JSON object a line: {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
+    """Print JSON instead of a table, one object on each line:
+    {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
     vocabulary: Path | None = None
-    """CSV with the names of the classes; by default those in the bundle, or in data/<dataset>/."""
+    """CSV file with the names of the classes; by default those in the bundle, or in data/<dataset>/."""
 
 
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["predict"].sections)
     if not flags.files:
-        raise StageError("name at least one file of features")
+        raise StageError("there is nothing to predict: name at least one file of features, .tfrecord or .npz")
     ensemble = _ensemble(flags, experiment.inference.top_k)
     names = ensemble.class_names
     if flags.vocabulary:
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
-    """Everything that predicts."""
+    """Load the run, ensemble or bundle that predicts."""
     bundle = Path(flags.run)
     if not bundle.is_file():
         folder = find_run(flags.places, flags.preset_name, flags.run)
@@ -92,7 +93,7 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
 
 
 def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int) -> Iterator[tuple]:
-    """Each video, its labels and scores; a fault in its place without them. A batch at a time is in memory."""
+    """Yield each video with its labels and scores, or a fault in their place. One batch at a time is in memory."""
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.own_files import UnreadableVideo, batch_videos, read_videos
 
@@ -107,7 +108,7 @@ def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int)
 
 
 def _lines(id: str, best: list[dict]) -> str:
-    """A video's rows of the table."""
+    """Format a video's rows of the table."""
     rows = [f"{label['score']:.4f}  {label['name']}" for label in best]
     return "\n".join(f"{id if number == 0 else '':<20}  {row}" for number, row in enumerate(rows))
 

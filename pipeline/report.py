@@ -1,4 +1,4 @@
-"""Tell a preset's runs as one page: leaderboard, training, ensemble, calibration, classes, videos and the data.
+"""Show a preset's runs on one page: leaderboard, training, ensemble, calibration, classes, videos and the data.
 
 Reads runs/<preset>/*/ and the index; writes reports/<preset>.html, which needs no network and no other file.
 """
@@ -31,11 +31,11 @@ _TOLD = "what it tells"
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
     run: str | None = None
-    """Run to look into, by name or path; by default the best on the hold-out, of the runs and their blend."""
+    """Run to show in detail, by name or path; by default the best on the hold-out, of the runs and their blend."""
     vocabulary: Path | None = None
-    """CSV with the names of the classes; by default the one that download has put beside the index."""
+    """CSV file with the names of the classes; by default the one that download put beside the index."""
     frames: bool = True
-    """Load the best single run, and show which frames of some videos it looks at."""
+    """Load the best single run, and show which frames of some videos it attends to."""
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     index = open_index(flags, experiment)
     if "statistics" not in index.summary:
         raise StageError(
-            f"{index.folder} is of an earlier version, without what the page tells of it: run ingest again"
+            f"{index.folder} was made by an earlier version and lacks statistics that the page shows: run ingest again"
         )
     vocabulary = flags.vocabulary or index.folder.parent
     asked = find_run(flags.places, flags.preset_name, flags.run).resolve() if flags.run else None
@@ -62,7 +62,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
     folders = list_scored(flags.places, flags.preset_name)
     folders += [asked] if asked and asked not in {folder.resolve() for folder in folders} else []
     if not folders:
-        raise StageError(f"preset {flags.preset_name} has no runs in {flags.places.runs_dir}: train one")
+        raise StageError(f"preset {flags.preset_name} has no runs in {flags.places.runs_dir}: run train")
     predicted, left_out = {}, []
     for folder in folders:
         predicted[folder], faults = runs.fresh_splits(folder, index)
@@ -114,7 +114,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
 
 
 def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> str:
-    """A hash of all that the page tells, and of the format in which it does."""
+    """Return a hash of all that the page shows, and of its format."""
     tellers = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
     files = [file for folder in folders for name in tellers for file in sorted(folder.glob(f"**/{name}"))]
@@ -125,7 +125,7 @@ def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> s
 
 
 def _made_from(page: Path) -> Done | None:
-    """What a page says that it was made from; nothing that is known where it says nothing."""
+    """Read from a page what it was made from; None if there is no page, no inputs if it does not say."""
     if not page.exists():
         return None
     with page.open(encoding="utf-8", errors="replace") as file:

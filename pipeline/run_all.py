@@ -1,6 +1,6 @@
-"""Run every stage in its turn, from the files to the validated submission, its score, and the report.
+"""Run all stages in order, from the files to the validated submission, its score, and the report.
 
-Reads and writes what the stages do. A stage that is up to date says so and is skipped; a killed run goes on.
+Reads and writes what the stages do. A stage that is up to date says so and is skipped; a killed run resumes.
 """
 
 import subprocess
@@ -20,13 +20,13 @@ from pipeline.presets import load_preset
 from pipeline.submission.splits import split_to_submit
 
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
-"""Pooling's settings differ from model to model."""
+"""All sections but pooling, whose settings differ from model to model."""
 
 
 @dataclass(frozen=True)
 class Flags(SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
     models: str | None = None
-    """Pooling families to train, separated by commas; by default the preset's."""
+    """Pooling families to train, separated by commas; by default those of the preset."""
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     models = list(dict.fromkeys(named))
     for model in models:
         find_by_name(model, POOLING, "model")
-    # Of several models each takes the pooling flags that it knows.
+    # With several models, each takes the pooling flags that it knows.
     pooling = {
         model: {name: tokens for name, tokens in groups.items() if name in pooling_flags(model)} for model in models
     }
@@ -47,7 +47,7 @@ def main() -> None:
         find_by_name(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
         parse_flags(Flags, SECTIONS, _tokens(whole | own), model)
-    # What the last stage would refuse, or the training of the last model, is refused before the first one begins.
+    # What a late stage or the training of a late model would refuse is refused here, before any work begins.
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
         _check_submitted([split for split in named if split not in experiment.dataset.train_splits], flags.split)
@@ -71,13 +71,13 @@ def main() -> None:
 
 
 def _check_submitted(splits: list[str], asked: str | None) -> None:
-    """StageError where `submit` could not tell which split is meant; without any there is nothing to submit."""
+    """Raise StageError if `submit` could not tell which split is meant. Without any, nothing is submitted."""
     if splits or asked:
         split_to_submit(splits, asked)
 
 
 def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = False) -> None:
-    """One stage in a process of its own, with those of the flags that it takes; its failure ends this process too."""
+    """Run a stage in its own process, with the flags that it takes; if it fails, this process ends too."""
     taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
     sections = tuple(f"{section}." for section in STAGES[stage].sections)
     own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
@@ -86,11 +86,11 @@ def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = Fal
     command = [sys.executable, "-m", f"pipeline.{stage}", *_tokens(own), *more]
     status = subprocess.run(command, stdout=subprocess.DEVNULL if quiet else None).returncode
     if status:
-        raise StageError(f"{stage} failed; when it is mended, the same command goes on from here")
+        raise StageError(f"{stage} failed, see its message above; once mended, the same command goes on from here")
 
 
 def _groups(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Flag, as `flag_name` gives it -> all its tokens in their order."""
+    """Group the tokens of a command line by flag, named as `flag_name` does; tokens keep their order."""
     groups: dict[str, list[str]] = {}
     name = ""
     for token in arguments:

@@ -1,8 +1,8 @@
-"""Average the weights of a run's last evaluations: of all, or of those that help on the hold-out.
+"""Average the weights of a run's last evaluations: all of them, or those that help on the hold-out.
 
 Reads runs/<preset>/<run>/snapshots/, which `train --training.snapshots N` keeps, and the index; writes
-runs/<preset>/<run>-soup/, a run like any other. The greedy choice is made by the hold-out GAP, so that the soup's
-hold-out GAP is, by a little, too good; only videos that have chosen nothing tell what it is worth.
+runs/<preset>/<run>-soup/, a run like any other. The greedy method chooses by the hold-out GAP, so the soup's own
+hold-out GAP is a little too good; only videos by which nothing was chosen give a fair score.
 """
 
 import functools
@@ -28,21 +28,22 @@ from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
 
 _ALIKE = ("dataset", "sampling", "model")
-"""What runs must have in common for a mean of their weights to be a model."""
+"""Settings that runs must share for the mean of their weights to be a model."""
 
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
     model: str | None = None
-    """Pooling family: names the run where --run does not."""
+    """Pooling family of the run, which has its name unless --run gives another."""
     run: str | None = None
-    """The run's name or path; by default the model's."""
+    """Run whose snapshots are averaged, by name or path; by default the model's name."""
     runs: tuple[str, ...] = ()
-    """Other runs of the same architecture, whose weights are averaged too. Runs that did not begin with the same
-    weights (--training.seed) hardly ever have a mean that is good for anything; greedy leaves them out."""
+    """Other runs of the same architecture, by name or path, whose snapshots are averaged too.
+    A mean with runs that began with other weights (--training.seed) is rarely any good; greedy leaves them out."""
     method: Literal["uniform", "greedy"] = "greedy"
-    """uniform: the mean of all snapshots. greedy: from the best on, the mean of those by which the hold-out GAP does
-    not fall; the run's own best model is one of them, so that it never scores below that."""
+    """Method of averaging. uniform: the mean of all snapshots.
+    greedy: the mean of those that do not lower the hold-out GAP when they are added, the best first.
+    The run's own best model is among them, so the mean never scores below it."""
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     names = (flags.run or experiment.model.family, *flags.runs)
     runs = [find_run(flags.places, flags.preset_name, name) for name in names]
     if len({run.name for run in runs}) < len(runs):
-        raise StageError(f"two of the runs have one name: {', '.join(map(str, runs))}")
+        raise StageError(f"two of the runs have one name: {', '.join(map(str, runs))}; name each run once")
     configs = [_config(run) for run in runs]
     for run, config in zip(runs, configs):
         if changed := [line for part in _ALIKE for line in differences(configs[0][part], config[part], f"{part}.")]:
@@ -77,7 +78,9 @@ def _cook(
     """Make the run with averaged weights, unless it is up to date."""
     folder = work.place
     if (folder / RUN_CONFIG).exists() and "soup" not in read_json(folder / RUN_CONFIG):
-        raise StageError(f"{folder} is a run that train made: give it another name, it would be replaced")
+        raise StageError(
+            f"{folder} is a run that train made, and the soup would replace it: rename that run's folder, or delete it"
+        )
     members = {name: path for run in runs for name, path in _members(run, method).items()}
     made = {"method": method, "runs": [run.name for run in runs]}
     inputs = {"index": index.digest} | {name: digest_model(path) for name, path in members.items()}
@@ -113,7 +116,7 @@ def _config(run: Path) -> dict[str, Any]:
 
 
 def _members(run: Path, method: str) -> dict[str, Path]:
-    """What there is to average of a run, by name; StageError where it kept nothing."""
+    """Return the models of a run that can be averaged, by name; raise StageError if it kept none."""
     snapshots = list_snapshots(run)
     if not snapshots:
         raise StageError(
@@ -128,7 +131,7 @@ def _members(run: Path, method: str) -> dict[str, Path]:
 def _average(
     members: dict[str, Path], path: Path, method: str, index: Index, config: dict[str, Any], inference: InferenceConfig
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Store the average at `path`; its metrics on the hold-out, {} without one, and the members that are in it."""
+    """Store the average at `path`; return its metrics on the hold-out, {} without one, and the members in it."""
     from pipeline.inference.ensemble import Ensemble
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader

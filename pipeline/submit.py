@@ -1,8 +1,8 @@
 """Write the challenge's CSV from stored predictions, or check any such file.
 
-Reads runs/<preset>/<run>/predictions/<split>/; writes submissions/<preset>-<hash>.csv (.csv.gz) and, beside it, what
-made it and the commands that make it again; --upload puts both in a bucket too; --kaggle submits the CSV, and adds what
-came of it to the JSON and to submissions/log.jsonl.
+Reads runs/<preset>/<run>/predictions/<split>/; writes submissions/<preset>-<hash>.csv (.csv.gz) and, beside it, a JSON
+file that says what made it and which commands make it again. --upload puts both in a bucket too; --kaggle submits the
+CSV, and adds the outcome to the JSON and to submissions/log.jsonl.
 """
 
 import sys
@@ -30,26 +30,28 @@ from pipeline.submission.splits import split_to_submit
 @dataclass(frozen=True)
 class Flags(SplitFlags, CommonFlags):
     run: str | None = None
-    """Name or path of the run to submit; by default whichever is best on the hold-out, of the runs and their blend."""
+    """Run to submit, by name or path; by default the best on the hold-out, of the runs and their blend."""
     check: Path | None = None
-    """Check this file instead: exit status 0 and one line, or each fault with its line, column, reason and remedy."""
+    """Submission file to check; nothing is written then. Each fault is printed with line, column, reason and remedy.
+    A file without faults gives exit status 0 and one line."""
     ids: Path | None = None
-    """With --check: the videos that must be there, each once: an index folder (its split) or a file, one id a line."""
+    """With --check: the videos that the file must hold, each once.
+    Give the folder of an index (see --split) or a file with one id on each line."""
     num_classes: int | None = None
-    """With --check: labels are below this; by default as in the index, or else the 3862 of the challenge."""
+    """With --check: number of classes; labels are below it. By default the index's, or the challenge's 3862."""
     upload: str | None = None
-    """gs://BUCKET/PATH: put the CSV and its JSON below it too, with your Google Cloud credentials, verified; what is
-    there with other content is never replaced."""
+    """Upload the CSV and its JSON to gs://BUCKET/PATH too, with your Google Cloud credentials, and verify them.
+    A file that is there with other content is never replaced."""
     kaggle: bool = False
-    """Submit the CSV at Kaggle, with your credentials, and wait for its score; the same content is submitted once."""
+    """Submit the CSV at Kaggle, with your credentials, and wait for its score; equal content is submitted only once."""
     competition: str | None = None
-    """With --kaggle: where; by default the preset's --submission.competition."""
+    """With --kaggle: competition to submit to; by default the preset's --submission.competition."""
     message: str | None = None
-    """With --kaggle: what the site shows beside it; by default preset, run and hold-out GAP."""
+    """With --kaggle: description that the site shows beside the submission; by default preset, run and hold-out GAP."""
     wait: Seconds = 600.0
-    """With --kaggle: seconds in which the score is waited for; the same command goes on waiting."""
+    """With --kaggle: longest time, in seconds, to wait for the score; the same command again goes on waiting."""
     again: bool = False
-    """With --kaggle: submit the same content once more."""
+    """With --kaggle: submit again, even though the same content was submitted before."""
 
 
 def main() -> None:
@@ -63,7 +65,7 @@ def main() -> None:
         gcs.parts(flags.upload)  # a wrong address is refused before anything runs
     if flags.kaggle:
         try:
-            from pipeline.submission.kaggle import Kaggle  # so is having no credentials
+            from pipeline.submission.kaggle import Kaggle  # so are missing credentials
         except ModuleNotFoundError as error:
             remedy = "`.venv/bin/uv sync --inexact --extra kaggle` installs what is missing"
             raise StageError(f"--kaggle: {error}; {remedy}") from error
@@ -106,18 +108,21 @@ def main() -> None:
 
 
 def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:
-    """The run to submit, and the hold-out GAP of all that were to choose from, by name: see `best_run`."""
+    """Return the run to submit, and by name the hold-out GAP of all runs that it was chosen from: see `best_run`."""
     if flags.run:
         return find_run(flags.places, flags.preset_name, flags.run), {}
     runs = [run for run in list_scored(flags.places, flags.preset_name) if split in list_predicted_splits(run)]
     if not runs:
-        raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer")
+        raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer --split {split}")
     return best_run(runs, index)
 
 
 def _check(flags: Flags) -> None:
     if flags.upload or flags.kaggle:
-        raise StageError("--check only checks: without it, --upload and --kaggle write the submission and send it")
+        raise StageError(
+            "--check only checks a file and sends nothing: leave out --check to write the submission and send it with "
+            "--upload or --kaggle"
+        )
     ids, num_classes = None, flags.num_classes
     if flags.ids is not None and flags.ids.is_dir():
         index = Index.open(flags.ids)
@@ -125,7 +130,10 @@ def _check(flags: Flags) -> None:
         num_classes = index.dataset.num_classes if num_classes is None else num_classes
     elif flags.ids is not None:
         if not flags.ids.is_file():
-            raise StageError(f"--ids {flags.ids}: there is no such index or file")
+            raise StageError(
+                f"--ids {flags.ids}: there is no such index or file; give the folder of an index, or a file with one "
+                "id on each line"
+            )
         ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")

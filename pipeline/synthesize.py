@@ -22,7 +22,7 @@ from pipeline.inputs.records import synthetic
 from pipeline.runtime.parallel import map_in_processes
 
 SETTINGS = "synthesis.json"
-"""Written before the first shard, so that shards of two settings never mix."""
+"""File with the settings. It is written before the first shard, so that shards of two settings never mix."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["synthesize"].sections)
     dataset, synthesis = experiment.dataset, experiment.synthesis
     if synthesis is None:
-        raise StageError(f"preset {flags.preset_name} is for real data: there is nothing to synthesize")
+        raise StageError(
+            f"preset {flags.preset_name} is for real data: there is nothing to synthesize; "
+            "download its files, or index your own with ingest --raw"
+        )
     folder = flags.places.raw(dataset.name)
     config = {"dataset": to_dict(dataset), "synthesis": to_dict(synthesis)}
     with stage_output(folder, _begun, lock=folder.parent) as work:

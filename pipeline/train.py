@@ -1,6 +1,6 @@
-"""Train one model, or go on training it.
+"""Train one model, or resume its training.
 
-Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the best model on the hold-out.
+Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the model that is best on the hold-out.
 """
 
 from dataclasses import dataclass, replace
@@ -29,16 +29,16 @@ _KEEP = "Give this run another name with --run of train, or train it anew with -
 @dataclass(frozen=True)
 class Flags(ForceFlags, ReadingFlags):
     model: str | None = None
-    """Pooling family; by default the preset's first."""
+    """Pooling family of the model; by default the preset's first."""
     run: str | None = None
-    """Name of the run; by default the model's."""
+    """Name of the run, and of its folder in runs/<preset>/; by default the model's name."""
     dry_run: bool = False
-    """Only say what would be done, or refuse it: nothing is trained, and nothing deleted."""
+    """Only check the settings and print what would be done: nothing is trained, and nothing is deleted."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a run is to be trained with and from."""
+    """What a run will be trained with, and from."""
 
     folder: Path
     config: dict[str, Any]
@@ -51,7 +51,10 @@ def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["train"].sections)
     run = flags.run or experiment.model.family
     if run == ENSEMBLE or run.startswith(".") or "/" in run:
-        raise StageError(f"--run {run}: choose a plain name, other than {ENSEMBLE}, the blend of all runs")
+        raise StageError(
+            f"--run {run} cannot be the name of a run: choose one without / that does not begin with a dot and is not "
+            f"{ENSEMBLE}, the blend of all runs"
+        )
     folder = flags.places.run(flags.preset_name, run)
     index = open_index(flags, experiment)
     with stage_output(folder, _begun) as work:
@@ -67,7 +70,7 @@ def main() -> None:
 
 
 def _begun(folder: Path) -> Done | None:
-    """What a run was begun with."""
+    """Return the settings and inputs that a run was begun with; None if there is no run."""
     if not (folder / RUN_CONFIG).exists():
         return None
     config = read_json(folder / RUN_CONFIG)
@@ -75,7 +78,7 @@ def _begun(folder: Path) -> Done | None:
 
 
 def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _Plan:
-    """Everything is asked here that may refuse a training before it begins."""
+    """Plan a training. All checks that may refuse it are made here, before it begins."""
     if experiment.training.precision == "auto":
         training = replace(experiment.training, precision=_precision(folder / RUN_CONFIG, flags.force))
         experiment = replace(experiment, training=training)
@@ -107,7 +110,7 @@ def _train(plan: _Plan, index: Index) -> None:
     trainer = Trainer(
         folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference, soft_labels
     )
-    # Only now: settings that are refused leave no run.
+    # Written only now, so that settings that are refused leave no run behind.
     write_json(folder / RUN_CONFIG, {**plan.config, "inputs": plan.inputs})
     state = trainer.run()
     summary = {
@@ -132,7 +135,7 @@ def _train(plan: _Plan, index: Index) -> None:
 
 
 def _precision(config: Path, force: bool) -> str:
-    """What `auto` stands for: what the run has begun with, on whatever machine and backend, else what is fast here."""
+    """Return what `auto` stands for: the precision that the run was begun with, anywhere, or what is fast here."""
     return fast_precision() if force or not config.exists() else read_json(config)["training"]["precision"]
 
 

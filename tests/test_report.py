@@ -253,7 +253,7 @@ def test_what_cannot_be_told_is_said(folder, path):
     for arguments, message in {
         ("--run", "nobody"): "is not a run; runs of preset small",
         ("--run", RUN, "--runs-dir", "elsewhere"): "is not a run",
-        ("--runs-dir", "elsewhere"): "has no runs in elsewhere: train one",
+        ("--runs-dir", "elsewhere"): "has no runs in elsewhere: run train",
         ("--vocabulary", "missing.csv"): r"missing\.csv cannot be read as a vocabulary",
     }.items():
         with pytest.raises(StageError, match=message):

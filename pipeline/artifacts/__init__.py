@@ -1,1 +1,1 @@
-"""What lies on disk between the stages: where, written whole or not at all, and whether it is up to date."""
+"""Files between the stages: where they lie, how they are written whole or not at all, and if they are up to date."""

@@ -1,4 +1,4 @@
-"""What a finished stage was made from, whether that is what there is now, and one process at a time that makes it."""
+"""Record what a stage made its output from, tell whether the output is up to date, and let one process make it."""
 
 import contextlib
 import hashlib
@@ -15,18 +15,18 @@ from pipeline.config.errors import StageError
 
 DONE = "done.json"
 VERSION = "0.2.0"
-"""Of the pipeline, as in pyproject.toml."""
+"""Version of the pipeline, as in pyproject.toml."""
 FORMAT = 1
-"""Of done.json, dataset.json and weights.json. Those of version 0.1.0 say none, and are of this one."""
+"""Format of done.json, dataset.json and weights.json. Files of version 0.1.0 name no format; theirs is this one."""
 
 
 def format_fields() -> dict[str, Any]:
-    """What a file that a stage may meet again begins with."""
+    """Return the fields that every file begins with that a later version may read."""
     return {"format": FORMAT, "version": VERSION}
 
 
 def check_format(path: Path, values: Any) -> None:
-    """Raise StageError where the values read from a file are of a newer format than this version knows."""
+    """Raise StageError if the values read from a file have a newer format than this version knows."""
     if isinstance(values, dict) and (found := values.get("format", FORMAT)) > FORMAT:
         raise StageError(
             f"{path} is of format {found}, written by version {values.get('version', 'unknown')}; version {VERSION} "
@@ -35,20 +35,20 @@ def check_format(path: Path, values: Any) -> None:
 
 
 def digest_json(*values: Any) -> str:
-    """A short stable hash of JSON values."""
+    """Return a short stable hash of JSON values."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def digest_file(path: Path) -> str:
-    """A short hash of a file's bytes."""
+    """Return a short hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished stage was made from, and the digest of what it made."""
+    """What a finished stage made its output from, and the digest of the output: the content of done.json."""
 
     config: dict[str, Any]
     inputs: dict[str, str]
@@ -64,7 +64,10 @@ class Done:
             check_format(path, values)
             return cls(values["config"], values["inputs"], values["output"])
         except (KeyError, TypeError):
-            raise StageError(f"{path} is not what a stage writes; delete it and run the stage again") from None
+            raise StageError(
+                f"{path} is not what a stage writes: it lacks config, inputs or output. Delete it and run the "
+                "stage again"
+            ) from None
 
     def write(self, folder: Path) -> None:
         write_json(
@@ -72,7 +75,7 @@ class Done:
         )
 
     def changes(self, config: dict[str, Any], inputs: dict[str, str]) -> list[str]:
-        """Why the stage's result is stale: the fields of its config and the inputs that differ; empty if it is not."""
+        """List why the output is stale: the fields of the config and the inputs that differ; empty if none does."""
         names = sorted(self.inputs | inputs)
         changed = [f"{name} changed" for name in names if self.inputs.get(name) != inputs.get(name)]
         return differences(self.config, config) + changed
@@ -80,7 +83,7 @@ class Done:
 
 @dataclass
 class NewFolder:
-    """A folder in the making; `digest_json` is to be set to that of what is in it."""
+    """A folder that is being written; whoever writes it sets `digest` to the digest of its content."""
 
     folder: Path
     digest: str = ""
@@ -88,37 +91,37 @@ class NewFolder:
 
 @dataclass
 class StageOutput:
-    """What a stage makes at a place, a folder or a file: whether it is there, and why it is made again."""
+    """The output of a stage, a folder or a file: whether it is there, and why it is made again."""
 
     place: Path
     begun: Done | None
-    """What the work there was made from, or begun with."""
+    """What the output there was made from or, if it is unfinished, begun with."""
     finished: bool
     content: Callable[[], str] | None = None
-    """Gives the digest of what is there now, to hold against the one of what was made."""
+    """Computes the digest of the output as it is now, to compare it with the digest of what was written."""
     again: str = field(default="", init=False)
-    """Why what is there may not be gone on with."""
+    """Why the output there must not be continued; empty if it may be."""
 
     @classmethod
     def of(cls, place: Path, content: Callable[[], str] | None = None) -> "StageOutput":
-        """What is at a place where done.json comes last."""
+        """Return the output at a place where done.json is written last."""
         done = Done.read(place)
         return cls(place, done, done is not None, content)
 
     def is_up_to_date(
         self, config: dict[str, Any], inputs: dict[str, str], *, force: bool = False, keep: str = "", quiet=False
     ) -> bool:
-        """Whether the place holds what these give, finished; prints that, or why it is made again.
+        """Return whether the finished output of this config and these inputs is there; print so, or why not.
 
         Args:
-            config: the settings that it depends on.
-            inputs: digests of what it is made from.
-            force: make it again whatever is there.
-            keep: the remedy, where a result of other settings may be replaced by force alone.
+            config: the settings that the output depends on.
+            inputs: digests of what the output is made from.
+            force: make it again, whatever is there.
+            keep: the remedy to name in the error, if only `force` may replace an output of other settings.
             quiet: do not print why it is made again.
 
         Raises:
-            StageError: the settings have changed, and `keep` is given, and not `force`.
+            StageError: the settings have changed, `keep` is given, and `force` is not.
         """
         begun = self.begun
         if begun and keep and not force and (changed := differences(begun.config, config)):
@@ -134,13 +137,13 @@ class StageOutput:
         return done
 
     def remove_stale(self) -> None:
-        """Delete the folder if it may not be gone on with."""
+        """Delete the folder if it must not be continued."""
         if self.again:
             remove_folder(self.place)
 
     @contextlib.contextmanager
     def replace(self, config: dict[str, Any], inputs: dict[str, str]) -> Iterator[NewFolder]:
-        """A temporary folder; it takes the place, with done.json, when the block ends without an error."""
+        """Yield a temporary folder, which replaces the place, with done.json, if the block ends without an error."""
         with atomic_folder(self.place) as temporary:
             yield (output := NewFolder(temporary))
             Done(config, inputs, output.digest).write(temporary)
@@ -150,16 +153,16 @@ class StageOutput:
 def stage_output(
     place: Path, begun: Callable[[Path], Done | None] | None = None, lock: Path | None = None
 ) -> Iterator[StageOutput]:
-    """What is at a place, looked at, deleted and made by this process alone; what a killed one left is gone.
+    """Lock a place for this process alone, remove what killed processes left, and yield the output that is there.
 
     Args:
-        place: the folder or the file that is made.
-        begun: reads what the work at `place` was begun with, where done.json does not tell: a folder is finished where
-            it has one, a file where `begun` gives anything.
-        lock: the folder to be alone in, where that is a larger one; by default the place.
+        place: the folder or the file that the stage makes.
+        begun: reads what the work at `place` was begun with, if done.json does not say so. A folder is then finished if
+            it has a done.json, a file if `begun` returns anything.
+        lock: the folder to lock, if it is a larger one; by default the place.
 
     Raises:
-        StageError: another process is at work there, or what is there is of a newer format, or damaged.
+        StageError: another process is at work there, or the output there is damaged or of a newer format.
     """
     with locked(lock or place):
         remove_leftovers(place.parent, None if lock else place.name)

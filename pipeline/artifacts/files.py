@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all, and what killed processes left."""
+"""Write files and folders whole or not at all, and remove what killed processes left half-written."""
 
 import contextlib
 import ctypes
@@ -13,12 +13,12 @@ from typing import Any
 from pipeline.config.errors import StageError
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(?P<old>\.old)?\.part(\..+)?")
-"""Temporary names: a dot, the final name, the process, `.part`."""
+"""Temporary names: a dot, the final name, the number of the process, `.part`."""
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what was written there takes its name when the block ends without an error."""
+    """Yield a temporary path beside `path`; the file written there replaces `path` if the block raises no error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -33,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """The same for a whole folder; one that was there before is replaced, and is never missing meanwhile."""
+    """Do the same for a folder; an earlier folder is replaced in one step, so that one is always there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -53,9 +53,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Delete what a killed process left half-written in a folder, of one name or of all.
+    """Delete what killed processes left half-written in a folder, for one final name or for all.
 
-    A folder that it was about to replace, and had moved aside, gets its name back.
+    A folder that such a process had moved aside, to replace it, gets its name back.
     """
     for path in folder.glob(".*.part*"):
         left = _LEFTOVER.fullmatch(path.name)
@@ -71,30 +71,30 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder so that a kill midway leaves nothing that looks like one: it loses its name first."""
+    """Delete a folder, which is renamed first: if the process is killed midway, nothing looks like the whole folder."""
     doomed = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     folder.rename(doomed)
     shutil.rmtree(doomed)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically, keys as given, one final newline."""
+    """Write JSON atomically, with the keys in the order given and one final newline."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; raises StageError naming the file where it is missing or damaged."""
+    """Read JSON; raise StageError with the file's name if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StageError(f"{path} is missing") from None
+        raise StageError(f"{path} is missing: run the stage that writes it") from None
     except ValueError as error:
         raise StageError(f"{path} is not valid JSON ({error}); delete it and run the stage that writes it") from error
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two paths change names in one step; False where the system or the file system cannot."""
+    """Exchange the names of two paths in one step; return False if the system or the file system cannot."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):
@@ -104,7 +104,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _alive(process: int) -> bool:
-    """Whether another process of this number is running here; our own leftovers are not in use."""
+    """Return whether another process of this number runs here; leftovers of this process itself are not in use."""
     if process == os.getpid():
         return False
     try:

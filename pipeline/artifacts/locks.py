@@ -1,4 +1,4 @@
-"""One process at a time at work on a folder or a file: a lock that lies beside it, and ends with the process."""
+"""A lock that lets one process at a time work on a folder or a file; it lies beside it and ends with the process."""
 
 import contextlib
 import fcntl
@@ -12,10 +12,10 @@ from pipeline.config.errors import StageError
 
 @contextlib.contextmanager
 def locked(place: Path) -> Iterator[None]:
-    """Inside the block no other process is at work on `place`, a folder or a file, which need not exist yet.
+    """Keep other processes from working on `place`, a folder or a file that need not exist yet, during the block.
 
-    The lock is a file beside it, so that what it protects may be deleted and made anew meanwhile. Whoever looks at what
-    is there and then deletes or makes it does all of that inside one block.
+    The lock is a file beside it, so that `place` itself may be deleted and made anew. A process that looks at what is
+    there and then deletes or makes it must do all of that inside one block.
 
     Raises:
         StageError: another process holds the lock; the message names it.
@@ -33,7 +33,7 @@ def locked(place: Path) -> Iterator[None]:
 
 
 def _locked(path: Path, place: Path) -> int:
-    """A descriptor of the file at `path`, locked."""
+    """Lock the file at `path`, and return its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -43,7 +43,7 @@ def _locked(path: Path, place: Path) -> int:
             os.close(descriptor)
             named = f" ({holder})" if holder else ""
             raise StageError(f"another process is at work on {place}{named}; wait for it, or stop it") from None
-        # Who held the lock before may have deleted the file between the two calls: then this is a lock on nothing.
+        # The former holder may have deleted the file between the two calls: then this lock is on no file, so try again.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor

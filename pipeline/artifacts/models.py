@@ -1,4 +1,4 @@
-"""Trained models on disk: written whole, known by what they hold; those of the last evaluations."""
+"""Trained models on disk: written atomically, identified by a digest of their content; and a run's snapshots."""
 
 import re
 import zipfile
@@ -13,20 +13,22 @@ if TYPE_CHECKING:
     import keras
 
 MODEL = "model.keras"
-"""The weights that scored best on the hold-out, averaged or plain; the last averaged ones where there is none."""
+"""The weights that scored best on the hold-out, averaged or plain; without a hold-out, the last averaged ones."""
 SNAPSHOTS = "snapshots"
 
 
 def store_model(path: Path, model: "keras.Model") -> None:
-    """Write a model, atomically."""
+    """Write a model atomically."""
     with atomic_file(path) as temporary:
-        named = temporary.with_name(f"{temporary.name}.keras")  # Keras goes by the suffix
+        named = temporary.with_name(f"{temporary.name}.keras")  # Keras chooses the format by the suffix
         model.save(named)
         named.replace(temporary)
 
 
 def digest_model(path: Path) -> str:
-    """A hash of the architecture and the weights, wherever and whenever they were stored, and by code wherever it lies.
+    """Return a hash of the architecture and the weights.
+
+    It does not depend on where and when they were stored, nor on which module defines the layers.
 
     Raises:
         StageError: the file is damaged.
@@ -36,12 +38,12 @@ def digest_model(path: Path) -> str:
 
 
 def is_model(path: Path, output: str) -> bool:
-    """Whether a stored model is the one of this digest; that of version 0.1.0 told modules apart too."""
+    """Return whether a stored model has this digest; digests of version 0.1.0 included the names of modules."""
     return output in (digest_model(path), digest_json(*_content(path)))
 
 
 def _content(path: Path) -> tuple[str, int]:
-    """The architecture as JSON, and the checksum of the weights.
+    """Return the architecture as JSON, and the checksum of the weights.
 
     Raises:
         StageError: the file is damaged.
@@ -49,7 +51,7 @@ def _content(path: Path) -> tuple[str, int]:
     try:
         with zipfile.ZipFile(path) as archive:
             weights = archive.getinfo("model.weights.h5").CRC
-            # Keras numbers what layers share by where it lies in memory.
+            # Keras numbers shared objects by their address in memory, which changes from process to process.
             architecture = re.sub(r'"shared_object_id": \d+', "", archive.read("config.json").decode())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise StageError(f"{path} is not a stored model ({error}): train its run anew with --force") from error
@@ -57,19 +59,19 @@ def _content(path: Path) -> tuple[str, int]:
 
 
 def list_snapshots(run: Path) -> list[Path]:
-    """The models that a run stored after its last evaluations, oldest first."""
+    """List the models that a run stored after its last evaluations, oldest first."""
     return sorted((run / SNAPSHOTS).glob("step-*.keras"))
 
 
 def step_of(snapshot: Path) -> int:
-    """The step after which a snapshot was stored."""
+    """Return the step after which a snapshot was stored."""
     return int(snapshot.stem.removeprefix("step-"))
 
 
 class Snapshots:
-    """The models after a run's last evaluations, `kept` of them at most.
+    """The models of a run's last evaluations, at most `kept` of them.
 
-    Those after the step that a run goes on from are dropped: it comes to them again.
+    Snapshots after the step from which a run resumes are deleted: the run will store them again.
     """
 
     def __init__(self, run: Path, kept: int, from_step: int):

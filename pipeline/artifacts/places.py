@@ -1,4 +1,4 @@
-"""Where the data, the runs, the submissions and the reports lie, and which runs there are."""
+"""The folders of the data, the runs, the submissions and the reports, and which runs there are."""
 
 import os
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from pipeline.config.errors import StageError
 
 RUN_CONFIG = "config.json"
 ENSEMBLE = "ensemble"
-"""The run that blends the others."""
+"""Name of the run that blends the others."""
 WEIGHTS = "weights.json"
-"""Its members, their weights, and the scores of all."""
+"""The ensemble's file: its members, their weights, and the scores of all."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the data, the runs, the submissions and the reports lie."""
+    """The folders of the data, the runs, the submissions and the reports."""
 
     data_dir: Path = Path("data")
-    """Folder of the datasets; also $PIPELINE_DATA."""
+    """Folder of the datasets; $PIPELINE_DATA sets the default."""
     runs_dir: Path = Path("runs")
-    """Folder of trained models and predictions; also $PIPELINE_RUNS."""
+    """Folder of the trained models and their predictions; $PIPELINE_RUNS sets the default."""
     submissions_dir: Path = Path("submissions")
-    """Folder of the challenge's files; also $PIPELINE_SUBMISSIONS."""
+    """Folder of the submission files; $PIPELINE_SUBMISSIONS sets the default."""
     reports_dir: Path = Path("reports")
-    """Folder of the pages that report writes; also $PIPELINE_REPORTS."""
+    """Folder of the pages that report writes; $PIPELINE_REPORTS sets the default."""
 
     @classmethod
     def from_environment(cls) -> "Places":
@@ -46,7 +46,7 @@ class Places:
 
 
 def find_run(places: Places, preset: str, run: str) -> Path:
-    """A run's folder from its name, or from its path; raises StageError, listing the runs there are, if it is none."""
+    """Return a run's folder, given its name or path; raise StageError with a list of the runs if there is none."""
     folder = Path(run) if os.sep in run or Path(run, RUN_CONFIG).exists() else places.run(preset, run)
     hidden = folder.name.startswith(".") and folder.name.strip(".")
     if hidden or not ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists()):
@@ -56,12 +56,12 @@ def find_run(places: Places, preset: str, run: str) -> Path:
 
 
 def list_runs(places: Places, preset: str) -> list[Path]:
-    """The folders of a preset's trained runs, by name: those that are half-made or half-deleted are none."""
+    """List the folders of a preset's trained runs, by name, without those that are half-made or half-deleted."""
     return _holding(places.runs_dir / preset, RUN_CONFIG)
 
 
 def list_scored(places: Places, preset: str) -> list[Path]:
-    """The folders of all that may have predictions: a preset's runs and bundles, by name, and the ensemble, last."""
+    """List the folders that may have predictions: a preset's runs and bundles, by name, and the ensemble last."""
     folder = places.runs_dir / preset
     ensemble = folder / ENSEMBLE
     found = sorted({*_holding(folder, RUN_CONFIG), *_holding(folder, WEIGHTS)})
@@ -69,6 +69,6 @@ def list_scored(places: Places, preset: str) -> list[Path]:
 
 
 def _holding(folder: Path, name: str) -> list[Path]:
-    """The folders in a folder that hold a file of this name, without hidden ones and the ensemble."""
+    """List the folders inside a folder that hold a file of this name, without hidden ones and the ensemble."""
     found = (path.parent for path in folder.glob(f"*/{name}"))
     return sorted(path for path in found if path.name != ENSEMBLE and not path.name.startswith("."))

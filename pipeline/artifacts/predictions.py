@@ -1,4 +1,4 @@
-"""The Parquet store of predictions: the best labels of each video of a split, written part by part."""
+"""Store predictions as Parquet: the best labels of each video of a split, written part by part."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +32,10 @@ class PredictionStore:
         self.folder = folder
 
     def begin(self, config: dict, inputs: dict[str, str], videos: int, videos_per_part: int) -> list[tuple[int, range]]:
-        """The parts still to write, as (number, range of videos).
+        """Return the parts that are still to be written, as (number, range of videos).
 
-        Parts that a killed run wrote from the same config and inputs are kept. Everything else is removed, a finished
-        store as a whole: what it says of its parts goes first.
+        Parts that a killed run wrote from the same config and inputs are kept. Everything else is removed. A finished
+        store is removed as a whole, so that no done.json ever describes parts that are gone.
         """
         plan = {"key": digest_json(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
         if self.folder.exists() and ((self.folder / DONE).exists() or not self._follows(plan)):
@@ -62,7 +62,7 @@ class PredictionStore:
             "labels": _rows_of(predictions.labels.astype(np.int16, copy=False)),
             "scores": _rows_of(predictions.scores.astype(np.float32, copy=False)),
         }
-        # Without room for nulls, and the bytes of scores sorted by significance: a third less to read and to store.
+        # Columns without nulls, and scores whose bytes are split by significance, take a third less to read and store.
         schema = pa.schema([pa.field(name, column.type, nullable=False) for name, column in columns.items()])
         with atomic_file(self._part(number)) as temporary:
             pq.write_table(
@@ -75,22 +75,22 @@ class PredictionStore:
             )
 
     def finish(self, config: dict, inputs: dict[str, str]) -> Done:
-        """Say that every part is there."""
+        """Write done.json, which says that every part is there."""
         done = Done(config, inputs, self._content())
         done.write(self.folder)
         return done
 
     def is_up_to_date(self, config: dict, inputs: dict[str, str]) -> bool:
-        """Whether it is finished, and what these config and inputs give; prints that, or why it is made again."""
+        """Return whether the finished store of this config and these inputs is there; print so, or why not."""
         return StageOutput.of(self.folder, self._content).is_up_to_date(config, inputs)
 
     def is_whole(self) -> bool:
-        """Whether the store is finished, and its parts are those that were written."""
+        """Return whether the store is finished, and its parts are those that were written."""
         done = Done.read(self.folder)
         return done is not None and self._content() == done.output
 
     def write_all(self, config: dict, inputs: dict[str, str], videos_per_part: int, predictions: Predictions) -> None:
-        """Write and finish a store of predictions that are all there."""
+        """Write all predictions of a store at once, and finish it."""
         ids, labels, scores = predictions
         for number, videos in self.begin(config, inputs, len(ids), videos_per_part):
             part = slice(videos.start, videos.stop)
@@ -98,7 +98,7 @@ class PredictionStore:
         self.finish(config, inputs)
 
     def read(self) -> Iterator[Predictions]:
-        """Part by part. Raises StageError where the store is unfinished, or its parts are not those it was made of."""
+        """Yield the parts; raise StageError if the store is unfinished, or holds other parts than were written."""
         if Done.read(self.folder) is None:
             raise StageError(f"{self.folder} holds no finished predictions: run infer (or ensemble) for this split")
         whole = self.is_whole()
@@ -117,7 +117,7 @@ class PredictionStore:
 
     @property
     def videos_per_part(self) -> int:
-        """Videos in each part but the last."""
+        """Number of videos in each part but the last."""
         return read_json(self.folder / _PLAN)["videos_per_part"]
 
     def parts(self) -> list[Path]:
@@ -128,7 +128,7 @@ class PredictionStore:
 
 
 def list_predicted_splits(run: Path) -> list[str]:
-    """The splits that a run has finished predictions for."""
+    """List the splits for which a run has finished predictions."""
     folders = (done.parent for done in run.glob(f"predictions/*/{DONE}"))
     return sorted(folder.name for folder in folders if not folder.name.startswith("."))
 

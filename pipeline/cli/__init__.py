@@ -1,1 +1,1 @@
-"""From a command line to a stage's settings: the preset, then what the flags override."""
+"""The command line of a stage: its settings come from a preset, and flags override them."""

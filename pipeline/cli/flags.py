@@ -1,4 +1,4 @@
-"""Flags that several commands have, each declared once; a stage's own are in its file."""
+"""Flags that several stages share, each declared once. Flags of a single stage are in its own file."""
 
 import dataclasses
 from pathlib import Path
@@ -14,10 +14,10 @@ from pipeline.runtime.parallel import default_workers
 
 @dataclasses.dataclass(frozen=True)
 class BaseFlags(CheckedFields):
-    """Flags of every command."""
+    """Flags of every command, stage or not."""
 
     preset: str = "demo"
-    """An experiment: a name from pipeline/presets, or the path of a file like those."""
+    """Preset that declares all settings of an experiment: a name from pipeline/presets, or the path of such a file."""
 
     @classmethod
     def flag(cls, name: str) -> str:
@@ -32,7 +32,7 @@ class CommonFlags(BaseFlags):
 
     @property
     def verifies(self) -> bool:
-        """Whether every shard is verified when it is opened: a flag of the stages that open any, see `ReadingFlags`."""
+        """Whether every shard is verified when opened. Only stages that open shards have a flag: `ReadingFlags`."""
         return False
 
     @property
@@ -45,8 +45,8 @@ class ReadingFlags(CommonFlags):
     """Flags of the stages that read frames."""
 
     verify_shards: bool = False
-    """Verify the checksum of every record of a shard when the shard is first opened. Without it: only where the file
-    has another time than when it was indexed."""
+    """Verify the checksum of every record of a shard when the shard is first opened.
+    Without it, only shards whose modification time has changed since ingest are verified."""
 
     @property
     def verifies(self) -> bool:
@@ -55,38 +55,40 @@ class ReadingFlags(CommonFlags):
 
 @dataclasses.dataclass(frozen=True)
 class IngestFlags(BaseFlags):
-    """What is indexed."""
+    """Flags that say what is indexed."""
 
     raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """SPLIT=DIR_OR_GLOB, repeatable: index these files where they are, as that split. Without it: the files that the
-    last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
+    """Files to index as a split, where they are: SPLIT=DIR_OR_GLOB, repeatable.
+    Without it: the files that the last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
     append: bool = False
-    """Read only what came since the last ingest, whose --raw count on: the index is that of a whole ingest."""
+    """Read only files that are new since the last ingest, whose --raw still count.
+    The index is the same as that of a whole ingest."""
     max_quarantined: Count = 0
-    """Bad records that are tolerated; more, and ingest fails."""
+    """Largest number of bad records that are left out (quarantined); with more, ingest fails."""
     outlier_ratio: OutlierRatio = 1000.0
-    """Quarantine a video with a float that is so many times the largest value of the median video; 0: none."""
+    """Quarantine a video whose largest float is more than this many times that of the median video; 0: none.
+    A smaller ratio leaves out more videos."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WorkerFlags(BaseFlags):
-    """How many work at once."""
+    """Flag that says how many processes work at a time."""
 
     workers: Workers = dataclasses.field(default_factory=default_workers)
-    """Processes that make or check shards."""
+    """Number of processes that make or check shards; by default as many as there are processors."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ForceFlags(BaseFlags):
-    """Whether what is there is kept."""
+    """Flag that says whether earlier results are kept."""
 
     force: bool = False
-    """Delete what is there, whatever it was made with, and make it anew."""
+    """Delete the earlier result, whatever it was made with, and make it anew."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitFlags(BaseFlags):
-    """What is submitted."""
+    """Flag that says what is submitted."""
 
     split: str | None = None
-    """Split to submit; by default test, or the only one that is not trained on."""
+    """Split to submit; by default test, or the only split that is not trained on."""

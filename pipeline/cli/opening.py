@@ -1,4 +1,4 @@
-"""The index that a stage reads, checked against what its preset and its flags declare."""
+"""Open the index that a stage reads, and check it against what the preset and the flags declare."""
 
 from pathlib import Path
 
@@ -10,20 +10,20 @@ from pipeline.presets import load_experiment
 
 
 def open_index(flags: CommonFlags, experiment: Experiment, folder: Path | None = None) -> Index:
-    """The index of the preset's dataset, or the one in a folder.
+    """Open the index of the preset's dataset, or the one in `folder`.
 
-    The index counts, with what `ingest` was told by flags. Where the preset has been edited since, or flags of this
-    stage say something else, they would be ignored: that is refused.
+    The dataset is as the index declares it, including the flags that `ingest` was given. A preset edited since then, or
+    other flags of this stage, would have no effect, so they are refused.
 
     Raises:
-        StageError: there is no such index; or it was made of another declaration, in the fields that it names.
+        StageError: there is no such index, or it was made with other settings; the message names the fields.
     """
     own = flags.places.index(experiment.dataset.name)
     folder = own if folder is None else folder
     index = Index.open(folder, verify=flags.verifies)
     wanted, there = to_dict(experiment.dataset), to_dict(index.dataset)
     preset = to_dict(load_experiment(flags.preset, experiment.model.family).dataset)
-    said = {field for field in wanted if wanted[field] != preset[field]}  # by flags
+    said = {field for field in wanted if wanted[field] != preset[field]}  # set by flags
     if folder == own:
         declared = index.summary.get("declared") or there
         said |= {field for field in wanted if wanted[field] != declared.get(field)}

@@ -1,4 +1,4 @@
-"""Flags as text: which setting one overrides, and which ones make some settings of others."""
+"""Flags as text: which setting a flag overrides, and which flags turn some settings into others."""
 
 import dataclasses
 from typing import Any
@@ -8,13 +8,13 @@ from pipeline.config import POOLING
 
 
 def flag_name(token: str) -> str:
-    """The flag that a token of a command line gives: without dashes before it, `=value`, `no-`, and with - for _."""
+    """Return the flag that a token of a command line sets, without leading dashes, `=value` and `no-`, and _ as -."""
     section, dot, name = token.removeprefix("--").partition("=")[0].replace("_", "-").rpartition(".")
     return section + dot + name.removeprefix("no-")
 
 
 def override_flags(section: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Flags that make the new settings of a section from the old ones."""
+    """Return the flags that turn the old settings of a section into the new ones."""
     tokens = []
     for name, value in new.items():
         if name in old and old[name] == value:
@@ -28,12 +28,12 @@ def override_flags(section: str, old: dict[str, Any], new: dict[str, Any]) -> li
 
 
 def pooling_flags(family: str) -> list[str]:
-    """The flags of a family's own settings, as `flag_name` gives them."""
+    """Return the flags of a family's settings, as `flag_name` gives them."""
     return [f"pooling.{field.name.replace('_', '-')}" for field in dataclasses.fields(POOLING[family])]
 
 
 def flags_of(group: type) -> set[str]:
-    """The flags of a group of `pipeline.cli.flags`, those of the places among them, as `flag_name` gives them."""
+    """Return the flags of a group of `pipeline.cli.flags`, those of `Places` included, as `flag_name` gives them."""
     names = {field.name for field in dataclasses.fields(group)}
     if "places" in names:
         names = names - {"places"} | {field.name for field in dataclasses.fields(Places)}

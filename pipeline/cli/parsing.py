@@ -1,4 +1,4 @@
-"""A command line parsed: a stage's own flags, and the experiment with what they override."""
+"""Parse a command line into a stage's own flags and the experiment, with the settings that flags override."""
 
 import argparse
 import dataclasses
@@ -17,18 +17,19 @@ from pipeline.presets import load_experiment
 def parse_flags(
     flags: type[BaseFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
 ) -> tuple[Any, Experiment]:
-    """A stage's own flags, and the experiment with what the command line overrides.
+    """Return a stage's own flags, and the experiment with the settings that the command line overrides.
 
-    `--preset` and `--model` come first: they say which fields and which defaults there are. Bad flags end the process
-    with a message that names the nearest good ones, as does `--help` with the whole list.
+    `--preset` and `--model` are read first: they decide which fields and which defaults there are. Unknown flags end
+    the process with a message that names the nearest known ones; `--help` ends it with the list of all.
 
     Args:
-        flags: a subclass of Choice, of a stage one of Common, with its own flags.
+        flags: the stage's `Flags`, a subclass of `BaseFlags` or, where it has places, of `CommonFlags`.
         sections: names from `pipeline.cli.stages.SECTIONS` that the stage reads.
-        arguments: by default the process's.
+        arguments: the command line; by default that of the process.
         model: the model whose defaults count; by default that of --model, or the preset's first.
 
-    Raises ConfigError for a value that cannot be; with the pooling's settings also for sections that do not fit.
+    Raises:
+        ConfigError: a value is not allowed or, if the pooling's settings are read, sections do not fit each other.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -53,17 +54,19 @@ def parse_flags(
     )
     for section in defaults:
         experiment = _with_section(experiment, section, getattr(parsed, section))
-    if "pooling" in defaults:  # other stages see a part of what is trained
+    if "pooling" in defaults:  # other stages see only a part of the settings of a training
         check_model_fits_dataset(experiment)
     return parsed.flags, experiment
 
 
 def _check_pooling(arguments: Sequence[str], family: str) -> None:
-    """Refuse a pooling setting that another family has and this one has not, naming both."""
+    """Refuse a setting that other pooling families have and this one lacks; the message names both."""
     for argument in arguments:
         others = [other for other in POOLING if flag_name(argument) in pooling_flags(other)]
         if argument.startswith("--") and others and family not in others:
-            raise ConfigError(f"{argument} is a setting of {', '.join(others)}; the model is {family}: see --model")
+            raise ConfigError(
+                f"{argument} is a setting of {', '.join(others)}; the model is {family}: see --model, or leave it out"
+            )
 
 
 def _section(experiment: Experiment, section: str) -> Any:

@@ -1,4 +1,4 @@
-"""How a stage is run, and ends."""
+"""Run a stage, and end it with a message and an exit status."""
 
 import os
 import select
@@ -10,10 +10,10 @@ from pipeline.config.errors import StageError
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's main function; errors that the user can mend end it with their message.
+    """Run a stage's main function; an error that the user can mend ends the process with its message.
 
-    The status is 2 for settings that cannot be, as for unknown flags, and else 1: also, without a message, at the end
-    of what reads its output, `head` for one.
+    The exit status is 2 for wrong settings, as for unknown flags, and 1 for other errors. It is 1 too, without a
+    message, when the program that reads the output, such as `head`, has ended.
     """
     try:
         try:
@@ -26,14 +26,14 @@ def run_stage(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         if not _output_is_cut():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest there when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # when Python ends, it writes the rest there
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")
 
 
 def _output_is_cut() -> bool:
-    """Whether the standard output is a pipe that nobody reads from any more."""
+    """Return whether the standard output is a pipe that no process reads from any more."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(events & select.POLLERR for _, events in poll.poll(0))

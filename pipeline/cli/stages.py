@@ -1,4 +1,4 @@
-"""The stages in their order, and what each takes: flags that others have too, and sections of the experiment."""
+"""The stages in their order, with the shared flags and the sections of the experiment that each of them takes."""
 
 from typing import NamedTuple
 
@@ -15,15 +15,16 @@ SECTIONS = (
     "ensemble",
     "submission",
 )
-"""Parts of an experiment that flags can override, as `--<section>.<field>`."""
+"""Sections of an experiment that flags can override, as `--<section>.<field>`."""
 
 
 class Stage(NamedTuple):
-    """What the command line of a stage has, beside flags of its own."""
+    """What the command line of a stage takes, besides flags of its own."""
 
     flags: tuple[type[BaseFlags], ...]
-    """Groups of `pipeline.cli.flags`, which its own `Flags` are derived from."""
+    """Groups of `pipeline.cli.flags` that the stage's `Flags` are derived from."""
     sections: tuple[str, ...] = ()
+    """Sections of the experiment that its flags can override."""
 
 
 STAGES: dict[str, Stage] = {

@@ -1,4 +1,4 @@
-"""What an experiment is: frozen dataclasses, one file for each thing that is configured."""
+"""The settings of an experiment: frozen dataclasses, one file for each part of the pipeline that is configured."""
 
 from pipeline.config.checked import CheckedFields
 from pipeline.config.data import DatasetConfig, FeatureConfig, SynthesisConfig

@@ -1,4 +1,4 @@
-"""The base of every configuration: each field is held against its declared type and range when an object is made."""
+"""The base of every configuration: it checks each field against its declared type and range when it is made."""
 
 import functools
 import types
@@ -12,10 +12,10 @@ _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: 
 
 
 class CheckedFields:
-    """Raises ConfigError where a field's value has another type than declared, or is outside of its range.
+    """Raises ConfigError if the value of a field has the wrong type or lies outside of the field's range.
 
-    A range is what `Annotated` adds to a type; see `pipeline.config.ranges`. What spans several fields is checked by
-    `check_together`, after each of them. Errors name a field as on the command line: `<section>.<field-with-dashes>`.
+    A range is what `Annotated` adds to a type; see `pipeline.config.ranges`. After the single fields, `check_together`
+    checks what spans several of them. Errors name a field as on the command line: `<section>.<field-with-dashes>`.
     """
 
     section: ClassVar[str] = ""
@@ -32,26 +32,26 @@ class CheckedFields:
         self.check_together()
 
     def check_together(self) -> None:
-        """Raise ConfigError where fields do not fit each other."""
+        """Raise ConfigError if fields contradict each other; subclasses override it."""
 
     @classmethod
     def flag(cls, name: str) -> str:
-        """A field's name on the command line."""
+        """Return the name of a field on the command line, without the leading dashes."""
         return f"{cls.section}.{name.replace('_', '-')}".lstrip(".")
 
 
 @functools.cache
 def field_types(kind: type) -> dict[str, Any]:
-    """The declared type of each field of a configuration, with its ranges."""
+    """Return the declared type of each field of a configuration, ranges included."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
 
 
 def field_faults(name: str, value: Any, kind: Any) -> Iterator[str]:
-    """Sentences that say how a value breaks the declaration of the field `name`."""
+    """Yield one message for each way in which a value breaks the declaration of the field `name`."""
     plain, ranges = split_annotation(kind)
     choices = typing.get_args(plain)
-    if typing.get_origin(plain) in (Union, types.UnionType):  # with None, that is: there are no others
+    if typing.get_origin(plain) in (Union, types.UnionType):  # the only unions are those with None
         if value is not None:
             yield from field_faults(name, value, next(choice for choice in choices if choice is not types.NoneType))
         return
@@ -67,7 +67,7 @@ def field_faults(name: str, value: Any, kind: Any) -> Iterator[str]:
 
 
 def split_annotation(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without what is noted beside it, and its ranges."""
+    """Split an annotated type into the plain type and its ranges."""
     if typing.get_origin(kind) is Annotated:
         return kind.__origin__, tuple(each for each in kind.__metadata__ if hasattr(each, "allows"))
     return kind, ()
@@ -92,7 +92,7 @@ def _expected(kind: Any, ranges: tuple[Any, ...]) -> str:
 
 
 def _shown(value: Any, kind: Any) -> str:
-    """A value as an error shows it; what is no tuple where one belongs comes with the tuple to write."""
+    """Format a value for an error message; where a tuple is expected, add the tuple that the user should write."""
     if typing.get_origin(kind) is tuple and not isinstance(value, tuple | str):
         whole = tuple(value) if isinstance(value, list) else (value,)
         return f"{_short(value)}: write {_short(whole)}"

@@ -1,4 +1,4 @@
-"""Datasets: the features of a record, how videos are split, and synthetic ones."""
+"""Settings of a dataset: its features, its classes, how its videos are split, and how a synthetic one is made."""
 
 import re
 from dataclasses import dataclass
@@ -12,21 +12,23 @@ _LAYERS = re.compile(
     r"frames|num_frames|mask|frame_dropout|descriptor(_norm|_dropout)?|hidden(_norm|_relu)?|gating|output_gating|head"
     r"|head_hidden_\d+(_norm|_relu)?|head_dropout_\d+"
 )
-"""Names of a model's own layers; a feature's layers are named for the feature."""
+"""Names of the model's own layers. Layers are also named after features, so no feature may have such a name."""
 _SPLIT_VIDEOS = 64**4 // 2
-"""Ids of synthetic videos have four characters of 64, and there are two splits."""
+"""Most videos in a synthetic split: ids have four characters out of 64, and two splits share them."""
 
 
 @dataclass(frozen=True)
 class FeatureConfig(CheckedFields, section="dataset.features"):
-    """One feature of a record: `size` values a frame, stored as `dtype` under the key `source`."""
+    """One feature of a record: `size` values for each frame, stored as `dtype` under the key `source`."""
 
     name: Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,100}", "letters, digits and any of _ . - (see source)")]
-    """Name of the feature, and of layers of the model."""
+    """Name of the feature; the model's layers for it are named after it."""
     size: Size
+    """Number of values that the feature has in each frame."""
     dtype: Literal["uint8", "float32"] = "uint8"
+    """Type of the stored values: uint8, quantized to bytes as in YouTube-8M, or float32."""
     source: Annotated[str, Matching(r"[^\x00-\x1f\x7f-\x9f]{0,1000}", "a key of a record, or empty")] = ""
-    """Key in the record; the name where it is empty."""
+    """Key of the feature in the record; if empty, the feature's name is the key."""
 
     @property
     def key(self) -> str:
@@ -35,43 +37,56 @@ class FeatureConfig(CheckedFields, section="dataset.features"):
 
 @dataclass(frozen=True)
 class DatasetConfig(CheckedFields, section="dataset"):
-    """How the records of a dataset are written, and how its videos are split."""
+    """How the records of a dataset are stored, and how its videos are split."""
 
     name: FolderName
-    """Folder below the data directory."""
+    """Name of the dataset, and of its folder below --data-dir."""
     features: Annotated[tuple[FeatureConfig, ...], Several(least=1)]
     """Features to read, in the order in which the model gets them."""
     num_classes: Annotated[int, Within(1, MOST_CLASSES, unit="classes")]
+    """Number of classes. Labels are whole numbers from 0 to one less than this."""
     level: Literal["frame", "video"] = "frame"
-    """frame: SequenceExample, one row a frame. video: Example, one row a video."""
+    """Level of the features. frame: a record is a SequenceExample with one row of values for each frame.
+    video: a record is an Example with one row of values for the whole video."""
     id_keys: Annotated[tuple[Key, ...], Several(least=1, distinct=True)] = ("id", "video_id")
-    """Keys of the video's id, the first that a record has is taken."""
+    """Keys under which a record may store the video's id; the first key that the record has is taken."""
     labels_key: Key = "labels"
+    """Key under which a record stores the video's labels."""
     max_frames: Frames = 300
-    """Longer videos are read up to here."""
+    """Largest number of frames read from a video; later frames of a longer video are ignored."""
     train_splits: Annotated[tuple[FolderName, ...], Several(distinct=True)] = ("train",)
-    """Splits of files that are trained on; the hold-out is taken from them. The other splits are only scored."""
+    """Splits whose videos are trained on; the hold-out is taken from them. All other splits are only scored."""
     holdout_percent: Annotated[float, Within(least=0, below=100, unit="percent of the training videos")] = 2.0
-    """Share of the training videos kept for validation, chosen by a stable hash of the id."""
+    """Share of the training videos, in percent, held out for validation; a stable hash of the id chooses them.
+    A larger hold-out gives more reliable scores and leaves fewer videos to train on."""
     synthetic: bool = False
-    """Made up: every score on it is labeled so."""
+    """Whether the data are made up; every score on them is then labeled synthetic."""
 
     def check_together(self) -> None:
         if len({feature.dtype for feature in self.features}) > 1:
-            raise ConfigError(f"dataset {self.name}: features must share one dtype; they are read into one array")
+            raise ConfigError(
+                f"dataset.features must share one dtype, not {', '.join(feature.dtype for feature in self.features)}: "
+                "they are read into one array. Store all of them as uint8, or all as float32"
+            )
         names = [feature.name for feature in self.features]
         taken = {f"{name}_{part}" for name in names for part in ("norm", "noise", "pooling")}
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise ConfigError(f"dataset.features: two are named {name}; give each a name of its own")
             if name in taken or _LAYERS.fullmatch(name):
-                raise ConfigError(f"dataset.features: {name} is the name of a layer; take another, with source {name}")
+                raise ConfigError(
+                    f"dataset.features: {name} is the name of a layer of the model; choose another name, and give the "
+                    f"key in the records as source {self.features[number].key}"
+                )
         if "holdout" in self.train_splits:
-            raise ConfigError("dataset.train-splits: holdout is the name of the hold-out")
+            raise ConfigError(
+                "dataset.train-splits must not contain holdout, the name of the hold-out that is taken from them; "
+                "rename the split"
+            )
 
     @property
     def width(self) -> int:
-        """Values a frame, all features together."""
+        """Number of values in a frame, all features together."""
         return sum(feature.size for feature in self.features)
 
     @property
@@ -84,21 +99,31 @@ class SynthesisConfig(CheckedFields, section="synthesis"):
     """Size and difficulty of a synthetic dataset shaped like YouTube-8M."""
 
     train_videos: Annotated[int, Within(0, _SPLIT_VIDEOS, unit="videos")] = 3000
+    """Number of videos in split train, which has labels."""
     test_videos: Annotated[int, Within(0, _SPLIT_VIDEOS, unit="videos")] = 500
+    """Number of videos in split test, which has no labels."""
     videos_per_shard: Annotated[int, Within(1, _SPLIT_VIDEOS, unit="videos")] = 250
+    """Number of videos in one TFRecord file (shard)."""
     min_frames: Frames = 60
+    """Smallest number of frames in a video."""
     max_frames: Frames = 150
+    """Largest number of frames in a video."""
     appearances: Annotated[int, Within(1, 1000)] = 3
-    """Ways in which a class can look; a video shows one or two of them."""
+    """Number of ways in which a class can look; a video shows one or two of them. More make classes harder to learn."""
     background: Annotated[float, Within(above=0, below=1)] = 0.5
-    """Mean share of scenes that show no class; it varies from video to video."""
+    """Mean share of scenes that show no class, between 0 and 1; it varies from video to video."""
     confusion: Annotated[float, Within(least=0, below=1)] = 0.3
-    """Share of a scene's variance that is its own: what no model can learn."""
+    """Share of a scene's variance, from 0 to below 1, that is random noise of its own.
+    No model can learn it: the larger the share, the lower the scores."""
     seed: Seed = 0
+    """Random seed. The same seed and settings make the same videos."""
 
     def check_together(self) -> None:
         if self.videos_per_shard < (least := -(-max(self.train_videos, self.test_videos) // 62**2)):
-            raise ConfigError(f"synthesis.videos-per-shard must be at least {least}: a split has 3844 names of shards")
+            raise ConfigError(
+                f"synthesis.videos-per-shard must be at least {least}, not {self.videos_per_shard}: a split has names "
+                "for 3844 shards only"
+            )
         if self.min_frames > self.max_frames:
             raise ConfigError(
                 f"synthesis.min-frames must be at most synthesis.max-frames, {self.max_frames}, not {self.min_frames}"

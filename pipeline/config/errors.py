@@ -1,4 +1,4 @@
-"""What is wrong with a setting: the error, and the look-up of a name."""
+"""The errors that a user can mend, and a look-up by name that suggests the nearest one."""
 
 import difflib
 from typing import TypeVar
@@ -7,15 +7,15 @@ T = TypeVar("T")
 
 
 class ConfigError(Exception):
-    """A setting that cannot be: the message names it and the remedy. No ValueError, which tyro would frame and wrap."""
+    """A setting is wrong; the message names it and the remedy. It is no ValueError, which tyro would frame and wrap."""
 
 
 class StageError(RuntimeError):
-    """A stage cannot go on: the message names the file, what is wrong and the remedy."""
+    """A stage cannot go on; the message names the file, what is wrong and the remedy."""
 
 
 def find_by_name(name: str, valid: dict[str, T], what: str) -> T:
-    """Look a name up; an unknown one raises ConfigError with the nearest and all valid names."""
+    """Return the value of a name; an unknown name raises ConfigError with the nearest and all valid names."""
     if name in valid:
         return valid[name]
     near = difflib.get_close_matches(name, valid, n=1)

@@ -1,4 +1,4 @@
-"""An experiment: everything that a preset declares, and how it goes to JSON and comes back."""
+"""An experiment: all settings that a preset declares, and how they are written to JSON and read back."""
 
 import dataclasses
 import functools
@@ -38,12 +38,12 @@ class Experiment(CheckedFields, section=""):
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as plain JSON values."""
+    """Convert a configuration to plain JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def from_dict(kind: type[T], values: dict[str, Any], source: str | Path = "") -> T:
-    """The configuration that `to_dict` wrote. Unknown or ill-typed keys raise ConfigError naming them and `source`."""
+    """Rebuild a configuration from what `to_dict` gave; raise ConfigError with all wrong fields, and `source`."""
     try:
         return _converter().structure(values, kind)
     except (cattrs.BaseValidationError, ConfigError) as error:
@@ -58,7 +58,7 @@ def _reason(error: BaseException, kind: type | None) -> str:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """The fields in which two configurations differ, as `training.epochs: 5 -> 6`."""
+    """List the fields in which two configurations differ, as `training.epochs: 5 -> 6`."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
@@ -76,7 +76,9 @@ def _converter() -> cattrs.Converter:
     def structure_model(values: dict[str, Any], _: type) -> ModelConfig:
         settings = find_by_name(values["family"], POOLING, "pooling family")
         if unknown := values.keys() - {field.name for field in dataclasses.fields(ModelConfig)}:
-            raise ConfigError(f"a model has no {', '.join(sorted(unknown))}")
+            raise ConfigError(
+                f"a model has no field {', '.join(sorted(unknown))}; its fields are family, pooling and classifier"
+            )
         return ModelConfig(
             family=values["family"],
             pooling=converter.structure(values["pooling"], settings),
@@ -93,7 +95,7 @@ def _is_checked(kind: Any) -> bool:
 
 
 def _structure_checked(converter: cattrs.Converter, kind: type) -> Callable[[Any, type], CheckedFields]:
-    """Values go to a configuration as they are, which checks them: cattrs would make 3 of 3.7."""
+    """Return a function that passes values on unchanged, for the configuration to check: cattrs would make 3.7 a 3."""
 
     def structure_field(value: Any, hint: Any) -> Any:
         plain = split_annotation(hint)[0]

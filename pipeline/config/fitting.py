@@ -1,17 +1,17 @@
-"""What spans the sections of an experiment: settings that are right alone and cannot learn together."""
+"""Checks across the sections of an experiment: settings that are each valid but do not work together."""
 
 from pipeline.config.errors import ConfigError
 from pipeline.config.experiment import Experiment
 from pipeline.config.model import ModelConfig
 
 _LEAST_VIDEOS = 2
-"""Of a pass under batch norm: what a video has to itself is taken off it, and of one video nothing else is left."""
+"""Smallest batch with batch norm, which subtracts the batch's mean: of a single video nothing would be left."""
 
 
 def check_model_fits_dataset(experiment: Experiment) -> None:
-    """Raise ConfigError where a model cannot be built for its dataset, or its training cannot learn.
+    """Raise ConfigError if the model cannot be built for its dataset, or its training could not learn anything.
 
-    An experiment is checked when it is whole: a preset may declare what flags put right.
+    Call it when the experiment is complete: flags may correct what the preset declares.
     """
     _check_pooling(experiment)
     if experiment.training.batch_size < _LEAST_VIDEOS and (parts := _with_batch_norm(experiment.model)):
@@ -22,7 +22,7 @@ def check_model_fits_dataset(experiment: Experiment) -> None:
 
 
 def _with_batch_norm(model: ModelConfig) -> list[str]:
-    """The settings that bring batch norm into a model."""
+    """List the settings that put batch norm into a model."""
     classifier = model.classifier
     parts = {
         "classifier.input-batch-norm": classifier.input_batch_norm,

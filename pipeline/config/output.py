@@ -1,4 +1,4 @@
-"""What comes out: predictions, their blend, the challenge's file."""
+"""Settings of what comes out: predictions, their ensemble, and the challenge's submission file."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -12,55 +12,60 @@ _Competition = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9-]*", "letters, di
 
 @dataclass(frozen=True)
 class InferenceConfig(CheckedFields, section="inference"):
-    """How predictions are made and kept."""
+    """How predictions are computed and stored."""
 
     batch_size: Videos = 256
-    """Videos in one pass through the device."""
+    """Batch size: number of videos in one pass through the device. Larger batches need more memory."""
     top_k: TopK = 100
-    """Labels kept for each video."""
+    """Number of labels kept for each video, those with the highest scores."""
     videos_per_part: Annotated[int, Within(1, 10_000_000, unit="videos")] = 8192
-    """Videos in one Parquet file: what a killed run loses at most."""
+    """Number of videos in one Parquet file of predictions: as many as a killed run loses at most."""
 
 
 @dataclass(frozen=True)
 class EnsembleConfig(CheckedFields, section="ensemble"):
-    """How runs are blended. What is chosen is chosen on one half of the hold-out, and reported on the other."""
+    """How runs are blended. All choices are made on one half of the hold-out, and scores are reported on the other."""
 
     combine: Literal["probabilities", "logits", "ranks"] = "probabilities"
-    """What is averaged; a rank is a score's place among those that its model gave to the hold-out."""
+    """Scale on which scores are averaged. A rank is a score's place among those that its model gave to the hold-out."""
     method: Literal["auto", "equal", "given", "greedy", "coordinate"] = "auto"
-    """Whence the weights: greedy adds, again and again, the run that raises GAP most; coordinate tunes each weight in
-    turn, from the best of a single run, equal weights, and greedy. auto is given with --ensemble.given, and else
-    coordinate, or equal where the hold-out has no labels."""
+    """How each run gets its weight. equal: all have the same. given: those of --ensemble.given.
+    greedy: the run that raises GAP most is added, again and again.
+    coordinate: each weight is tuned in turn, from the best of a single run, equal weights and greedy.
+    auto: given with --ensemble.given, otherwise coordinate, or equal where the hold-out has no labels."""
     given: tuple[Annotated[float, Within(0, 1_000_000)], ...] = ()
-    """Weights, in the order of --runs."""
+    """Weights of the runs, in the order of --runs; only their proportions matter."""
     select: Literal["all", "top", "best"] = "all"
-    """Runs that may have a weight: every one, the best few (--ensemble.top-runs), or the best alone."""
+    """Runs that may get a weight: all, the best few (top, see --ensemble.top-runs), or the best one alone."""
     top_runs: Annotated[int, Within(1, 10_000, unit="runs")] | None = None
-    """How many, with --ensemble.select top."""
+    """Number of runs that may get a weight, with --ensemble.select top."""
     top_k: TopK = 100
-    """Labels kept for each video."""
+    """Number of labels kept for each video, those with the highest scores."""
 
     def check_together(self) -> None:
         if bool(self.given) != (self.method == "given") and not (self.given and self.method == "auto"):
-            raise ConfigError("ensemble.method given and ensemble.given, a weight for each run, belong together")
+            raise ConfigError(
+                "ensemble.method given and ensemble.given, a weight for each run, belong together: give both or neither"
+            )
         if self.given and not any(self.given):
-            raise ConfigError(f"ensemble.given must not be all 0: {list(self.given)}")
+            raise ConfigError(
+                f"ensemble.given must not be all 0: {list(self.given)}; give at least one run a weight above 0"
+            )
         if self.given and self.select != "all":
             raise ConfigError("ensemble.given weighs every run: leave out ensemble.select")
         if self.select == "best" and self.method != "auto":
             raise ConfigError(f"ensemble.select best takes one run: ensemble.method {self.method} weighs several")
         if (self.select == "top") != (self.top_runs is not None):
-            raise ConfigError("ensemble.select top and ensemble.top-runs belong together")
+            raise ConfigError("ensemble.select top and ensemble.top-runs belong together: give both or neither")
 
 
 @dataclass(frozen=True)
 class SubmissionConfig(CheckedFields, section="submission"):
-    """The challenge's file."""
+    """What the submission file holds, and where it is submitted."""
 
     top_k: Annotated[int, Within(1, 20, unit="labels")] = 20
-    """Pairs of label and confidence for each video; the challenge takes 20 at most."""
+    """Number of labels written for each video, each with its confidence; the challenge accepts 20 at most."""
     gzip: bool = False
-    """Write .csv.gz; its name, a hash of the text, is that of the .csv."""
+    """Compress the file (.csv.gz). The hash in its name is that of the text, the same as without compression."""
     competition: _Competition = "youtube8m-2018"
-    """Where --kaggle submits it: the competition's name in its address at Kaggle."""
+    """Kaggle competition to which --kaggle submits: its name as in its address at Kaggle."""

@@ -1,4 +1,4 @@
-"""Each pooling family's own settings; the defaults are those for YouTube-8M, rgb and audio."""
+"""Settings of each pooling family. The defaults suit YouTube-8M: the first value is for rgb, the second for audio."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from pipeline.config.ranges import Scale, Share, Sizes, Within
 
 @dataclass(frozen=True)
 class PoolingConfig(CheckedFields, section="pooling"):
-    """A pooling family's own settings: the arguments of its layer.
+    """The settings of a pooling family, which are the arguments of its layer.
 
-    A tuple holds one value a feature, in the dataset's order, or a single value for all of them.
+    A tuple holds one value for each feature, in the dataset's order, or a single value for all of them.
     """
 
     batch_norm: ClassVar[bool] = True
-    """Whether its layer has batch norm, over the frames or the videos of a pass."""
+    """Whether the family's layer has batch norm, over the frames or over the videos of a pass."""
 
     def of_feature(self, feature: int, features: int) -> dict[str, Any]:
-        """The arguments of one feature's layer: from each tuple that feature's value, or the only one.
+        """Return the arguments of one feature's layer: from each tuple the value of that feature, or the only value.
 
         Raises:
-            ConfigError: a tuple that has neither one value nor one a feature.
+            ConfigError: a tuple has neither one value nor one for each feature.
         """
         chosen = {}
         for field in dataclasses.fields(self):
@@ -40,12 +40,12 @@ class PoolingConfig(CheckedFields, section="pooling"):
 
     @staticmethod
     def misfit(size: int, settings: dict[str, Any]) -> str:
-        """Why a layer of these settings cannot pool frames of `size` values; empty where it can."""
+        """Say why a layer with these settings cannot pool frames of `size` values; empty if it can."""
         return ""
 
 
 class _OfHeads(PoolingConfig):
-    """A family with attention over a frame's values, in heads."""
+    """Base of the families with multi-head attention, whose heads divide the values of a frame among them."""
 
     @staticmethod
     def misfit(size: int, settings: dict[str, Any]) -> str:
@@ -55,48 +55,55 @@ class _OfHeads(PoolingConfig):
 
 @dataclass(frozen=True)
 class AverageConfig(PoolingConfig):
-    """Masked statistics over the frames."""
+    """Statistics of the valid frames, without learned weights."""
 
     batch_norm = False
 
     statistics: Literal["mean", "mean_std_max"] = "mean"
+    """Statistics of each value over the frames: its mean, or its mean, standard deviation and maximum side by side."""
 
 
 @dataclass(frozen=True)
 class DBoFConfig(PoolingConfig):
-    """Deep bag of frames: each frame projected up, the maximum or mean over frames."""
+    """Deep bag of frames: frames are projected to many units, and each unit's maximum or mean over frames is taken."""
 
     clusters: Sizes = (8192, 2048)
-    """Size of the projection."""
+    """Number of units that a frame is projected to: one value per feature, or one for all.
+    The descriptor has as many values."""
     statistic: Literal["max", "mean"] = "max"
+    """Statistic that is taken of each unit over the frames."""
 
 
 @dataclass(frozen=True)
 class SoftDBoFConfig(PoolingConfig):
-    """Bag of soft assignments: how much of a video belongs to each cluster."""
+    """Soft bag of frames: how much of a video belongs to each cluster."""
 
     clusters: Sizes = (8000, 2000)
+    """Number of clusters, and size of the descriptor: one value per feature, or one for all."""
 
 
 @dataclass(frozen=True)
 class NetVLADConfig(PoolingConfig):
-    """Soft assignment to clusters, sums of residuals."""
+    """NetVLAD: frames are softly assigned to clusters, and each cluster sums their residuals to its center."""
 
     clusters: Sizes = (256, 64)
+    """Number of clusters: one value per feature, or one for all. The descriptor is this times a frame's size."""
 
 
 @dataclass(frozen=True)
 class NetRVLADConfig(PoolingConfig):
-    """NetVLAD without the residual: sums of the frames themselves."""
+    """NetRVLAD: NetVLAD without the residuals; each cluster sums the frames themselves."""
 
     clusters: Sizes = (256, 64)
+    """Number of clusters: one value per feature, or one for all. The descriptor is this times a frame's size."""
 
 
 @dataclass(frozen=True)
 class NetFVConfig(PoolingConfig):
-    """Fisher vectors: first and second order of the residuals, with learned widths."""
+    """Fisher vectors: first and second order of the residuals, in units of learned widths."""
 
     clusters: Sizes = (128, 32)
+    """Number of clusters: one value per feature, or one for all. The descriptor is twice this times a frame's size."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +111,21 @@ class AttentionClusterConfig(PoolingConfig):
     """Clusters that each have their own attention over the frames, kept apart by the shifting operation."""
 
     clusters: Sizes = (256, 64)
+    """Number of clusters: one value per feature, or one for all. The descriptor is this times a frame's size."""
     hidden: Sizes = (256, 64)
-    """Size of the hidden layer of the network that gives the attention."""
+    """Size of the hidden layer of the network that computes the attention: one value per feature, or one for all."""
 
 
 @dataclass(frozen=True)
 class AttentionEnhancedNetVLADConfig(_OfHeads):
-    """NetVLAD between two transformer encoders, over frames and over clusters."""
+    """NetVLAD between two transformer encoders, the first over frames, the second over clusters."""
 
     clusters: Sizes = (256, 64)
+    """Number of clusters: one value per feature, or one for all. The descriptor is this times a frame's size."""
     heads: Sizes = (64, 8)
+    """Number of attention heads, a divisor of the feature's size: one value per feature, or one for all."""
     dropout: Share = 0.1
-    """Within the encoders."""
+    """Dropout rate within the encoders."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +133,13 @@ class AttentionNetVLADConfig(_OfHeads):
     """NetVLAD whose assignments are the output of a transformer encoder."""
 
     clusters: Sizes = (256, 64)
+    """Number of clusters: one value per feature, or one for all. The descriptor is this times a frame's size."""
     heads: Sizes = (64, 8)
+    """Number of attention heads, a divisor of the feature's size: one value per feature, or one for all."""
     encoders: Literal[1, 2] = 2
-    """2: one encoder over frames, then the one that assigns, as in the paper. 1: only the latter."""
+    """Number of encoders. 2: one over the frames, then the one that assigns, as in the paper. 1: only the latter."""
     dropout: Share = 0.1
-    """Within the encoders."""
+    """Dropout rate within the encoders."""
 
 
 @dataclass(frozen=True)
@@ -135,20 +147,24 @@ class SecondOrderConfig(PoolingConfig):
     """First and second order of triangulation embeddings, whitened for each cluster."""
 
     clusters: Sizes = (64, 16)
+    """Number of clusters: one value per feature, or one for all."""
     projection: Sizes = (64, 32)
-    """Size to which frames are projected for the second order."""
+    """Size that frames are projected to for the second order: one value per feature, or one for all.
+    The descriptor grows with its square."""
     first_whitening: Literal["none", "diagonal"] = "diagonal"
+    """Whitening of the first order. diagonal: each value is divided by its standard deviation."""
     second_whitening: Literal["none", "diagonal", "zca"] = "zca"
+    """Whitening of the second order. diagonal: as in the first. zca: values are decorrelated too."""
     democratic: bool = False
-    """Weigh frames so that each has the same say in the sum, however often its like occurs."""
+    """Weigh frames so that each contributes equally to the sum, however many others are like it."""
     center_orthogonality: Scale = 0.0
-    """Scale of the penalty on centers that are not orthogonal; as the next ones it is added to the loss."""
+    """Weight in the loss of the penalty on centers that are not orthogonal; 0 leaves it out."""
     center_sparsity: Scale = 0.0
-    """Scale of the L1 norm of the centers."""
+    """Weight in the loss of the L1 norm of the centers, which makes them sparse; 0 leaves it out."""
     assignment_entropy: Scale = 0.0
-    """Scale of the mean entropy of a frame's assignments."""
+    """Weight in the loss of the mean entropy of a frame's assignments; 0 leaves it out."""
     tangent_validity: Scale = 0.0
-    """Scale of the mean squared distance of a frame from the mean of its centers."""
+    """Weight in the loss of the mean squared distance of a frame from the mean of its centers; 0 leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +172,14 @@ class NeXtVLADConfig(PoolingConfig):
     """NetVLAD over groups of an expanded frame, with attention over the groups."""
 
     clusters: Sizes = (128, 64)
+    """Number of clusters: one value per feature, or one for all. The descriptor grows with it."""
     groups: Sizes = (8, 4)
+    """Number of groups that an expanded frame is cut into, a divisor of its size: one per feature, or one for all.
+    More groups make the descriptor smaller."""
     expansion: Annotated[int, Within(1, 1024)] = 2
+    """Factor by which a frame's size is expanded before it is cut into groups."""
     dropout: Share = 0.5
-    """Share of the descriptor dropped in training."""
+    """Dropout rate: share of the descriptor's values dropped in training."""
 
     @staticmethod
     def misfit(size: int, settings: dict[str, Any]) -> str:
@@ -176,8 +196,9 @@ class RecurrentConfig(PoolingConfig):
     batch_norm = False
 
     cell: Literal["lstm", "gru"] = "lstm"
+    """Recurrent cell. gru has fewer parameters."""
     units: Sizes = (1024, 256)
-    """Of each direction."""
+    """Number of units in each direction: one value per feature, or one for all. The descriptor is twice as large."""
 
 
 @dataclass(frozen=True)
@@ -185,11 +206,13 @@ class LatentAttentionConfig(_OfHeads):
     """Learned queries that attend to the frames and to each other."""
 
     latents: Sizes = (64,)
+    """Number of learned queries (latents): one value per feature, or one for all."""
     heads: Sizes = (16, 2)
+    """Number of attention heads, a divisor of the feature's size: one value per feature, or one for all."""
     blocks: Annotated[int, Within(0, 1000)] = 2
-    """Blocks of self-attention between the latents."""
+    """Number of blocks of self-attention between the latents; 0 lets them attend to the frames alone."""
     dropout: Share = 0.1
-    """Within the encoders."""
+    """Dropout rate within the encoders."""
 
 
 POOLING: dict[str, type[PoolingConfig]] = {

@@ -1,4 +1,4 @@
-"""What a field may hold, beside its type: ranges of numbers, forms of text, numbers of values."""
+"""What a field may hold, beyond its type: ranges of numbers, forms of text, numbers of values."""
 
 import math
 import re
@@ -35,7 +35,7 @@ class Within:
 
 @dataclass(frozen=True)
 class Matching:
-    """Text that a regular expression describes as a whole, and `what` in words."""
+    """Text that matches a regular expression as a whole; `what` describes it in words, for error messages."""
 
     pattern: str
     what: str
@@ -49,7 +49,7 @@ class Matching:
 
 @dataclass(frozen=True)
 class Several:
-    """Tuples of at least so many values; with `distinct` no two of them are the same."""
+    """Tuples of at least `least` values; with `distinct`, no two of them may be equal."""
 
     least: int = 0
     distinct: bool = False
@@ -62,30 +62,30 @@ class Several:
 
 
 LARGEST_SIZE = 1 << 20
-"""Of what a model multiplies: a matrix of this by this takes 4 TB."""
+"""Largest size of a layer: a float32 matrix of this by this takes 4 TB."""
 MOST_CLASSES = 1 << 15
-"""Labels are stored as int16."""
+"""Largest number of classes: labels are stored as int16."""
 
 Size = Annotated[int, Within(1, LARGEST_SIZE)]
-"""Of a layer."""
+"""Size of a layer."""
 Sizes = Annotated[tuple[Size, ...], Several(least=1)]
-"""One a feature, or one for all."""
+"""Sizes of layers: one value for each feature, or one for all of them."""
 Frames = Annotated[int, Within(1, 1 << 20, unit="frames")]
-"""Twelve days, at one frame a second."""
+"""Number of frames; the largest is twelve days at one frame a second."""
 Videos = Annotated[int, Within(1, 1 << 20, unit="videos")]
-"""Of one pass through the device."""
+"""Number of videos in one pass through the device."""
 TopK = Annotated[int, Within(1, MOST_CLASSES, unit="labels")]
 Share = Annotated[float, Within(least=0, below=1)]
-"""Of what is left out or smoothed: without the whole there is nothing to learn from."""
+"""Share that is dropped or smoothed away. It is below 1: of nothing, nothing can be learned."""
 Scale = Annotated[float, Within(0, 1_000_000)]
-"""Of a term that is added to the loss."""
+"""Factor of a term that is added to the loss."""
 Workers = Annotated[int, Within(1, 4096)]
-"""Processes or threads at a time."""
+"""Number of processes or threads at a time."""
 Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
 Count = Annotated[int, Within(0, 1 << 40)]
 OutlierRatio = Annotated[float, Within(0, 1e30, unit="times the median video's largest value")]
 Seed = Annotated[int, Within(0, (1 << 32) - 1)]
-"""NumPy and Keras take 32 bits."""
+"""Random seed; NumPy and Keras take 32 bits."""
 FolderName = Annotated[
     str,
     Matching(

@@ -1,4 +1,4 @@
-"""Training: which frames are read, and how weights are found."""
+"""Settings of training: which frames of a video are used, and how the weights are optimized."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -11,52 +11,64 @@ _Teacher = Annotated[str, Matching(r"[^\x00-\x1f\x7f-][^\x00-\x1f\x7f]*", "the n
 
 @dataclass(frozen=True)
 class SamplingConfig(CheckedFields, section="sampling"):
-    """Which frames of a video are read."""
+    """Which frames of a video the model sees."""
 
     train: Literal["uniform", "all", "random_frames", "random_sequence"] = "uniform"
+    """Sampling in training. uniform: frames at equal distances. all: every frame.
+    random_frames: frames drawn at random, with replacement. random_sequence: consecutive frames from a random start."""
     evaluation: Literal["uniform", "all"] = "uniform"
-    """Always deterministic."""
+    """Sampling in validation and prediction, as in training; both choices are deterministic."""
     frames: Frames = 256
-    """Frames after sampling; `all` pads up to the dataset's longest video instead."""
+    """Number of frames after sampling. More frames show the model more and cost more time and memory.
+    Sampling method all ignores it and pads every video to --dataset.max-frames."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig(CheckedFields, section="training"):
-    """How weights are found."""
+    """How the weights are optimized: batches, learning rate, regularization, checkpoints."""
 
     batch_size: Videos = 64
-    """Videos in one pass through the device."""
+    """Batch size: number of videos in one pass through the device. Larger batches need more memory."""
     accumulate: Annotated[int, Within(1, 65_536, unit="passes")] = 1
-    """Passes whose gradients make one update: the paper's batches on one device."""
+    """Gradient accumulation: number of passes whose gradients are combined into one update of the weights.
+    More passes act like a larger batch without more memory, such as the paper's batches on one device."""
     epochs: Annotated[float, Within(above=0, most=100_000, unit="passes over the training videos")] = 5.0
-    """Passes over the training videos; a part of one is fine."""
+    """Number of passes over the training videos; it may be a fraction, such as 0.5."""
     learning_rate: Annotated[float, Within(1e-10, 10)] = 3e-4
-    """Of Adam, after the warm-up."""
+    """Learning rate of Adam after the warm-up, before it decays."""
     decay: Literal["constant", "exponential", "cosine"] = "exponential"
+    """Decay of the learning rate. constant: none. cosine: along half a cosine, to 0 at the end of the run.
+    exponential: in steps, see --training.decay-rate and --training.decay-examples."""
     decay_rate: Annotated[float, Within(above=0, most=1)] = 0.85
+    """Factor that the learning rate is multiplied by at each step of decay exponential."""
     decay_examples: Annotated[int, Within(1, 1_000_000_000_000, unit="examples")] = 4_000_000
-    """exponential: the rate is multiplied by decay-rate every so many examples."""
+    """Number of examples from one step of decay exponential to the next."""
     warmup_examples: Annotated[int, Within(0, 1_000_000_000_000, unit="examples")] = 0
-    """The rate rises linearly over so many examples, a tenth of the run at most."""
+    """Length of the warm-up in examples: the learning rate rises linearly over it. A tenth of the run is its limit."""
     clip_norm: Annotated[float, Within(0, 1_000_000_000)] = 1.0
-    """Bound on the global norm of the gradient; 0 for none."""
+    """Largest global norm of the gradient; a longer gradient is scaled down to it. 0 turns clipping off."""
     ema_half_life: Annotated[float, Within(0, 1_000_000_000, unit="updates")] = 0.0
-    """Updates after which a weight's share in the moving average has halved; 0 for no average. Until there are enough,
-    the average reaches back over a third of the run so far."""
+    """Half-life, in updates, of the exponential moving average of the weights; 0 turns the average off.
+    A longer one averages over more updates; early on, the average reaches back over a third of the run so far."""
     mixup: Annotated[float, Within(0, 1000)] = 0.0
-    """Alpha of the Beta distribution that mixes pairs of videos and their labels; 0 for none."""
+    """Mixup: alpha of the Beta distribution that mixes pairs of videos and their labels; 0 turns mixup off.
+    The larger it is, the more evenly the two videos of a pair are mixed."""
     label_smoothing: Share = 0.0
-    """Share of each target that is replaced by one half."""
+    """Label smoothing: share of each target that is replaced by one half; 0 turns it off."""
     patience: Annotated[int, Within(0, 100_000, unit="epochs")] = 0
-    """Epochs without a better hold-out GAP before training stops; 0 never stops early."""
+    """Patience: number of epochs without a better hold-out GAP after which training stops; 0 never stops early."""
     checkpoint_steps: Annotated[int, Within(1, 1_000_000_000, unit="steps")] = 500
-    """Steps after which a checkpoint may be written, as at an epoch's end: it is if the last was not too recent."""
+    """Number of steps from one chance to write a checkpoint to the next; the end of an epoch is a chance too.
+    A chance is skipped if the last checkpoint is too recent, so that writing takes a twentieth of the time at most."""
     snapshots: Annotated[int, Within(0, 10_000, unit="evaluations")] = 0
-    """Of so many last evaluations the weights are kept, for `soup` to average; 0 keeps none."""
+    """Number of evaluations, counted from the last, whose weights are kept for `soup` to average; 0 keeps none."""
     teacher: _Teacher | None = None
-    """Name or path of a run, or `ensemble`, whose predictions of split train are mixed into the labels."""
+    """Teacher for distillation: name or path of a run, or `ensemble`.
+    Its predictions of split train are mixed into the labels."""
     teacher_share: Annotated[float, Within(0, 1)] = 0.5
-    """Share of the teacher's predictions in the targets, from 0 to 1."""
+    """Share of the teacher's predictions in the targets, from 0 (labels alone) to 1 (teacher alone)."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
-    """auto: bfloat16 where it is multiplied faster, float32 elsewhere. Weights are float32 in any case."""
+    """Precision of the computation. auto: mixed_bfloat16 where the hardware is faster with it, float32 elsewhere.
+    The weights are float32 in any case."""
     seed: Seed = 0
+    """Random seed of the initial weights, the order of the videos, and all other random choices."""

@@ -1,4 +1,4 @@
-"""The experiments that come with the pipeline, one a file, and how one is loaded, or a user's own."""
+"""Load a preset, which declares an experiment: one of the files here, or a user's own."""
 
 import importlib
 import importlib.util
@@ -10,7 +10,7 @@ from pipeline.config import POOLING, ConfigError, Experiment, find_by_name
 
 
 def presets() -> dict[str, str]:
-    """Names of the presets that come with the pipeline, and the first line of each."""
+    """Return the names of the presets that come with the pipeline, and the first line of each."""
     import pipeline.presets as package
 
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
@@ -18,16 +18,16 @@ def presets() -> dict[str, str]:
 
 
 def first_line(path: Path) -> str:
-    """The first line of a module's docstring, without importing it."""
+    """Return the first line of a module's docstring, without importing the module."""
     return path.read_text(encoding="utf-8").removeprefix('"""').splitlines()[0].removesuffix('"""')
 
 
 def load_preset(preset: str) -> ModuleType:
-    """A preset's module: MODELS, the models that `run_all` trains, and `experiment(model) -> Experiment`."""
+    """Load a preset's module: MODELS, which `run_all` trains, and `experiment(model) -> Experiment`."""
     if preset.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(preset).stem, preset)
         if not Path(preset).is_file() or spec is None or spec.loader is None:
-            raise ConfigError(f"there is no preset file {preset}")
+            raise ConfigError(f"there is no preset file {preset}; pipeline/presets/demo.py is an example of one")
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
@@ -49,7 +49,7 @@ def load_preset(preset: str) -> ModuleType:
 
 
 def load_experiment(preset: str, model: str | None = None) -> Experiment:
-    """A preset's experiment for one model, by default its first; a preset that fails raises ConfigError naming it."""
+    """Return a preset's experiment for a model, by default its first; raise ConfigError with its name if it fails."""
     module = load_preset(preset)
     model = module.MODELS[0] if model is None else model
     find_by_name(model, POOLING, "model")
@@ -61,7 +61,10 @@ def load_experiment(preset: str, model: str | None = None) -> Experiment:
         got = "None: does it end with return?" if experiment is None else f"a {type(experiment).__name__}"
         raise ConfigError(f"preset {preset}, model {model}: experiment() must return an Experiment, not {got}")
     if experiment.model.family != model:
-        raise ConfigError(f"preset {preset}, model {model}: experiment() returned a model of {experiment.model.family}")
+        raise ConfigError(
+            f"preset {preset}, model {model}: experiment() returned a model of {experiment.model.family}; "
+            "it must return the model that it is given"
+        )
     return experiment
 
 

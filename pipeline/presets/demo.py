@@ -31,7 +31,7 @@ def experiment(model: str) -> Experiment:
             name="demo",
             features=(FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)),
             num_classes=256,
-            holdout_percent=10,  # 2 % of 3,000 videos would tell nothing
+            holdout_percent=10,  # 2 % of 3,000 videos would be too few for a score
             synthetic=True,
         ),
         synthesis=config.SynthesisConfig(),

@@ -1,10 +1,10 @@
-"""YouTube-8M, frame level, every family with the settings of its paper: 1.5 TB, and a GPU.
+"""YouTube-8M, frame level, every family with the settings of its paper: needs 1.5 TB of disk and a GPU.
 
     ./run_all.sh --preset youtube8m [--models netvlad,nextvlad,...]
 
 Published, not measured here: 0.870 GAP on the public test for gated NetVLAD (Kmiec, Bae, An 2018), after about 270,000
-steps with batches of 80. How long they take on a GPU is not known here.
-The model has 298 M weights, 1.19 GB in float32: under the challenge's rule of 1 GB it is eligible in half precision.
+steps with batches of 80. How long they take on a GPU has not been measured.
+The model has 298 M weights, 1.19 GB in float32. The challenge allows 1 GB: in half precision the model is eligible.
 Sources: that paper and its authors' commands; for netrvlad, netfv, soft_dbof and recurrent Miech, Laptev, Sivic 2017;
 for nextvlad Lin, Xiao, Fan 2018; for dbof and average the challenge's starter code. latent_attention is as the paper's.
 """
