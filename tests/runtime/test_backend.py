@@ -11,7 +11,7 @@ from fixtures.support import ROOT
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_one_line_says_what_it_runs_on(name):
     environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
-    command = [sys.executable, "-c", "from pipeline.runtime import backend; backend.start()"]
+    command = [sys.executable, "-c", "from pipeline.runtime import backend; backend.start_backend()"]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0
     assert result.stdout.startswith(f"{name} on ") and result.stdout.count("\n") == 1
@@ -34,7 +34,7 @@ def test_a_driver_without_a_gpu_shows_what_was_held_back(tmp_path):
     driver.chmod(0o755)
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": str(tmp_path)}
     environment["CUDA_VISIBLE_DEVICES"] = "-1"
-    command = [sys.executable, "-c", "from pipeline.runtime import backend; backend.start()"]
+    command = [sys.executable, "-c", "from pipeline.runtime import backend; backend.start_backend()"]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "no GPU was found: see above" in result.stderr
@@ -52,8 +52,8 @@ def test_for_graphs_it_is_tensorflow_without_a_word():
 
 def test_what_was_imported_is_not_looked_at_by_the_collector():
     script = (
-        "import gc\nfrom pipeline.runtime import backend\nbackend.start()\nfrozen = gc.get_freeze_count()\n"
-        "backend.start()\nprint(gc.isenabled(), frozen > 100_000, gc.get_freeze_count() <= frozen)"
+        "import gc\nfrom pipeline.runtime import backend\nbackend.start_backend()\nfrozen = gc.get_freeze_count()\n"
+        "backend.start_backend()\nprint(gc.isenabled(), frozen > 100_000, gc.get_freeze_count() <= frozen)"
     )
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
