@@ -125,7 +125,7 @@ def test_a_hold_out_is_scored_on_both_halves_too(held_out):
 def test_scores_are_made_once_and_again_where_predictions_or_labels_are_others(scored, monkeypatch):
     index, store, dense, hot = scored
     made, score = [], scoring.score_predictions
-    monkeypatch.setattr(scoring, "score", lambda *arguments: made.append(1) or score(*arguments))
+    monkeypatch.setattr(scoring, "score_predictions", lambda *arguments: made.append(1) or score(*arguments))
     first = scores_of(store, index, "train")
     assert scores_of(store, index, "train") == first and len(made) == 1
     index.digest = "another"
@@ -190,7 +190,7 @@ def test_runs_without_hold_out_predictions_are_named_and_stale_ones_refused(held
     run, other = a_run(tmp_path / "run", store, index), tmp_path / "other"
     other.mkdir()
     assert best_run([run, other], index)[0] == run
-    assert "not to choose from, since they have not predicted the hold-out: other" in capsys.readouterr().out
+    assert "cannot be chosen, since they have not predicted the hold-out: other" in capsys.readouterr().out
     Done({}, {}, "another model").write(run)
     with pytest.raises(StageError, match="was made by another model"):
         best_run([run, other], index)
