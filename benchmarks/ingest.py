@@ -98,7 +98,7 @@ def _write_shard(path: Path, videos: int) -> None:
                 for feature in YOUTUBE8M.features
             }
             context = {"id": f"{path.stem}{number}", "labels": random.integers(0, 3862, 3)}
-            tfrecord.write(file, [encoding.sequence_example(context, frames)])
+            tfrecord.write_records(file, [encoding.encode_sequence_example(context, frames)])
 
 
 def _read(shards: list[Path], workers: int) -> None:

@@ -65,7 +65,7 @@ def write_shards(folder: Path, videos: int) -> None:
     from pipeline.inputs.records import synthetic
 
     synthesis = SynthesisConfig(videos, 0, SHARD, min_frames=120, max_frames=300)
-    plan = synthetic.plan(YOUTUBE8M, synthesis)
+    plan = synthetic.plan_shards(YOUTUBE8M, synthesis)
     write = functools.partial(synthetic.write_shard, YOUTUBE8M, synthesis, folder=folder)
     list(map_in_processes(write, plan, default_workers()))
     sources = [Source(folder / shard.path, "train") for shard in plan]

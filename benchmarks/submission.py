@@ -26,7 +26,7 @@ import tyro
 from benchmarks.figures import Common, Figure, interleaved, show
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.inputs.records.synthetic import video_ids
-from pipeline.submission import check, write
+from pipeline.submission import check_submission, write_submission
 from pipeline.submission.lines import HEADER
 
 CLASSES, PAIRS = 3862, 20
@@ -103,7 +103,7 @@ def _compare(folder: Path, flags: Flags) -> list[Figure]:
         if rows >= flags.peer_videos:
             break
     best = [Predictions(ids, labels[:, :PAIRS], scores[:, :PAIRS]) for ids, labels, scores in parts]
-    write(folder / "warm.csv", best, PAIRS)
+    write_submission(folder / "warm.csv", best, PAIRS)
     seconds = interleaved(
         flags.rounds,
         {
@@ -141,7 +141,7 @@ def _best_first(labels: np.ndarray, scores: np.ndarray) -> list[tuple]:
 
 
 def _write(folder: Path) -> None:
-    write(folder / "ours.csv", PredictionStore(folder / "store").read(), PAIRS)
+    write_submission(folder / "ours.csv", PredictionStore(folder / "store").read(), PAIRS)
 
 
 # ------------------------------------------------------------------------------------------- in processes of their own
@@ -149,7 +149,7 @@ def _write(folder: Path) -> None:
 
 def _check(folder: Path) -> None:
     ids = [video for part in PredictionStore(folder / "store").read() for video in part.ids]
-    if faults := check(folder / "ours.csv", ids):
+    if faults := check_submission(folder / "ours.csv", ids):
         raise SystemExit(f"not valid: {faults[0]}")
 
 
@@ -160,8 +160,8 @@ def _apart(function: Callable[[Path], None], folder: Path) -> tuple[float, int]:
 
 
 def _measure(function: Callable[[Path], None], folder: Path) -> tuple[float, int]:
-    write(folder / "one.csv", [(["a"], [[1]], [[0.5]])])
-    check(folder / "one.csv")
+    write_submission(folder / "one.csv", [(["a"], [[1]], [[0.5]])])
+    check_submission(folder / "one.csv")
     began = time.perf_counter()
     function(folder)
     return time.perf_counter() - began, _peak()

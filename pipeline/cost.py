@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pipeline.cli.flags import PresetFlags
+from pipeline.cli.flags import BaseFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
@@ -22,7 +22,7 @@ from pipeline.config import ConfigError, DatasetConfig, Experiment
 from pipeline.models import FAMILIES
 from pipeline.presets import load_experiment
 from pipeline.runtime import backend
-from pipeline.runtime.graph import count_flops, needed, peak_bytes
+from pipeline.runtime.graph import count_flops, operations_needed_for, peak_bytes
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flags(PresetFlags):
+class Flags(BaseFlags):
     preset: str = "youtube8m"
     """Whose sizes count, frames and classifiers too: a name from pipeline/presets, or the path of a file like those."""
     families: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ def of_experiment(experiment: Experiment) -> Cost:
         model = build_model(experiment.model, dataset)
 
         def inference(videos: int) -> int:
-            return count_flops(needed(model(_inputs(videos, frames, dataset), training=False)))
+            return count_flops(operations_needed_for(model(_inputs(videos, frames, dataset), training=False)))
 
         def training(videos: int) -> "list[tf.Operation]":
             return _training_step(model, _inputs(videos, training_frames, dataset))
@@ -176,7 +176,7 @@ def _training_step(model: "keras.Model", inputs: "dict[str, tf.Tensor]") -> "lis
     loss = SummedBinaryCrossentropy()(labels, probabilities) + sum(model.losses)
     gradients = tf.gradients(loss, [weight.value for weight in model.trainable_weights])
     statistics = [operation for operation in graph.get_operations()[before:] if operation.type.startswith("Assign")]
-    return needed(loss, *gradients, *statistics)
+    return operations_needed_for(loss, *gradients, *statistics)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pipeline.config.errors import StageError
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.scoring import score_lists, score_priors, scores_of
 from pipeline.inputs.index import Index
-from pipeline.submission import read
+from pipeline.submission import read_submission
 
 _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
 """Columns of the table, and what a run's summary calls them."""
@@ -97,7 +97,7 @@ def _priors(index: Index, splits: list[str]) -> list[dict]:
 def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
     """Metrics of a written submission; its rows may be in any order. Raises StageError where it cannot be read."""
     try:
-        return score_lists(read(path, index.dataset.num_classes), index, split, path)
+        return score_lists(read_submission(path, index.dataset.num_classes), index, split, path)
     except (OSError, ValueError) as error:
         raise StageError(f"{error}; `submit --check {path}` lists every fault") from error
 

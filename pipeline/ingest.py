@@ -23,7 +23,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index import SUMMARY, TRAIN, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.outliers import OutlierDetector
-from pipeline.inputs.index.remarks import remarks
+from pipeline.inputs.index.remarks import dataset_remarks
 from pipeline.inputs.index.resume import IndexedReports, check_shard_once, reports_in_order
 from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_mtime
 from pipeline.inputs.records.schema import SchemaError, check_first_records
@@ -152,7 +152,7 @@ def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
 def _tell(folder: Path, summary: dict[str, Any]) -> None:
     counts = ", ".join(f"{split} {count}" for split, count in summary["counts"].items())
     print(f"{folder}: {counts} videos; {summary['quarantined']['count']} records quarantined")
-    for remark in remarks(summary):
+    for remark in dataset_remarks(summary):
         print(f"{folder}: {remark}")
 
 

@@ -94,16 +94,16 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
 def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int) -> Iterator[tuple]:
     """Each video, its labels and scores; a fault in its place without them. A batch at a time is in memory."""
     from pipeline.inference.predictor import Predictor
-    from pipeline.inputs.reading.own_files import Fault, batch_videos, read_videos
+    from pipeline.inputs.reading.own_files import UnreadableVideo, batch_videos, read_videos
 
     predictor = Predictor(ensemble, batch_size)
     found = itertools.chain.from_iterable(read_videos(path, ensemble.dataset) for path in files)
     for chunk in iter(lambda: list(itertools.islice(found, batch_size)), []):
-        videos = [each.frames for each in chunk if not isinstance(each, Fault)]
+        videos = [each.frames for each in chunk if not isinstance(each, UnreadableVideo)]
         best = predictor.predict(batch_videos(videos, ensemble.dataset, predictor.sampling, batch_size))
         answers = (row for labels, scores in best for row in zip(labels, scores))
         for each in chunk:
-            yield (each, None, None) if isinstance(each, Fault) else (each, *next(answers))
+            yield (each, None, None) if isinstance(each, UnreadableVideo) else (each, *next(answers))
 
 
 def _lines(id: str, best: list[dict]) -> str:

@@ -19,7 +19,7 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
-from pipeline.inference.freshness import was_trained_on
+from pipeline.inference.freshness import is_of_index
 from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
@@ -67,7 +67,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
     for folder in folders:
         predicted[folder], faults = runs.fresh_splits(folder, index)
         left_out += faults
-        if not was_trained_on(folder, index):
+        if not is_of_index(folder, index):
             left_out.append(f"what was told when {folder} was made, since that was from another index")
     for fault in left_out:
         print(f"left out: {fault}", file=sys.stderr)
@@ -97,7 +97,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
         index=index,
         names=class_names,
         runs=every,
-        blend=runs.read_blend(ensemble) if ensemble in folders and was_trained_on(ensemble, index) else None,
+        blend=runs.read_blend(ensemble) if ensemble in folders and is_of_index(ensemble, index) else None,
         run=run,
         diagnostics=diagnostics,
         priors={each: score_priors(index, each) for each in splits if index.has_training},

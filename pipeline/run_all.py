@@ -17,7 +17,7 @@ from pipeline.cli.stages import SECTIONS, STAGES
 from pipeline.config import POOLING, find_by_name
 from pipeline.config.errors import StageError
 from pipeline.presets import load_preset
-from pipeline.submission.splits import submitted
+from pipeline.submission.splits import split_to_submit
 
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
 """Pooling's settings differ from model to model."""
@@ -73,7 +73,7 @@ def main() -> None:
 def _check_submitted(splits: list[str], asked: str | None) -> None:
     """StageError where `submit` could not tell which split is meant; without any there is nothing to submit."""
     if splits or asked:
-        submitted(splits, asked)
+        split_to_submit(splits, asked)
 
 
 def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = False) -> None:

@@ -22,9 +22,9 @@ from pipeline.config.ranges import Seconds
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.scoring import best_run
 from pipeline.inputs.index import Index
-from pipeline.submission import CHALLENGE_CLASSES, check, provenance, write_named
+from pipeline.submission import CHALLENGE_CLASSES, check_submission, provenance, write_named
 from pipeline.submission.log import SubmissionLog, submit_and_record
-from pipeline.submission.splits import submitted
+from pipeline.submission.splits import split_to_submit
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ def main() -> None:
     elif flags.again or flags.message is not None or flags.competition is not None:
         raise StageError("--again, --message and --competition say how to submit with --kaggle: give that too")
     index = open_index(flags, experiment)
-    split = flags.split or submitted(index.other_splits())
+    split = flags.split or split_to_submit(index.other_splits())
     run, scores = _run(flags, index, split)
     store, settings = fresh_predictions(run, split, index), experiment.submission
     ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
     path, written = write_named(flags.places.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
-    steps = provenance.commands(run, flags.preset, split)
+    steps = provenance.commands_to_reproduce(run, flags.preset, split)
     chosen = ("--run", run.name, "--split", split, "--submission.top-k", str(settings.top_k))
     write_json(
         about,
@@ -85,10 +85,10 @@ def main() -> None:
             "synthetic": index.dataset.synthetic,
             "index": index.digest,
             "holdout": scores,
-            **provenance.describe(run, split),
-            **provenance.environment(),
+            **provenance.describe_run(run, split),
+            **provenance.describe_environment(),
             "submitted": SubmissionLog(path.parent).outcomes(written.digest),
-            "commands": [*steps, provenance.command("submit", flags.preset, *chosen)],
+            "commands": [*steps, provenance.stage_command_line("submit", flags.preset, *chosen)],
         },
     )
     synthetic = " (synthetic data)" if index.dataset.synthetic else ""
@@ -118,7 +118,7 @@ def _check(flags: Flags) -> None:
     ids, num_classes = None, flags.num_classes
     if flags.ids is not None and flags.ids.is_dir():
         index = Index.open(flags.ids)
-        ids = index.ids_of(index.rows(flags.split or submitted(index.other_splits())))
+        ids = index.ids_of(index.rows(flags.split or split_to_submit(index.other_splits())))
         num_classes = index.dataset.num_classes if num_classes is None else num_classes
     elif flags.ids is not None:
         if not flags.ids.is_file():
@@ -126,7 +126,7 @@ def _check(flags: Flags) -> None:
         ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")
-    faults = check(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)
+    faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)
     for fault in faults:
         print(f"{flags.check}: {fault}", file=sys.stderr)
     if faults:

@@ -54,7 +54,7 @@ def _synthesize(
     work.remove_stale()
     folder = work.place
     write_json(folder / SETTINGS, config)
-    shards = synthetic.plan(dataset, synthesis)
+    shards = synthetic.plan_shards(dataset, synthesis)
     missing = [shard for shard in shards if not (folder / shard.path).exists()]
     videos = sum(shard.count for shard in shards)
     done = videos - sum(shard.count for shard in missing)

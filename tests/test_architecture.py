@@ -181,9 +181,7 @@ def test_a_stage_has_the_flags_that_the_table_says_and_no_flag_is_declared_twice
     from pipeline.cli import flags
 
     own = importlib.import_module(f"pipeline.{name}").Flags
-    groups = {
-        group for group in vars(flags).values() if isinstance(group, type) and issubclass(group, flags.PresetFlags)
-    }
+    groups = {group for group in vars(flags).values() if isinstance(group, type) and issubclass(group, flags.BaseFlags)}
     most = {group for group in groups if issubclass(own, group)}
     assert {group for group in most if not any(group in other.__mro__[1:] for other in most)} == set(STAGES[name].flags)
     inherited = {field.name for group in STAGES[name].flags for field in dataclasses.fields(group)}

@@ -30,9 +30,9 @@ def shard(first: int, count: int, labeled: bool) -> bytes:
     for video in range(first, first + count):
         frames = np.tile(frames_of(video), (1, 144))
         context = {"id": f"v{video:03d}"} | ({"labels": labels_of(video)} if labeled else {})
-        payloads.append(encoding.sequence_example(context, {"rgb": frames[:, :1024], "audio": frames[:, 1024:]}))
+        payloads.append(encoding.encode_sequence_example(context, {"rgb": frames[:, :1024], "audio": frames[:, 1024:]}))
     file = io.BytesIO()
-    tfrecord.write(file, payloads)
+    tfrecord.write_records(file, payloads)
     return file.getvalue()
 
 

@@ -32,7 +32,9 @@ def write_odd(path: Path, *ids: str, labels: tuple[int, ...] = (1,)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         features = {"rgb": frames[:, :6], "audio": frames[:, 6:]}
-        tfrecord.write(file, [encoding.sequence_example({"id": id, "labels": labels}, features) for id in ids])
+        tfrecord.write_records(
+            file, [encoding.encode_sequence_example({"id": id, "labels": labels}, features) for id in ids]
+        )
 
 
 def spoil(path: Path) -> bytes:
@@ -106,7 +108,7 @@ def write_floats(path: Path, **sizes: float) -> None:
     with path.open("wb") as file:
         for id, size in sizes.items():
             rows = {"rgb": np.full((3, 4), size, np.float32)}
-            tfrecord.write(file, [encoding.sequence_example({"id": id, "labels": [1]}, rows)])
+            tfrecord.write_records(file, [encoding.encode_sequence_example({"id": id, "labels": [1]}, rows)])
 
 
 def test_videos_far_beyond_the_others_are_left_out_whichever_shard_tells(tmp_path, stage, preset):

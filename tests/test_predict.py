@@ -82,11 +82,11 @@ def test_a_table(small, run, tmp_path):
 
 def test_bad_records_are_named_and_the_rest_predicted(small, run, tmp_path):
     payloads = [
-        encoding.sequence_example({"id": f"v{n}"}, {"rgb": frames_of(n)[:, :size], "audio": frames_of(n)[:, 6:]})
+        encoding.encode_sequence_example({"id": f"v{n}"}, {"rgb": frames_of(n)[:, :size], "audio": frames_of(n)[:, 6:]})
         for n, size in ((0, 6), (1, 4), (2, 6))
     ]
     with (tmp_path / "a.tfrecord").open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
     out, err, error = run(tmp_path / "missing.npz", tmp_path / "a.tfrecord", "--run", "netvlad", "--json")
     assert [json.loads(line)["id"] for line in out.splitlines()] == ["v0", "v2"]
     assert "missing.npz: there is no such file" in err

@@ -13,7 +13,7 @@ from pipeline.runtime.parallel import default_workers
 
 
 @dataclasses.dataclass(frozen=True)
-class PresetFlags(CheckedFields):
+class BaseFlags(CheckedFields):
     """Flags of every command."""
 
     preset: str = "demo"
@@ -25,7 +25,7 @@ class PresetFlags(CheckedFields):
 
 
 @dataclasses.dataclass(frozen=True)
-class CommonFlags(PresetFlags):
+class CommonFlags(BaseFlags):
     """Flags of every stage."""
 
     places: Annotated[Places, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Places.from_environment)
@@ -54,7 +54,7 @@ class ReadingFlags(CommonFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class IngestFlags(PresetFlags):
+class IngestFlags(BaseFlags):
     """What is indexed."""
 
     raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -69,7 +69,7 @@ class IngestFlags(PresetFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class WorkerFlags(PresetFlags):
+class WorkerFlags(BaseFlags):
     """How many work at once."""
 
     workers: Workers = dataclasses.field(default_factory=default_workers)
@@ -77,7 +77,7 @@ class WorkerFlags(PresetFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class ForceFlags(PresetFlags):
+class ForceFlags(BaseFlags):
     """Whether what is there is kept."""
 
     force: bool = False
@@ -85,7 +85,7 @@ class ForceFlags(PresetFlags):
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitFlags(PresetFlags):
+class SplitFlags(BaseFlags):
     """What is submitted."""
 
     split: str | None = None

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipeline.cli.flags import PresetFlags
+from pipeline.cli.flags import BaseFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
 from pipeline.config import POOLING, ConfigError, Experiment, check_model_fits_dataset
 from pipeline.presets import load_experiment
 
 
 def parse_flags(
-    flags: type[PresetFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
+    flags: type[BaseFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
 ) -> tuple[Any, Experiment]:
     """A stage's own flags, and the experiment with what the command line overrides.
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pipeline.cli.flags import CommonFlags, ForceFlags, IngestFlags, PresetFlags, ReadingFlags, SplitFlags, WorkerFlags
+from pipeline.cli.flags import BaseFlags, CommonFlags, ForceFlags, IngestFlags, ReadingFlags, SplitFlags, WorkerFlags
 
 SECTIONS = (
     "dataset",
@@ -21,7 +21,7 @@ SECTIONS = (
 class Stage(NamedTuple):
     """What the command line of a stage has, beside flags of its own."""
 
-    flags: tuple[type[PresetFlags], ...]
+    flags: tuple[type[BaseFlags], ...]
     """Groups of `pipeline.cli.flags`, which its own `Flags` are derived from."""
     sections: tuple[str, ...] = ()
 
@@ -42,5 +42,5 @@ STAGES: dict[str, Stage] = {
     "report": Stage((ReadingFlags,), ("dataset",)),
     "export": Stage((ReadingFlags,), ("dataset", "inference")),
     "predict": Stage((CommonFlags,), ("inference",)),
-    "cost": Stage((PresetFlags,)),
+    "cost": Stage((BaseFlags,)),
 }

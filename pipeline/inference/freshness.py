@@ -56,7 +56,7 @@ def why_stale(run: Path, split: str, index: Index) -> str:
     return f"{store.folder} {fault}: {remedy} again" if fault else ""
 
 
-def was_trained_on(run: Path, index: Index) -> bool:
+def is_of_index(run: Path, index: Index) -> bool:
     """Return whether a run was trained, or a blend chosen, on this index; False for a bundle, which does not say."""
     if _bundle(run):
         return True

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.metrics import ranking
 from pipeline.metrics.precision import average_precisions, mean_over_classes, precision_sums
-from pipeline.metrics.ranking import LabelLists, as_floats, label_dtype, refuse_nan, top_k
+from pipeline.metrics.ranking import LabelLists, as_floats, check_no_nan, label_dtype, top_k
 from pipeline.metrics.streaming import StreamingMetrics
 
 __all__ = [
@@ -80,7 +80,7 @@ def _checked(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.floa
     if predictions.ndim != 2 or not predictions.shape[1] or predictions.shape != labels.shape:
         shapes = f"{list(predictions.shape)} and {list(labels.shape)}"
         raise ValueError(f"predictions and labels must both be [videos, classes], not {shapes}")
-    refuse_nan(predictions)
+    check_no_nan(predictions)
     positive = labels.astype(bool)
     if not np.array_equal(positive, labels):
         raise ValueError("labels must be 0 or 1")

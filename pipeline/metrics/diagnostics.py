@@ -15,7 +15,7 @@ PARTS = 20
 _VIDEOS = 512  # how many are worked on at a time
 
 
-class Group(NamedTuple):
+class VideoGroup(NamedTuple):
     """The videos that have from `low` to `high` of something, and the GAP when only they are ranked."""
 
     low: int
@@ -93,12 +93,12 @@ class Diagnostics:
         labels, scores, correct, *_ = self._all()
         return average_precisions(labels, scores, correct, self.positives)
 
-    def by_frames(self) -> list[Group]:
+    def by_frames(self) -> list[VideoGroup]:
         """Return GAP by the number of frames of the videos."""
         _, scores, correct, group, _, _ = self._all()
         return self._groups["frames"].result(group, scores, correct)
 
-    def by_labels(self) -> list[Group]:
+    def by_labels(self) -> list[VideoGroup]:
         """Return GAP by the number of labels of the videos."""
         _, scores, correct, _, group, _ = self._all()
         return self._groups["labels"].result(group, scores, correct)
@@ -124,10 +124,10 @@ class _Groups:
         self.positives += np.bincount(group, num_labels, len(self.low)).astype(np.int64)
         return group
 
-    def result(self, group: NDArray, scores: NDArray, correct: NDArray) -> list[Group]:
+    def result(self, group: NDArray, scores: NDArray, correct: NDArray) -> list[VideoGroup]:
         gaps = average_precisions(group, scores, correct, self.positives)
         columns = self.low.tolist(), self.high.tolist(), self.videos.tolist(), gaps.tolist()
-        return [Group(*row) for row in zip(*columns)]
+        return [VideoGroup(*row) for row in zip(*columns)]
 
 
 def group_bounds(values: NDArray[np.integer], most: int = 10, least: int = 30) -> NDArray[np.int64]:

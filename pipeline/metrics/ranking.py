@@ -71,8 +71,8 @@ def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
     num_videos, num_classes = scores.shape
     size = min(max(num_classes // (4 * k), 1), 32)
     maxima = scores[:, : num_classes // size * size].reshape(num_videos, size, -1).max(axis=1)
-    refuse_nan(maxima)  # a maximum with NaN in it is NaN
-    refuse_nan(scores[:, maxima.shape[1] * size :])
+    check_no_nan(maxima)  # a maximum with NaN in it is NaN
+    check_no_nan(scores[:, maxima.shape[1] * size :])
     floor = np.partition(maxima, maxima.shape[1] - k, axis=1)[:, -k, None]
     keep = scores >= floor
     bounds = np.arange(num_videos + 1) * num_classes
@@ -102,7 +102,7 @@ def sort_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
     """Sort each row by descending score, then by ascending label; padding comes last, with a score of -inf."""
     listed = labels >= 0
     scores = scores if listed.all() else np.where(listed, scores, scores.dtype.type(-np.inf))
-    refuse_nan(scores)
+    check_no_nan(scores)
     higher, same = scores[:, :-1] > scores[:, 1:], scores[:, :-1] == scores[:, 1:]
     if (higher | (same & (labels[:, :-1] < labels[:, 1:]))).all():
         return labels, scores
@@ -110,7 +110,7 @@ def sort_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
     return np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
-def refuse_nan(scores: NDArray) -> None:
+def check_no_nan(scores: NDArray) -> None:
     if np.isnan(scores.min(initial=np.inf)):  # a minimum with NaN in it is NaN too
         raise ValueError("there is a NaN among the scores; look for where the model diverged")
 

@@ -11,8 +11,8 @@ from pipeline.models.layers.triangulation import (
     Triangulation,
     residual_outer_sums,
     residual_sums,
-    shift_first,
-    shift_second,
+    shift_outer_sums,
+    shift_residual_sums,
 )
 from pipeline.models.layers.whitening import WHITENING
 from pipeline.models.pooling import Pooling
@@ -126,7 +126,7 @@ class SecondOrder(Pooling):
         if not self.first_whitening:
             return sums
         mean, root = self.first_whitening(frames, ops.square(frames), distances, centers, mask, training=training)
-        return self.first_whitening.whiten_first(shift_first(sums, ops.sum(assignment, axis=1), mean), root)
+        return self.first_whitening.whiten_first(shift_residual_sums(sums, ops.sum(assignment, axis=1), mean), root)
 
     def _second_order(self, assignment, distances, frames, mask, training):
         """Return S2 [B,K,D(D+1)/2] of the second branch: the different entries, with the norm of the whole matrices."""
@@ -137,7 +137,7 @@ class SecondOrder(Pooling):
         if whitening := self.second_whitening:
             mean, root = whitening(frames, products, distances, centers, mask, training=training)
             first = residual_sums(weights, frames, centers)  # B,K,D
-            sums = whitening.whiten_second(shift_second(sums, first, ops.sum(assignment, axis=1), mean), root)
+            sums = whitening.whiten_second(shift_outer_sums(sums, first, ops.sum(assignment, axis=1), mean), root)
         size = frames.shape[-1]
         scale = [1.0] * size + [2**0.5] * (len(self.triangle.pairs) - size)
         return self.triangle.pack(sums) * ops.convert_to_tensor(scale, sums.dtype)

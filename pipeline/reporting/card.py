@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from pipeline.reporting.style import COLORS, line, picture
+from pipeline.reporting.style import COLORS, line, svg_picture
 
 NAME = "card.svg"
 REASONS = 8
@@ -48,7 +48,7 @@ def pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
     occur = ", ".join(f"{split} {len(counts):,}" for split, counts in labels.items())
     made = [
         (
-            picture(
+            svg_picture(
                 "ranks",
                 f"Videos that have a label, by the label's rank. Labels that occur: {occur} of {classes:,}",
                 lambda axes: _ranks(axes, labels, classes),
@@ -58,7 +58,7 @@ def pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
     ]
     for name, label in (("labels_a_video", "labels a video"), ("frames_a_video", "frames a video")):
         counts = statistics[name]
-        plot = picture(
+        plot = svg_picture(
             name,
             f"Share of videos by {label}: {_means(counts)}",
             lambda axes, counts=counts, label=label: _shares(axes, counts, label),
@@ -69,7 +69,7 @@ def pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
         made.append((plot, told))
     if any(values_of.values()):
         words = f"Share of quantized values from 0 to 255, by feature: {_means(values_of)}"
-        plot = picture("values", words, lambda axes: _values(axes, values_of))
+        plot = svg_picture("values", words, lambda axes: _values(axes, values_of))
         made.append((plot, "The bytes of the features. What lies beyond the range that was quantized is at its ends."))
     return made
 

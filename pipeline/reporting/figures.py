@@ -12,9 +12,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import NDArray
 
 from pipeline.metrics.calibration import BINS
-from pipeline.metrics.diagnostics import Diagnostics, Group
+from pipeline.metrics.diagnostics import Diagnostics, VideoGroup
 from pipeline.reporting.runs import Run
-from pipeline.reporting.style import COLORS, INK, MUTED, PAPER, line, picture
+from pipeline.reporting.style import COLORS, INK, MUTED, PAPER, line, svg_picture
 
 By = dict[str, Diagnostics]
 """Split -> what is known of it."""
@@ -24,7 +24,7 @@ LEAST = 30
 """Pairs without which a share of them is not drawn."""
 
 
-def curve(runs: Sequence[Run], named: int, key: str, label: str) -> Markup:
+def plot_training_curves(runs: Sequence[Run], named: int, key: str, label: str) -> Markup:
     """A number by training step, of all runs; the first `named` of them stand out, in the colors of their order."""
     series = {
         run.name: [(each["step"], each[key]) for each in run.log if math.isfinite(each.get(key, math.nan))]
@@ -53,7 +53,7 @@ def curve(runs: Sequence[Run], named: int, key: str, label: str) -> Markup:
         axes.grid(axis="x", visible=False)
 
     ends = "; ".join(f"{name} {points[0][1]:.3f} to {points[-1][1]:.3f}" for name, points in series.items() if points)
-    return picture(f"curve {key}", f"{label} by training step. From first to last: {ends}", paint, 3.2)
+    return svg_picture(f"curve {key}", f"{label} by training step. From first to last: {ends}", paint, 3.2)
 
 
 def _floor(series: list[list[float]]) -> float:
@@ -62,7 +62,7 @@ def _floor(series: list[list[float]]) -> float:
     return max(0.0, low - max(0.6 * (high - low), 0.25 * high))
 
 
-def steps(tuned: Sequence[float], reported: Sequence[float]) -> Markup:
+def plot_ensemble_steps(tuned: Sequence[float], reported: Sequence[float]) -> Markup:
     """GAP after each step of making the ensemble, on the half it was tuned on and on the other."""
     number = np.arange(1, len(tuned) + 1)
 
@@ -78,10 +78,10 @@ def steps(tuned: Sequence[float], reported: Sequence[float]) -> Markup:
         axes.grid(axis="x", visible=False)
 
     words = "; ".join(f"step {n}: {t:.4f} and {r:.4f}" for n, t, r in zip(number, tuned, reported))
-    return picture("steps", f"GAP on the half tuned on, and on the other. {words}", paint, 2.8)
+    return svg_picture("steps", f"GAP on the half tuned on, and on the other. {words}", paint, 2.8)
 
 
-def reliability(of: By) -> Markup:
+def plot_reliability(of: By) -> Markup:
     """The share of correct pairs by confidence, and how many pairs there are."""
 
     def paint(upper: Axes, lower: Axes) -> None:
@@ -115,7 +115,7 @@ def reliability(of: By) -> Markup:
                 f"{confidence:.2f} is right {correct:.2f}" for pairs, confidence, correct in zip(*found) if pairs
             )
         )
-    return picture(
+    return svg_picture(
         "reliability",
         f"Share of correct pairs by confidence. {'. '.join(words)}",
         paint,
@@ -126,7 +126,7 @@ def reliability(of: By) -> Markup:
     )
 
 
-def thresholds(of: By) -> Markup:
+def plot_precision_recall(of: By) -> Markup:
     """Precision and recall of all pairs from a confidence on."""
 
     def paint(axes: Axes) -> None:
@@ -158,10 +158,10 @@ def thresholds(of: By) -> Markup:
             if np.isfinite(precision[at])
         )
         words.append(f"{split}: {told}")
-    return picture("thresholds", f"Precision and recall by least confidence. {'. '.join(words)}", paint)
+    return svg_picture("thresholds", f"Precision and recall by least confidence. {'. '.join(words)}", paint)
 
 
-def classes(split: str, number: int, precisions: NDArray, training: NDArray) -> Markup:
+def plot_class_precisions(split: str, number: int, precisions: NDArray, training: NDArray) -> Markup:
     """Average precision of each class [V] by the number of its training videos [V], and the median of similar ones."""
     there = np.isfinite(precisions)
     x, y = np.maximum(training[there], 1), precisions[there]
@@ -184,7 +184,7 @@ def classes(split: str, number: int, precisions: NDArray, training: NDArray) -> 
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{10**value:,.0f}"))
 
     words = "; ".join(f"{a:,.0f} training videos {b:.2f}" for a, b in middle)
-    return picture(f"classes {split}", f"Average precision of {len(x)} classes of {split}. Medians: {words}", paint)
+    return svg_picture(f"classes {split}", f"Average precision of {len(x)} classes of {split}. Medians: {words}", paint)
 
 
 def _decades(low: float, high: float) -> list[float]:
@@ -196,7 +196,7 @@ def _decades(low: float, high: float) -> list[float]:
     return [place for place in places if low - 0.1 <= place <= high + 0.1]
 
 
-def groups(name: str, label: str, of: dict[str, list[Group]]) -> Markup:
+def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) -> Markup:
     """GAP by a number that videos have; a bar for the range of each group, and a dot the larger the more videos."""
 
     def paint(axes: Axes) -> None:
@@ -221,10 +221,10 @@ def groups(name: str, label: str, of: dict[str, list[Group]]) -> Markup:
         f"{split}: " + "; ".join(f"{span(g)} {g.gap:.3f} ({g.videos:,} videos)" for g in found)
         for split, found in of.items()
     )
-    return picture(f"groups {name}", f"GAP by {label}. {words}", paint, 2.9)
+    return svg_picture(f"groups {name}", f"GAP by {label}. {words}", paint, 2.9)
 
 
-def span(group: Group) -> str:
+def span(group: VideoGroup) -> str:
     return f"{group.low}" if group.low == group.high else f"{group.low} to {group.high}"
 
 

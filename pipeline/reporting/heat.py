@@ -9,7 +9,7 @@ ROWS, COLUMNS, LEVELS = 10, 60, 8
 _WIDTH, _LEFT, _HEIGHT, _GAP = 400, 42, 13, 2  # of the picture; of its row labels; of a row; between two
 
 
-def picture(weights: NDArray[np.floating], feature: str) -> Markup:
+def heat_map(weights: NDArray[np.floating], feature: str) -> Markup:
     """The clusters of the highest peaks, in the order of when they peak, as inline SVG in the page's colors.
 
     Args:

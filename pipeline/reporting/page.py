@@ -168,8 +168,8 @@ def _training(runs: list[Run]) -> dict[str, Any] | None:
     logged.sort(key=lambda run: (-highest(run), run.name))
     scored = any("gap" in record for run in logged for record in run.log)
     return {
-        "loss": figures.curve(logged, NAMED, "loss", "training loss"),
-        "gap": figures.curve(logged, NAMED, "gap", "GAP@20 on the hold-out") if scored else None,
+        "loss": figures.plot_training_curves(logged, NAMED, "loss", "training loss"),
+        "gap": figures.plot_training_curves(logged, NAMED, "gap", "GAP@20 on the hold-out") if scored else None,
         "key": [
             {
                 "name": run.name,
@@ -190,7 +190,9 @@ def _ensemble(report: Report) -> dict[str, Any] | None:
     most, whole = members[0].weight, sum(member.weight for member in members)
     plot = None
     if len(blend.steps) > 2:
-        plot = figures.steps([step["tuned"] for step in blend.steps], [step["reported"] for step in blend.steps])
+        plot = figures.plot_ensemble_steps(
+            [step["tuned"] for step in blend.steps], [step["reported"] for step in blend.steps]
+        )
     return {
         "members": [{"run": each.run, "share": each.weight / whole, "bar": each.weight / most} for each in members],
         "used": len(blend.recipe.used),
@@ -202,8 +204,8 @@ def _confidence(of: dict[str, Diagnostics]) -> dict[str, Any] | None:
     if not of:
         return None
     return {
-        "reliability": figures.reliability(of),
-        "thresholds": figures.thresholds(of),
+        "reliability": figures.plot_reliability(of),
+        "thresholds": figures.plot_precision_recall(of),
         "errors": [
             (split, found.all.reliability().error, found.best.reliability().error) for split, found in of.items()
         ],
@@ -233,7 +235,7 @@ def _classes(report: Report, split: str) -> dict[str, Any]:
             ("most beyond chance", found.confusions.closest(LISTED)),
         ],
         "positives": positives,
-        "picture": figures.classes(split, number, precisions, training),
+        "picture": figures.plot_class_precisions(split, number, precisions, training),
         "present": int(np.count_nonzero(positives)),
         "zero": int(np.count_nonzero(precisions == 0)),
         "least": least,
@@ -247,6 +249,6 @@ def _groups(of: dict[str, Diagnostics]) -> list[dict[str, Any]]:
     for name, label in (("labels", "labels of a video"), ("frames", "frames of a video")):
         found = {split: getattr(each, f"by_{name}")() for split, each in of.items()}
         several = any(len(each) > 1 for each in found.values())
-        plot = figures.groups(name, label, found) if several else None
+        plot = figures.plot_gap_by_group(name, label, found) if several else None
         made.append({"name": name, "label": label, "groups": found, "picture": plot})
     return made

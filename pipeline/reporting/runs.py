@@ -12,7 +12,7 @@ from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.ensembling.holdout import read_together
 from pipeline.ensembling.recipe import Recipe
-from pipeline.inference.freshness import SUMMARY, prediction_store, was_trained_on, why_stale
+from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store, why_stale
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics import LabelLists
@@ -89,7 +89,7 @@ def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
     return Run(
         folder,
-        log.read_log(folder / "metrics.jsonl") if was_trained_on(folder, index) else [],
+        log.read_log(folder / "metrics.jsonl") if is_of_index(folder, index) else [],
         scores,
         comparable,
         *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),

@@ -62,7 +62,7 @@ def line(number: int) -> dict[str, Any]:
     return {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
 
 
-def picture(name: str, alternative: str, paint: Callable[..., object], height: float = 3.4, **axes: Any) -> Markup:
+def svg_picture(name: str, alternative: str, paint: Callable[..., object], height: float = 3.4, **axes: Any) -> Markup:
     """A figure as inline SVG in the page's colors.
 
     Args:

@@ -77,7 +77,7 @@ def add_frame_weights(run: Run, index: Index, videos: list[Video]) -> None:
     for number, video in enumerate(videos):
         if valid[number] > 1:
             video.pictures = [
-                (feature, values.shape[-1], heat.picture(values[number, : valid[number]], feature))
+                (feature, values.shape[-1], heat.heat_map(values[number, : valid[number]], feature))
                 for feature, values in weights.items()
             ]
 

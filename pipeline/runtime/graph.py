@@ -15,7 +15,7 @@ _NOTHING = {"BroadcastGradientArgs", "Const", "ReadVariableOp", "TensorListGetIt
 _LOOPS = {"While", "StatelessWhile"}
 
 
-def needed(*results: "tf.Tensor | tf.Operation | None") -> "list[tf.Operation]":
+def operations_needed_for(*results: "tf.Tensor | tf.Operation | None") -> "list[tf.Operation]":
     """The operations of a graph that these results need, in the order of their creation."""
     waiting = [getattr(result, "op", result) for result in results if result is not None]
     found = set(waiting)

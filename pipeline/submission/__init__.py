@@ -2,8 +2,16 @@
 
 from pipeline.submission.lines import Fault
 from pipeline.submission.named import write_named
-from pipeline.submission.rows import Written, write
-from pipeline.submission.scanning import read
-from pipeline.submission.validation import CHALLENGE_CLASSES, check
+from pipeline.submission.rows import Written, write_submission
+from pipeline.submission.scanning import read_submission
+from pipeline.submission.validation import CHALLENGE_CLASSES, check_submission
 
-__all__ = ["CHALLENGE_CLASSES", "Fault", "Written", "check", "read", "write", "write_named"]
+__all__ = [
+    "CHALLENGE_CLASSES",
+    "Fault",
+    "Written",
+    "check_submission",
+    "read_submission",
+    "write_named",
+    "write_submission",
+]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.config.errors import StageError
 from pipeline.submission.kaggle_client import NEW_TOKEN, SEND, Lost, client, contained, credentials, imported
-from pipeline.submission.log import State
+from pipeline.submission.log import SubmissionState
 from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Unavailable
 
@@ -60,7 +60,7 @@ class Kaggle:
                 raise StageError(f"there is no token from {found.source}: {error}") from error
         self._api = client(package, self._keys, retry_policy)
 
-    def named(self, path: Path) -> list[State]:
+    def named(self, path: Path) -> list[SubmissionState]:
         """The submissions of files of this name and size, the latest first; raises Unavailable or Refused."""
         return self._persist(lambda: self._named(path))
 
@@ -88,7 +88,7 @@ class Kaggle:
         except Lost as error:
             raise Unavailable(str(error)) from None
 
-    def scored(self, ref: int, wait: float) -> State:
+    def scored(self, ref: int, wait: float) -> SubmissionState:
         """A submission, when it has a score or so many seconds are over; raises Unavailable or Refused."""
         end, pause = time.monotonic() + wait, _PAUSES[0]
         with tqdm(total=round(wait), desc="waiting for the score", unit="s", delay=1, leave=False) as bar:
@@ -101,7 +101,7 @@ class Kaggle:
                 pause = min(2 * pause, _PAUSES[1])
                 bar.update(round(wait - max(0.0, end - time.monotonic())) - bar.n)
 
-    def _named(self, path: Path) -> list[State]:
+    def _named(self, path: Path) -> list[SubmissionState]:
         size = path.stat().st_size
         return [
             _state(listed)
@@ -109,7 +109,7 @@ class Kaggle:
             if listed.file_name == path.name and listed.total_bytes in (0, size)
         ]
 
-    def _numbered(self, ref: int) -> State:
+    def _numbered(self, ref: int) -> SubmissionState:
         for listed in self._submissions():
             if listed.ref == ref:
                 return _state(listed)
@@ -175,12 +175,12 @@ class Kaggle:
         return text
 
 
-def _state(listed: Any) -> State:
+def _state(listed: Any) -> SubmissionState:
     def score(text: str) -> float | None:
         return float(text) if text else None
 
     scores = score(listed.public_score), score(listed.private_score)
-    return State(listed.ref, listed.status.name.lower(), *scores, listed.error_description)
+    return SubmissionState(listed.ref, listed.status.name.lower(), *scores, listed.error_description)
 
 
 def _answer(response: requests.Response) -> tuple[int, str]:

@@ -27,7 +27,7 @@ def _now() -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """What was known of a submission at a time."""
 
     file: str
@@ -55,7 +55,7 @@ class Entry:
         told = [f"{name} score {score}" for name, score in scores.items() if score is not None]
         return f"{head}: {', '.join(told) or 'scored, and the site does not tell how'}"
 
-    def now(self, **changes: Any) -> "Entry":
+    def now(self, **changes: Any) -> "LogEntry":
         """What is known now."""
         return dataclasses.replace(self, time=_now(), **changes)
 
@@ -66,7 +66,7 @@ class SubmissionLog:
     def __init__(self, folder: Path):
         self.path = folder / LOG
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LogEntry]:
         """All, the oldest first; raises StageError naming the line that is none.
 
         What follows the last line break was cut off by a kill, and does not count.
@@ -75,13 +75,13 @@ class SubmissionLog:
         found = []
         for number, line in enumerate(lines, 1):
             try:
-                found.append(_CONVERTER.structure(dict(json.loads(line)), Entry))
+                found.append(_CONVERTER.structure(dict(json.loads(line)), LogEntry))
             except (ValueError, TypeError, cattrs.BaseValidationError):
                 reason = f"{self.path}, line {number}: this is no entry of the log of submissions"
                 raise StageError(f"{reason}; correct the line or delete it") from None
         return found
 
-    def of(self, content: str, competition: str) -> list[Entry]:
+    def of(self, content: str, competition: str) -> list[LogEntry]:
         """The entries of a content, by its hash, in a competition, the oldest first."""
         return [entry for entry in self.entries() if (entry.hash, entry.competition) == (content, competition)]
 
@@ -90,7 +90,7 @@ class SubmissionLog:
         last = {(entry.competition, entry.ref): entry for entry in self.entries() if entry.hash == content}
         return [dataclasses.asdict(entry) for entry in last.values() if entry.ref is not None]
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: LogEntry) -> None:
         """Add an entry; it is on the disk when this returns."""
         line = json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ _CONVERTER = cattrs.Converter(forbid_extra_keys=True)
 
 
 @dataclass(frozen=True)
-class State:
+class SubmissionState:
     """What a site says of a submission."""
 
     ref: int
@@ -124,19 +124,19 @@ class Site(Protocol):
 
     competition: str
 
-    def named(self, path: Path) -> list[State]:
+    def named(self, path: Path) -> list[SubmissionState]:
         """The submissions of files of this name and size, the latest first."""
 
     def send(self, path: Path, message: str, known: set[int]) -> int:
         """The number of a new submission of a file; those known are not it."""
 
-    def scored(self, ref: int, wait: float) -> State:
+    def scored(self, ref: int, wait: float) -> SubmissionState:
         """A submission, when it has a score or so many seconds are over."""
 
 
 def submit_once(
     path: Path, content: str, message: str, site: Site, log: SubmissionLog, again: bool = False, wait: float = 0.0
-) -> Entry:
+) -> LogEntry:
     """Submit a file unless the log or the site knows it, and ask for its score until there is one.
 
     Args:
@@ -155,7 +155,7 @@ def submit_once(
         if last in ("none", "sending", "refused") or (again and last != "pending"):
             # A run killed while sending may have come through; only what the log does not have yet can be that one.
             known = {entry.ref for entry in entries}
-            begun = Entry(path.name, content, site.competition, message, "sending")
+            begun = LogEntry(path.name, content, site.competition, message, "sending")
             entry = _sent(path, begun, site, log, known, adopt=last == "sending" or not again)
         else:
             entry = entries[-1]
@@ -190,7 +190,7 @@ def submit_and_record(
     return f"{path}: {f'known since {entry.time}: ' if entry in known else ''}{entry}"
 
 
-def _sent(path: Path, begun: Entry, site: Site, log: SubmissionLog, known: set[int | None], adopt: bool) -> Entry:
+def _sent(path: Path, begun: LogEntry, site: Site, log: SubmissionLog, known: set[int | None], adopt: bool) -> LogEntry:
     """The entry of a file that the site has now: sent, or, where it may be adopted, one that the log did not have."""
     try:
         there = site.named(path)

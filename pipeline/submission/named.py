@@ -9,7 +9,7 @@ from pipeline.artifacts.done import Done
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
-from pipeline.submission.rows import Written, write
+from pipeline.submission.rows import Written, write_submission
 
 
 def write_named(
@@ -27,7 +27,7 @@ def write_named(
     temporary = folder / f".{name}.{predicted.output}{suffix}"
     try:
         with tqdm(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
-            written = write(temporary, _of_videos(parts, ids, num_classes), settings.top_k)
+            written = write_submission(temporary, _of_videos(parts, ids, num_classes), settings.top_k)
         path = folder / f"{name}-{written.digest[:8]}{suffix}"
         temporary.replace(path)
     except ValueError as error:

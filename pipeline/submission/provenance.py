@@ -23,7 +23,7 @@ _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "numba", "pyarrow")
 # ---------------------------------------------------------------------------------------------------------- environment
 
 
-def environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """The commit, the interpreter, the kind of machine and the packages, as JSON values."""
     packages = {}
     for name in _PACKAGES:
@@ -32,10 +32,10 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     machine = f"{platform.system()} {platform.machine()}"
-    return {"git": commit(), "python": platform.python_version(), "machine": machine, "packages": packages}
+    return {"git": git_commit(), "python": platform.python_version(), "machine": machine, "packages": packages}
 
 
-def commit(folder: Path = _ROOT) -> dict[str, Any] | None:
+def git_commit(folder: Path = _ROOT) -> dict[str, Any] | None:
     """The commit that a folder is a checkout of, and whether files in it differ; None where it is no checkout."""
     try:
         if Path(_git(folder, "rev-parse", "--show-toplevel")).resolve() != folder.resolve():
@@ -53,7 +53,7 @@ def _git(folder: Path, *arguments: str) -> str:
 # ---------------------------------------------------------------------------------------------------------- predictions
 
 
-def describe(run: Path, split: str) -> dict[str, Any]:
+def describe_run(run: Path, split: str) -> dict[str, Any]:
     """What predictions of a split were made by: their digest, a blend's recipe, and the runs that it chose among.
 
     Of each run: its settings and their hash, its summary with its scores, the digests of its model and predictions.
@@ -91,13 +91,13 @@ def _members(run: Path) -> list[Path]:
 # ------------------------------------------------------------------------------------------------------------- commands
 
 
-def command(stage: str, preset: str, *arguments: str) -> str:
+def stage_command_line(stage: str, preset: str, *arguments: str) -> str:
     """A line for a shell; a preset's file is named without its folder where that is an absolute path."""
     preset = Path(preset).name if Path(preset).is_absolute() else preset
     return shlex.join(["python", "-m", f"pipeline.{stage}", "--preset", preset, *arguments])
 
 
-def commands(run: Path, preset: str, split: str) -> list[str]:
+def commands_to_reproduce(run: Path, preset: str, split: str) -> list[str]:
     """What makes predictions of a split again from an index, each with every flag in which the preset says otherwise.
 
     All runs get their names below the preset's folder. One that was trained with a teacher needs the teacher's
@@ -108,13 +108,13 @@ def commands(run: Path, preset: str, split: str) -> list[str]:
         return [*_training(run, preset), *_inference(run, preset, splits)]
     if (run / "summary.json").exists():
         bundle = read_json(run / "summary.json")["bundle"]
-        return [command("infer", preset, "--bundle", bundle, "--split", *splits)]
+        return [stage_command_line("infer", preset, "--bundle", bundle, "--split", *splits)]
     members, made_with = _members(run), dict(read_json(run / WEIGHTS)["made_from"]["config"])
     made_with["given"] = list(made_with["given"].values())
     arguments = ["--runs", *made_with.pop("runs"), "--split", *splits]
     arguments += override_flags("ensemble", to_dict(load_experiment(preset).ensemble), made_with)
-    steps = [step for member in members for step in commands(member, preset, split)]
-    return [*dict.fromkeys(steps), command("ensemble", preset, *arguments)]
+    steps = [step for member in members for step in commands_to_reproduce(member, preset, split)]
+    return [*dict.fromkeys(steps), stage_command_line("ensemble", preset, *arguments)]
 
 
 def _training(run: Path, preset: str) -> list[str]:
@@ -123,12 +123,12 @@ def _training(run: Path, preset: str) -> list[str]:
         first, *others = soup["runs"]
         parts = [step for name in soup["runs"] for step in _training(run.with_name(name), preset)]
         arguments = ["--run", first, *(["--runs", *others] if others else []), "--method", soup["method"]]
-        return [*parts, command("soup", preset, *arguments)]
+        return [*parts, stage_command_line("soup", preset, *arguments)]
     experiment = load_experiment(preset, config["model"]["family"])
     arguments = [
         token for section, old, new in _sections(experiment, config) for token in override_flags(section, old, new)
     ]
-    return [command("train", preset, "--model", experiment.model.family, "--run", run.name, *arguments)]
+    return [stage_command_line("train", preset, "--model", experiment.model.family, "--run", run.name, *arguments)]
 
 
 def _sections(experiment: Experiment, config: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -146,5 +146,6 @@ def _inference(run: Path, preset: str, splits: list[str]) -> list[str]:
         settings = {name: made_with[name] for name in ("top_k", "videos_per_part") if name in made_with}
         steps.setdefault(tuple(override_flags("inference", preset_says, settings)), []).append(split)
     return [
-        command("infer", preset, "--run", run.name, "--split", *names, *arguments) for arguments, names in steps.items()
+        stage_command_line("infer", preset, "--run", run.name, "--split", *names, *arguments)
+        for arguments, names in steps.items()
     ]

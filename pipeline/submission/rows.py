@@ -29,7 +29,7 @@ class Written(NamedTuple):
     """SHA-256 of the text, the same whether it is gzipped or not."""
 
 
-def write(path: Path, batches: Iterable[tuple[list[str], ArrayLike, ArrayLike]], top_k: int = 20) -> Written:
+def write_submission(path: Path, batches: Iterable[tuple[list[str], ArrayLike, ArrayLike]], top_k: int = 20) -> Written:
     """Write batches of (N ids, labels int [N,K], scores float [N,K]), gzipped where the path ends in `.gz`.
 
     The first `top_k` pairs of each row are written as `%i %g` of the label and the float32 score, -0 as 0. A gzipped
@@ -83,7 +83,7 @@ class _Formatter:
         self._buffer = np.empty(0, np.uint8)
 
     def lines(self, ids: list[str], labels: NDArray, scores: NDArray) -> memoryview:
-        """N lines, there until the next call; raises ValueError as `write` does."""
+        """N lines, there until the next call; raises ValueError as `write_submission` does."""
         if "" in ids or id_fault("".join(ids)):
             for video in filter(id_fault, ids):
                 raise ValueError(

@@ -27,7 +27,7 @@ class Rows(NamedTuple):
     scores: NDArray[np.float64]  # M
 
 
-class Block(NamedTuple):
+class SubmissionBlock(NamedTuple):
     """Some lines of a file, what they say, and what is wrong with them."""
 
     first: int
@@ -38,12 +38,14 @@ class Block(NamedTuple):
     faults: list[Fault]
 
 
-def read(path: Path, num_classes: int) -> Iterator[tuple[list[str], NDArray[np.signedinteger], NDArray[np.float32]]]:
+def read_submission(
+    path: Path, num_classes: int
+) -> Iterator[tuple[list[str], NDArray[np.signedinteger], NDArray[np.float32]]]:
     """Chunks of (N ids, labels [N,K], scores float32 [N,K]); rows with fewer than K pairs end in label -1, score 0.
 
     Raises ValueError at the first fault that `check` would name, but takes any number of pairs and any ids.
     """
-    for block in scan(path, num_classes, top_k=num_classes):
+    for block in scan_submission(path, num_classes, top_k=num_classes):
         if block.faults:
             raise ValueError(f"{path}: {block.faults[0]}")
         if block.rows is None:
@@ -55,7 +57,7 @@ def read(path: Path, num_classes: int) -> Iterator[tuple[list[str], NDArray[np.s
         yield ids, best, confidences
 
 
-def scan(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
+def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[SubmissionBlock]:
     """The file in blocks of lines. Ids are compared with nothing here; everything else is checked."""
     table = {str(label): label for label in range(num_classes)}
     first, carriage_returns = 1, False
@@ -64,7 +66,9 @@ def scan(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
             try:
                 text = file.read(_BLOCK) + file.readline()
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                yield Block(first, [], None, [Fault(first, "file", f"cannot be unzipped ({error})", "copy it again")])
+                yield SubmissionBlock(
+                    first, [], None, [Fault(first, "file", f"cannot be unzipped ({error})", "copy it again")]
+                )
                 return
             if not text:
                 break
@@ -92,7 +96,7 @@ def scan(path: Path, num_classes: int, top_k: int) -> Iterator[Block]:
             yield block._replace(faults=sorted(faults + undecodable + block.faults, key=lambda fault: fault.line))
             first += len(block.ids)
     if first == 1:
-        yield Block(1, [], None, [Fault(1, "header", "the file is empty", SUBMIT)])
+        yield SubmissionBlock(1, [], None, [Fault(1, "header", "the file is empty", SUBMIT)])
 
 
 def _place(text: bytes, at: int, first: int) -> tuple[int, str]:
@@ -116,7 +120,7 @@ def _decodable(text: bytes, first: int) -> tuple[bytes, list[Fault]]:
     return text.decode(errors="replace").encode(), faults
 
 
-def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Block:
+def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> SubmissionBlock:
     """All lines at once; only those that look wrong one by one, which is slow and says why."""
     from pipeline.submission import tokens  # compiled
 
@@ -132,7 +136,7 @@ def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Bloc
         for fault in line_faults(first + line, text[starts[line] : starts[line + 1] - 1].decode(), table, top_k)
     ]
     if not ids or (lines.states == tokens.BROKEN).any():
-        return Block(first, ids, None, faults)
+        return SubmissionBlock(first, ids, None, faults)
     for pair in np.flatnonzero(np.isnan(lines.scores)):
         lines.scores[pair] = float(text[slice(*lines.texts[pair])])
-    return Block(first, ids, Rows(ids, lines.sizes, lines.labels, lines.scores), faults)
+    return SubmissionBlock(first, ids, Rows(ids, lines.sizes, lines.labels, lines.scores), faults)

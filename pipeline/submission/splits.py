@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.config.errors import StageError
 
 
-def submitted(splits: Sequence[str], asked: str | None = None) -> str:
+def split_to_submit(splits: Sequence[str], asked: str | None = None) -> str:
     """The split that was asked for, or else `test`, or the only one.
 
     Args:

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.submission.lines import NUMBER, SUBMIT, Fault, short
-from pipeline.submission.scanning import Block, scan
+from pipeline.submission.scanning import SubmissionBlock, scan_submission
 
 CHALLENGE_CLASSES = 3862
 FAULT_LIMIT = 100
-"""Faults that `check` lists before it only counts them."""
+"""Faults that `check_submission` lists before it only counts them."""
 _DATE = re.compile(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|\d{1,4}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{1,4}", re.ASCII)
 
 
-def check(
+def check_submission(
     path: Path, ids: Iterable[str] | None = None, num_classes: int = CHALLENGE_CLASSES, top_k: int = 20
 ) -> list[Fault]:
     """Everything wrong with a file, by line; empty if it is valid.
@@ -32,7 +32,7 @@ def check(
     unknown: dict[Fault, str] = {}
     kept: list[Fault] = []
     count, last_line = 0, 1
-    for block in scan(path, num_classes, top_k):
+    for block in scan_submission(path, num_classes, top_k):
         faults, names = block.faults, set(block.ids)
         fresh = len(names) == len(block.ids) and "" not in names and seen.keys().isdisjoint(names)
         if fresh and (expected is None or expected.keys() >= names):
@@ -60,7 +60,9 @@ def check(
     return kept
 
 
-def _id_faults(block: Block, seen: dict[str, int], expected: dict[str, None] | None) -> Iterator[tuple[Fault, str]]:
+def _id_faults(
+    block: SubmissionBlock, seen: dict[str, int], expected: dict[str, None] | None
+) -> Iterator[tuple[Fault, str]]:
     """Ids that occur twice, with "", and unknown ones, with the id; adds all of them to those seen."""
     for line, name in enumerate(block.ids, block.first):
         if not name:

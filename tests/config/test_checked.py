@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.cli.flags import CommonFlags, PresetFlags
+from pipeline.cli.flags import BaseFlags, CommonFlags
 from pipeline.cli.overrides import override_flags
 from pipeline.cli.parsing import parse_flags
 from pipeline.config import (
@@ -74,7 +74,7 @@ def subclasses(kind: type) -> set[type]:
 
 
 def test_the_fields_of_all_configurations_are_looked_at():
-    flags = set(subclasses(PresetFlags)) | {PresetFlags}  # a stage's own, each tested where it is used
+    flags = set(subclasses(BaseFlags)) | {BaseFlags}  # a stage's own, each tested where it is used
     declared = {kind for kind in subclasses(CheckedFields) if kind.__module__.startswith("pipeline.")} - flags
     assert {kind for kind in declared if not kind.__subclasses__()} == {*KINDS, Experiment, ModelConfig}
 

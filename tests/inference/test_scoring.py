@@ -24,7 +24,7 @@ from pipeline.metrics import (
     precision_at_equal_recall_rate,
     top_k,
 )
-from pipeline.submission import write
+from pipeline.submission import write_submission
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_map_of_all_kept_goes_beyond_the_best_twenty(small_index, tmp_path):
 def test_a_csv_in_another_order(scored, tmp_path):
     index, store, dense, hot = scored
     path = tmp_path / "submission.csv"
-    write(path, reversed(list(store.read())))
+    write_submission(path, reversed(list(store.read())))
     assert score_csv(path, index, "train") == pytest.approx(expected(dense, hot), rel=1e-4)
 
 
@@ -96,10 +96,10 @@ def test_videos_missing_or_unknown_are_named(scored, tmp_path):
     index, store, *_ = scored
     parts = list(store.read())
     path = tmp_path / "part.csv"
-    write(path, parts[:1])
+    write_submission(path, parts[:1])
     with pytest.raises(StageError, match=r"part\.csv: 24 videos of split train are missing, for example 'v016'"):
         score_csv(path, index, "train")
-    write(path, [*parts, parts[0]])
+    write_submission(path, [*parts, parts[0]])
     with pytest.raises(StageError, match=r"'v000' is not in split train .*, or is there twice"):
         score_csv(path, index, "train")
 

@@ -15,7 +15,7 @@ from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
 from pipeline.inputs.index.ids import hash_ids, is_held_out
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.encoding import sequence_example
+from pipeline.inputs.records.encoding import encode_sequence_example
 
 DATASET = DatasetConfig("small", (FeatureConfig("rgb", 4),), 4000, holdout_percent=30)
 AWKWARD = [
@@ -42,13 +42,13 @@ def holdout(id: str, percent: float) -> bool:
 
 def record(id: str, labels: list[int], count: int = 3, fill: int = 7) -> bytes:
     context = {"id": id, "labels": np.array(labels, np.int64)}
-    return sequence_example(context, {"rgb": np.full((count, 4), fill, np.uint8)})
+    return encode_sequence_example(context, {"rgb": np.full((count, 4), fill, np.uint8)})
 
 
 def shard(path, payloads) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
 
 
 def indexed(folder, sources: list[Source], dataset: DatasetConfig = DATASET, root=None) -> tuple[dict, Index]:
@@ -239,7 +239,7 @@ def test_the_digest_is_of_the_content_alone(tmp_path, sources):
         shutil.copy(source.path, copy.path)
     assert indexed(tmp_path / "two", copies)[1].digest == index.digest
     digests = {index.digest}
-    payloads = [bytes(found.payload) for found in tfrecord.scan(copies[0].path)]
+    payloads = [bytes(found.payload) for found in tfrecord.scan_records(copies[0].path)]
     # another frame, another id, another label: each as long as what was there before
     for number, changed in enumerate([record("t1", [], fill=8), record("t2", []), record("t1", [1])]):
         shard(copies[0].path, [changed, payloads[1]])

@@ -6,7 +6,7 @@ import numpy as np
 from reference.records import FRAME, VIDEO, frame_record, video_record
 
 from pipeline.config import DatasetConfig
-from pipeline.inputs.records.encoding import varint
+from pipeline.inputs.records.encoding import encode_varint
 
 Random = np.random.Generator
 
@@ -132,7 +132,7 @@ def _unknown(random: Random) -> Field:
         case 2:
             return Field(number | 5, random.bytes(4))
         case 3:
-            return Field(number | 3, b"\x08\x01" + varint(number | 4))  # a group
+            return Field(number | 3, b"\x08\x01" + encode_varint(number | 4))  # a group
         case _:
             return Field(number | 2, random.bytes(int(random.integers(0, 9))))
 
@@ -149,7 +149,7 @@ def _entry(key: str, value: list[Field]) -> Field:
 
 
 def _numbers(values: list[int], random: Random) -> list[Field]:
-    packed = Field(0x0A, b"".join(map(varint, values)))
+    packed = Field(0x0A, b"".join(map(encode_varint, values)))
     single = [Field(0x08, value) for value in values]
     return [[packed], single, [packed, *single], [*single, packed], [packed, packed], []][random.choice(6, p=_CHANCES)]
 
@@ -167,7 +167,7 @@ _CHANCES = (0.6, 0.3, 0.03, 0.03, 0.02, 0.02)  # of the ways to write a list of 
 
 
 def _number(value: int, random: Random, longer: bool) -> bytes:
-    data = varint(value)
+    data = encode_varint(value)
     if longer and random.random() < 0.2 and len(data) < 4:
         data = data[:-1] + bytes([data[-1] | 128]) + b"\x80" * int(random.integers(0, 4 - len(data))) + b"\0"
     return data

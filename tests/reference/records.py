@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.config import DatasetConfig, FeatureConfig
-from pipeline.inputs.records.parsing import parse, parse_features
+from pipeline.inputs.records.parsing import parse_features, parse_record
 
 FRAME = DatasetConfig("frame", (FeatureConfig("rgb", 24), FeatureConfig("audio", 8)), 3862, max_frames=40)
 VIDEO = DatasetConfig(
@@ -103,7 +103,7 @@ def by_protobuf(payload: bytes, dataset: DatasetConfig) -> dict:
 
 
 def assert_agrees(payload: bytes, dataset: DatasetConfig, reference=by_tensorflow) -> None:
-    expected, parsed = reference(payload, dataset), parse(memoryview(payload), dataset)
+    expected, parsed = reference(payload, dataset), parse_record(memoryview(payload), dataset)
     assert [parsed.id] == expected["ids"]
     assert parsed.labels.dtype == np.int32
     assert parsed.labels.tolist() == list(dict.fromkeys(expected["labels"].tolist()))

@@ -32,7 +32,7 @@ def test_the_highest_peaks_in_the_order_of_time():
     weights = np.zeros((5, 30), np.float32)
     for cluster in range(30):
         weights[cluster % 5, cluster] = cluster / 30
-    text = heat.picture(weights, FEATURE)
+    text = heat.heat_map(weights, FEATURE)
     shown = rows(text)
     assert sorted(shown) == list(range(20, 30)) and [each % 5 for each in shown] == sorted(each % 5 for each in shown)
     assert set(cells(text)) == {("more", cluster % 5, row) for row, cluster in enumerate(shown)}
@@ -47,7 +47,7 @@ def test_the_highest_peaks_in_the_order_of_time():
 def test_shades_are_the_weights_of_either_sign():
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(12, 6)).astype(np.float32)
-    text, most = heat.picture(weights, "a"), np.abs(weights).max()
+    text, most = heat.heat_map(weights, "a"), np.abs(weights).max()
     found, shown = cells(text), rows(text)
     for row, cluster in enumerate(shown):
         for frame in range(12):
@@ -58,7 +58,7 @@ def test_shades_are_the_weights_of_either_sign():
 
 def test_long_videos_stay_small():
     weights = np.random.default_rng(0).random((300, 256)).astype(np.float32)
-    text = heat.picture(weights, "a")
+    text = heat.heat_map(weights, "a")
     columns = {column for _, column, _ in cells(text)}
     assert len(columns) == heat.COLUMNS and len(text) < 25_000
     mean = weights[:5].mean(axis=0) / weights.reshape(60, 5, 256)[:, :, rows(text)].mean(axis=1).max()
@@ -67,4 +67,4 @@ def test_long_videos_stay_small():
 
 
 def test_nothing_counts():
-    assert cells(heat.picture(np.zeros((3, 2), np.float32), "a")) == {}
+    assert cells(heat.heat_map(np.zeros((3, 2), np.float32), "a")) == {}

@@ -164,8 +164,8 @@ def test_runs_come_best_first(folder, monkeypatch):
 def test_pictures_bring_their_colors():
     """Whatever color and class of the page they use is defined beside them."""
     pictures = [
-        heat.picture(np.random.default_rng(0).normal(size=(9, 3)), NAME),
-        figures.steps([0.1, 0.2, 0.3], [0.1, 0.2, 0.2]),
+        heat.heat_map(np.random.default_rng(0).normal(size=(9, 3)), NAME),
+        figures.plot_ensemble_steps([0.1, 0.2, 0.3], [0.1, 0.2, 0.2]),
     ]
     html = Pictures(*pictures, captions=[NAME], key=["one", NAME])._repr_html_()
     rules, _, body = html.partition("</style>")

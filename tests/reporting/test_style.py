@@ -17,7 +17,7 @@ def drawn() -> str:
         lower.scatter([0, 1], [0, 1], color=style.INK)
         lower.set(title=HOSTILE, xlabel="$", yscale="log")
 
-    return str(style.picture("one", HOSTILE, paint, nrows=2))
+    return str(style.svg_picture("one", HOSTILE, paint, nrows=2))
 
 
 def test_a_picture_is_an_element_with_a_name_in_the_colors_of_the_page():
@@ -48,7 +48,7 @@ def test_the_same_picture_has_the_same_bytes_and_another_name_other_ids():
     def paint(axes):
         axes.plot([0, 1], [0, 1], "o")
 
-    ids = [set(re.findall(r' id="([^"]+)"', style.picture(name, "", paint))) for name in ("one", "two")]
+    ids = [set(re.findall(r' id="([^"]+)"', style.svg_picture(name, "", paint))) for name in ("one", "two")]
     assert ids[0] and not ids[0] & ids[1]
 
 

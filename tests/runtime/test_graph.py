@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from pipeline.runtime.graph import count_flops, needed, peak_bytes
+from pipeline.runtime.graph import count_flops, operations_needed_for, peak_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -19,11 +19,11 @@ def values(*shape: int, dtype="float32") -> tf.Tensor:
 
 
 def flops(*results) -> int:
-    return count_flops(needed(*results))
+    return count_flops(operations_needed_for(*results))
 
 
 def memory(*results) -> int:
-    return peak_bytes(needed(*results))
+    return peak_bytes(operations_needed_for(*results))
 
 
 # -------------------------------------------------------------------------------------------------------------- FLOPs

@@ -12,7 +12,7 @@ from servers.kaggle_server import REFRESH, Fault, Site, kaggle_site
 from pipeline.config.errors import StageError
 from pipeline.submission import kaggle, kaggle_client
 from pipeline.submission.kaggle import Kaggle
-from pipeline.submission.log import State
+from pipeline.submission.log import SubmissionState
 from pipeline.transfer.retrying import RetryPolicy
 from pipeline.transfer.source import Refused, Unavailable
 
@@ -170,21 +170,21 @@ def test_a_file_that_is_not_taken_names_the_sites_reason_and_is_not_sent_again(s
 def test_a_score_is_waited_for(site, competition, file):
     ref = competition.send(file, "", set())
     site.settle(competition.competition, 3, status="COMPLETE", publicScore="0.87123", privateScore="0.86999")
-    assert competition.scored(ref, 0) == State(ref, "pending")
-    assert competition.scored(ref, 10) == State(ref, "complete", 0.87123, 0.86999)
+    assert competition.scored(ref, 0) == SubmissionState(ref, "pending")
+    assert competition.scored(ref, 10) == SubmissionState(ref, "complete", 0.87123, 0.86999)
     assert kinds(site).count("List") == 4
 
 
 def test_a_score_that_is_hidden_is_none(site, competition, file):
     ref = competition.send(file, "", set())
     site.settle(competition.competition, status="COMPLETE", publicScore="0.5", privateScore="")
-    assert competition.scored(ref, 0) == State(ref, "complete", 0.5, None)
+    assert competition.scored(ref, 0) == SubmissionState(ref, "complete", 0.5, None)
 
 
 def test_a_rejected_file_has_the_sites_reason(site, competition, file):
     ref = competition.send(file, "", set())
     site.settle(competition.competition, status="ERROR", errorDescription="line 7: unknown id 'x'")
-    assert competition.scored(ref, 10) == State(ref, "error", reason="line 7: unknown id 'x'")
+    assert competition.scored(ref, 10) == SubmissionState(ref, "error", reason="line 7: unknown id 'x'")
 
 
 def test_waiting_is_bounded(site, competition, file):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
-from pipeline.submission.log import Entry, State, SubmissionLog, submit_once
+from pipeline.submission.log import LogEntry, SubmissionLog, SubmissionState, submit_once
 from pipeline.transfer.source import Refused, Unavailable
 
-ENTRY = Entry("demo-1a2b.csv", "1a2b3c", "youtube8m-2018", "the “best”,\nso far", "pending", 7)
+ENTRY = LogEntry("demo-1a2b.csv", "1a2b3c", "youtube8m-2018", "the “best”,\nso far", "pending", 7)
 
 
 class Killed(BaseException):
@@ -27,7 +27,7 @@ class MemorySite:
     competition: str = "c"
     files: list[str] = field(default_factory=list)
     """Number 100, 101, ..."""
-    outcome: State = field(default_factory=lambda: State(0, "complete", 0.5, 0.25))
+    outcome: SubmissionState = field(default_factory=lambda: SubmissionState(0, "complete", 0.5, 0.25))
     events: list[BaseException | None] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
@@ -41,10 +41,10 @@ class MemorySite:
         if event is not None:
             raise event
 
-    def named(self, path: Path) -> list[State]:
+    def named(self, path: Path) -> list[SubmissionState]:
         self._meet("named begins")
         self._meet("named ends")
-        return [State(ref, "complete") for ref, name in self.all() if name == path.name][::-1]
+        return [SubmissionState(ref, "complete") for ref, name in self.all() if name == path.name][::-1]
 
     def send(self, path: Path, message: str, known: set[int]) -> int:
         assert known == {ref for ref, name in self.all() if name == path.name}
@@ -53,11 +53,11 @@ class MemorySite:
         self._meet("send ends")
         return self.all()[-1][0]
 
-    def scored(self, ref: int, wait: float) -> State:
+    def scored(self, ref: int, wait: float) -> SubmissionState:
         self._meet("scored begins")
         assert ref in dict(self.all())
         self._meet("scored ends")
-        return State(ref, self.outcome.status, self.outcome.public_score, self.outcome.private_score, "why")
+        return SubmissionState(ref, self.outcome.status, self.outcome.public_score, self.outcome.private_score, "why")
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def submit(tmp_path):
     """Submits a file to a site with a log below the test's folder."""
     log = SubmissionLog(tmp_path / "submissions")
 
-    def once(site: MemorySite, content: str = "1a2b", again: bool = False, wait: float = 0.0) -> Entry:
+    def once(site: MemorySite, content: str = "1a2b", again: bool = False, wait: float = 0.0) -> LogEntry:
         return submit_once(log.path.parent / f"demo-{content}.csv", content, "m", site, log, again, wait)
 
     once.log = log
@@ -142,9 +142,9 @@ def test_a_content_is_sent_once_and_its_score_is_kept(submit):
 
 
 def test_a_score_that_takes_longer_is_only_asked_for(submit):
-    site = MemorySite(outcome=State(0, "pending"))
+    site = MemorySite(outcome=SubmissionState(0, "pending"))
     assert submit(site).status == submit(site).status == submit(site, again=True).status == "pending"
-    site.outcome = State(0, "complete", 0.75)
+    site.outcome = SubmissionState(0, "complete", 0.75)
     assert submit(site).public_score == 0.75
     assert site.calls == ["named", "send", "scored", "scored", "scored", "scored"]
 
@@ -175,12 +175,12 @@ def test_what_another_machine_sent_is_not_sent_once_more(submit):
 
 
 def test_a_rejected_file_has_its_reason_every_time(submit):
-    site = MemorySite(outcome=State(0, "error"))
+    site = MemorySite(outcome=SubmissionState(0, "error"))
     for _ in range(2):
         with pytest.raises(StageError, match=r"c rejected .*demo-1a2b\.csv, no\. 100: why; --again"):
             submit(site)
     assert len(site.files) == 1 and submit.log.entries()[-1].reason == "why"
-    site.outcome = State(0, "complete", 0.5)
+    site.outcome = SubmissionState(0, "complete", 0.5)
     assert submit(site, again=True).ref == 101
 
 

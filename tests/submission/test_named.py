@@ -8,7 +8,7 @@ import pytest
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
-from pipeline.submission import check
+from pipeline.submission import check_submission
 from pipeline.submission.named import write_named
 
 IDS = [f"v{number:02d}" for number in range(10)]
@@ -27,7 +27,7 @@ def stored(tmp_path, ids=IDS, largest=8) -> PredictionStore:
 def test_it_is_valid_and_named_for_its_content(tmp_path, gzip):
     settings = SubmissionConfig(top_k=3, gzip=gzip)
     path, written = write_named(tmp_path / "out", "mine", stored(tmp_path), IDS, 9, settings)
-    assert check(path, IDS, 9, 3) == [] and written.rows == 10
+    assert check_submission(path, IDS, 9, 3) == [] and written.rows == 10
     assert path.name == f"mine-{written.digest[:8]}.csv" + (".gz" if gzip else "")
     if not gzip:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == written.digest

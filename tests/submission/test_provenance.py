@@ -56,7 +56,7 @@ def put_run(folder, arguments: list[str], splits=(), **more):
 def test_the_command_of_a_run_gives_its_settings_again(tmp_path, flags):
     flags = flags.split(" ")
     run = put_run(tmp_path / "demo" / "mine", flags)
-    (line,) = provenance.commands(run, "demo", "test")
+    (line,) = provenance.commands_to_reproduce(run, "demo", "test")
     start, arguments = shlex.split(line)[:3], shlex.split(line)[3:]
     assert start == ["python", "-m", "pipeline.train"]
     assert arguments[:6] == ["--preset", "demo", "--model", flags[1], "--run", "mine"]
@@ -68,7 +68,7 @@ def test_the_command_of_a_run_gives_its_settings_again(tmp_path, flags):
 def test_predictions_of_other_settings_are_told(tmp_path):
     splits = {"test": {"top_k": 24, "videos_per_part": 8192}, "holdout": {"top_k": 100, "videos_per_part": 8192}}
     run = put_run(tmp_path / "demo" / "mine", ["--model", "average"], {**splits, "train": splits["test"]}.items())
-    _, holdout, test = provenance.commands(run, "demo", "test")
+    _, holdout, test = provenance.commands_to_reproduce(run, "demo", "test")
     assert holdout == "python -m pipeline.infer --preset demo --run mine --split holdout"
     assert test == "python -m pipeline.infer --preset demo --run mine --split test --inference.top-k 24"
 
@@ -78,7 +78,9 @@ def test_a_soup_is_made_of_its_runs(tmp_path):
         put_run(tmp_path / "demo" / name, ["--model", "average", "--training.seed", seed])
     flags = ["--model", "average", "--training.seed", "1"]
     soup = put_run(tmp_path / "demo" / "one-soup", flags, soup={"method": "uniform", "runs": ["one", "two"]})
-    lines = [line.removeprefix("python -m pipeline.") for line in provenance.commands(soup, "demo", "test")]
+    lines = [
+        line.removeprefix("python -m pipeline.") for line in provenance.commands_to_reproduce(soup, "demo", "test")
+    ]
     assert lines == [
         "train --preset demo --model average --run one --training.seed 1",
         "train --preset demo --model average --run two --training.seed 2",
@@ -88,7 +90,7 @@ def test_a_soup_is_made_of_its_runs(tmp_path):
 
 def test_a_run_is_described_by_its_settings_and_digests_without_folders(tmp_path):
     run = put_run(tmp_path / "demo" / "mine", ["--model", "average"], [("test", {})])
-    about = provenance.describe(run, "test")
+    about = provenance.describe_run(run, "test")
     mine = about["runs"]["mine"]
     assert about["predictions"] == mine["predictions"] == "test of mine" and mine["model"] == "model of mine"
     assert mine["config_hash"] == digest_json(mine["config"]) and mine["summary"]["best"] == {"gap": 0.5}
@@ -96,8 +98,11 @@ def test_a_run_is_described_by_its_settings_and_digests_without_folders(tmp_path
 
 
 def test_a_preset_in_a_file_is_named_without_this_machines_folders():
-    assert provenance.command("infer", "/home/me/my preset.py") == "python -m pipeline.infer --preset 'my preset.py'"
-    assert provenance.command("infer", "mine/p.py", "-x") == "python -m pipeline.infer --preset mine/p.py -x"
+    assert (
+        provenance.stage_command_line("infer", "/home/me/my preset.py")
+        == "python -m pipeline.infer --preset 'my preset.py'"
+    )
+    assert provenance.stage_command_line("infer", "mine/p.py", "-x") == "python -m pipeline.infer --preset mine/p.py -x"
 
 
 def test_the_commit_and_whether_files_differ(tmp_path):
@@ -108,27 +113,29 @@ def test_the_commit_and_whether_files_differ(tmp_path):
         )
         return result.stdout.strip()
 
-    assert provenance.commit(tmp_path) is None
+    assert provenance.git_commit(tmp_path) is None
     git("init")
-    assert provenance.commit(tmp_path) is None  # nothing committed yet
+    assert provenance.git_commit(tmp_path) is None  # nothing committed yet
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "file").write_text("1")
     git("add", ".")
     git("commit", "-m", "one")
-    assert provenance.commit(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
-    assert provenance.commit(tmp_path / "inner") is None  # the project would lie inside a checkout of something else
+    assert provenance.git_commit(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert (
+        provenance.git_commit(tmp_path / "inner") is None
+    )  # the project would lie inside a checkout of something else
     (tmp_path / "inner" / "file").write_text("2")
-    assert provenance.commit(tmp_path)["dirty"] is True
+    assert provenance.git_commit(tmp_path)["dirty"] is True
 
 
 def test_git_may_be_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.commit(ROOT) is None
+    assert provenance.git_commit(ROOT) is None
 
 
 def test_packages_are_those_that_are_installed(monkeypatch):
     monkeypatch.setattr(provenance, "_PACKAGES", ("numpy", "no-such-package"))
-    assert provenance.environment()["packages"] == {"numpy": np.__version__}
+    assert provenance.describe_environment()["packages"] == {"numpy": np.__version__}
 
 
 # ---------------------------------------------------------------------------------------------------------- submissions

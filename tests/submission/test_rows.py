@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.inputs.index.ids import id_fault
-from pipeline.submission import Written, check, read, rows, scanning, write
+from pipeline.submission import Written, check_submission, read_submission, rows, scanning, write_submission
 from pipeline.submission.lines import HEADER
 
 IDS = ["aDoE", "1e10", "NaN", "-abc", "0012", "true", "élan", "東京"]
@@ -53,9 +53,9 @@ def test_written_files_are_valid_and_read_back(tmp_path_factory, batch, top_k, n
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scanning, "_BLOCK", block)
         patch.setattr(rows, "_ROWS", 3)
-        assert write(path, parts, top_k) == Written(len(ids), hashlib.sha256(expected).hexdigest())
-        assert check(path, ids, num_classes, top_k) == []
-        chunks = list(read(path, num_classes))
+        assert write_submission(path, parts, top_k) == Written(len(ids), hashlib.sha256(expected).hexdigest())
+        assert check_submission(path, ids, num_classes, top_k) == []
+        chunks = list(read_submission(path, num_classes))
     content = path.read_bytes()
     assert (gzip.decompress(content) if path.suffix == ".gz" else content) == expected
     assert [video for chunk in chunks for video in chunk[0]] == ids
@@ -65,18 +65,18 @@ def test_written_files_are_valid_and_read_back(tmp_path_factory, batch, top_k, n
 
 
 def test_the_bytes_are_those_of_the_challenge(path):
-    write(path, [(["1e10", "-abc"], [[71, 3], [0, 3861]], [[0.98512345, 0.5], [1 + 5e-7, -5e-7]])])
+    write_submission(path, [(["1e10", "-abc"], [[71, 3], [0, 3861]], [[0.98512345, 0.5], [1 + 5e-7, -5e-7]])])
     assert path.read_bytes() == f"{HEADER}\n1e10,71 0.985123 3 0.5\n-abc,0 1 3861 0\n".encode()
-    write(path, [(["a"], [[2147483647, 3]], [[-0.0, -0.0]])])
+    write_submission(path, [(["a"], [[2147483647, 3]], [[-0.0, -0.0]])])
     assert path.read_bytes() == f"{HEADER}\na,2147483647 0 3 0\n".encode()
 
 
 def test_gzipped_files_hold_neither_time_nor_name(tmp_path, monkeypatch):
     batch = [(["aDoE"], [[1]], [[0.5]])]
-    plain = write(tmp_path / "a.csv", batch)
-    assert write(tmp_path / "a.csv.gz", batch) == plain
+    plain = write_submission(tmp_path / "a.csv", batch)
+    assert write_submission(tmp_path / "a.csv.gz", batch) == plain
     monkeypatch.setattr("time.time", lambda: 1e9)
-    write(tmp_path / "b.csv.gz", batch)
+    write_submission(tmp_path / "b.csv.gz", batch)
     assert (tmp_path / "a.csv.gz").read_bytes() == (tmp_path / "b.csv.gz").read_bytes()
     assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()) == (tmp_path / "a.csv").read_bytes()
 
@@ -106,12 +106,12 @@ def test_gzipped_files_hold_neither_time_nor_name(tmp_path, monkeypatch):
 )
 def test_bad_rows_are_not_written(path, ids, labels, scores, message):
     with pytest.raises(ValueError, match=message):
-        write(path, [(["fine"], [[7]], [[0.5]]), (ids, labels, scores)])
+        write_submission(path, [(["fine"], [[7]], [[0.5]]), (ids, labels, scores)])
     assert list(path.parent.iterdir()) == []
 
 
 def test_pairs_beyond_top_k_are_not_looked_at(path):
-    write(path, [(["a"], [[1, 1]], [[0.5, np.nan]])], top_k=1)
-    assert check(path, ["a"]) == []
+    write_submission(path, [(["a"], [[1, 1]], [[0.5, np.nan]])], top_k=1)
+    assert check_submission(path, ["a"]) == []
     with pytest.raises(ValueError, match="top_k"):
-        write(path, [], top_k=0)
+        write_submission(path, [], top_k=0)

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.metrics import StreamingMetrics
-from pipeline.submission import read, scanning
+from pipeline.submission import read_submission, scanning
 from pipeline.submission.lines import HEADER, line_faults
 
 ROW_CHARACTERS = st.text(st.sampled_from('07139.eE+-_ ,"\r\tna٣\u00a0x'), max_size=12)
@@ -14,7 +14,7 @@ NUMBERS = st.from_regex(r"[+-]?([0-9]{1,24}\.?[0-9]{0,24}|\.[0-9]{1,24})([eE][+-
 TABLE = {str(label): label for label in range(30)}
 
 
-def examine(lines: list[str], top_k: int = 3) -> scanning.Block:
+def examine(lines: list[str], top_k: int = 3) -> scanning.SubmissionBlock:
     return scanning._examine(5, "".join(f"{line}\n" for line in lines).encode(), TABLE, top_k)
 
 
@@ -53,7 +53,7 @@ def test_numbers_are_compared_and_read_as_python_does(numbers):
 def test_rows_with_fewer_pairs_are_padded_and_scored(tmp_path):
     path = tmp_path / "submission.csv"
     path.write_text(f"{HEADER}\naDoE,2 0.75\n1e10,1 0.5 2 0.25 0 0.125\n")
-    ((ids, labels, scores),) = read(path, 5)
+    ((ids, labels, scores),) = read_submission(path, 5)
     assert ids == ["aDoE", "1e10"]
     assert labels.tolist() == [[2, -1, -1], [1, 2, 0]] and labels.dtype == np.int16
     assert scores.tolist() == [[0.75, 0, 0], [0.5, 0.25, 0.125]] and scores.dtype == np.float32

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.submission.splits import submitted
+from pipeline.submission.splits import split_to_submit
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ from pipeline.submission.splits import submitted
     [(["test"], None, "test"), (["eval"], None, "eval"), (["a", "test", "b"], None, "test"), (["a", "b"], "b", "b")],
 )
 def test_which_it_is(splits, asked, expected):
-    assert submitted(splits, asked) == expected
+    assert split_to_submit(splits, asked) == expected
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_which_it_is(splits, asked, expected):
 )
 def test_what_cannot_be_told_is_refused(splits, asked, message):
     with pytest.raises(StageError, match=message):
-        submitted(splits, asked)
+        split_to_submit(splits, asked)

@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from pipeline.submission import check, read, scanning
+from pipeline.submission import check_submission, read_submission, scanning
 from pipeline.submission.lines import HEADER, Fault
 from pipeline.submission.validation import FAULT_LIMIT
 
@@ -28,9 +28,9 @@ def path(tmp_path):
 
 
 def test_a_valid_file_has_no_faults(path):
-    assert check(put(path, ROWS), IDS) == []
-    assert check(path) == []
-    assert check(path, reversed(IDS), num_classes=72, top_k=3) == []
+    assert check_submission(put(path, ROWS), IDS) == []
+    assert check_submission(path) == []
+    assert check_submission(path, reversed(IDS), num_classes=72, top_k=3) == []
 
 
 PAIRS = " ".join(f"{label} 0.5" for label in range(21))
@@ -82,20 +82,20 @@ PAIRS = " ".join(f"{label} 0.5" for label in range(21))
 )
 def test_a_faulty_row(path, row, column, reason):
     put(path, [ROWS[1], row, *ROWS[2:]])
-    fault = check(path)[0]
+    fault = check_submission(path)[0]
     assert (fault.line, fault.column) == (3, column)
     assert reason in fault.reason and fault.remedy
-    assert {fault.line for fault in check(path)} == {3}
+    assert {fault.line for fault in check_submission(path)} == {3}
     if row.startswith("aDoE,"):
-        assert check(path, IDS) == check(path)  # the id is there, whatever its pairs are like
+        assert check_submission(path, IDS) == check_submission(path)  # the id is there, whatever its pairs are like
     if "21 pairs" not in reason:  # how many is no matter when it is only scored
         with pytest.raises(ValueError, match=r"submission\.csv: line 3, "):
-            list(read(path, 3862))
+            list(read_submission(path, 3862))
 
 
 def test_every_fault_of_a_row_is_named(path):
     put(path, [*ONE, "aDoE,71 0.2 71 0.1 x nan 5000 0.3"])
-    found = [(fault.line, fault.column, fault.reason.split(" ")[0]) for fault in check(path)]
+    found = [(fault.line, fault.column, fault.reason.split(" ")[0]) for fault in check_submission(path)]
     assert found == [(7, f"pair {place}", word) for place, word in
                      [(2, "label"), (3, "label"), (3, "confidence"), (4, "label"), (4, "confidence")]]  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_every_fault_of_a_row_is_named(path):
 )
 def test_a_faulty_file(path, content, line, column, reason):
     path.write_bytes(content)
-    (fault,) = check(path)
+    (fault,) = check_submission(path)
     assert (fault.line, fault.column) == (line, column)
     assert reason in fault.reason and fault.remedy
 
@@ -151,36 +151,36 @@ def test_a_faulty_file(path, content, line, column, reason):
 )
 def test_each_damage_is_named_with_its_line_and_its_remedy(path, damage, line, remedy):
     path.write_text(damage("\n".join([HEADER, *ROWS]) + "\n"), newline="")
-    fault = check(path, IDS)[0]
+    fault = check_submission(path, IDS)[0]
     assert fault.line == line and remedy in fault.remedy
 
 
 def test_a_row_that_was_cut_off_is_named_with_the_missing_newline(path):
     put(path, [*ONE, "aDoE,71 0.985 3"], end="")
-    newline, row = check(path, IDS)
+    newline, row = check_submission(path, IDS)
     assert (newline.line, row.line, row.column) == (7, 7, "pair 2")
     assert "cut off" in newline.reason and "odd" in row.reason
 
 
 def test_a_missing_header_does_not_hide_the_first_row(path):
     path.write_bytes("\n".join(ROWS).encode() + b"\n")
-    assert [fault.column for fault in check(path, IDS)] == ["header"]
+    assert [fault.column for fault in check_submission(path, IDS)] == ["header"]
 
 
 def test_ids_that_are_missing_double_or_unknown(path):
     put(path, [ROWS[0], ROWS[1], ROWS[0], ROWS[2], "zzzz,1 0.5", "ADOE,1 0.5"])
-    double, unknown, other, missing = check(path, IDS)
+    double, unknown, other, missing = check_submission(path, IDS)
     assert (double.line, double.column) == (4, "VideoId") and "'aDoE' is on line 2 already" in double.reason
     assert unknown.line == 6 and unknown.reason == "unknown id 'zzzz'"
     assert other.line == 7 and other.reason == "unknown id 'ADOE'"
     assert missing.line == 7 and "missing from the file: 3: '-abc', '0012', 'true'" in missing.reason
-    assert [fault.line for fault in check(path)] == [4]
+    assert [fault.line for fault in check_submission(path)] == [4]
 
 
 def test_a_double_far_away_is_found(path, monkeypatch):
     monkeypatch.setattr(scanning, "_BLOCK", 40)
     put(path, [*ROWS, ROWS[1]])
-    (double,) = check(path, IDS)
+    (double,) = check_submission(path, IDS)
     assert double.line == 8 and "on line 3 already" in double.reason
 
 
@@ -190,7 +190,7 @@ def test_a_double_far_away_is_found(path, monkeypatch):
 )
 def test_a_spreadsheet_is_recognized(path, damaged, original):
     rows = [row.replace(f"{original},", f"{damaged},", 1) for row in ROWS]
-    unknown, missing = check(put(path, rows), IDS)
+    unknown, missing = check_submission(put(path, rows), IDS)
     assert unknown.line == 2 + IDS.index(original)
     assert f"unknown id {damaged!r}, while {original!r} is missing: a spreadsheet rewrote it" == unknown.reason
     assert "do not open it in a spreadsheet" in unknown.remedy
@@ -199,19 +199,19 @@ def test_a_spreadsheet_is_recognized(path, damaged, original):
 
 @pytest.mark.parametrize("damaged", ["1-Mar", "Mar-01", "2018-03-01", "3/1/2018"])
 def test_a_date_is_recognized(path, damaged):
-    unknown, _ = check(put(path, [f"{damaged},1 0.5", *ONE]), [*IDS, "mar1"])[:2]
+    unknown, _ = check_submission(put(path, [f"{damaged},1 0.5", *ONE]), [*IDS, "mar1"])[:2]
     assert unknown.line == 2 and "date" in unknown.reason and "spreadsheet" in unknown.remedy
 
 
 def test_ids_are_compared_byte_for_byte(path):
     put(path, [f"{video},1 0.5" for video in ("1e10", "10e9", "nan", "NaN", "0012", "12", "é", "e\u0301")])
-    assert check(path) == []
-    assert len(check(path, ["1e10", "10e9", "nan", "NaN", "0012", "12", "é", "é"])) == 1
+    assert check_submission(path) == []
+    assert len(check_submission(path, ["1e10", "10e9", "nan", "NaN", "0012", "12", "é", "é"])) == 1
 
 
 def test_faults_beyond_the_limit_are_counted(path):
     rows = [f"v{number},1 2" for number in range(FAULT_LIMIT + 30)]
-    faults = check(put(path, rows), ["other"])
+    faults = check_submission(put(path, rows), ["other"])
     assert len(faults) == FAULT_LIMIT + 2
     assert [fault.line for fault in faults[:4]] == [2, 2, 3, 3]  # the confidence and the id
     assert "'other'" in faults[-2].reason
@@ -227,6 +227,6 @@ def test_a_damaged_gzip_is_a_fault(tmp_path):
     for content in (whole[:-10], b"not gzip at all", whole[:20] + b"\xff" * 20 + whole[40:]):
         path = tmp_path / "submission.csv.gz"
         path.write_bytes(content)
-        assert "unzipped" in check(path)[0].reason
+        assert "unzipped" in check_submission(path)[0].reason
         with pytest.raises(ValueError, match="unzipped"):
-            list(read(path, 3862))
+            list(read_submission(path, 3862))

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.parsing import ParseError, parse, readable_id
+from pipeline.inputs.records.parsing import ParseError, parse_record, readable_id
 
 LONGEST = 2**31 - 1
 SAMPLED = 256
@@ -70,14 +70,14 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
     size = modified = records = cut = 0
     try:
         status = path.stat()
-        for record in tfrecord.scan(path):
+        for record in tfrecord.scan_records(path):
             records += 1
             fault = record.fault
             if len(record.payload) > LONGEST:
                 fault = f"the record has {len(record.payload)} bytes; protobuf allows at most 2 GiB"
             if fault is None:
                 try:
-                    parsed = parse(record.payload, dataset)
+                    parsed = parse_record(record.payload, dataset)
                 except ParseError as error:
                     id = readable_id(record.payload, dataset)
                     fault = f"video {id!r}: {error}" if id else str(error)

@@ -12,7 +12,7 @@ SMALL_HOLDOUT = 50
 _UNCHOSEN = "the best epoch cannot be chosen, so the last one's weights are kept, and an ensemble's weights are equal"
 
 
-def remarks(summary: dict[str, Any]) -> list[str]:
+def dataset_remarks(summary: dict[str, Any]) -> list[str]:
     """Return a sentence for each remark on the summary that `write_index` returns."""
     return [*_losses(summary), *_doubles(summary), *_constants(summary), *_same_labels(summary), *_holdout(summary)]
 

@@ -62,12 +62,12 @@ def _save(path: Path, report: ShardReport) -> None:
     text = json.dumps(values | {"quarantined": [dataclasses.astuple(fault) for fault in report.quarantined]})
     temporary = path.with_suffix(f".{os.getpid()}")
     with temporary.open("wb") as file:
-        tfrecord.write(file, [text.encode(), *(getattr(report, name).tobytes() for name in _ARRAYS)])
+        tfrecord.write_records(file, [text.encode(), *(getattr(report, name).tobytes() for name in _ARRAYS)])
     temporary.replace(path)
 
 
 def _load(path: Path) -> ShardReport:
-    text, *arrays = (record.payload for record in tfrecord.scan(path) if record.fault is None)
+    text, *arrays = (record.payload for record in tfrecord.scan_records(path) if record.fault is None)
     values = json.loads(text)
     values["quarantined"] = [Quarantined(*fault) for fault in values["quarantined"]]
     for (name, dtype), data in zip(_ARRAYS.items(), arrays, strict=True):

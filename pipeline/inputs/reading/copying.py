@@ -11,7 +11,7 @@ import numpy as np
 from numba.types import ExternalFunction, int32, int64, uintp
 
 from pipeline.config import DatasetConfig
-from pipeline.inputs.reading.streaming import WIDTH, settle, stream
+from pipeline.inputs.reading.streaming import WIDTH, copy_streaming, fence_streaming_stores
 from pipeline.inputs.records.parsing import layouts
 from pipeline.inputs.records.wire import FIRST, SECOND
 from pipeline.runtime.compiled import compiled
@@ -63,7 +63,7 @@ class Encoding(NamedTuple):
 
 
 @compiled
-def advise(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
+def advise_readahead(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
     """Ask the system to have these parts of open files in memory soon: int32, int64, int64 [n].
 
     What is there already, by the look of one byte in its middle, is passed over: to ask costs ten times as much.
@@ -111,7 +111,7 @@ def read_records(
             and _regular(data, encoding, places, num_frames[record])
             and _copy(data, encoding, places, num_frames[record], chosen[record, : counts[record]], frames[record])
         )
-    settle()
+    fence_streaming_stores()
 
 
 @compiled
@@ -242,4 +242,4 @@ def _move(target: int, source: int, size: int) -> None:
         _memcpy(target, source, size)
         return
     for place in range(np.uintp(0), size, np.uintp(WIDTH)):
-        stream(target + place, source + place)
+        copy_streaming(target + place, source + place)

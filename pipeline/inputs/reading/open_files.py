@@ -83,7 +83,7 @@ class OpenFiles:
                 self._room += 1
 
 
-def aligned(offset: int, length: int) -> tuple[int, int]:
+def align_for_direct_read(offset: int, length: int) -> tuple[int, int]:
     """The part of a file to read, its start and its length, for one that may be read directly."""
     start = offset - offset % ALIGNMENT
     return start, -(-(offset + length - start) // ALIGNMENT) * ALIGNMENT

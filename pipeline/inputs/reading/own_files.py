@@ -28,7 +28,7 @@ class Video(NamedTuple):
     """The dataset's dtype [n,F]; n is at least 1 and at most the dataset's max_frames."""
 
 
-class Fault(NamedTuple):
+class UnreadableVideo(NamedTuple):
     """Where and why a video, or a whole file, cannot be read."""
 
     where: str
@@ -38,7 +38,7 @@ class Fault(NamedTuple):
         return f"{self.where}: {self.reason}"
 
 
-def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
+def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     """Yield every video of a file; for a video that is faulty yield a Fault, and go on with the next.
 
     *.npz   either one video, as an array [n,size] for each feature by its name; its id is the file's name;
@@ -47,7 +47,7 @@ def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
     other   TFRecords as the dataset declares them; labels and ids are optional
     """
     if not path.is_file():
-        yield Fault(str(path), "there is no such file")
+        yield UnreadableVideo(str(path), "there is no such file")
         return
     try:
         if path.suffix == ".npz":
@@ -55,7 +55,7 @@ def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
         else:
             yield from _in_records(path, dataset)
     except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
-        yield Fault(str(path), f"the file cannot be read: {error}")
+        yield UnreadableVideo(str(path), f"the file cannot be read: {error}")
 
 
 def batch_videos(
@@ -75,25 +75,25 @@ def batch_videos(
 # ------------------------------------------------------------------------------------------------------------ TFRecords
 
 
-def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
+def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     number = -1
-    for number, record in enumerate(tfrecord.scan(path)):
+    for number, record in enumerate(tfrecord.scan_records(path)):
         where = f"{path}, record {number} at byte {record.offset}"
         if record.fault is not None:
-            yield Fault(where, f"{record.fault}; copy the file again")
+            yield UnreadableVideo(where, f"{record.fault}; copy the file again")
             continue
         try:
             features = parse_features(record.payload, dataset)
             frames = np.concatenate(features, axis=1)
         except ParseError as error:
-            yield Fault(where, f"{error}; {_remedy(str(error), dataset)}")
+            yield UnreadableVideo(where, f"{error}; {_remedy(str(error), dataset)}")
             continue
         if not np.isfinite(frames).all():
-            yield Fault(where, "there are values that are not finite; extract the features again")
+            yield UnreadableVideo(where, "there are values that are not finite; extract the features again")
             continue
         yield Video(readable_id(record.payload, dataset) or f"{path.name}:{number}", frames)
     if number < 0:
-        yield Fault(str(path), "the file holds no records")
+        yield UnreadableVideo(str(path), "the file holds no records")
 
 
 def _remedy(reason: str, dataset: DatasetConfig) -> str:
@@ -108,14 +108,14 @@ def _remedy(reason: str, dataset: DatasetConfig) -> str:
 # ---------------------------------------------------------------------------------------------------------------- NumPy
 
 
-def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
+def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     with np.load(path, allow_pickle=False) as arrays:
         if "num_frames" in arrays:
             yield from _in_batch(path, {name: arrays[name] for name in arrays.files}, dataset)
             return
         named = {feature.name: feature.size for feature in dataset.features}
         if missing := named.keys() - set(arrays.files):
-            yield Fault(
+            yield UnreadableVideo(
                 str(path),
                 f"there is no array {min(missing)}; give one of [frames, values] for each of {', '.join(named)}, or "
                 f"frames [videos, frames, {dataset.width}] and num_frames [videos]; "
@@ -126,16 +126,16 @@ def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | Fault]:
     for values, (name, size) in zip(features, named.items()):
         if values.ndim != 2 or values.shape[1] != size or len(values) != len(features[0]) or not len(values):
             shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in zip(named, features))
-            yield Fault(str(path), f"{shapes}; each must be [frames, values], with {size} values in {name}")
+            yield UnreadableVideo(str(path), f"{shapes}; each must be [frames, values], with {size} values in {name}")
             return
     yield _video(path.stem, str(path), features, dataset)
 
 
-def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig) -> Iterator[Video | Fault]:
+def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     frames, counts = arrays.get("frames", np.zeros(0)), arrays["num_frames"]
     ids = arrays.get("ids", np.array([f"{path.name}:{number}" for number in range(len(frames))]))
     if frames.ndim != 3 or frames.shape[2] != dataset.width or not counts.shape == ids.shape == frames.shape[:1]:
-        yield Fault(
+        yield UnreadableVideo(
             str(path),
             f"frames {list(frames.shape)}, num_frames {list(counts.shape)}, ids {list(ids.shape)}; they must be "
             f"[videos, frames, {dataset.width}] and [videos]",
@@ -144,24 +144,26 @@ def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig)
     for number, (rows, count, id) in enumerate(zip(frames, counts.tolist(), ids.tolist())):
         where = f"{path}, video {number}"
         if not (isinstance(count, int) and 1 <= count <= len(rows)):
-            yield Fault(where, f"num_frames is {count}; it must be from 1 to {len(rows)}")
+            yield UnreadableVideo(where, f"num_frames is {count}; it must be from 1 to {len(rows)}")
         elif not (isinstance(id, str) and id.isprintable()):
-            yield Fault(where, f"its id {id!r} is no printable text; leave ids out, or make them strings")
+            yield UnreadableVideo(where, f"its id {id!r} is no printable text; leave ids out, or make them strings")
         else:
             yield _video(id, where, [rows[:count]], dataset)
 
 
-def _video(id: str, where: str, features: list[np.ndarray], dataset: DatasetConfig) -> Video | Fault:
-    """Return a video from arrays [n,size], or a Fault if their values are not as the dataset declares."""
+def _video(id: str, where: str, features: list[np.ndarray], dataset: DatasetConfig) -> Video | UnreadableVideo:
+    """Return a video from arrays [n,size], or a UnreadableVideo if their values are not as the dataset declares."""
     for values in features:
         if dataset.dtype == "uint8":
             if values.dtype.kind == "f":
-                return Fault(where, f"values are {values.dtype} but must be bytes: {_QUANTIZE}")
+                return UnreadableVideo(where, f"values are {values.dtype} but must be bytes: {_QUANTIZE}")
             if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
-                return Fault(where, f"values are {values.dtype} and not all from 0 to 255; they must be bytes")
+                return UnreadableVideo(
+                    where, f"values are {values.dtype} and not all from 0 to 255; they must be bytes"
+                )
         elif values.dtype.kind != "f":
-            return Fault(where, f"values are {values.dtype} but must be floats: {_DEQUANTIZE}")
+            return UnreadableVideo(where, f"values are {values.dtype} but must be floats: {_DEQUANTIZE}")
         elif not np.isfinite(values.astype(np.float32)).all():
-            return Fault(where, "there are values that are not finite; extract the features again")
+            return UnreadableVideo(where, "there are values that are not finite; extract the features again")
     frames = np.concatenate(features, axis=1).astype(dataset.dtype)
     return Video(id, frames[: 1 if dataset.level == "video" else dataset.max_frames])

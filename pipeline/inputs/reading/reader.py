@@ -14,7 +14,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading import copying
 from pipeline.inputs.reading.buffers import BufferPool
-from pipeline.inputs.reading.open_files import ALIGNMENT, OpenFiles, aligned
+from pipeline.inputs.reading.open_files import ALIGNMENT, OpenFiles, align_for_direct_read
 from pipeline.inputs.reading.verifying import REDO
 from pipeline.inputs.records.parsing import ParseError, parse_features
 from pipeline.runtime.parallel import default_workers
@@ -95,7 +95,7 @@ class FrameReader:
             return
         rows = rows[np.lexsort((self.index.offset[rows], self.index.shard[rows]))]
         with self._files.of(self.index.shard[rows]) as descriptors:
-            copying.advise(descriptors, self.index.offset[rows], self.index.length[rows].astype(np.int64))
+            copying.advise_readahead(descriptors, self.index.offset[rows], self.index.length[rows].astype(np.int64))
 
     def _copy(self, descriptors, offsets, lengths, num_frames, chosen, counts, frames, left) -> None:
         """Some records of a batch, see `copying.read_records`; each thread has a buffer of its own."""
@@ -113,7 +113,7 @@ class FrameReader:
         index = self.index
         path, offset, length = index.paths[index.shard[row]], int(index.offset[row]), int(index.length[row])
         try:
-            start, size = aligned(offset, length)
+            start, size = align_for_direct_read(offset, length)
             block = mmap.mmap(-1, size)
             got = os.preadv(descriptor, [block], start)
             payload = block[offset - start : min(offset - start + length, got)]

@@ -9,8 +9,8 @@ WIDTH = 32
 
 
 @intrinsic
-def stream(typing_context, target, source):
-    """Copy WIDTH bytes between two addresses, uintp; the target a multiple of WIDTH. `settle` before others read it."""
+def copy_streaming(typing_context, target, source):
+    """Copy WIDTH bytes between two addresses, uintp; the target a multiple of WIDTH. `fence_streaming_stores` before others read it."""
     block = ir.VectorType(ir.IntType(8), WIDTH)
 
     def generate(context, builder, signature, arguments):
@@ -23,7 +23,7 @@ def stream(typing_context, target, source):
 
 
 @intrinsic
-def settle(typing_context):
+def fence_streaming_stores(typing_context):
     """Let every other thread see what was streamed."""
 
     def generate(context, builder, signature, arguments):

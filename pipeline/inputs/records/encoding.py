@@ -13,7 +13,7 @@ _SEQUENCE_LISTS = _MAP_VALUE = _FEATURE_FLOATS = b"\x12"
 _FEATURE_INTS = b"\x1a"
 
 
-def example(features: Mapping[str, Value]) -> bytes:
+def encode_example(features: Mapping[str, Value]) -> bytes:
     """Return a serialized tf.train.Example with sorted keys, byte for byte protobuf's deterministic serialization.
 
     Raises TypeError for values that are neither strings, integers nor floats, and for an empty list, which has no type
@@ -22,11 +22,11 @@ def example(features: Mapping[str, Value]) -> bytes:
     return _field(_EXAMPLE_FEATURES, _features(features))
 
 
-def sequence_example(context: Mapping[str, Value], feature_lists: Mapping[str, np.ndarray]) -> bytes:
+def encode_sequence_example(context: Mapping[str, Value], feature_lists: Mapping[str, np.ndarray]) -> bytes:
     """Return a serialized tf.train.SequenceExample with sorted keys.
 
     Args:
-        context: the features of the whole video, as for `example`.
+        context: the features of the whole video, as for `encode_example`.
         feature_lists: an array [n,F] for each key. Each frame becomes one Feature: F bytes if the array is uint8,
             F floats if it is float32. n may differ between keys, and may be 0.
 
@@ -63,7 +63,7 @@ def _feature(key: str, value: Value) -> bytes:
     if value.dtype.kind in "iu":
         if value.dtype == np.uint64 and value.size and value.max() >= 1 << 63:
             raise ValueError(f"{key}: {value.max()} is beyond int64")
-        packed = b"".join(varint(item) for item in value.ravel().tolist())
+        packed = b"".join(encode_varint(item) for item in value.ravel().tolist())
         return _field(_FEATURE_INTS, _field(_LIST_VALUE, packed) if packed else b"")
     if value.dtype.kind == "f":
         packed = value.astype("<f4").tobytes()
@@ -82,11 +82,11 @@ def _feature_list(key: str, frames: np.ndarray) -> bytes:
     else:
         raise TypeError(f"{key}: frames must be uint8 or float32, not {frames.dtype}")
     size = rows.shape[1]
-    innermost = _LIST_VALUE + varint(size)
+    innermost = _LIST_VALUE + encode_varint(size)
     if kind == _FEATURE_FLOATS and not size:
         innermost = b""  # a packed field without values isn't written
-    feature = kind + varint(len(innermost) + size) + innermost
-    prefix = b"\x0a" + varint(len(feature) + size) + feature
+    feature = kind + encode_varint(len(innermost) + size) + innermost
+    prefix = b"\x0a" + encode_varint(len(feature) + size) + feature
     records = np.empty((len(rows), len(prefix) + size), np.uint8)  # n,prefix+F
     records[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
     records[:, len(prefix) :] = rows
@@ -94,10 +94,10 @@ def _feature_list(key: str, frames: np.ndarray) -> bytes:
 
 
 def _field(tag: bytes, payload: bytes) -> bytes:
-    return tag + varint(len(payload)) + payload
+    return tag + encode_varint(len(payload)) + payload
 
 
-def varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
     """Encode an int64 in base 128, least significant digit first; a negative one takes ten bytes, two's complement."""
     if 0 <= value < 0x80:
         return bytes((value,))

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.inputs.index.ids import id_fault
-from pipeline.inputs.records.encoding import varint
+from pipeline.inputs.records.encoding import encode_varint
 from pipeline.inputs.records.labels import read_labels
 from pipeline.inputs.records.wire import (
     BYTES,
@@ -19,8 +19,8 @@ from pipeline.inputs.records.wire import (
     ParseError,
     Span,
     feature_values,
-    members,
     messages_by_key,
+    values_of_message,
 )
 
 LARGEST = 1e15
@@ -43,7 +43,7 @@ class ParsedRecord(NamedTuple):
     """The largest absolute value of each feature; 0 for bytes, which are bounded anyway."""
 
 
-def parse(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
+def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
     """Parse a record. Raises ParseError if it is damaged, not as declared, or has an id that no CSV can hold."""
     entries, lists = messages_by_key(payload)
     whole = _features(payload, entries if dataset.level == "video" else lists, dataset)
@@ -54,7 +54,7 @@ def parse(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
 
 
 def parse_features(payload: Buffer, dataset: DatasetConfig) -> list[np.ndarray]:
-    """Parse only the features of a record that passed `parse` before; float values are not checked again."""
+    """Parse only the features of a record that passed `parse_record` before; float values are not checked again."""
     entries, lists = messages_by_key(payload)
     features = _features(payload, entries if dataset.level == "video" else lists, dataset)
     return [rows[: dataset.max_frames] for rows in features]
@@ -111,7 +111,7 @@ def layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
         kind, dtype = (BYTES, np.dtype("u1")) if feature.dtype == "uint8" else (FLOATS, np.dtype("<f4"))
         header = b""
         for tag in (FIRST, kind, FIRST) if dataset.level == "frame" else (FIRST, kind):  # from the innermost outward
-            header = bytes([tag]) + varint(len(header) + feature.size * dtype.itemsize) + header
+            header = bytes([tag]) + encode_varint(len(header) + feature.size * dtype.itemsize) + header
         found.append(Layout(feature.name, feature.key, feature.size, kind, dtype, header))
     return tuple(found)
 
@@ -166,7 +166,7 @@ def _strided_rows(data: Buffer, place: Span, layout: Layout) -> np.ndarray | Non
 def _walked_rows(data: Buffer, place: Span, layout: Layout, level: str) -> np.ndarray:
     """Return a copy of rows in any valid encoding; raises ParseError that names the first wrong row."""
     found, what = bytearray(), WHATS[layout.kind]
-    for number, row in enumerate(members(data, place, FIRST) if level == "frame" else [place]):
+    for number, row in enumerate(values_of_message(data, place, FIRST) if level == "frame" else [place]):
         where = f"feature {layout.name}" + (f": frame {number}" if level == "frame" else "")
         kind, spans = feature_values(data, row)
         if kind != layout.kind:

@@ -20,8 +20,8 @@ from pipeline.inputs.records.wire import (
     ParseError,
     Span,
     feature_values,
-    members,
     messages_by_key,
+    values_of_message,
 )
 
 Kind = Literal["empty", "bytes", "strings", "float", "int64", "mixed"]
@@ -58,7 +58,7 @@ def describe(payload: Buffer) -> list[FoundFeature]:
     context, lists = messages_by_key(payload)
     found = [_describe(payload, key, "video", [context[key]]) for key in sorted(context)]
     for key in sorted(lists):
-        found.append(_describe(payload, key, "frame", members(payload, lists[key], FIRST)))
+        found.append(_describe(payload, key, "frame", values_of_message(payload, lists[key], FIRST)))
     return found
 
 
@@ -89,7 +89,7 @@ def check_first_record(payload: Buffer, dataset: DatasetConfig, where: str) -> N
 def check_first_records(paths: Iterable[Path], dataset: DatasetConfig) -> None:
     """Call `check_first_record` with the first readable record of a split's files; raises SchemaError or OSError."""
     for path in paths:
-        for record in tfrecord.scan(path):
+        for record in tfrecord.scan_records(path):
             if record.fault is None:
                 check_first_record(record.payload, dataset, f"{path}, first record")
                 return
@@ -165,7 +165,7 @@ def _raw_numbers(payload: Buffer, declared: FeatureConfig, found: FoundFeature, 
 def _strings(payload: Buffer, found: FoundFeature) -> list[Buffer]:
     """Return the rows of a feature of bytes."""
     context, lists = messages_by_key(payload)
-    rows = members(payload, lists[found.name], FIRST) if found.level == "frame" else [context[found.name]]
+    rows = values_of_message(payload, lists[found.name], FIRST) if found.level == "frame" else [context[found.name]]
     return [payload[slice(*feature_values(payload, row)[1][0])] for row in rows]
 
 

@@ -41,7 +41,7 @@ class Shard:
     count: int
 
 
-def plan(dataset: DatasetConfig, synthesis: SynthesisConfig) -> list[Shard]:
+def plan_shards(dataset: DatasetConfig, synthesis: SynthesisConfig) -> list[Shard]:
     """Return the files of a synthetic dataset. Raises ConfigError if they cannot be made as declared."""
     if dataset.dtype != (dtype := "uint8" if dataset.level == "frame" else "float32"):
         raise ConfigError(f"dataset {dataset.name}: synthetic features of {dataset.level} level must be {dtype}")
@@ -57,7 +57,7 @@ def plan(dataset: DatasetConfig, synthesis: SynthesisConfig) -> list[Shard]:
 def write_shard(dataset: DatasetConfig, synthesis: SynthesisConfig, shard: Shard, folder: Path) -> int:
     """Write a shard below `folder`, whole or not at all; return how many videos it holds."""
     with atomic_file(folder / shard.path) as temporary, temporary.open("wb") as file:
-        return tfrecord.write(file, _records(dataset, synthesis, shard))
+        return tfrecord.write_records(file, _records(dataset, synthesis, shard))
 
 
 def _records(dataset: DatasetConfig, synthesis: SynthesisConfig, shard: Shard) -> Iterator[bytes]:
@@ -68,10 +68,10 @@ def _records(dataset: DatasetConfig, synthesis: SynthesisConfig, shard: Shard) -
         if shard.split != "test":
             context[dataset.labels_key] = video.labels
         if dataset.level == "frame":
-            yield encoding.sequence_example(context, {f.key: video.frames[f.name] for f in dataset.features})
+            yield encoding.encode_sequence_example(context, {f.key: video.frames[f.name] for f in dataset.features})
         else:
             means = {f.key: video.frames[f.name].mean(0) * (4 / 255) + (4 / 512 - 2) for f in dataset.features}
-            yield encoding.example(context | means)
+            yield encoding.encode_example(context | means)
 
 
 def video_ids(seed: int, split: str, numbers: range) -> list[str]:

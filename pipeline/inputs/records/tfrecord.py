@@ -31,7 +31,7 @@ def masked_crc(data: bytes | memoryview) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def scan(path: Path) -> Iterator[Record]:
+def scan_records(path: Path) -> Iterator[Record]:
     """Yield every record of a file and verify both checksums; the file is read once, one record in memory at a time.
 
     For a payload with a wrong checksum the fault is yielded, and the scan goes on. A record with a wrong length cannot
@@ -65,7 +65,7 @@ def scan(path: Path) -> Iterator[Record]:
             position = end
 
 
-def write(file: BinaryIO, payloads: Iterable[bytes]) -> int:
+def write_records(file: BinaryIO, payloads: Iterable[bytes]) -> int:
     """Append records to an open file; return how many."""
     count = 0
     for payload in payloads:

@@ -43,7 +43,7 @@ def read_varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
     raise ParseError(f"a number before byte {end} does not end; {_DAMAGED}")
 
 
-def fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+def iterate_fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield each field of the message data[position:end]: its tag, and the start and stop of its value."""
     while position < end:
         tag = data[position]
@@ -76,10 +76,10 @@ def fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, in
         position = stop
 
 
-def members(data: Buffer, message: Span, expected: int) -> list[Span]:
+def values_of_message(data: Buffer, message: Span, expected: int) -> list[Span]:
     """Return the values of all fields of a message; raises ParseError if one has another tag than `expected`."""
     found = []
-    for tag, start, stop in fields(data, *message):
+    for tag, start, stop in iterate_fields(data, *message):
         if tag != expected:
             raise ParseError(f"a field with tag {tag} before byte {stop}, where it does not belong; {_DAMAGED}")
         found.append((start, stop))
@@ -93,12 +93,12 @@ def messages_by_key(data: Buffer) -> tuple[dict[str, Span], dict[str, Span]]:
     """
     context: dict[str, Span] = {}
     lists: dict[str, Span] = {}
-    for tag, start, stop in fields(data, 0, len(data)):
+    for tag, start, stop in iterate_fields(data, 0, len(data)):
         if tag not in (FIRST, SECOND):
             continue
         found = context if tag == FIRST else lists
-        for entry in members(data, (start, stop), FIRST):
-            parts = [*fields(data, *entry)]
+        for entry in values_of_message(data, (start, stop), FIRST):
+            parts = [*iterate_fields(data, *entry)]
             if len(parts) != 2 or parts[0][0] != FIRST or parts[1][0] != SECOND:
                 raise ParseError(f"an entry before byte {entry[1]} is no key and value; {_DAMAGED}")
             (_, *key), (_, value, stop) = parts
@@ -111,7 +111,7 @@ def messages_by_key(data: Buffer) -> tuple[dict[str, Span], dict[str, Span]]:
 
 def feature_values(data: Buffer, feature: Span | None) -> tuple[int, list[Span]]:
     """Return a Feature's kind (0 if it is empty), and where its values lie; packed values are one span."""
-    lists = [*fields(data, *feature)] if feature else []
+    lists = [*iterate_fields(data, *feature)] if feature else []
     if feature is None or not lists:
         return 0, []
     kind, start, stop = lists[0]
@@ -119,10 +119,10 @@ def feature_values(data: Buffer, feature: Span | None) -> tuple[int, list[Span]]
     if len(lists) > 1 or kind not in WHATS:
         raise ParseError(f"a feature before byte {feature[1]} is not one list of values; {_DAMAGED}")
     if kind == BYTES:
-        return kind, members(data, place, FIRST)
+        return kind, values_of_message(data, place, FIRST)
     single = _SINGLE[kind]
-    packed = next(fields(data, *place), (FIRST,))[0] != single
-    values = members(data, place, FIRST if packed else single)
+    packed = next(iterate_fields(data, *place), (FIRST,))[0] != single
+    values = values_of_message(data, place, FIRST if packed else single)
     if packed and len(values) > 1:
         raise ParseError(f"a list before byte {place[1]} has {len(values)} packed parts, which no reader joins")
     if kind == FLOATS and any((stop - start) % 4 for start, stop in values):

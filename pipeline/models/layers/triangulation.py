@@ -60,7 +60,7 @@ def weighted_sums(weights, values):
 
 def residual_sums(weights, frames, centers):
     """weights [B,T,K], of either sign, frames [B,T,F], centers [K,F] -> sum_t w_tk (x_t - c_k) [B,K,F]."""
-    return shift_first(weighted_sums(weights, frames), ops.sum(weights, axis=1), centers)
+    return shift_residual_sums(weighted_sums(weights, frames), ops.sum(weights, axis=1), centers)
 
 
 def residual_outer_sums(weights, frames, products, centers):
@@ -70,22 +70,22 @@ def residual_outer_sums(weights, frames, products, centers):
     """
     triangle = Triangle(frames.shape[-1])
     matrices = triangle.unpack(weighted_sums(weights, products))  # B,K,D,D
-    return shift_second(matrices, weighted_sums(weights, frames), ops.sum(weights, axis=1), centers)
+    return shift_outer_sums(matrices, weighted_sums(weights, frames), ops.sum(weights, axis=1), centers)
 
 
-def shift_first(first, mass, shift):
+def shift_residual_sums(first, mass, shift):
     """sum w y [B,K,D], sum w [B,K], shift s [K,D] -> sum w (y - s) [B,K,D]."""
     return first - mass[..., None] * shift
 
 
-def shift_second(second, first, mass, shift):
+def shift_outer_sums(second, first, mass, shift):
     """sum w y y^T [B,K,D,D], sum w y [B,K,D], sum w [B,K], shift s [K,D] -> sum w (y - s)(y - s)^T [B,K,D,D]."""
     cross = (first - mass[..., None] * shift / 2)[..., :, None] * shift[:, None, :]  # B,K,D,D
     return second - cross - ops.swapaxes(cross, -1, -2)
 
 
-def shift_diagonal(squares, first, mass, shift):
-    """Return only the diagonals of `shift_second`, [..,K,D], from sum w y^2 [..,K,D]."""
+def shift_outer_diagonals(squares, first, mass, shift):
+    """Return only the diagonals of `shift_outer_sums`, [..,K,D], from sum w y^2 [..,K,D]."""
     return squares - (2 * first - mass[..., None] * shift) * shift
 
 

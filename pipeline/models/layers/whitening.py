@@ -3,7 +3,13 @@
 import keras
 from keras import ops
 
-from pipeline.models.layers.triangulation import Triangle, shift_diagonal, shift_first, shift_second, weighted_sums
+from pipeline.models.layers.triangulation import (
+    Triangle,
+    shift_outer_diagonals,
+    shift_outer_sums,
+    shift_residual_sums,
+    weighted_sums,
+)
 
 SHRINKAGE = 1e-3
 """Added to the (co)variances, relative to their mean, since unit vectors in F dimensions have variances near 1/F."""
@@ -48,7 +54,7 @@ class _Whitening(keras.layers.Layer):
             return ops.convert_to_tensor(self.moving_mean), self.inverse_root(self._tracked_spread())
         mask = ops.cast(mask, "float32")
         shares = (mask / ops.maximum(ops.sum(mask), 1.0))[:, :, None] / distances  # B,T,K
-        mean = shift_first(_sums(shares, frames), _mass(shares), centers)  # K,F
+        mean = shift_residual_sums(_sums(shares, frames), _mass(shares), centers)  # K,F
         shares = shares / distances
         spread, terms = self._spread(_sums(shares, products), _sums(shares, frames), _mass(shares), centers, mean)
         spread = self._raised(spread, ops.stop_gradient(terms))
@@ -76,7 +82,7 @@ class DiagonalWhitening(_Whitening):
 
     def _spread(self, products, sums, mass, centers, mean):
         squares = products[:, : centers.shape[-1]]  # `Triangle.products` begin with the squares
-        variance = shift_diagonal(squares, sums, mass, centers) - ops.square(mean)
+        variance = shift_outer_diagonals(squares, sums, mass, centers) - ops.square(mean)
         return ops.maximum(variance, 0.0), squares + mass[:, None] * ops.square(centers)  # K,F
 
     @staticmethod
@@ -125,7 +131,7 @@ class ZCAWhitening(_Whitening):
         self.moving_covariance = self._statistic("moving_covariance", (clusters, len(self.triangle.pairs)), identity)
 
     def _spread(self, products, sums, mass, centers, mean):
-        moments = shift_second(self.triangle.unpack(products), sums, mass, centers)  # K,D,D
+        moments = shift_outer_sums(self.triangle.unpack(products), sums, mass, centers)  # K,D,D
         terms = products[:, : centers.shape[-1]] + mass[:, None] * ops.square(centers)  # K,D
         return moments - mean[:, :, None] * mean[:, None, :], terms
 

@@ -9,20 +9,20 @@ import pytest
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.index.check import Quarantined, check_shard
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.encoding import sequence_example
-from pipeline.inputs.records.parsing import parse
+from pipeline.inputs.records.encoding import encode_sequence_example
+from pipeline.inputs.records.parsing import parse_record
 
 DATASET = DatasetConfig("small", (FeatureConfig("rgb", 6),), 10, max_frames=4)
 
 
 def record(id: str, labels: list[int], count: int = 3, size: int = 6) -> bytes:
     context = {"id": id, "labels": np.array(labels, np.int64)}
-    return sequence_example(context, {"rgb": np.full((count, size), 7, np.uint8)})
+    return encode_sequence_example(context, {"rgb": np.full((count, size), 7, np.uint8)})
 
 
 def write(path, payloads) -> int:
     with path.open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
     return path.stat().st_size
 
 
@@ -74,7 +74,7 @@ def test_peaks_are_the_largest_absolute_values_of_what_is_read(tmp_path):
     floats = (FeatureConfig("a", 2, "float32"), FeatureConfig("b", 3, "float32"))
     dataset = dataclasses.replace(DATASET, features=floats, max_frames=2)
     a, b = np.array([[1, -3], [2, 0], [9, 9]], np.float32), np.zeros((3, 3), np.float32)
-    write(tmp_path / "a.tfrecord", [sequence_example({"id": f"v{n}"}, {"a": a * n, "b": b}) for n in (1, 2)])
+    write(tmp_path / "a.tfrecord", [encode_sequence_example({"id": f"v{n}"}, {"a": a * n, "b": b}) for n in (1, 2)])
     assert check_shard(tmp_path / "a.tfrecord", dataset).peaks.tolist() == [[3, 0], [6, 0]]
     (tmp_path / "none.tfrecord").touch()
     assert check_shard(tmp_path / "none.tfrecord", dataset).peaks.shape == (0, 2)
@@ -114,7 +114,7 @@ def test_a_real_shard(shared_data):
     dataset = DatasetConfig("video", features, 3862, level="video")
     path = shared_data / "youtube8m-2018-video" / "validate0003.tfrecord"
     report = check_shard(path, dataset)
-    parsed = [parse(record.payload, dataset) for record in tfrecord.scan(path)]
+    parsed = [parse_record(record.payload, dataset) for record in tfrecord.scan_records(path)]
     assert report.quarantined == [] and report.records == len(parsed) > 200
     assert report.ids == [video.id for video in parsed]
     ends = report.label_offsets

@@ -9,7 +9,7 @@ from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import ShardReport, check_shard
 from pipeline.inputs.index.outliers import OutlierDetector
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.encoding import sequence_example
+from pipeline.inputs.records.encoding import encode_sequence_example
 
 FLOATS = DatasetConfig("floats", (FeatureConfig("a", 4, "float32"), FeatureConfig("b", 2, "float32")), 9)
 
@@ -19,7 +19,7 @@ def report_of(path, sizes: dict[str, tuple[float, float]]) -> ShardReport:
     with path.open("wb") as file:
         for id, (a, b) in sizes.items():
             frames = {"a": np.full((3, 4), -a, np.float32), "b": np.full((3, 2), b, np.float32)}
-            tfrecord.write(file, [sequence_example({"id": id, "labels": [1]}, frames)])
+            tfrecord.write_records(file, [encode_sequence_example({"id": id, "labels": [1]}, frames)])
     return check_shard(path, FLOATS)
 
 

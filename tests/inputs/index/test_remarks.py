@@ -10,9 +10,9 @@ from fixtures.support import SMALL, write_shard
 from pipeline.inputs.index import Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
-from pipeline.inputs.index.remarks import remarks
+from pipeline.inputs.index.remarks import dataset_remarks
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.encoding import sequence_example
+from pipeline.inputs.records.encoding import encode_sequence_example
 
 HALF = dataclasses.replace(SMALL, max_frames=30, holdout_percent=50)
 UNCHOSEN = "the best epoch cannot be chosen, so the last one's weights are kept, and an ensemble's weights are equal"
@@ -26,17 +26,17 @@ def said(folder, dataset=HALF, **splits) -> list[str]:
             write_shard(source.path, videos)
         else:
             with source.path.open("wb") as file:
-                tfrecord.write(file, videos)
+                tfrecord.write_records(file, videos)
     (folder / "index").mkdir()
     reports = [check_shard(source.path, dataset) for source in sources]
-    return remarks(write_index(folder / "index", dataset, sources, reports))
+    return dataset_remarks(write_index(folder / "index", dataset, sources, reports))
 
 
 def video(number: int, labels: list[int], audio: int | None = None) -> bytes:
     frames = np.random.default_rng(number).integers(0, 256, (4, 8), np.uint8)
     sound = frames[:, 6:] if audio is None else np.full((4, 2), audio, np.uint8)
     context = {"id": f"v{number}", "labels": np.array(labels, np.int64)}
-    return sequence_example(context, {"rgb": frames[:, :6], "audio": sound})
+    return encode_sequence_example(context, {"rgb": frames[:, :6], "audio": sound})
 
 
 def test_of_a_good_index_nothing_is_said(tmp_path):

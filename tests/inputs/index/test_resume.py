@@ -15,7 +15,7 @@ from pipeline.inputs.index.check import ShardReport, check_shard
 from pipeline.inputs.index.outliers import OutlierDetector
 from pipeline.inputs.index.resume import IndexedReports, check_shard_once
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.encoding import sequence_example
+from pipeline.inputs.records.encoding import encode_sequence_example
 
 
 def assert_same(one: ShardReport, other: ShardReport) -> None:
@@ -103,7 +103,9 @@ def test_peaks_and_outliers_come_back_from_an_index(tmp_path):
     with path.open("wb") as file:
         for number, size in enumerate([1, 2, 1e9, 1, 1.5]):
             frames = np.full((number + 1, 4), size, np.float32)
-            tfrecord.write(file, [sequence_example({"id": f"v{number % 4}", "labels": [number]}, {"rgb": frames})])
+            tfrecord.write_records(
+                file, [encode_sequence_example({"id": f"v{number % 4}", "labels": [number]}, {"rgb": frames})]
+            )
     report = check_shard_once(path, dataset, tmp_path)
     assert_same(check_shard_once(path, dataset, tmp_path), report)
     assert report.peaks.tolist() == [[1], [2], [1e9], [1], [1.5]] and report.cut == 3

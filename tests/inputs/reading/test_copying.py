@@ -27,7 +27,7 @@ from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.reading import copying
 from pipeline.inputs.reading.copying import Encoding, read_records
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.encoding import sequence_example, varint
+from pipeline.inputs.records.encoding import encode_sequence_example, encode_varint
 from pipeline.inputs.records.parsing import ParseError, parse_features
 
 GUARD = 4096
@@ -112,7 +112,7 @@ def test_floats(tmp_path):
 def test_sizes_that_are_streamed_and_sizes_that_are_not(tmp_path, sizes):
     dataset = DatasetConfig("sizes", (FeatureConfig("rgb", sizes[0]), FeatureConfig("audio", sizes[1])), 3862)
     videos = [{f.key: frames(count, f.size, count) for f in dataset.features} for count in (7, 1, 5)]
-    payloads = [sequence_example({"id": "a", "labels": [1]}, video) for video in videos]
+    payloads = [encode_sequence_example({"id": "a", "labels": [1]}, video) for video in videos]
     read, left = read_whole(tmp_path, dataset, payloads, [7, 1, 5])
     assert not left.any()
     for video, row in zip(videos, read):
@@ -133,7 +133,7 @@ def test_any_frames_in_any_order(tmp_path):
 
 def short(tag: int, value: bytes) -> bytes:
     """One field, as every writer encodes it."""
-    return bytes([tag]) + varint(len(value)) + value
+    return bytes([tag]) + encode_varint(len(value)) + value
 
 
 def feature_list(key: bytes, size: int, values: range) -> bytes:
@@ -213,7 +213,7 @@ def test_what_is_asked_for_comes_from_the_disk(tmp_path):
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     place, size = 1_000_000, 300_000
     one = np.ones(1, np.int64)
-    copying.advise(np.full(1, descriptor, np.int32), place * one, size * one)
+    copying.advise_readahead(np.full(1, descriptor, np.int32), place * one, size * one)
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -276,7 +276,7 @@ def test_every_real_record_as_the_general_parser_reads_it(shared_data, folder):
     """Which reads every one as TensorFlow does, see test_parsing.py; none is left."""
     _, dataset = REAL[folder]
     for path in sorted((shared_data / folder).iterdir()):
-        records = list(tfrecord.scan(path))
+        records = list(tfrecord.scan_records(path))
         expected = [parse_features(record.payload, dataset) for record in records]
         places = [(record.offset, len(record.payload)) for record in records]
         counts = [len(features[0]) for features in expected]

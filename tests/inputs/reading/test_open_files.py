@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from pipeline.config.errors import StageError
 from pipeline.inputs.reading import open_files
-from pipeline.inputs.reading.open_files import ALIGNMENT, OpenFiles, aligned
+from pipeline.inputs.reading.open_files import ALIGNMENT, OpenFiles, align_for_direct_read
 
 
 @given(st.integers(0, 1 << 40), st.integers(0, 1 << 22))
 def test_what_is_read_directly_is_the_least_that_is_aligned_and_holds_it(offset, length):
-    start, size = aligned(offset, length)
+    start, size = align_for_direct_read(offset, length)
     assert start % ALIGNMENT == size % ALIGNMENT == 0
     assert start <= offset < start + ALIGNMENT
     assert size - ALIGNMENT < offset + length - start <= size

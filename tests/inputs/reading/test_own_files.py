@@ -9,7 +9,7 @@ from fixtures.support import SMALL, frames_of, write_shard
 
 from pipeline.config import DatasetConfig, FeatureConfig, SamplingConfig
 from pipeline.inputs.reading.batches import evaluation_batches
-from pipeline.inputs.reading.own_files import Fault, Video, batch_videos, read_videos
+from pipeline.inputs.reading.own_files import UnreadableVideo, Video, batch_videos, read_videos
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.records import encoding, tfrecord
 
@@ -18,12 +18,12 @@ FLOATS = DatasetConfig("floats", (FeatureConfig("x", 3, "float32"),), num_classe
 
 def write(path, *payloads):
     with path.open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
     return path
 
 
 def record(context, **features):
-    return encoding.sequence_example(context, features)
+    return encoding.encode_sequence_example(context, features)
 
 
 def good(video: int, **context):
@@ -62,7 +62,14 @@ def test_bad_records_are_named_and_the_rest_is_read(tmp_path):
     )
     content = bytearray(path.read_bytes())
     found = list(read_videos(path, SMALL))
-    assert [type(each) for each in found] == [Video, Fault, Fault, Fault, Fault, Video]
+    assert [type(each) for each in found] == [
+        Video,
+        UnreadableVideo,
+        UnreadableVideo,
+        UnreadableVideo,
+        UnreadableVideo,
+        Video,
+    ]
     messages = [str(each) for each in found[1:5]]
     for number, message in enumerate(messages, 1):
         assert f"{path}, record {number} at byte " in message
@@ -156,7 +163,7 @@ RGB, AUDIO = np.ones((4, 6), np.uint8), np.ones((4, 2), np.uint8)
 def test_arrays_that_cannot_be_read(tmp_path, arrays, reason):
     np.savez(tmp_path / "a.npz", **arrays)
     (fault,) = read_videos(tmp_path / "a.npz", SMALL)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, UnreadableVideo)
     assert re.search(reason, str(fault)), fault
     assert str(tmp_path / "a.npz") in str(fault)
 

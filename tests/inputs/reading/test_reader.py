@@ -93,11 +93,11 @@ def test_odd_encodings_are_read_beside_ordinary_ones(tmp_path, direct):
     payloads = []
     for video in range(30):
         frames = {"rgb": frames_of(video)[:, :6], "audio": frames_of(video)[:, 6:]}
-        payload = encoding.sequence_example({"id": f"v{video:03d}", "labels": labels_of(video)}, frames)
+        payload = encoding.encode_sequence_example({"id": f"v{video:03d}", "labels": labels_of(video)}, frames)
         payloads.append(payload + (b"\xa8\x06\x01" if video % 3 else b""))
     source = Source(tmp_path / "train.tfrecord", "train")
     with source.path.open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
     write_index(tmp_path, SMALL, [source], [check_shard(source.path, SMALL)])
     index = Index.open(tmp_path)
     rows = np.random.default_rng(0).permutation(30)
@@ -160,10 +160,10 @@ def test_direct_reads_leave_nothing_in_the_cache(tmp_path):
     dataset = dataclasses.replace(SMALL, features=(FeatureConfig("rgb", 1000),))
     with source.path.open("wb") as file:
         payloads = [
-            encoding.sequence_example({"id": f"v{video}", "labels": [1]}, {"rgb": frames})
+            encoding.encode_sequence_example({"id": f"v{video}", "labels": [1]}, {"rgb": frames})
             for video, frames in enumerate(videos)
         ]
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
         file.flush()
         os.fsync(file.fileno())
     write_index(tmp_path, dataset, [source], [check_shard(source.path, dataset)])

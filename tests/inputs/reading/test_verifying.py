@@ -104,7 +104,7 @@ def test_several_threads_verify_a_shard_once(small_index, verified):
 
 
 def test_an_index_that_is_written_anew_meanwhile_is_named(small_index):
-    checksums = [record.checksum for path in small_index.paths for record in tfrecord.scan(path)]
+    checksums = [record.checksum for path in small_index.paths for record in tfrecord.scan_records(path)]
     assert Index.open(small_index.folder).checksums.tolist() == checksums
     small_index.shard = small_index.shard[:-1]
     with pytest.raises(StageError, match="changed while it was in use"):

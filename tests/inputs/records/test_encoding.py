@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 
-from pipeline.inputs.records.encoding import example, sequence_example, varint
+from pipeline.inputs.records.encoding import encode_example, encode_sequence_example, encode_varint
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -38,7 +38,7 @@ def test_example_is_what_protobuf_writes(features):
     message = tf.train.Example(features=tf.train.Features(feature={k: feature_of(v) for k, v in features.items()}))
     # The features field is there even when it is empty, as it is in any record that a writer filled in.
     message.features.SetInParent()
-    assert example(features) == message.SerializeToString(deterministic=True)
+    assert encode_example(features) == message.SerializeToString(deterministic=True)
 
 
 @pytest.mark.parametrize("num_frames", [0, 1, 3, 300])
@@ -51,7 +51,7 @@ def test_frames_are_what_protobuf_writes(num_frames, size):
             feature_list={"rgb": tf.train.FeatureList(feature=[feature_of(row.tobytes()) for row in frames])}
         ),
     )
-    written = sequence_example({"labels": np.array([0, 127, 128, 3861]), "id": b"aDoE"}, {"rgb": frames})
+    written = encode_sequence_example({"labels": np.array([0, 127, 128, 3861]), "id": b"aDoE"}, {"rgb": frames})
     assert written == message.SerializeToString(deterministic=True)
 
 
@@ -63,7 +63,7 @@ def test_float_frames_are_what_protobuf_writes(size):
         context=tf.train.Features(),
         feature_lists=tf.train.FeatureLists(feature_list={"rgb": tf.train.FeatureList(feature=rows)}),
     )
-    assert sequence_example({}, {"rgb": frames}) == message.SerializeToString(deterministic=True)
+    assert encode_sequence_example({}, {"rgb": frames}) == message.SerializeToString(deterministic=True)
 
 
 def test_tensorflow_parses_the_frames_in_any_memory_order():
@@ -71,7 +71,7 @@ def test_tensorflow_parses_the_frames_in_any_memory_order():
     rgb = np.asfortranarray(rng.integers(0, 256, (5, 16), np.uint8))
     audio = rng.integers(0, 256, (10, 3), np.uint8)[::2]
     context, lists = tf.io.parse_single_sequence_example(
-        sequence_example({"id": "-abc", "labels": [7, 2]}, {"rgb": rgb, "audio": audio}),
+        encode_sequence_example({"id": "-abc", "labels": [7, 2]}, {"rgb": rgb, "audio": audio}),
         context_features={"id": tf.io.FixedLenFeature([], tf.string), "labels": tf.io.VarLenFeature(tf.int64)},
         sequence_features={name: tf.io.FixedLenSequenceFeature([], tf.string) for name in ("rgb", "audio")},
     )
@@ -83,19 +83,19 @@ def test_tensorflow_parses_the_frames_in_any_memory_order():
 
 def test_keys_are_sorted_so_that_equal_records_are_equal_bytes():
     frames = np.zeros((2, 4), np.uint8)
-    one = sequence_example({"id": "a", "labels": [1]}, {"rgb": frames, "audio": frames})
-    assert one == sequence_example({"labels": [1], "id": "a"}, {"audio": frames, "rgb": frames})
+    one = encode_sequence_example({"id": "a", "labels": [1]}, {"rgb": frames, "audio": frames})
+    assert one == encode_sequence_example({"labels": [1], "id": "a"}, {"audio": frames, "rgb": frames})
 
 
 @pytest.mark.parametrize("dtype, kind", [(np.int64, "int64_list"), (np.float32, "float_list")])
 def test_an_empty_array_keeps_its_type(dtype, kind):
-    message = tf.train.Example.FromString(example({"labels": np.array([], dtype)}))
+    message = tf.train.Example.FromString(encode_example({"labels": np.array([], dtype)}))
     assert message.features.feature["labels"].WhichOneof("kind") == kind
 
 
 @given(INT64)
 def test_varint_is_base_128_of_the_twos_complement(value):
-    encoded = varint(value)
+    encoded = encode_varint(value)
     assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(encoded)) == value % 2**64
     assert [byte >> 7 for byte in encoded] == [1] * (len(encoded) - 1) + [0]
 
@@ -103,16 +103,16 @@ def test_varint_is_base_128_of_the_twos_complement(value):
 @pytest.mark.parametrize("value", [[], np.array([True]), [None], ["text", 1], np.array([1 + 2j])])
 def test_a_value_without_a_type_is_refused_by_name(value):
     with pytest.raises(TypeError, match="labels"):
-        example({"labels": value})
+        encode_example({"labels": value})
 
 
 @pytest.mark.parametrize("value", [np.array([2**63], np.uint64), [2**63], [-(2**63) - 1]])
 def test_an_integer_that_int64_does_not_hold_is_refused(value):
     with pytest.raises((TypeError, ValueError), match="labels"):
-        example({"labels": value})
+        encode_example({"labels": value})
 
 
 @pytest.mark.parametrize("frames", [np.zeros((2, 3)), np.zeros((2, 3), np.int64), np.zeros(3, np.uint8)])
 def test_frames_of_another_dtype_or_rank_are_refused_by_name(frames):
     with pytest.raises((TypeError, ValueError), match="rgb"):
-        sequence_example({}, {"rgb": frames})
+        encode_sequence_example({}, {"rgb": frames})

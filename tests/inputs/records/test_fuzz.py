@@ -13,7 +13,7 @@ from reference.records import FRAME, VIDEO, assert_agrees, frame_record
 
 from pipeline.inputs.index.check import check_shard
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.parsing import parse
+from pipeline.inputs.records.parsing import parse_record
 from pipeline.inputs.records.schema import SchemaError, check_first_record
 
 RECORDS = 500
@@ -41,7 +41,7 @@ def test_mutated_records(tmp_path, case):
     dataset, payloads = mutations.payloads(case, RECORDS)
     path = tmp_path / "a.tfrecord"
     with path.open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
     tracemalloc.start()
     report = check_shard(path, dataset)
     _, peak = tracemalloc.get_traced_memory()
@@ -58,7 +58,7 @@ def test_mutated_records(tmp_path, case):
         if row is None:
             continue
         assert_agrees(payload, dataset)
-        parsed = parse(payload, dataset)
+        parsed = parse_record(payload, dataset)
         labels = report.labels[report.label_offsets[row] : report.label_offsets[row + 1]]
         assert (report.ids[row], report.num_frames[row]) == (parsed.id, parsed.num_frames)
         assert labels.tolist() == parsed.labels.tolist()
@@ -109,13 +109,13 @@ def test_wrong_lengths_whose_checksum_is_right(tmp_path, length, number):
 
 def _file(path, payloads: list[bytes]) -> bytes:
     with path.open("wb") as file:
-        tfrecord.write(file, payloads)
+        tfrecord.write_records(file, payloads)
     return path.read_bytes()
 
 
 def _scanned(path) -> list[tfrecord.Record]:
     tracemalloc.start()
-    records = list(tfrecord.scan(path))
+    records = list(tfrecord.scan_records(path))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2_000_000, "a wrong length was believed"

@@ -23,7 +23,7 @@ from reference.records import (
 )
 
 from pipeline.config import DatasetConfig, FeatureConfig
-from pipeline.inputs.records.parsing import ParseError, parse, parse_features
+from pipeline.inputs.records.parsing import ParseError, parse_features, parse_record
 
 # ------------------------------------------------------------------------------------------------------ valid records
 
@@ -33,12 +33,12 @@ def test_frame_level_is_a_view_without_a_copy(count):
     payload = frame_record(count)
     assert_agrees(payload, FRAME)
     whole = np.frombuffer(payload, np.uint8)
-    for found in (*parse(payload, FRAME).features, *parse_features(memoryview(payload), FRAME)):
+    for found in (*parse_record(payload, FRAME).features, *parse_features(memoryview(payload), FRAME)):
         assert np.shares_memory(found, whole)
 
 
 def test_frames_beyond_the_most_are_cut():
-    parsed = parse(frame_record(60), FRAME)
+    parsed = parse_record(frame_record(60), FRAME)
     assert parsed.num_frames == 40 and parsed.available == 60
     np.testing.assert_array_equal(parsed.features[0], frames(60, 24)[:40])
 
@@ -46,36 +46,36 @@ def test_frames_beyond_the_most_are_cut():
 def test_video_level():
     assert_agrees(video_record(), VIDEO)
     payload = video_record()
-    assert np.shares_memory(parse(payload, VIDEO).features[1], np.frombuffer(payload, np.uint8))
+    assert np.shares_memory(parse_record(payload, VIDEO).features[1], np.frombuffer(payload, np.uint8))
 
 
 def test_floats_by_the_frame_and_bytes_by_the_video():
     rows = np.random.default_rng(0).normal(size=(6, 24)).astype(np.float32)
     payload = sequence({"id": in_bytes(b"a")}, {"rgb": [in_floats(*row) for row in rows]})
     dataset = DatasetConfig("floats", (FeatureConfig("rgb", 24, "float32"),), 10)
-    parsed = parse(payload, dataset)
+    parsed = parse_record(payload, dataset)
     np.testing.assert_array_equal(parsed.features[0], rows)
     assert np.shares_memory(parsed.features[0], np.frombuffer(payload, np.uint8))
     dataset = DatasetConfig("bytes", (FeatureConfig("audio", 8, source="quantized"),), 10, level="video")
-    parsed = parse(example(id=in_bytes(b"a"), quantized=in_bytes(bytes(range(8)))), dataset)
+    parsed = parse_record(example(id=in_bytes(b"a"), quantized=in_bytes(bytes(range(8)))), dataset)
     np.testing.assert_array_equal(parsed.features[0], [range(8)])
 
 
 def test_labels_may_be_missing_empty_or_repeated():
     for labels in ({}, {"labels": in_integers()}, {"labels": tf.train.Feature()}):
-        parsed = parse(frame_record(context={"video_id": in_bytes(b"a")} | labels), FRAME)
+        parsed = parse_record(frame_record(context={"video_id": in_bytes(b"a")} | labels), FRAME)
         assert parsed.id == "a" and parsed.labels.dtype == np.int32 and parsed.labels.shape == (0,)
-    assert parse(video_record(labels=in_integers(9, 4, 9)), VIDEO).labels.tolist() == [9, 4]
+    assert parse_record(video_record(labels=in_integers(9, 4, 9)), VIDEO).labels.tolist() == [9, 4]
 
 
 def test_the_first_key_of_an_id_counts():
     payload = frame_record(context={"video_id": in_bytes(b"second"), "id": in_bytes(b"first")})
-    assert parse(payload, FRAME).id == "first"
+    assert parse_record(payload, FRAME).id == "first"
 
 
 @pytest.mark.parametrize("id", ["1e10", "NaN", "-abc", "_abc", "0012", "true", "0e12", "-_aaILOrkII", "ключ", "a b"])
 def test_ids_are_text(id):
-    assert parse(frame_record(context={"id": in_bytes(id.encode())}), FRAME).id == id
+    assert parse_record(frame_record(context={"id": in_bytes(id.encode())}), FRAME).id == id
 
 
 def test_what_no_writer_makes_but_every_parser_reads():
@@ -86,7 +86,7 @@ def test_what_no_writer_makes_but_every_parser_reads():
     audio = field(0x0A, field(0x0A, b"audio") + field(0x12, rows(8, range(3))))
     payload = field(0x12, rgb) + field(0x0A, id_entry) + UNKNOWN + field(0x12, audio) + field(0x0A, labels)
     assert_agrees(payload, FRAME)
-    parsed = parse(payload, FRAME)
+    parsed = parse_record(payload, FRAME)
     assert parsed.id == "aDoE" and parsed.labels.tolist() == [5, 128, 2]
     assert parsed.features[1].tolist() == [[number] * 8 for number in range(3)]
 
@@ -109,7 +109,7 @@ def test_what_protobuf_allows_and_tensorflow_refuses_is_refused(context, rgb_row
     with pytest.raises(tf.errors.InvalidArgumentError):
         by_tensorflow(payload, FRAME)
     with pytest.raises(ParseError, match="damaged"):
-        parse(payload, FRAME)
+        parse_record(payload, FRAME)
 
 
 def test_unpacked_floats_are_read():
@@ -120,7 +120,7 @@ def test_unpacked_floats_are_read():
     entry = field(0x0A, b"mean_rgb") + field(0x12, field(0x12, unpacked))
     payload = example(**rest) + field(0x0A, field(0x0A, entry))
     assert_agrees(payload, VIDEO)
-    np.testing.assert_array_equal(parse(payload, VIDEO).features[0][0], values)
+    np.testing.assert_array_equal(parse_record(payload, VIDEO).features[0][0], values)
 
 
 # ------------------------------------------------------------------------------------------------------ wrong records
@@ -179,7 +179,7 @@ GOOD = in_bytes(bytes(24))
 )
 def test_what_is_wrong_is_named(payload, reason):
     with pytest.raises(ParseError, match=reason.replace("..", r"\.\.")):
-        parse(payload, FRAME)
+        parse_record(payload, FRAME)
 
 
 @pytest.mark.parametrize(
@@ -195,12 +195,12 @@ def test_what_is_wrong_is_named(payload, reason):
 )
 def test_what_is_wrong_with_a_video_is_named(features, reason):
     with pytest.raises(ParseError, match=reason):
-        parse(video_record(**features), VIDEO)
+        parse_record(video_record(**features), VIDEO)
 
 
 def test_names_that_differ_by_case_are_different():
     payload = frame_record(context={"Id": in_bytes(b"wrong"), "id": in_bytes(b"right"), "Labels": in_integers(1)})
-    parsed = parse(payload, FRAME)
+    parsed = parse_record(payload, FRAME)
     assert parsed.id == "right" and len(parsed.labels) == 0
 
 
@@ -231,7 +231,7 @@ def test_every_real_record_as_tensorflow_reads_it(shared_data, folder):
     for payloads, ids, labels, features in tf.data.TFRecordDataset(files).map(read).batch(256).as_numpy_iterator():
         met += len(payloads)
         for row, payload in enumerate(payloads):
-            parsed = parse(payload, dataset)
+            parsed = parse_record(payload, dataset)
             assert parsed.id.encode() == ids[row]
             assert ",".join(map(str, parsed.labels.tolist())).encode() == labels[row]
             for values, declared in zip(parsed.features, dataset.features):

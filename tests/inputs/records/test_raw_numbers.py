@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.records import tfrecord
-from pipeline.inputs.records.parsing import parse
+from pipeline.inputs.records.parsing import parse_record
 from pipeline.inputs.records.raw_numbers import TYPES, raw_type
 
 SHAPES = [(1, 128), (1, 1024), (12, 16), (300, 128)]
@@ -77,8 +77,8 @@ def test_real_features_are_not_mistaken(shared_data):
     places += [(path, video) for path in (shared_data / "youtube8m-frame").glob("*.tfrecord")]
     met = 0
     for path, dataset in places:
-        for record in tfrecord.scan(path):
-            for rows in parse(record.payload, dataset).features:
+        for record in tfrecord.scan_records(path):
+            for rows in parse_record(record.payload, dataset).features:
                 for part in (rows, rows[:1], rows[:, :64], rows[:, 64:80]):
                     assert raw_type(np.ascontiguousarray(part)) is None, path
                     met += 1
@@ -89,8 +89,8 @@ def test_real_features_are_not_mistaken(shared_data):
 def test_real_floats_are_recognized_and_their_quantized_form_is_not(shared_data):
     features = (FeatureConfig("mean_rgb", 1024, "float32"), FeatureConfig("mean_audio", 128, "float32"))
     dataset = DatasetConfig("video", features, 3862, level="video")
-    for record in tfrecord.scan(shared_data / "youtube8m-2018-video" / "validate0003.tfrecord"):
-        for rows in parse(record.payload, dataset).features:
+    for record in tfrecord.scan_records(shared_data / "youtube8m-2018-video" / "validate0003.tfrecord"):
+        for rows in parse_record(record.payload, dataset).features:
             assert raw_type(memory(rows)) == "float32" and raw_type(memory(rows.astype("f8"))) == "float64"
             quantized = np.rint((rows.clip(-2, 2) + 2 - 4 / 512) * 255 / 4).astype(np.uint8)
             assert raw_type(quantized) is None

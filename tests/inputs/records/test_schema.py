@@ -59,7 +59,7 @@ def faults(payload: bytes, dataset: DatasetConfig) -> list[str]:
 
 
 def first_payload(path) -> memoryview:
-    return next(tfrecord.scan(path)).payload
+    return next(tfrecord.scan_records(path)).payload
 
 
 def test_describe_names_everything():

@@ -17,7 +17,15 @@ import tensorflow as tf
 
 from pipeline.config import ConfigError, DatasetConfig, FeatureConfig, SynthesisConfig, to_dict
 from pipeline.inputs.records import synthetic, tfrecord
-from pipeline.inputs.records.synthetic import AWKWARD_IDS, Shard, make_video, plan, video_ids, vocabulary, write_shard
+from pipeline.inputs.records.synthetic import (
+    AWKWARD_IDS,
+    Shard,
+    make_video,
+    plan_shards,
+    video_ids,
+    vocabulary,
+    write_shard,
+)
 from pipeline.metrics import global_average_precision
 
 REPOSITORY = Path(__file__).parents[3]
@@ -50,7 +58,7 @@ def labels() -> np.ndarray:
 
 
 def test_plan_holds_every_video_once_under_names_like_the_mirrors():
-    shards = plan(SMALL, FEW)
+    shards = plan_shards(SMALL, FEW)
     assert len({shard.path.casefold() for shard in shards}) == len(shards) == 5
     for split, videos in (("train", 23), ("test", 12)):
         mine = [shard for shard in shards if shard.split == split]
@@ -60,15 +68,15 @@ def test_plan_holds_every_video_once_under_names_like_the_mirrors():
 
 def test_plan_refuses_features_that_are_not_made():
     with pytest.raises(ConfigError, match="frame level must be uint8"):
-        plan(dataclasses.replace(SMALL, features=(FeatureConfig("rgb", 8, "float32"),)), FEW)
+        plan_shards(dataclasses.replace(SMALL, features=(FeatureConfig("rgb", 8, "float32"),)), FEW)
     with pytest.raises(ConfigError, match="video level must be float32"):
-        plan(dataclasses.replace(SMALL, level="video"), FEW)
+        plan_shards(dataclasses.replace(SMALL, level="video"), FEW)
 
 
 def test_a_shard_parses_to_its_videos(tmp_path):
-    for shard in plan(SMALL, FEW):
+    for shard in plan_shards(SMALL, FEW):
         assert write_shard(SMALL, FEW, shard, tmp_path) == shard.count
-        records = list(tfrecord.scan(tmp_path / shard.path))
+        records = list(tfrecord.scan_records(tmp_path / shard.path))
         assert [record.fault for record in records] == [None] * shard.count
         identities = video_ids(FEW.seed, shard.split, range(shard.first, shard.first + shard.count))
         for number, (identity, record) in enumerate(zip(identities, records), shard.first):
@@ -90,9 +98,9 @@ def test_a_shard_parses_to_its_videos(tmp_path):
 def test_video_level_holds_the_means_of_the_frames(tmp_path):
     means = (FeatureConfig("mean_rgb", 64, "float32"), FeatureConfig("audio", 16, "float32", "mean_audio"))
     dataset = dataclasses.replace(SMALL, level="video", features=means, id_keys=("video_id",), labels_key="classes")
-    shard = plan(dataset, FEW)[0]
+    shard = plan_shards(dataset, FEW)[0]
     write_shard(dataset, FEW, shard, tmp_path)
-    for number, record in enumerate(tfrecord.scan(tmp_path / shard.path)):
+    for number, record in enumerate(tfrecord.scan_records(tmp_path / shard.path)):
         video = make_video(SMALL, FEW, "train", number)
         features = tf.train.Example.FromString(bytes(record.payload)).features.feature
         assert sorted(features) == ["classes", "mean_audio", "mean_rgb", "video_id"]
@@ -103,7 +111,7 @@ def test_video_level_holds_the_means_of_the_frames(tmp_path):
 
 
 def test_another_process_writes_the_same_bytes_in_any_order(tmp_path):
-    shards = plan(SMALL, FEW)
+    shards = plan_shards(SMALL, FEW)
     for shard in reversed(shards):
         write_shard(SMALL, FEW, shard, tmp_path)
     expected = {shard.path: hashlib.sha256((tmp_path / shard.path).read_bytes()).hexdigest() for shard in shards}
@@ -157,7 +165,7 @@ def test_all_ids_there_are_fit_in_four_characters():
 def test_more_shards_than_names_are_refused_with_the_remedy():
     with pytest.raises(ConfigError, match="videos-per-shard must be at least 11"):
         dataclasses.replace(FEW, train_videos=38441)
-    last = plan(SMALL, dataclasses.replace(FEW, train_videos=38440, test_videos=0))[-1]
+    last = plan_shards(SMALL, dataclasses.replace(FEW, train_videos=38440, test_videos=0))[-1]
     assert (last.first, last.count) == (38430, 10)
 
 

@@ -19,12 +19,12 @@ def write(path: Path, data: bytes) -> Path:
 
 def framed(payloads: list[bytes]) -> bytes:
     file = io.BytesIO()
-    assert tfrecord.write(file, payloads) == len(payloads)
+    assert tfrecord.write_records(file, payloads) == len(payloads)
     return file.getvalue()
 
 
 def scanned(path: Path) -> list[tuple[int, bytes, bool]]:
-    return [(record.offset, bytes(record.payload), record.fault is None) for record in tfrecord.scan(path)]
+    return [(record.offset, bytes(record.payload), record.fault is None) for record in tfrecord.scan_records(path)]
 
 
 def test_reads_what_tensorflow_writes(tmp_path):
@@ -56,7 +56,7 @@ def test_empty_file_has_no_records(tmp_path):
 
 def test_missing_file_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
-        list(tfrecord.scan(tmp_path / "a.tfrecord"))
+        list(tfrecord.scan_records(tmp_path / "a.tfrecord"))
 
 
 def test_every_flipped_bit_is_found(tmp_path):
@@ -92,7 +92,7 @@ def test_truncation_at_every_byte_is_found(tmp_path):
 def test_a_length_beyond_the_file_allocates_nothing(tmp_path):
     length = struct.pack("<Q", 1 << 62)
     path = write(tmp_path / "a.tfrecord", length + struct.pack("<I", tfrecord.masked_crc(length)) + b"abc")
-    (record,) = tfrecord.scan(path)
+    (record,) = tfrecord.scan_records(path)
     assert record.fault == f"file ends {(1 << 62) + 1} bytes before the record does"
 
 

@@ -26,7 +26,7 @@ def near(got, expected, tolerance=1e-5):
 
 def squared_sums(weights, frames, centers):
     squares, sums = (triangulation.weighted_sums(weights, values) for values in (frames * frames, frames))
-    return triangulation.shift_diagonal(squares, sums, ops.sum(weights, axis=1), centers)
+    return triangulation.shift_outer_diagonals(squares, sums, ops.sum(weights, axis=1), centers)
 
 
 def matrix_sums(weights, frames, centers):
