@@ -176,7 +176,7 @@ def test_training_files_without_labels_are_refused(tmp_path, stage):
     assert result.returncode == 1
     assert "no video of the training splits (train) has labels under the key 'lables'" in result.stderr
     result = stage("ingest", "--preset", preset, "--raw", f"trian={path}")
-    assert "nothing is trained on: dataset.train-splits names train; there are: trian" in result.stdout
+    assert "there are no videos to train on: dataset.train-splits names train; there are: trian" in result.stdout
 
 
 def test_a_run_in_use_by_another_process_is_left_alone(tmp_path):

@@ -206,7 +206,7 @@ def test_a_split_that_a_run_has_not_predicted_is_named(folder, capsys):
     with pytest.raises(StageError, match="test is not predicted by even: run infer --split test"):
         run_here("ensemble", folder, "--split", "test")
     shutil.rmtree(folder / "runs" / "small" / "loud" / "predictions" / "holdout")
-    with pytest.raises(StageError, match="not predicted on the hold-out: loud; run infer"):
+    with pytest.raises(StageError, match="have not predicted the hold-out: loud; run infer"):
         run_here("ensemble", folder)
 
 

@@ -1,1 +1,1 @@
-"""Several runs' predictions to one: how they are combined, and with which weights."""
+"""Blend the predictions of several runs into one: choose the runs and their weights, and combine their scores."""

@@ -1,4 +1,4 @@
-"""What tuning looks at: the pairs of video and class that some blend may rank high, and the GAP of any weights."""
+"""The (video, class) pairs that some blend may rank high, and the GAP that any weights give: all that tuning needs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.metrics import LabelLists
 
 REACH = 20
-"""GAP looks at so many classes of a video."""
-_CHUNK = 1 << 22  # values aligned at once
+"""GAP@20 looks at this many classes of each video."""
+_CHUNK = 1 << 22  # values that are aligned at a time
 
 
 class Candidates(NamedTuple):
-    """Pairs of N videos by M models, laid out as `pipeline.ensembling.loops.align` says.
+    """The candidate (video, class) pairs of N videos and M models, laid out as `pipeline.ensembling.loops.align` says.
 
-    Not the whole of the models' lists: pairs that `REACH` others are ahead of in every model are left out, since no
-    weights bring them back.
+    These are fewer pairs than the models list. A pair is left out if `REACH` other pairs of its video are ahead of it
+    in every model, since then no weights can bring it back.
     """
 
     offsets: NDArray[np.int64]  # N+1
@@ -31,9 +31,9 @@ class Candidates(NamedTuple):
     def align(
         cls, labels: Sequence[ArrayLike], values: Sequence[ArrayLike], truth: LabelLists, num_classes: int
     ) -> "Candidates":
-        """From M models' lists of N videos, int [N,K_m] and float [N,K_m], and the true labels of each video.
+        """Build the candidates from M models' lists, int [N,K_m] and float [N,K_m], and the true labels of N videos.
 
-        Raises ValueError where a value is not a finite float32.
+        Raises ValueError if a value is not a finite float32.
         """
         from pipeline.ensembling import loops
 
@@ -62,7 +62,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
-        """Those of several lots of videos, one after the other."""
+        """Concatenate the candidates of several sets of videos."""
         sizes = np.concatenate([np.diff(part.offsets) for part in parts])
         arrays = (np.concatenate(arrays) for arrays in zip(*(part[1:5] for part in parts)))
         return cls(np.concatenate([[0], np.cumsum(sizes)]), *arrays, sum(part.positives for part in parts))
@@ -72,9 +72,9 @@ class Candidates(NamedTuple):
         return sum(array.nbytes for array in self[:5])
 
     def gap(self, weights: ArrayLike) -> float:
-        """GAP of the blend of these weights [M], as `blend` and `pipeline.metrics` give it, but for rounding.
+        """Return the GAP of the blend with these weights [M]; up to rounding, what `blend` and `pipeline.metrics` give.
 
-        Raises ValueError where the weights are not finite, are negative or all 0.
+        Raises ValueError if a weight is negative or not finite, or if all are 0.
         """
         from pipeline.ensembling import loops
 

@@ -1,4 +1,4 @@
-"""Which runs a blend takes, and with which weights: chosen on one half of the hold-out, reported on the other."""
+"""Choose the runs of a blend and their weights on one half of the hold-out; report their GAP on the other half."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,24 +21,25 @@ from pipeline.inputs.index import HOLDOUT, Index
 
 @dataclass(frozen=True)
 class Choice:
-    """A recipe, and how it came about."""
+    """A recipe, and how it was chosen."""
 
     recipe: Recipe
     method: str
-    """equal, given, greedy or coordinate."""
+    """One of equal, given, greedy and coordinate."""
     steps: list[dict[str, str | float]]
-    """`step`, what was done, and GAP after it: `tuned` on the half that is chosen on, `reported` on the other."""
+    """For each step: `step` says what was done; `tuned` and `reported` are the GAP after it on the half of the hold-out
+    that weights are chosen on, and on the other half."""
     reported: dict[str, float]
-    """GAP on that other half, of each run by name and of the "ensemble"."""
+    """GAP on the other half, of each run by its name, and of the blend under "ensemble"."""
 
 
 def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float], index: Index) -> Choice:
-    """Choose among runs as the settings say; `given` are the weights of each, or none.
+    """Choose runs and weights as the settings say; `given` holds a weight for each run, or is empty.
 
-    Without labels in both halves of the hold-out there are neither steps nor reported scores.
+    If either half of the hold-out has no labels, the choice has no steps and no reported scores.
 
     Raises:
-        StageError: the settings need labels that the hold-out has not, or predictions that a run has not.
+        StageError: the settings need labels that the hold-out lacks, or predictions that a run lacks.
     """
     method = settings.method if settings.method != "auto" else "given" if given else "coordinate"
     method = "equal" if settings.select == "best" else method
@@ -46,7 +47,7 @@ def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequen
     labeled = index.holdout_labeled
     missing = ", ".join(run.name for run in runs if HOLDOUT not in list_predicted_splits(run))
     if missing and ((chooses and labeled) or settings.combine == "ranks"):
-        raise StageError(f"not predicted on the hold-out: {missing}; run infer with --run of each")
+        raise StageError(f"these runs have not predicted the hold-out: {missing}; run infer --run for each of them")
     stores = [PredictionStore(run / "predictions" / HOLDOUT) for run in runs]
     members = [Member(run.name, str(run), 0.0) for run in runs]
     if settings.combine == "ranks":
@@ -58,9 +59,11 @@ def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequen
                 steps = _search(tuned, [member.run for member in members], settings, method, given, bar)
                 return _choice(members, settings, method, steps, other)
     if chooses and (settings.method != "auto" or settings.select != "all"):
-        raise StageError("the hold-out has too few labels to choose by; --ensemble.method equal or given needs none")
+        raise StageError(
+            "the hold-out has too few labels to choose by; set --ensemble.method to equal or given, which need none"
+        )
     if chooses:
-        print("the hold-out has too few labels to tune weights on: all runs have the same")
+        print("the hold-out has too few labels to tune weights on: all runs get the same weight")
     weights = np.array(given) if given else np.ones(len(runs))
     return _choice(members, settings, "given" if given else "equal", [Step("", weights / weights.sum(), 0)], None)
 
@@ -68,7 +71,7 @@ def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequen
 def _search(
     tuned: Candidates, names: Sequence[str], settings: EnsembleConfig, method: str, given: Sequence[float], bar: tqdm
 ) -> list[Step]:
-    """From the best single run to the blend."""
+    """Return the steps that lead from the best single run to the blend."""
     alone = rank_alone(tuned.gap, names)
     most = {"all": len(names), "top": settings.top_runs, "best": 1}[settings.select]
     among = np.sort([np.argmax(step.weights) for step in alone[:most]])
@@ -99,9 +102,9 @@ def _choice(
 
 
 def gap_table(about: dict[str, Any]) -> str:
-    """What each step gained on the half of the hold-out that is chosen on, and on the other; and the weights.
+    """Return a table of the GAP that each step gained on either half of the hold-out, and a line with the weights.
 
-    `about` is what weights.json holds: `Choice`'s fields, and the recipe's.
+    `about` is the content of weights.json: the fields of `Choice` and of its recipe.
     """
     lines, before = [], None
     for step in about["steps"]:

@@ -1,4 +1,4 @@
-"""How several models' lists of best labels become one: the weighted mean of their scores, never as a dense matrix."""
+"""Blend several models' lists of best labels: average their scores by weight without building a dense matrix."""
 
 import hashlib
 import math
@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.metrics import label_dtype, top_k
 
-_CHUNK = 1 << 20  # pairs blended at once
-_best_columns = top_k  # `blend` has an argument of that name
+_CHUNK = 1 << 20  # pairs that are blended at a time
+_best_columns = top_k  # a second name, since `blend` has an argument `top_k`
 
 
 class _Model(NamedTuple):
@@ -27,25 +27,25 @@ def blend(
     top_k: int,
     num_classes: int,
 ) -> tuple[NDArray[np.signedinteger], NDArray[np.float32]]:
-    """Weighted mean of M models' lists, and the best of it.
+    """Return the `top_k` best labels of each video by the weighted mean of M models' scores.
 
-    A class that a model did not keep counts with the smallest score that the model kept for the video, which is as high
-    as it can have been; a model that kept all classes has no such class. Only classes that some model kept are ranked,
-    by descending mean and then ascending label. A model of weight 0 is as if it were not there.
+    If a model did not keep a class, the class counts with the smallest score that the model kept for the video, which
+    is the highest score it can have had. Only classes that some model kept are ranked, by descending mean and then by
+    ascending label. A model of weight 0 has no effect.
 
-    Sums run in float64 over the models in an order made from their weights and the digests of their arrays, and are
-    rounded to float32 once: the same models in another order give the same bytes.
+    The same models in another order give the same bytes: sums are taken in float64, over the models in an order that
+    follows from their weights and the digests of their arrays, and are rounded to float32 once.
 
     Args:
         labels: M arrays, int [N,K_m], distinct within a row.
         scores: M arrays, finite float [N,K_m].
-        weights: M finite numbers, none negative, not all 0; divided by their sum.
-        top_k: labels to keep, at most the longest list's length.
-        num_classes: V; labels are below it.
+        weights: M finite numbers, none negative, not all 0. They are divided by their sum.
+        top_k: how many labels to keep; at most the length of the longest list.
+        num_classes: V; every label is below it.
     Returns:
-        labels, int16 where V fits, else int32, [N,top_k], and float32 scores, descending.
+        labels [N,top_k], int16 if V fits, else int32; and their scores, float32, descending.
     Raises:
-        ValueError: arguments that are not so; the message says which.
+        ValueError: an argument is not as described; the message says which.
     """
     models = _checked(labels, scores, weights, num_classes)
     lengths = [model.labels.shape[1] for model in models]
@@ -64,12 +64,12 @@ def blend(
 
 
 def _means(models: list[_Model], first: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Classes [N,K], ascending, and the mean of each in its first place; minus infinity in the repeated ones."""
+    """Return classes [N,K], ascending, and their means: where a class repeats, all but its first place hold -inf."""
     owners = np.repeat(np.arange(len(models)), [model.labels.shape[1] for model in models])  # K
     floors = [model.scores.min(axis=1, keepdims=True).astype(np.float64) for model in models]  # N,1 each
     base = sum(model.weight * floor for model, floor in zip(models, floors))  # N,1
     gains = np.concatenate([m.weight * (m.scores - floor) for m, floor in zip(models, floors)], axis=1)  # N,K
-    # Sorting label and column packed in one integer groups a class's scores, the models in their order.
+    # Label and column are packed into one integer. Sorting it groups the scores of a class, in the models' order.
     width = len(owners)
     keys = np.concatenate([model.labels for model in models], axis=1).astype(np.int64) * width + np.arange(width)
     keys.sort(axis=1)
@@ -89,9 +89,15 @@ def _means(models: list[_Model], first: int) -> tuple[NDArray[np.int64], NDArray
 def _checked(
     labels: Sequence[ArrayLike], scores: Sequence[ArrayLike], weights: Sequence[float], num_classes: int
 ) -> list[_Model]:
-    """The models that have a weight, weights summing to 1, in an order that depends on what they are only."""
+    """Return the models of weight above 0, with weights that sum to 1, in an order that depends on their content only.
+
+    Raises ValueError as `blend` does.
+    """
     if not len(labels) == len(scores) == len(weights) > 0:
-        raise ValueError(f"{len(labels)} models' labels, {len(scores)} models' scores and {len(weights)} weights")
+        raise ValueError(
+            "there must be labels, scores and a weight for each of one or more models, not "
+            f"{len(labels)} models' labels, {len(scores)} models' scores and {len(weights)} weights"
+        )
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not any(weights):
         raise ValueError(f"weights must be finite, not negative and not all 0: {list(weights)}")
     total = math.fsum(weights)  # exact, so the same in any order
@@ -99,7 +105,7 @@ def _checked(
     for number, (kept, given, weight) in enumerate(zip(map(np.asarray, labels), map(np.asarray, scores), weights)):
         if kept.ndim != 2 or kept.shape != given.shape or not kept.shape[1] or len(kept) != len(labels[0]):
             shapes = f"labels {list(kept.shape)}, scores {list(given.shape)}"
-            raise ValueError(f"model {number}: {shapes}; both must be [videos, k], as many videos for each model")
+            raise ValueError(f"model {number}: {shapes}; both must be [videos, k], with the same videos for each model")
         if kept.dtype.kind not in "iu" or (kept.size and not 0 <= kept.min() <= kept.max() < num_classes):
             raise ValueError(f"model {number}: labels must be integers from 0 to {num_classes - 1}")
         if not np.isfinite(given := np.ascontiguousarray(given, np.float32)).all():

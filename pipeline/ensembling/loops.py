@@ -1,6 +1,7 @@
-"""The compiled loops of tuning: models' lists aligned by class, the best of each video's means, GAP of sorted pairs.
+"""The compiled loops of tuning: align models' lists by class, rank each video's means, and sum precision for GAP.
 
-They are plain where that costs nothing: a slice copied or a `np.unique` takes numba more than a second to compile.
+The loops use plain operations wherever that costs no time: numba takes more than a second to compile a copy of a slice
+or a call of `np.unique`.
 """
 
 import numpy as np
@@ -10,22 +11,24 @@ from pipeline.runtime.compiled import compiled
 
 @compiled
 def align(labels, ascending, values, starts, truth, bounds, num_classes, reach):
-    """The pairs of N videos that a mean of M models' lists, whatever their weights, may rank among its `reach` best.
+    """Return the (video, class) pairs that some weighted mean of M models' lists may rank among its `reach` best.
 
-    A pair is left out when `reach` others are ahead of it in every model: in value, or of equal values by being listed
-    where it is not, or, both listed, by the smaller label. Models that list neither do not tell the two apart.
+    A pair is left out if `reach` other pairs of its video are ahead of it in every model. Another pair is ahead if its
+    value is larger. Of two equal values, the one that the model lists is ahead; if it lists both, the smaller label is.
+    A model that lists neither does not tell the two apart.
 
     Args:
-        labels: int32 [N,W], the models' lists side by side, those of model m in columns starts[m] to starts[m + 1].
-        ascending: int32 [N,W], those of each video in order.
-        values: float32 [N,W], as labels.
+        labels: int32 [N,W], the models' lists side by side; model m has the columns starts[m] to starts[m + 1].
+        ascending: int32 [N,W], each video's labels in ascending order.
+        values: float32 [N,W], the value of each of `labels`.
         starts: int64 [M+1].
-        truth: int [L], the videos' true labels, those of video i from bounds[i] to bounds[i + 1].
+        truth: int [L], the videos' true labels; video i has those from bounds[i] to bounds[i + 1].
         bounds: int64 [N+1].
     Returns:
-        sizes int64 [N], the pairs of each video, by descending plain mean; values float32, for each video [M,size],
-        flat, with the model's smallest value where it lists the class not; classes int32 [pairs]; keepers uint64
-        [pairs, words], a bit for each model that lists the class; correct bool [pairs].
+        sizes int64 [N], the number of pairs of each video; the pairs of a video are ordered by descending plain mean.
+        values float32, for each video [M,size], flattened; if a model does not list the class, its smallest value.
+        classes int32 [pairs]. keepers uint64 [pairs, words], with a bit for each model that lists the class. correct
+        bool [pairs].
     """
     num_videos, width = labels.shape
     num_models = len(starts) - 1
@@ -61,9 +64,9 @@ def align(labels, ascending, values, starts, truth, bounds, num_classes, reach):
             for model in range(num_models):
                 sums[slot] -= table[slot, model]
         count = 0
-        for slot in np.argsort(sums[:different], kind="mergesort"):  # whoever is ahead in every model comes first
+        for slot in np.argsort(sums[:different], kind="mergesort"):  # a pair that is ahead in every model comes first
             ahead = 0
-            for other in kept[:count]:  # those left out need no look: who is ahead of them is ahead of this one too
+            for other in kept[:count]:  # not those left out: what is ahead of them is ahead of this one too
                 behind = False
                 for model in range(num_models):
                     ours, theirs = table[slot, model], table[other, model]
@@ -100,10 +103,11 @@ def align(labels, ascending, values, starts, truth, bounds, num_classes, reach):
 
 @compiled
 def best_pairs(offsets, values, classes, keepers, correct, weights, reach):
-    """The `reach` best pairs of each video by weighted mean; the smaller class wins a tie.
+    """Return the `reach` best pairs of each video by weighted mean; the smaller class wins a tie.
 
-    Args: what `align` gives, its sizes summed up to int64 [N+1]; float64 [M] weights. A class that no model of a weight
-    lists has no pair. Returns means float32 and correct bool, of all videos one after the other.
+    The arguments are the results of `align`, with its sizes summed up to offsets int64 [N+1], and weights float64 [M].
+    A pair is skipped if no model of weight above 0 lists its class. Returns the means, float32, and whether each pair
+    is correct, bool, for all videos one after the other.
     """
     num_videos, num_models = len(offsets) - 1, len(weights)
     used = np.zeros(keepers.shape[1], np.uint64)
@@ -151,11 +155,11 @@ def best_pairs(offsets, values, classes, keepers, correct, weights, reach):
 
 @compiled
 def precision_sum(scores, found):
-    """The sum of precision(i) * correct(i) over a ranking, expected over the orders of equal scores.
+    """Return the sum of precision(i) * correct(i) over a ranking, as its expected value over the orders of ties.
 
-    `scores` are those of all pairs, `found` those of the correct ones, both ascending. The closed form is that of
-    `pipeline.metrics`: of b equal scores, r of them correct, behind n others of which c are, place j = 0.. adds
-    r/b (c + 1 + j (r-1)/(b-1)) / (n + j + 1).
+    `scores` holds the scores of all pairs, `found` those of the correct pairs, both ascending. The closed form is that
+    of `pipeline.metrics`: take a block of b equal scores, r of them correct, behind n other pairs, c of them correct.
+    Place j = 0.. of the block adds r/b (c + 1 + j (r-1)/(b-1)) / (n + j + 1).
     """
     total, last, hit = 0.0, len(scores) - 1, len(found) - 1
     while hit >= 0:

@@ -1,4 +1,4 @@
-"""What a blend is made of, as weights.json holds it: members, their weights, and the scale they are combined on."""
+"""The recipe of a blend, as weights.json holds it: its members, their weights, and the scale they are combined on."""
 
 import dataclasses
 import math
@@ -23,13 +23,13 @@ class Member:
     """One run of a blend."""
 
     run: str
-    """Its name."""
+    """The run's name."""
     path: str
-    """Its folder."""
+    """The run's folder."""
     weight: float
-    """0 where it was considered and is not used."""
+    """0 if the run was considered but is not used."""
     quantiles: tuple[float, ...] = ()
-    """With ranks: the distribution of its scores on the hold-out; see `pipeline.ensembling.scales`."""
+    """For a blend of ranks: the quantiles of the run's scores on the hold-out; see `pipeline.ensembling.scales`."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and self.weight >= 0):
@@ -40,7 +40,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How predictions of several runs become one."""
+    """How the predictions of several runs are blended into one."""
 
     members: tuple[Member, ...]
     combine: Scale = "probabilities"
@@ -49,22 +49,24 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not self.used or self.top_k < 1:
-            raise ConfigError("a blend needs a member of weight above 0, and top_k of at least 1")
+            raise ConfigError("a blend needs at least one member of weight above 0, and a top_k of at least 1")
         if any(len(member.quantiles) != (QUANTILES if self.combine == "ranks" else 0) for member in self.used):
-            raise ConfigError(f"members of a blend of ranks have {QUANTILES} quantiles, those of another have none")
+            raise ConfigError(
+                f"each member of a blend of ranks must have {QUANTILES} quantiles, and a member of any other blend none"
+            )
 
     @property
     def used(self) -> tuple[Member, ...]:
-        """The members that have a weight."""
+        """The members of weight above 0."""
         return tuple(member for member in self.members if member.weight)
 
     def apply(
         self, labels: Sequence[ArrayLike], scores: Sequence[ArrayLike], num_classes: int
     ) -> tuple[NDArray[np.signedinteger], NDArray[np.float32]]:
-        """Blend the lists of `used`, in their order: int [N,K_m] labels and float [N,K_m] scores of each.
+        """Blend the lists of the `used` members, in their order: int [N,K_m] labels and float [N,K_m] scores of each.
 
-        Returns labels and float32 scores [N,min(top_k, the longest K_m)], as `ensembling.combining.blend` does, and
-        raises ValueError where it does. Any number of videos at a time, of any split, gives the same.
+        Returns labels and float32 scores [N,min(top_k, longest K_m)] and raises ValueError, both as
+        `ensembling.combining.blend` does. A video's result does not depend on the other videos of the call.
         """
         values = [
             to_values(given, self.combine, member.quantiles) for given, member in zip(scores, self.used, strict=True)
@@ -74,7 +76,7 @@ class Recipe:
         return best, to_scores(means, self.combine)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; quantiles only with ranks."""
+        """Return the recipe as plain JSON values, with quantiles only if it combines ranks."""
         values = dataclasses.asdict(self)
         members = [
             {key: value for key, value in each.items() if key != "quantiles" or value} for each in values["members"]
@@ -82,18 +84,18 @@ class Recipe:
         return {"combine": self.combine, "top_k": self.top_k, "members": members}
 
     def settings(self) -> dict[str, Any]:
-        """What its blends follow from beside the predictions, for `pipeline.artifacts.done.Done`."""
+        """Return all that determines a blend beside the predictions, for `pipeline.artifacts.done.Done`."""
         weights = {member.run: member.weight for member in self.used}
         quantiles = {member.run: digest_json(member.quantiles) for member in self.used if member.quantiles}
         return {"combine": self.combine, "top_k": self.top_k, "weights": weights, "quantiles": quantiles}
 
     @classmethod
     def read(cls, path: Path) -> "Recipe":
-        """From a file that holds what `to_dict` gives, and maybe more. Raises StageError where it is not so."""
+        """Read a recipe from a file that holds what `to_dict` returns, and maybe more; raises StageError otherwise."""
         values = read_json(path)
         check_format(path, values)
         try:
             return from_dict(cls, {field.name: values[field.name] for field in dataclasses.fields(cls)}, path)
         except (ConfigError, KeyError, TypeError) as error:
-            fault = str(error) if isinstance(error, ConfigError) else f"{path}: no weights of a blend"
+            fault = str(error) if isinstance(error, ConfigError) else f"{path} does not hold the weights of a blend"
             raise StageError(f"{fault}; run ensemble again") from error

@@ -1,4 +1,4 @@
-"""The search for the weights of a blend: greedy selection with replacement, and coordinate ascent."""
+"""Search for the weights of a blend: by greedy selection with replacement, and by coordinate ascent."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,17 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_GAIN = 1e-4
-"""A step that raises GAP by less is not made: it would add runs for nothing."""
-_ROUNDS = 50  # runs that greedy selection adds at most, repeated ones counted
-_PATIENCE = 5  # of them, those in a row that may gain nothing, since each moves the mean less than the one before
-_MOVES = (0.16, 0.08, 0.04, 0.02, 0.01)  # of a weight, the weights summing to 1
-_SWEEPS = 10  # through all weights, by each move
+"""A step that raises GAP by less than this is not made: it would add runs for nothing."""
+_ROUNDS = 50  # runs that greedy selection adds at most; a run counts each time it is added
+_PATIENCE = 5  # rounds in a row that may gain nothing, since each moves the mean less than the one before
+_MOVES = (0.16, 0.08, 0.04, 0.02, 0.01)  # sizes by which a weight is moved; the weights sum to 1
+_SWEEPS = 10  # times that each size of move goes through all weights, at most
 SEARCH = _ROUNDS + len(_MOVES)
-"""What `progress` of greedy selection and of coordinate ascent hears together."""
+"""The sum of what greedy selection and coordinate ascent report to `progress`."""
 
 
 class Step(NamedTuple):
-    """Weights met on the way."""
+    """The weights that a step of the search led to."""
 
     step: str
     weights: NDArray[np.float64]  # M, their sum is 1
@@ -25,12 +25,12 @@ class Step(NamedTuple):
 
 
 Gap = Callable[[NDArray[np.float64]], float]
-"""Weights, finite and not negative, to what is to be high."""
+"""A function from weights, finite and not negative, to the number that the search maximizes."""
 Progress = Callable[[int], object]
 
 
 def rank_alone(gap: Gap, names: Sequence[str]) -> list[Step]:
-    """Each run alone, the best first; of equal ones the earlier name."""
+    """Return a step for each run alone, best first; of equal runs the one with the earlier name comes first."""
     alone = [Step(f"{name} alone", weights, gap(weights)) for name, weights in zip(names, np.eye(len(names)))]
     return [alone[run] for run in sorted(range(len(names)), key=lambda run: (-alone[run].gap, names[run]))]
 
@@ -38,10 +38,10 @@ def rank_alone(gap: Gap, names: Sequence[str]) -> list[Step]:
 def greedy_selection(
     gap: Gap, names: Sequence[str], first: Step, among: Sequence[int], progress: Progress = lambda done: None
 ) -> list[Step]:
-    """Caruana's selection: to the best single run add, again and again, whichever raises the mean's GAP most.
+    """Add to the best single run, again and again, whichever run raises the GAP of the mean most.
 
-    Only runs `among` these numbers are added. The steps up to the best, the first as given. Caruana, Niculescu-Mizil,
-    Crew and Ksikes, Ensemble selection from libraries of models, 2004.
+    Only runs whose numbers are `among` these are added. Returns the steps up to the best one, starting with `first`.
+    Source: Caruana, Niculescu-Mizil, Crew and Ksikes, Ensemble selection from libraries of models, 2004.
     """
     steps, best, bag = [first], 0, first.weights
     while len(steps) <= _ROUNDS and len(steps) <= best + _PATIENCE and len(among) > 1:
@@ -60,10 +60,10 @@ def greedy_selection(
 def coordinate_ascent(
     gap: Gap, start: Step, among: Sequence[int], progress: Progress = lambda done: None
 ) -> list[Step]:
-    """Coordinate ascent: move one weight after the other up or down for as long as GAP rises, by ever smaller moves.
+    """Move one weight after the other up or down for as long as GAP rises, by smaller and smaller moves.
 
-    Only weights `among` these numbers are moved; at last the needless ones become 0. The steps, the start first, none
-    below the one before.
+    Only weights whose numbers are `among` these are moved. At the end, weights that are not needed become 0. Returns
+    the steps, starting with `start`; none has a lower GAP than the one before.
     """
     steps = [start]
     for move in _MOVES:
@@ -87,7 +87,7 @@ def coordinate_ascent(
 
 
 def _climb(gap: Gap, now: Step, run: int, move: float) -> Step:
-    """The best of moving one weight on and on, in the direction in which the first move gains."""
+    """Return the best step of moving one weight repeatedly in the direction in which the first move gains."""
     for sign in (1, -1):
         climbed = now
         while (weights := _moved(climbed.weights, run, sign * move)) is not None:
@@ -100,7 +100,7 @@ def _climb(gap: Gap, now: Step, run: int, move: float) -> Step:
 
 
 def _moved(weights: NDArray[np.float64], run: int, move: float) -> NDArray[np.float64] | None:
-    """Weights with one of them moved, not below 0, and their sum 1 again; None where that changes nothing."""
+    """Return the weights after one is moved, not below 0, and rescaled to sum to 1; None if that changes nothing."""
     moved = weights.copy()
     moved[run] = max(moved[run] + move, 0)
     if moved[run] == weights[run] or not moved.any() or weights[run] == 1:

@@ -1,1 +1,1 @@
-"""Trained models to predictions and scores."""
+"""Predict with trained models, and score the predictions."""

@@ -1,4 +1,4 @@
-"""Ensembles: models that predict together, and how their predictions become one. A run is an ensemble of one."""
+"""Ensembles: models that predict together, and the recipe that blends them. A single run is an ensemble of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pipeline.models import load_model
 
 
 class EnsembleMember(NamedTuple):
-    """A Keras model of `pipeline.models`, and the frames that it was trained for: `sampling.evaluation` counts."""
+    """A Keras model of `pipeline.models`, and how its frames are sampled; only `sampling.evaluation` is used."""
 
     model: object
     sampling: SamplingConfig
@@ -19,24 +19,24 @@ class EnsembleMember(NamedTuple):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Everything that predicts."""
+    """All that is needed to predict: the dataset, the models, their recipe and the class names."""
 
     dataset: DatasetConfig
     members: tuple[EnsembleMember, ...]
-    """One for each of `recipe.used`, in their order."""
+    """One for each of `recipe.used`, in the same order."""
     recipe: Recipe
-    """Their weights, and the scale that their scores are combined on."""
+    """The members' weights, and the scale that their scores are combined on."""
     member_top_k: int
-    """Labels of each member that are blended."""
+    """How many labels of each member are blended."""
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.members) != len(self.recipe.used):
-            raise ValueError(f"{len(self.members)} models for a recipe of {len(self.recipe.used)}")
+            raise ValueError(f"there are {len(self.members)} models for a recipe of {len(self.recipe.used)}")
 
     @classmethod
     def of_model(cls, model: object, sampling: SamplingConfig, dataset: DatasetConfig, top_k: int) -> "Ensemble":
-        """A single model, of whose labels `top_k` are kept."""
+        """Make an ensemble of a single model, whose best `top_k` labels are kept."""
         recipe = Recipe((Member("model", "", 1.0),), top_k=top_k)
         return cls(dataset, (EnsembleMember(model, sampling),), recipe, top_k)
 
@@ -44,6 +44,6 @@ class Ensemble:
     def of_runs(
         cls, recipe: Recipe, runs: Sequence[TrainedRun], member_top_k: int, class_names: Sequence[str] = ()
     ) -> "Ensemble":
-        """Trained runs, those of `recipe.used`, each computing in the precision that it was trained in."""
+        """Make an ensemble of the runs of `recipe.used`; each computes in the precision that it was trained in."""
         members = tuple(EnsembleMember(load_model(run.stored), run.sampling) for run in runs)
         return cls(runs[0].dataset, members, recipe, member_top_k, tuple(class_names))

@@ -1,4 +1,4 @@
-"""What a trained model looks at: how much each frame counts for each cluster or head of its pooling."""
+"""Frame weights: how much each frame of a video counts for each cluster or head of a trained model's pooling."""
 
 from pathlib import Path
 
@@ -7,17 +7,18 @@ import numpy as np
 from pipeline.inputs.index import Index
 
 Weights = dict[str, np.ndarray]
-"""Feature name -> float32 [B,T,K]; empty where the family says nothing of the kind."""
+"""Feature name -> float32 [B,T,K]; empty if the family has no weights of frames."""
 BATCH_SIZE = 16
-"""Videos whose frames and what is made of them are in memory at once."""
+"""How many videos are in memory at a time, with all that is computed from their frames."""
 
 
 def frame_weights(model, inputs: dict[str, np.ndarray]) -> Weights:
-    """How much each frame counts for each of the K clusters, or what a family has in their place, of each feature.
+    """Return how much each frame counts for each of the K clusters (or what a family has instead) of each feature.
 
-    They are the numbers that the model itself pools with, see `Pooling.frame_weights` and what each family says there:
-    assignments of NetVLAD and its kin, attention of the families that have it, a frame's share of the maxima of a bag
-    of frames. So their scales differ from family to family. Padding has 0; of either sign are `attention_netvlad`'s.
+    These are the numbers that the model itself pools with, and each family describes its own at `frame_weights`:
+    assignments for NetVLAD and related families, attention for the families that have it, a frame's share of the maxima
+    for a bag of frames. So their scales differ between families. Padding has weight 0. Only the weights of
+    `attention_netvlad` can be negative.
 
     Args:
         model: a Keras model of `pipeline.models`, on any backend.
@@ -38,12 +39,14 @@ def frame_weights(model, inputs: dict[str, np.ndarray]) -> Weights:
 
 
 def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[Weights, np.ndarray]:
-    """What a trained run gives to the frames of the videos at `rows`; how many of their T rows are valid, int32 [B].
+    """Return the frame weights of a trained run for the videos at `rows`, and the number of valid frames, int32 [B].
 
-    The frames are those that the run predicts with: of uniform sampling T, evenly over each video, all of them valid.
+    The frames are those that the run predicts with. With uniform sampling they are T frames spread evenly over each
+    video, all of them valid.
 
     Raises:
-        StageError: the run is not trained to its end, or on another kind of dataset, or a shard cannot be read.
+        StageError: the run is not trained to its end or was trained on another kind of dataset, or a shard cannot be
+            read.
     """
     from pipeline.inference.runs import TrainedRun, check_run_fits_index
     from pipeline.inputs.reading.batches import evaluation_batches
@@ -64,17 +67,17 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
 
 
 def cluster_usage(weights: np.ndarray) -> np.ndarray:
-    """weights [B,T,K] -> how much each cluster is at work in a video, [B,K]: its share of the sum of all their squares.
+    """weights [B,T,K] -> how much each cluster is used in each video, [B,K]: its share of the sum of all squares.
 
-    Squares, so that it holds for attention too, which sums to 1 over the frames for every cluster of every video: it is
-    at work where it has found something to look at.
+    The weights are squared because attention sums to 1 over the frames for every cluster of every video. Its squares
+    still tell whether it is concentrated, that is, whether the cluster has found something to look at.
     """
     squares = np.square(weights).sum(axis=1, dtype=np.float64)  # B,K
     return squares / np.maximum(squares.sum(axis=1, keepdims=True), 1e-12)
 
 
 def cluster_similarity(weights: np.ndarray) -> np.ndarray:
-    """weights [B,T,K] -> cosine of what two clusters give to the frames of all videos, [K,K]: 1 for the same frames."""
+    """weights [B,T,K] -> cosine similarity of two clusters' weights over all frames, [K,K]; 1 if they are alike."""
     columns = weights.reshape(-1, weights.shape[-1]).astype(np.float64)  # BT,K
     columns = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-12)
     return columns.T @ columns

@@ -1,4 +1,4 @@
-"""Whether stored predictions are of the videos, the model and the blend that there are now."""
+"""Check whether stored predictions still fit the current index, model and blend."""
 
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ SUMMARY = "summary.json"
 
 
 def prediction_store(run: Path, split: str) -> PredictionStore:
-    """Where the predictions of a run, a blend or a bundle lie."""
+    """Return the store of the predictions of a run, a blend or a bundle."""
     return PredictionStore(run / "predictions" / split)
 
 
 def fresh_predictions(run: Path, split: str, index: Index) -> PredictionStore:
-    """The predictions of a split, which are of what there is now.
+    """Return the predictions of a split, if they are up to date.
 
     Raises:
-        StageError: there are none, or they were made from something else; the message says from what, and the remedy.
+        StageError: there are none, or they were made from something else. The message says from what, and the remedy.
     """
     if fault := why_stale(run, split, index):
         raise StageError(fault)
@@ -31,12 +31,14 @@ def fresh_predictions(run: Path, split: str, index: Index) -> PredictionStore:
 
 
 def why_stale(run: Path, split: str, index: Index) -> str:
-    """Why the predictions of a split are not of this index, by this model or blend: a sentence, empty if they are.
+    """Return a sentence that says why the predictions of a split are out of date; it is empty if they are up to date.
+
+    Predictions are out of date if they were made from another index, or by another model or blend.
 
     Args:
         run: the folder of a trained run, of a blend, or of a bundle.
-        split: of the index.
-        index: what they are to be read beside.
+        split: a split of the index.
+        index: the index that the predictions are to be used with.
     """
     store = prediction_store(run, split)
     done = Done.read(store.folder)
@@ -55,7 +57,7 @@ def why_stale(run: Path, split: str, index: Index) -> str:
 
 
 def is_of_index(run: Path, index: Index) -> bool:
-    """Whether what training has told of a run, or the choice of a blend, is of this index; a bundle tells nothing."""
+    """Return whether a run was trained, or a blend chosen, on this index; False for a bundle, which does not say."""
     if _bundle(run):
         return True
     if (run / RUN_CONFIG).exists():
@@ -66,7 +68,7 @@ def is_of_index(run: Path, index: Index) -> bool:
 
 
 def blend_inputs(runs: list[Path], split: str, index: Index) -> dict[str, str]:
-    """What the predictions of a blend are made from, for `Done.inputs`: its runs' predictions and models, the index."""
+    """Return what a blend's predictions are made from, for `Done.inputs`: its runs' predictions, models, the index."""
     inputs = {"index": index.digest}
     for run in runs:
         done = Done.read(prediction_store(run, split).folder)
@@ -90,7 +92,7 @@ def _other_blend(blend: Path, split: str, made: Done) -> str:
     if made.changes(recipe.settings(), made.inputs):
         return "was blended with other weights than the ensemble has now"
     for member in recipe.used:
-        # Members may be gone: what was made of them stays.
+        # A member may have been deleted: the blend made from it is still good.
         folder = next((each for each in (Path(member.path), blend.with_name(member.run)) if each.exists()), None)
         trained = Done.read(folder) if folder else None
         if trained and trained.output != made.inputs.get(_model_of(member.run)):
@@ -102,13 +104,13 @@ def _other_blend(blend: Path, split: str, made: Done) -> str:
 
 
 def _bundle(folder: Path) -> dict[str, Any] | None:
-    """The summary of a bundle's folder; None where it is none."""
+    """Return the summary in a bundle's folder; None if the folder is not a bundle's."""
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
     return summary if "bundle" in summary else None
 
 
 def _remedy(run: Path, split: str) -> str:
-    """The stage that makes them."""
+    """Return the command that makes the predictions."""
     if (run / RUN_CONFIG).exists():
         return f"run infer --run {run.name} --split {split}"
     bundle = _bundle(run)

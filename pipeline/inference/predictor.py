@@ -1,4 +1,4 @@
-"""The best labels of videos, from the models of an ensemble: training and every stage predict here."""
+"""Predict the best labels of videos with the models of an ensemble; training and every stage predict through this."""
 
 import concurrent.futures
 from collections import deque
@@ -21,14 +21,14 @@ ALL = SamplingConfig(evaluation="all")
 
 
 class Predictor:
-    """The best labels of each video of any batches, or of any rows of an index.
+    """Predicts the best labels of each video, from batches or from rows of an index.
 
-    While the device works on one batch, the next one is read and the one before it is ranked and blended. When memory
-    runs out, the device gets half as many videos at a time.
+    While the device works on one batch, the next batch is read and the previous one is ranked and blended. When memory
+    runs out, the number of videos on the device is halved.
 
     Args:
         ensemble: the models; frames are read and parsed once for all of them.
-        batch_size: videos on the device to begin with.
+        batch_size: how many videos are on the device at a time, unless memory runs out.
     """
 
     def __init__(self, ensemble: Ensemble, batch_size: int):
@@ -36,20 +36,20 @@ class Predictor:
         self.batch_size = batch_size
         self._kept = min(ensemble.member_top_k, ensemble.dataset.num_classes)
         self.top_k = min(ensemble.recipe.top_k, self._kept)
-        """Labels of each video."""
+        """How many labels each video gets."""
         self._is_single = len(ensemble.members) == 1 and ensemble.recipe.combine == "probabilities"
         self._samplings = {_frames_chosen(member.sampling): member.sampling for member in ensemble.members}
         self.sampling = ensemble.members[0].sampling if len(self._samplings) == 1 else ALL
-        """What the batches must be read with: all frames, where the models want different ones."""
+        """The sampling that batches must be read with: if the models want different frames, all frames."""
 
     def predict(self, batches: Iterable[tuple[int, Inputs]]) -> Iterator[TopLabels]:
-        """The best labels of each batch's first `count` videos, in order.
+        """Yield the best labels of the first `count` videos of each batch, in order.
 
         Args:
-            batches: (count, inputs), read with `sampling`.
+            batches: pairs (count, inputs), read with `sampling`.
         Raises:
-            StageError: a probability is not a number.
-            MemoryError, or the backend's own: memory ran out with a single video on the device.
+            StageError: a probability is not finite.
+            MemoryError, or the backend's own error: memory ran out with a single video on the device.
         """
         with concurrent.futures.ThreadPoolExecutor(1) as ranking:
             ranked: deque[concurrent.futures.Future[TopLabels]] = deque()
@@ -63,7 +63,10 @@ class Predictor:
     def predict_rows(
         self, reader: FrameReader, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None
     ) -> TopLabels:
-        """The best labels of the videos at `rows`; `progress` is told how many more are done. Raises as `predict`."""
+        """Return the best labels of the videos at `rows`. `progress` is told how many more videos are done.
+
+        Raises as `predict` does.
+        """
         (best,) = self.predict_parts(reader, [rows], progress)
         return best
 
@@ -73,7 +76,10 @@ class Predictor:
         parts: Sequence[np.ndarray],
         progress: Callable[[int], object] = lambda done: None,
     ) -> Iterator[TopLabels]:
-        """The same for each of several lists of rows; a batch holds rows of one list, and none waits for another."""
+        """Yield the result of `predict_rows` for each of several lists of rows, without a pause between lists.
+
+        Each batch holds rows of one list only.
+        """
 
         def batches() -> Iterator[tuple[int, Inputs]]:
             for rows in parts:
@@ -96,11 +102,11 @@ class Predictor:
     def evaluate_rows(
         self, reader: FrameReader, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None
     ) -> dict[str, float]:
-        """The metrics of the videos at `rows`: see `pipeline.metrics.StreamingMetrics.result`."""
+        """Return the metrics of the videos at `rows`; see `pipeline.metrics.StreamingMetrics.result`."""
         return metrics_of(reader.index, rows, self.predict_rows(reader, rows, progress))
 
     def _sampled(self, batch: tuple[int, Inputs]) -> tuple[int, dict[tuple, Inputs]]:
-        """The batch as each sampling wants it; runs in the thread that reads."""
+        """Return the batch with the frames that each sampling asks for; runs in the thread that reads."""
         count, inputs = batch
         if len(self._samplings) == 1:
             return count, dict.fromkeys(self._samplings, inputs)
@@ -108,7 +114,7 @@ class Predictor:
         return count, {key: resample_rows(inputs, sampling, dataset) for key, sampling in self._samplings.items()}
 
     def _probabilities(self, member: EnsembleMember, inputs: dict[tuple, Inputs], count: int) -> np.ndarray:
-        """One model's probabilities, [count,V]."""
+        """Return one model's probabilities, [count,V]."""
         chosen = inputs[_frames_chosen(member.sampling)]
         parts, position = [], 0
         while position < count:
@@ -119,7 +125,7 @@ class Predictor:
                 if size == 1 or not _out_of_memory(error):
                     raise
                 self.batch_size = size // 2
-                print(f"out of memory: going on with {self.batch_size} videos in a batch", flush=True)
+                print(f"out of memory: continuing with {self.batch_size} videos in a batch", flush=True)
                 continue
             parts.append(np.asarray(part, np.float32)[: count - position])
             position += size
@@ -135,26 +141,26 @@ class Predictor:
 
 
 def metrics_of(index: Index, rows: np.ndarray, best: TopLabels) -> dict[str, float]:
-    """The metrics of predictions of the videos at `rows`."""
+    """Return the metrics of the predicted labels of the videos at `rows`."""
     metrics = StreamingMetrics(index.dataset.num_classes)
     metrics.accumulate(*best, LabelLists(*index.labels_of(rows)))
     return metrics.result()
 
 
 def _frames_chosen(sampling: SamplingConfig) -> tuple:
-    """What tells one choice of frames from another."""
+    """Return a key that is equal for samplings that choose the same frames."""
     return (sampling.evaluation, sampling.frames if sampling.evaluation == "uniform" else 0)
 
 
 def _slice(inputs: Inputs, start: int, size: int) -> Inputs:
-    """Rows from `start`, always `size` of them, so that a model is compiled once: the last is repeated."""
+    """Return `size` rows from `start`; past the end the last row repeats, so that a model is compiled once."""
     rows = np.minimum(np.arange(start, start + size), len(inputs["num_frames"]) - 1)
     whole = start == 0 and size == len(inputs["num_frames"])
     return inputs if whole else {name: values[rows] for name, values in inputs.items()}
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether an error says that the device's or the host's memory ran out, on any backend."""
+    """Return whether an error says that the device or the host is out of memory, on any backend."""
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return True
     return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()

@@ -1,4 +1,4 @@
-"""Trained runs as they lie on disk: one of them, and those that a blend is made of."""
+"""Read trained runs from disk: a single run, or the runs of a blend."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,16 @@ from pipeline.inputs.index import Index
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run that is trained to its end: what its config says, and where its model lies."""
+    """A run that is trained to its end: its configuration, and where its model lies."""
 
     folder: Path
     dataset: DatasetConfig
     sampling: SamplingConfig
     model: ModelConfig
     precision: str
-    """What it was trained in, `float32` or `mixed_bfloat16`."""
+    """The precision that it was trained in, `float32` or `mixed_bfloat16`."""
     digest: str
-    """Of its model."""
+    """The digest of its model."""
 
     @property
     def stored(self) -> Path:
@@ -33,14 +33,14 @@ class TrainedRun:
 
     @classmethod
     def read(cls, folder: Path) -> "TrainedRun":
-        """Raises StageError where it is no run, or not trained to its end."""
+        """Read a run from its folder. Raises StageError if it is not a run, or is not trained to its end."""
         path = folder / RUN_CONFIG
         if (done := Done.read(folder)) is None:
-            raise StageError(f"{folder} is not trained to its end: run train again, it goes on from its checkpoint")
+            raise StageError(f"{folder} is not trained to its end: run train again, which resumes from its checkpoint")
         if not is_model(folder / MODEL, done.output):
             raise StageError(
-                f"{folder / MODEL} is not the model that was stored when training ended: it is being trained anew, or "
-                "was replaced; let training end, or train the run with --force"
+                f"{folder / MODEL} is not the model that was stored when training ended: the run is being trained "
+                "anew, or the file was replaced. Wait for training to end, or train the run with --force"
             )
         config = read_json(path)
         return cls(
@@ -54,14 +54,14 @@ class TrainedRun:
 
 
 def describe_dataset(dataset: DatasetConfig) -> str:
-    """What a dataset's records hold, in words."""
+    """Describe in words what a dataset's records hold."""
     features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
     frames = f"up to {dataset.max_frames} frames" if dataset.level == "frame" else "one row a video"
     return f"{features}; {dataset.num_classes} classes; {frames}"
 
 
 def prediction_settings(sampling: SamplingConfig, inference: InferenceConfig) -> dict[str, Any]:
-    """What the predictions of a run depend on, beside its model and the index."""
+    """Return the settings that the predictions of a run depend on, beside its model and the index."""
     return {
         "sampling": [sampling.evaluation, sampling.frames],
         "top_k": inference.top_k,
@@ -70,19 +70,20 @@ def prediction_settings(sampling: SamplingConfig, inference: InferenceConfig) ->
 
 
 def check_run_fits_index(trained_on: DatasetConfig, folder: Path, index: Index) -> None:
-    """Raises StageError where what lies in `folder` was trained on records that an index would read otherwise."""
+    """Raise StageError if the model in `folder` was trained on records of another kind than the index holds."""
     if _predicted(trained_on) != _predicted(index.dataset):
         one, other = describe_dataset(trained_on), describe_dataset(index.dataset)
         raise StageError(f"{folder} was trained on {one}; the index {index.folder} has {other}")
 
 
 def read_blend(folder: Path, kept: int) -> tuple[Recipe, list[TrainedRun]]:
-    """The recipe of an ensemble's folder, or of a run's own, which is a blend of one; and the runs that it uses.
+    """Return the recipe in an ensemble's folder, and the runs that it uses; a run's folder counts as a blend of one.
 
     Args:
-        kept: labels that a blend of one keeps.
+        folder: the folder of an ensemble or of a run.
+        kept: how many labels a blend of one keeps.
     Raises:
-        StageError: a member is missing or unfinished, or they are of different datasets.
+        StageError: a member is missing or unfinished, or the members were trained on different datasets.
     """
     if (folder / RUN_CONFIG).exists():
         recipe = Recipe((Member(folder.name, str(folder), 1.0),), top_k=kept)
@@ -97,7 +98,7 @@ def read_blend(folder: Path, kept: int) -> tuple[Recipe, list[TrainedRun]]:
 
 
 def _folder_of(member: Member, blend: Path) -> Path:
-    """A member's folder: as written, or beside the blend's, where all were moved together."""
+    """Return a member's folder: the recorded path, or a folder beside the blend's if all were moved together."""
     for folder in (Path(member.path), blend.parent / member.run):
         if (folder / RUN_CONFIG).exists():
             return folder
@@ -105,6 +106,6 @@ def _folder_of(member: Member, blend: Path) -> Path:
 
 
 def _predicted(dataset: DatasetConfig) -> tuple:
-    """What two datasets must agree in to read one record alike."""
+    """Return what must be equal in two datasets for them to read a record alike."""
     frames = dataset.max_frames if dataset.level == "frame" else 1
     return dataset.features, dataset.num_classes, dataset.level, frames

@@ -1,4 +1,4 @@
-"""An ensemble as a TensorFlow SavedModel: frames as they are stored in, blended probabilities of all classes out."""
+"""Write an ensemble as a TensorFlow SavedModel that maps stored frames to blended probabilities of all classes."""
 
 from pathlib import Path
 
@@ -18,22 +18,25 @@ _MARK = "saved_model.pb"
 def write_saved_model(ensemble: Ensemble, folder: Path) -> None:
     """Write a SavedModel whose only signature, `serve`, also the default one, is
 
-        frames: the dataset's dtype [B,T,F], all frames of each video, rows beyond its number ignored; features side by
-            side in the dataset's order; any B, and any T
+        frames: the dataset's dtype [B,T,F], all frames of each video, with the features side by side in the dataset's
+            order; rows from `num_frames` on are ignored; B and T are free
         num_frames: int32 [B], at least 1
         -> probabilities: float32 [B,V]
 
-    Each model's own sampling is in the graph. The blend is dense: a class that a model would not keep among its best
-    counts with its own probability, not with the smallest that is kept, so that only scores that low can differ from
-    those of `infer`.
+    The graph contains each model's own sampling. The blend is dense: a class that a model would not keep among its best
+    counts with its own probability, where `infer` takes the smallest that is kept. So only scores that low can differ
+    from those of `infer`.
 
     Raises:
-        StageError: the backend is not TensorFlow, or the folder holds something else.
+        StageError: the backend is not TensorFlow, or the folder holds something other than a SavedModel.
     """
     if keras.backend.backend() != "tensorflow":
-        raise StageError(f"a SavedModel is TensorFlow's: it cannot be written on {keras.backend.backend()}")
+        raise StageError(
+            f"a SavedModel belongs to TensorFlow and cannot be written on {keras.backend.backend()}: "
+            "set KERAS_BACKEND=tensorflow"
+        )
     if folder.exists() and not (folder.is_dir() and ((folder / _MARK).exists() or not any(folder.iterdir()))):
-        raise StageError(f"{folder} is there and is no SavedModel; it would be replaced: choose another folder")
+        raise StageError(f"{folder} exists and is no SavedModel; it would be replaced: choose another folder")
     import tensorflow as tf
 
     dataset = ensemble.dataset
@@ -62,7 +65,7 @@ def write_saved_model(ensemble: Ensemble, folder: Path) -> None:
 
 
 def _sampled(frames, available, sampling: SamplingConfig, dataset: DatasetConfig):
-    """As `inputs.reading.sampling.choose_frames` chooses, in TensorFlow: frames [B,t,F] and their number [B]."""
+    """Sample as `inputs.reading.sampling.choose_frames` does, in TensorFlow: frames [B,t,F] and their number [B]."""
     import tensorflow as tf
 
     if sampling.evaluation == "all":
@@ -73,7 +76,7 @@ def _sampled(frames, available, sampling: SamplingConfig, dataset: DatasetConfig
 
 
 def values_of(probabilities, recipe: Recipe, quantiles: tuple[float, ...]):
-    """As `pipeline.ensembling.scales.to_values`, in TensorFlow."""
+    """Compute `pipeline.ensembling.scales.to_values` in TensorFlow."""
     import numpy as np
     import tensorflow as tf
 
@@ -83,7 +86,7 @@ def values_of(probabilities, recipe: Recipe, quantiles: tuple[float, ...]):
         bounded = tf.clip_by_value(probabilities, 2.0**-24, 1 - 2.0**-24)
         return tf.math.log(bounded) - tf.math.log1p(-bounded)
     knots = tf.constant(np.r_[0.0, quantiles, 1.0], tf.float32)
-    # The places of evenly spread quantiles are those of any.
+    # Evenly spread quantiles give the places, which are the same for all quantiles.
     even = np.linspace(0, 1, QUANTILES + 2)
     places = tf.constant(to_values(even, "ranks", even[1:-1]))
     flat = tf.reshape(probabilities, (-1,))

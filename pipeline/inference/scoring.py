@@ -1,4 +1,4 @@
-"""Predictions against the labels of an index: scored once, kept in scores.json beside them, read by every stage."""
+"""Score predictions against the labels of an index once, and keep the scores in scores.json for every stage."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +20,10 @@ from pipeline.metrics import LabelLists, StreamingMetrics
 
 SCORES = "scores.json"
 Metrics = dict[str, float | int]
-"""`gap`, `map`, `hit_at_one`, `perr`, `videos`: see `pipeline.metrics.StreamingMetrics.result`. Of predictions also
-`map_all_kept`: MAP over all labels that are kept for a video, by default 100, not 20."""
+"""`gap`, `map`, `hit_at_one`, `perr`, `videos`: see `pipeline.metrics.StreamingMetrics.result`. Stored predictions also
+have `map_all_kept`: MAP over all labels that are kept for a video, by default 100, and not over 20."""
 Part = tuple[Sequence[str], NDArray, NDArray]
-"""Ids of n videos, and their best labels and scores, [n,k]."""
+"""The ids of n videos, and their best labels and scores, each [n,k]."""
 
 
 class Scores(NamedTuple):
@@ -31,21 +31,21 @@ class Scores(NamedTuple):
 
     whole: Metrics
     tuned: Metrics | None = None
-    """Of the half of a hold-out that the weights of a blend are chosen on."""
+    """The metrics on the half of a hold-out that the weights of a blend are chosen on."""
     reported: Metrics | None = None
-    """Of its other half."""
+    """The metrics on the other half."""
 
     @property
     def comparable(self) -> Metrics:
-        """What runs are compared by: on the half that weights are chosen on a blend is a little too good."""
+        """The metrics to compare runs by: not of the half that weights are chosen on, where a blend scores too high."""
         return self.reported or self.whole
 
 
 def scores_of(store: PredictionStore, index: Index, split: str) -> Scores:
-    """The scores of a split's finished predictions, from scores.json; made, and kept there, where it has none of them.
+    """Return the scores of a split's finished predictions: from scores.json, or else computed and stored there.
 
-    Raises StageError where the predictions are unfinished, damaged, or not those of the split's videos, and where the
-    split has no labels.
+    Raises StageError if the predictions are unfinished, damaged, or not those of the split's videos, or if the split
+    has no labels.
     """
     made_from = _made_from(store, index)
     if (known := _read(store.folder / SCORES, made_from)) and store.is_whole():
@@ -61,12 +61,12 @@ def write_scores(store: PredictionStore, index: Index, scores: Scores) -> None:
 
 
 def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]]:
-    """The best of runs, bundles and their blend, and what tells: the GAP of each that has predicted the hold-out.
+    """Return the best of runs, bundles and their blend, and the GAP of each that has predicted the hold-out.
 
-    Without a labeled hold-out the blend is taken, or the only run.
+    Without a labeled hold-out it returns the blend, or the only run.
 
     Raises:
-        StageError: predictions of the hold-out are not of what there is now; or nothing tells which run is meant.
+        StageError: predictions of the hold-out are out of date, or nothing shows which run is best.
     """
     gaps = {}
     for run in runs if index.holdout_labeled else ():
@@ -74,7 +74,7 @@ def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]
             gaps[run] = scores_of(fresh_predictions(run, HOLDOUT, index), index, HOLDOUT).comparable["gap"]
     if gaps:
         if others := [run.name for run in runs if run not in gaps]:
-            print(f"not to choose from, since they have not predicted the hold-out: {', '.join(others)}")
+            print(f"these runs cannot be chosen, since they have not predicted the hold-out: {', '.join(others)}")
         return max(gaps, key=lambda run: gaps[run]), {run.name: gap for run, gap in gaps.items()}
     blends = [run for run in runs if run.name == ENSEMBLE]
     if len(runs) == 1 or blends:
@@ -84,9 +84,9 @@ def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]
 
 
 def score_priors(index: Index, split: str) -> Metrics:
-    """Metrics of the same prediction for every video: how frequent each label is in training. What anyone must beat.
+    """Return the metrics of predicting for every video how frequent each label is in training: the score to beat.
 
-    The index must have training videos: see `Index.has_training`.
+    The index must have training videos; see `Index.has_training`.
     """
     path, made_from = index.folder / f"priors-{split}.json", {"index": index.digest}
     if known := _read(path, made_from):
@@ -103,9 +103,9 @@ def score_priors(index: Index, split: str) -> Metrics:
 
 
 def score_lists(parts: Iterable[Part], index: Index, split: str, source: Path) -> Metrics:
-    """Metrics of predictions in any order, the challenge's alone.
+    """Return the challenge's metrics of predictions in any order.
 
-    Raises StageError, naming `source`, where they are not those of the split's videos, each once.
+    Raises StageError, naming `source`, if they do not hold each video of the split exactly once.
     """
     metrics = StreamingMetrics(index.dataset.num_classes)
     for (_, labels, scores), truth in _with_labels(parts, index, split, source):
@@ -114,7 +114,7 @@ def score_lists(parts: Iterable[Part], index: Index, split: str, source: Path) -
 
 
 def score_predictions(parts: Iterable[Part], index: Index, split: str, source: Path) -> Scores:
-    """The scores of a split's predictions, given in parts and in any order. Raises as `score_lists` does."""
+    """Return the scores of a split's predictions, given in parts and in any order. Raises as `score_lists` does."""
     num_classes = index.dataset.num_classes
     whole, tuned, reported = _Tally(num_classes), _Tally(num_classes), _Tally(num_classes)
     for (ids, labels, scores), truth in _with_labels(parts, index, split, source):
@@ -134,19 +134,19 @@ def _made_from(store: PredictionStore, index: Index) -> dict[str, str]:
 
 
 def _read(path: Path, made_from: dict[str, str]) -> Scores | None:
-    """The scores that a file holds; None where it is missing, or made from something else."""
+    """Return the scores that a file holds; None if it is missing or was made from something else."""
     values = read_json(path) if path.exists() else {}
     check_format(path, values)
     return Scores(*(values[name] for name in Scores._fields)) if values.get("made_from") == made_from else None
 
 
 def _write(path: Path, made_from: dict[str, str], scores: Scores) -> None:
-    with contextlib.suppress(OSError):  # in a folder that may only be read: they are made again each time
+    with contextlib.suppress(OSError):  # a read-only folder: the scores are computed anew each time
         write_json(path, {**format_fields(), "made_from": made_from, **scores._asdict()})
 
 
 class _Tally:
-    """The metrics of some videos: the challenge's, and MAP over all labels that are kept."""
+    """Accumulates the metrics of some videos: the challenge's, and MAP over all labels that are kept."""
 
     def __init__(self, num_classes: int):
         self._best, self._kept = StreamingMetrics(num_classes), StreamingMetrics(num_classes, top_k=num_classes)
@@ -160,7 +160,7 @@ class _Tally:
 
 
 def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) -> Iterator[tuple[Part, LabelLists]]:
-    """Each part with the labels of its videos. Raises StageError as `score_lists` does."""
+    """Yield each part with the labels of its videos. Raises StageError as `score_lists` does."""
     rows = index.rows(split)
     if not index.labeled(split):
         raise StageError(f"split {split} has no labels to score against")

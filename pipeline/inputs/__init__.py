@@ -1,1 +1,1 @@
-"""Bytes to arrays: TFRecord files, their records, the index, and batches of frames."""
+"""Turn bytes into arrays: TFRecord files, their records, the index, and batches of frames."""

@@ -1,4 +1,4 @@
-"""The names of a dataset's classes, from the CSV that `download` stores beside the index."""
+"""Read the names of a dataset's classes from the CSV that `download` stores beside the index."""
 
 import csv
 from collections import Counter
@@ -8,20 +8,20 @@ from pathlib import Path
 from pipeline.config.errors import StageError
 
 FILES = ("vocabulary.csv", "class_labels_indices.csv")
-"""YouTube-8M's and AudioSet's, below data/<dataset>/."""
+"""The files of YouTube-8M and of AudioSet, below data/<dataset>/."""
 _NUMBERS, _NAMES = ("index", "label"), ("name", "display_name")
-"""Columns, whatever their case."""
+"""The columns that may hold a class's number, and its name; case is ignored."""
 
 
 def read_class_names(source: Path | None, num_classes: int) -> list[str]:
-    """A name for each class: the file's, or "class 17" where it has none for it, or there is no file.
+    """Return a name for each class: the one in the file, or "class 17" if the file has none or there is no file.
 
     Args:
-        source: a CSV with a header, one class a line, its number under `index` and its name under `name` or
-            `display_name`; or a dataset's folder, in which it is one of FILES; or None.
-        num_classes: how many classes there are; a name that several of them share gets their numbers too.
+        source: a CSV with a header and a line for each class, with its number under `index` and its name under `name`
+            or `display_name`; or a dataset's folder that holds such a CSV as one of FILES; or None.
+        num_classes: the number of classes. If several classes share a name, their numbers are added to it.
 
-    Raises StageError naming the file and the line where it is none, or has other classes.
+    Raises StageError, naming the file and the line, if the file is not such a CSV or has other classes.
     """
     found = [f"class {number}" for number in range(num_classes)]
     if source is None:
@@ -44,7 +44,7 @@ def _rows(path: Path, num_classes: int) -> Iterator[tuple[int, str]]:
             number = next((header.index(title) for title in _NUMBERS if title in header), None)
             name = next((header.index(title) for title in _NAMES if title in header), None)
             if number is None or name is None:
-                raise StageError(f"{path} has no columns index and name (or display_name); its header: {header}")
+                raise StageError(f"{path} must have columns index and name (or display_name); its header is {header}")
             for row in filter(None, lines):
                 try:
                     place = int(row[number])

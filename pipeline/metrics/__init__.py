@@ -1,9 +1,9 @@
 """The challenge's metrics: GAP@20, MAP, Hit@1 and PERR, from dense scores or from each video's best labels.
 
-Pairs of equal score have no order: every average precision is its expected value over the orders within tied blocks,
-in closed form. Where a ranking is cut, or one class is asked for, the smaller label wins a tie. So each figure depends
-on the predictions only, never on the order of the videos. Bad arrays (NaN, other shapes, labels that are not 0 or 1,
-out of range or twice in a video) raise ValueError; no videos, or none with labels, score 0.
+Pairs with equal scores have no order: each average precision is the expected value over all orders of tied pairs, in
+closed form. Where a ranking is cut off, or a single class is chosen, the smaller label wins a tie. So each metric
+depends on the predictions only, never on the order of the videos. Bad arrays (NaN, wrong shapes, labels that are not 0
+or 1, out of range or twice in a video) raise ValueError. Without videos, or without labels, the metrics are 0.
 """
 
 import numpy as np
@@ -28,17 +28,17 @@ __all__ = [
 
 
 def global_average_precision(predictions: ArrayLike, labels: ArrayLike, top_k: int = 20) -> float:
-    """GAP: average precision of the `top_k` best pairs of all videos in one ranking, over all positives there are.
+    """Return GAP: the average precision of each video's `top_k` best pairs in one ranking, divided by all positives.
 
-    Predictions are float [N,V] and labels [N,V] of 0 and 1, here and below.
+    Here and below, predictions are float [N,V] and labels [N,V] are 0 or 1.
     """
     return _dense(predictions, labels, top_k).gap()
 
 
 def mean_average_precision(predictions: ArrayLike, labels: ArrayLike, top_k: int | None = None) -> float:
-    """MAP: average precision of each class over all videos, averaged over the classes that have a positive.
+    """Return MAP: the average precision of each class over all videos, averaged over the classes with a positive.
 
-    With `top_k`, only each video's best pairs are ranked, and a class still divides by all its positives.
+    With `top_k`, only each video's best pairs are ranked; the sum of a class is still divided by all its positives.
     """
     if top_k is not None:
         return _dense(predictions, labels, top_k).map()
@@ -54,14 +54,14 @@ def mean_average_precision(predictions: ArrayLike, labels: ArrayLike, top_k: int
 
 
 def hit_at_one(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """The share of videos whose best class is correct."""
+    """Return the share of videos whose best class is correct."""
     return _dense(predictions, labels, 1).hit_at_one()
 
 
 def precision_at_equal_recall_rate(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """PERR: the mean over videos of the precision of as many best classes as the video has labels.
+    """Return PERR: the mean over videos of the precision of the k best classes, where k is the video's label count.
 
-    A class of score 0 or less is no prediction; a video without labels counts as 0.
+    A class with a score of 0 or less is not a prediction. A video without labels counts as 0.
     """
     return _dense(predictions, labels, 1).perr()
 

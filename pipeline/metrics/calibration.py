@@ -1,4 +1,4 @@
-"""Whether a confidence means what it says: how often pairs of each confidence are correct."""
+"""Measure calibration: how often (video, label) pairs of each confidence are correct."""
 
 from typing import NamedTuple
 
@@ -6,27 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 10
-"""Of equal width."""
+"""The number of bins of confidence, all of equal width."""
 THRESHOLDS = 1000
 
 
 class Reliability(NamedTuple):
-    """Pairs of video and label by their confidence, in bins of equal width."""
+    """The (video, label) pairs by their confidence, in bins of equal width."""
 
     pairs: NDArray[np.int64]
     confidence: NDArray[np.float64]
-    """Their mean; NaN in an empty bin."""
+    """The mean confidence of each bin's pairs; NaN in an empty bin."""
     correct: NDArray[np.float64]
-    """The share that is; NaN in an empty bin."""
+    """The share of each bin's pairs that are correct; NaN in an empty bin."""
 
     @property
     def error(self) -> float:
-        """Expected calibration error: the mean distance of the two, each bin weighed by its pairs (Guo et al. 2017)."""
+        """The expected calibration error: the mean of |confidence - correct| weighted by pairs (Guo et al. 2017)."""
         distance = np.abs(self.confidence - self.correct)
         return float(np.nansum(distance * self.pairs) / max(int(self.pairs.sum()), 1))
 
     def interval(self) -> tuple[NDArray, NDArray]:
-        """The 95 % interval of each share, that of a binomial (Wilson 1927): lowest and highest [bins]."""
+        """Return the 95 % interval of each bin's share, for a binomial (Wilson 1927): lower and upper end, [bins]."""
         z, n = 1.96, np.maximum(self.pairs, 1)
         center = (self.correct + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(self.correct * (1 - self.correct) / n + z**2 / (4 * n**2))
@@ -34,7 +34,7 @@ class Reliability(NamedTuple):
 
 
 class Calibration:
-    """Counts by confidence, of pairs given part by part; a score outside 0..1 counts with those at the end."""
+    """Counts pairs by confidence, given part by part; scores outside 0..1 count in the first or last bin."""
 
     def __init__(self) -> None:
         self._bins = np.zeros((3, BINS))  # pairs, sum of their scores, correct ones
@@ -53,8 +53,11 @@ class Calibration:
             return Reliability(pairs.astype(np.int64), scores / pairs, correct / pairs)
 
     def by_threshold(self, positives: int, least: int = 1) -> tuple[NDArray, NDArray, NDArray]:
-        """Thresholds; the share of the pairs from there on that is correct, NaN of fewer than `least`; the share of all
-        `positives` that they find. float64 [THRESHOLDS] each."""
+        """Return thresholds, precisions and recalls, each float64 [THRESHOLDS].
+
+        A precision is the share of the pairs from the threshold on that are correct, NaN if they are fewer than
+        `least`. A recall is the share of all `positives` that these pairs find.
+        """
         pairs, correct = np.cumsum(self._fine[:, ::-1], axis=1)[:, ::-1]
         precision = np.where(pairs >= least, correct / np.maximum(pairs, 1), np.nan)
         return np.arange(THRESHOLDS) / THRESHOLDS, precision, correct / max(positives, 1)

@@ -1,4 +1,4 @@
-"""Which label is taken for which: one that a video has and that is missed, another predicted in its place."""
+"""Count which label is confused with which: a label of the video is missed, and another is predicted in its place."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from pipeline.metrics import LabelLists
 
-_KEYS = 1 << 20  # kept before they are merged
+_KEYS = 1 << 20  # how many are collected before they are merged
 
 
 class Confusion(NamedTuple):
-    """How many videos have the one label, not predicted, and not the other, predicted."""
+    """How many videos have a label that is missed, and lack another that is predicted."""
 
     missed: int
     predicted: int
@@ -19,7 +19,7 @@ class Confusion(NamedTuple):
 
 
 class Confusions:
-    """Counts of all pairs of labels, of videos given part by part; memory for the pairs that ever occur."""
+    """Counts all pairs of labels, for videos given part by part; only pairs that occur take memory."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -27,9 +27,9 @@ class Confusions:
         self._waiting: list[NDArray[np.int64]] = []
 
     def add(self, labels: NDArray, correct: NDArray, found: NDArray, truth: LabelLists) -> None:
-        """Add videos: labels int [n,K], best first, -1 for none, the two results of `matches`, and what is true.
+        """Add videos: labels int [n,K], best first, -1 for none; the two results of `matches`; and the true labels.
 
-        As in PERR, a video of k labels has k predictions: each wrong one of them is in the place of each missed label.
+        As in PERR, a video with k labels has k predictions. Each wrong one counts as confused with each missed label.
         """
         sizes = np.diff(truth.offsets)
         wrong = (np.arange(labels.shape[1]) < sizes[:, None]) & ~correct & (labels >= 0)
@@ -45,16 +45,17 @@ class Confusions:
             self._merge()
 
     def most(self, number: int) -> list[Confusion]:
-        """The pairs of the most videos; the smaller labels first among equals."""
+        """Return the pairs that occur in the most videos; among equals the smaller labels come first."""
         self._merge()
         keys, counts = self._merged
         return self._listed(np.lexsort((keys, -counts))[:number])
 
     def closest(self, number: int, least: int = 3) -> list[Confusion]:
-        """The pairs that meet most beyond chance, in at least `least` videos.
+        """Return the pairs that occur most beyond chance, and in at least `least` videos.
 
-        By (observed - expected) / sqrt(expected), where a missed label would meet whatever is wrongly predicted as
-        often as that is on the whole: so a label that is predicted everywhere is not confused with everything.
+        Pairs are ranked by (observed - expected) / sqrt(expected). The expected number assumes that a missed label
+        meets each wrong prediction as often as that prediction occurs overall. So a label that is predicted everywhere
+        does not count as confused with everything.
         """
         self._merge()
         keys, counts = self._merged

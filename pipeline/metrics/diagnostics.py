@@ -1,4 +1,4 @@
-"""Where predictions are right and where they are wrong: numbers in, numbers out, NumPy, one part after the other."""
+"""Diagnose predictions: GAP by groups of videos, precision by class, and calibration, computed part by part."""
 
 from typing import NamedTuple
 
@@ -11,42 +11,43 @@ from pipeline.metrics.confusion import Confusions
 from pipeline.metrics.matching import matches
 
 PARTS = 20
-"""Into which a split is cut, to tell how far its GAP would vary."""
-_VIDEOS = 512  # worked on at once
+"""The number of parts that a split is cut into to estimate how much its GAP varies."""
+_VIDEOS = 512  # how many are worked on at a time
 
 
 class VideoGroup(NamedTuple):
-    """Videos that have from `low` to `high` of something, and the GAP of a ranking of them alone."""
+    """The videos that have from `low` to `high` of something, and the GAP when only they are ranked."""
 
     low: int
     high: int
     videos: int
     gap: float
-    """NaN where none of them has a label."""
+    """NaN if none of them has a label."""
 
 
 class Diagnostics:
-    """Of the `top_k` best labels of each video of a split, given part by part in any order.
+    """Diagnostics of the `top_k` best labels of each video of a split, given part by part in any order.
 
-    Keeps 10 bytes a pair, 200 MB for a million videos; figures are of the pairs kept, over all labels that there are.
+    Keeps 10 bytes for each pair, 200 MB for a million videos. Metrics are of the kept pairs, over all true labels.
 
     Args:
-        num_frames: int [N], of all the videos that will be given: it is cut into groups of similar length.
-        num_labels: int [N], likewise.
+        num_frames: int [N], the frame counts of all videos that will be given, from which groups of similar length are
+            made.
+        num_labels: int [N], their label counts, likewise.
     """
 
     def __init__(self, num_classes: int, num_frames: NDArray, num_labels: NDArray, top_k: int = 20):
         self.num_classes, self.top_k = num_classes, top_k
         self.videos = 0
         self.positives = np.zeros(num_classes, np.int64)
-        """Videos that have each label."""
+        """The number of videos that have each label."""
         self.all, self.best = Calibration(), Calibration()
-        """Of all the pairs, and of the best one of each video."""
+        """The calibration of all pairs, and of the best pair of each video."""
         self.confusions = Confusions(num_classes)
         self._groups = {"frames": _Groups(num_frames), "labels": _Groups(num_labels)}
-        self._parts = np.zeros(PARTS, np.int64)  # labels that the videos of each have
+        self._parts = np.zeros(PARTS, np.int64)  # the number of labels in each part
         none, code = np.zeros(0, label_dtype(num_classes)), np.zeros(0, np.uint8)
-        # label, score, correct; groups of frames and of labels, and part, of the pair's video
+        # label, score, correct; and of the pair's video: its group by frames, its group by labels, its part
         self._pairs: list[tuple[NDArray, ...]] = [(none, np.zeros(0, np.float32), np.zeros(0, bool), code, code, code)]
 
     def accumulate(self, labels: NDArray, scores: NDArray, truth: LabelLists, num_frames: NDArray) -> None:
@@ -75,30 +76,30 @@ class Diagnostics:
         self.videos += len(labels)
 
     def gap(self) -> float:
-        """GAP; NaN where no video has a label."""
+        """Return GAP; NaN if no video has a label."""
         _, scores, correct, *_ = self._all()
         return float(average_precisions(0, scores, correct, self.positives.sum(keepdims=True))[0])
 
     def gap_error(self) -> float:
-        """The standard error of GAP: the deviation of the GAP of PARTS parts, divided by the root of their number.
+        """Return the standard error of GAP: the standard deviation of the parts' GAP, divided by sqrt(PARTS).
 
-        NaN where not every part has a label.
+        It is NaN if some part has no label.
         """
         _, scores, correct, _, _, part = self._all()
         return float(np.std(average_precisions(part, scores, correct, self._parts), ddof=1) / PARTS**0.5)
 
     def class_precisions(self) -> NDArray[np.float64]:
-        """Average precision of each class [V]; NaN for those that no video has."""
+        """Return the average precision of each class, [V]; NaN for a class that no video has."""
         labels, scores, correct, *_ = self._all()
         return average_precisions(labels, scores, correct, self.positives)
 
     def by_frames(self) -> list[VideoGroup]:
-        """GAP by the number of frames that videos have."""
+        """Return GAP by the number of frames of the videos."""
         _, scores, correct, group, _, _ = self._all()
         return self._groups["frames"].result(group, scores, correct)
 
     def by_labels(self) -> list[VideoGroup]:
-        """GAP by the number of labels that videos have."""
+        """Return GAP by the number of labels of the videos."""
         _, scores, correct, _, group, _ = self._all()
         return self._groups["labels"].result(group, scores, correct)
 
@@ -109,7 +110,7 @@ class Diagnostics:
 
 
 class _Groups:
-    """Videos in groups by a number that they have."""
+    """Groups of videos by a number that each has."""
 
     def __init__(self, values: NDArray[np.integer]):
         self.low = group_bounds(values)
@@ -117,7 +118,7 @@ class _Groups:
         self.videos, self.positives = np.zeros((2, len(self.low)), np.int64)
 
     def add(self, values: NDArray[np.integer], num_labels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The group of each of some videos."""
+        """Add videos, and return the group of each."""
         group = np.searchsorted(self.low, values, "right") - 1
         self.videos += np.bincount(group, minlength=len(self.low))
         self.positives += np.bincount(group, num_labels, len(self.low)).astype(np.int64)
@@ -130,10 +131,10 @@ class _Groups:
 
 
 def group_bounds(values: NDArray[np.integer], most: int = 10, least: int = 30) -> NDArray[np.int64]:
-    """Where groups of similar values begin, ascending; the first begins at the least value.
+    """Return where groups of similar values begin, ascending; the first group begins at the smallest value.
 
-    A value has a group of its own if at least `least` videos have it; if not, the next values join it until there are
-    so many. That number is doubled until there are at most `most` groups.
+    A value that at least `least` videos have gets its own group. Otherwise the next values join it until the group has
+    that many videos. `least` is doubled until there are at most `most` groups.
     """
     found, counts = np.unique(np.asarray(values, np.int64), return_counts=True)
     while True:
@@ -143,7 +144,7 @@ def group_bounds(values: NDArray[np.integer], most: int = 10, least: int = 30) -
                 low.append(value)
                 size = 0
             size += count
-        if size < least and len(low) > 1:  # too few are left for a group: the one before takes them
+        if size < least and len(low) > 1:  # too few are left for a group: they join the previous one
             low.pop()
         if len(low) <= most:
             return np.array(low or [0], np.int64)

@@ -1,4 +1,4 @@
-"""Predictions beside the truth, video by video: which are right, how good a video's are, whose are worth a look."""
+"""Compare predictions with the truth, video by video: which are correct, how good they are, which to look at."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,10 @@ from pipeline.metrics import LabelLists
 def matches(
     labels: NDArray[np.integer], truth: LabelLists, num_classes: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Which predicted labels [n,K] are true; and at which place, from 0, each true one [M] is predicted, K if at none.
+    """Return which predicted labels [n,K] are true, and the place, from 0, at which each true label [M] is predicted.
 
-    A label of -1 is none. Works on a table of n x V: give it some hundred videos at a time.
+    The place is K if a label is not predicted; a predicted label of -1 means none. The function builds a table of n x V
+    values, so give it a few hundred videos at a time.
     """
     n, k = labels.shape
     places = np.full((n, num_classes + 1), k, np.int32)  # the last column is that of -1
@@ -25,7 +26,7 @@ def matches(
 
 
 def video_precisions(correct: NDArray[np.bool_], num_labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The average precision of each video's own ranking, best first [n,K] -> [n]; NaN for a video without labels."""
+    """Return the average precision of each video's own ranking, best first [n,K] -> [n]; NaN if it has no labels."""
     hits = np.cumsum(correct, axis=1)
     sums = (correct * hits / np.arange(1, correct.shape[1] + 1)).sum(axis=1)
     return np.divide(sums, num_labels, out=np.full(len(correct), np.nan), where=num_labels > 0)
@@ -34,10 +35,11 @@ def video_precisions(correct: NDArray[np.bool_], num_labels: NDArray[np.integer]
 def telling_videos(
     precisions: NDArray, num_labels: NDArray, confidence: NDArray, labels: NDArray, each: int = 2
 ) -> dict[str, list[int]]:
-    """Videos worth a look, by their average precision: `best`, `middle` and `worst`, as places in the arrays [N].
+    """Choose videos to look at by average precision: `best`, `middle` and `worst`, as indices of the arrays [N].
 
-    Among equals, of the best those with the most labels, of the worst those whose first prediction was the surest. No
-    two videos have the same `labels`, a number for each set of them, and none is chosen that has none (NaN).
+    Among equally good videos, those with the most labels are preferred; among equally bad ones, those whose first
+    prediction was the most confident. `labels` holds a number for each set of labels, and no two chosen videos have the
+    same. Videos without labels (NaN) are not chosen.
     """
     known = precisions[~np.isnan(precisions)]
     distance = np.abs(precisions - np.median(known)) if len(known) else precisions
@@ -59,7 +61,8 @@ def telling_videos(
 
 
 def hash_label_sets(truth: LabelLists, num_classes: int) -> NDArray[np.int64]:
-    """A number for each video's set of labels [n], whatever their order; as good as surely another for another set."""
-    numbers = np.random.default_rng(0).integers(-(1 << 62), 1 << 62, num_classes)  # Zobrist 1970: here the sums
-    ends = np.concatenate([[0], np.cumsum(numbers[truth.values])])  # it wraps around, which does no harm
+    """Return a number for each video's set of labels, [n]; their order does not matter, and collisions are unlikely."""
+    # Zobrist hashing (1970), with sums in place of XOR.
+    numbers = np.random.default_rng(0).integers(-(1 << 62), 1 << 62, num_classes)
+    ends = np.concatenate([[0], np.cumsum(numbers[truth.values])])  # the sum wraps around, which does no harm
     return np.diff(ends[truth.offsets])

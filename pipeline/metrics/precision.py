@@ -1,4 +1,4 @@
-"""Average precision of rankings with ties, in closed form."""
+"""Compute the average precision of rankings with ties, in closed form."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,27 +9,28 @@ from pipeline.metrics import ranking
 def average_precisions(
     groups: ArrayLike, scores: NDArray, correct: NDArray, positives: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """The average precision of each group of pairs in a ranking of its own, float64 [G]; NaN where it has no positive.
+    """Return the average precision of each group of pairs, ranked by itself, float64 [G]; NaN if it has no positive.
 
-    Of M pairs the group, int below G, the score, float, and whether it is correct, bool; `positives` int [G] are all
-    that a group has, those without a pair too.
+    Each of the M pairs has a group, int below G; a score, float; and whether it is correct, bool. `positives`, int [G],
+    counts all positives of a group, including those that no pair covers.
     """
     sums = precision_sums(groups, scores, correct, len(positives))
     return np.divide(sums, positives, out=np.full(len(positives), np.nan), where=positives > 0)
 
 
 def precision_sums(groups: ArrayLike, scores: NDArray, correct: NDArray, num_groups: int) -> NDArray[np.float64]:
-    """Sum of precision(i) * correct(i) over each group's pairs, by descending score, expected over orders of equals.
+    """Return the sum of precision(i) * correct(i) over each group's pairs by descending score, expected over ties.
 
-    Of a tied block of b pairs, r correct, behind n others of which c are: the pair at place j = 0.. is correct with
-    probability r/b, and then j (r-1)/(b-1) of the block's pairs before it are expected to be. So the block adds
-    r/b * sum_j (c + 1 + j (r-1)/(b-1)) / (n + j + 1). Groups are ints below `num_groups`, broadcast over the pairs.
+    Take a tied block of b pairs, r of them correct, behind n other pairs, c of them correct. The pair at place j = 0..
+    of the block is correct with probability r/b, and if it is, j (r-1)/(b-1) of the block's pairs before it are
+    expected to be correct. So the block adds r/b * sum_j (c + 1 + j (r-1)/(b-1)) / (n + j + 1). Groups are ints below
+    `num_groups`, broadcast over the pairs.
     """
     keys = _descending_codes(scores)
-    if num_groups > 1:  # in one ranking the codes alone, which sort twice as fast
+    if num_groups > 1:  # a single ranking needs only the codes, which sort twice as fast
         keys = np.asarray(groups, np.int64) << 32 | keys
     keys = keys.ravel()
-    blocks, found = np.unique(keys[correct.ravel()], return_counts=True)  # r, of the blocks that add anything
+    blocks, found = np.unique(keys[correct.ravel()], return_counts=True)  # r of each block that adds anything
     keys.sort()
     first = np.searchsorted(keys, blocks)
     size = np.ones(len(blocks), np.int64)  # b; few are tied
@@ -51,7 +52,7 @@ def precision_sums(groups: ArrayLike, scores: NDArray, correct: NDArray, num_gro
 
 
 def _descending_codes(scores: NDArray) -> NDArray[np.integer]:
-    """Integers in [0, 2**32) that ascend as the scores descend, equal for equal scores."""
+    """Return integers in [0, 2**32) that ascend as the scores descend, and are equal for equal scores."""
     if scores.dtype != np.float32:
         return np.unique(-scores, return_inverse=True)[1]
     bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 equal to 0.0

@@ -1,4 +1,4 @@
-"""Labels and scores of videos in order: the best of dense scores, rows sorted, label lists end to end."""
+"""Rank labels by score: find the best of dense scores, sort rows, and store label lists end to end."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CHUNK = 1 << 20
-"""Array elements worked on at once."""
+"""The number of array elements that are worked on at a time."""
 
 
 class LabelLists(NamedTuple):
@@ -19,27 +19,27 @@ class LabelLists(NamedTuple):
 
     @classmethod
     def of(cls, lists: Sequence[Sequence[int] | NDArray]) -> "LabelLists":
-        """From one list of labels a video."""
+        """Make it from a list of labels for each video."""
         sizes = np.fromiter(map(len, lists), np.int64, len(lists))
         filled = [np.asarray(labels) for labels in lists if len(labels)]  # an empty list has no integer type
         values = np.concatenate(filled) if filled else np.empty(0, np.int64)
         return cls(values, np.concatenate([[0], np.cumsum(sizes)]))
 
     def of_videos(self, chosen: NDArray[np.bool_]) -> "LabelLists":
-        """Those of the videos that are chosen, bool [N]."""
+        """Return the labels of the chosen videos, bool [N]."""
         sizes = np.diff(self.offsets)
         return LabelLists(self.values[np.repeat(chosen, sizes)], np.concatenate([[0], np.cumsum(sizes[chosen])]))
 
 
 def label_dtype(num_classes: int) -> type[np.signedinteger]:
-    """int16 where it holds every label, int32 otherwise."""
+    """Return int16 if it holds every label, and int32 otherwise."""
     return np.int16 if num_classes <= np.iinfo(np.int16).max else np.int32
 
 
 def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray[np.floating]]:
-    """The k best of each video's scores, float [N,V], descending; the smaller label wins a tie.
+    """Return the k best of each video's scores, float [N,V], in descending order; the smaller label wins a tie.
 
-    Returns labels, `label_dtype(V)` [N,min(k,V)], and their scores, float32 where `scores` are.
+    The results are labels, `label_dtype(V)` [N,min(k,V)], and their scores, float32 if `scores` are float32.
     """
     scores = as_floats(scores)
     if scores.ndim != 2 or not scores.shape[1] or k < 1:
@@ -56,7 +56,7 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray
             rows = slice(low, low + step)
             labels[rows], best[rows] = _top_k_chunk(scores[rows], k)
 
-    with ThreadPoolExecutor(1) as pool:  # most runs without the interpreter's lock; for more threads too little does
+    with ThreadPoolExecutor(1) as pool:  # most of it runs without the GIL, but too little for more threads
         beside = pool.submit(fill)
         fill()
         beside.result()
@@ -64,7 +64,10 @@ def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray
 
 
 def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
-    """Only scores that reach a floor are sorted: the k-th best of groups' maxima, at most that of all."""
+    """Rank a chunk. Only scores that reach a floor are sorted: the k-th best of the maxima of groups of classes.
+
+    The floor is never above the k-th best score, so no score that belongs to the k best is lost.
+    """
     num_videos, num_classes = scores.shape
     size = min(max(num_classes // (4 * k), 1), 32)
     maxima = scores[:, : num_classes // size * size].reshape(num_videos, size, -1).max(axis=1)
@@ -75,7 +78,7 @@ def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
     bounds = np.arange(num_videos + 1) * num_classes
     chosen = np.flatnonzero(keep)
     crowded = np.flatnonzero(np.diff(np.searchsorted(chosen, bounds)) > 4 * k)
-    if crowded.size:  # many at the floor: of those at the k-th best score the smaller labels stay
+    if crowded.size:  # many are at the floor: at the k-th best score the smaller labels stay
         rows = scores[crowded]
         best = np.partition(rows, num_classes - k, axis=1)[:, -k, None]
         above, level = rows > best, rows == best
@@ -96,7 +99,7 @@ def _top_k_chunk(scores: NDArray, k: int) -> tuple[NDArray, NDArray]:
 
 
 def sort_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
-    """Each row by descending score, then ascending label; padding last, with a score of minus infinity."""
+    """Sort each row by descending score, then by ascending label; padding comes last, with a score of -inf."""
     listed = labels >= 0
     scores = scores if listed.all() else np.where(listed, scores, scores.dtype.type(-np.inf))
     check_no_nan(scores)
@@ -109,10 +112,10 @@ def sort_rows(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
 
 def check_no_nan(scores: NDArray) -> None:
     if np.isnan(scores.min(initial=np.inf)):  # a minimum with NaN in it is NaN too
-        raise ValueError("NaN among the scores; look for where the model diverged")
+        raise ValueError("there is a NaN among the scores; look for where the model diverged")
 
 
 def as_floats(scores: ArrayLike) -> NDArray[np.floating]:
-    """float32 and float64 as they are, anything else as float64, which holds it exactly."""
+    """Return float32 and float64 scores as they are, and any other type as float64, which holds it exactly."""
     scores = np.asarray(scores)
     return scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)

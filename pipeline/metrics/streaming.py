@@ -1,4 +1,4 @@
-"""The metrics of any number of videos, given in batches."""
+"""Compute the metrics of any number of videos, given in batches."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,10 @@ from pipeline.metrics.ranking import LabelLists, as_floats, label_dtype, sort_ro
 
 
 class StreamingMetrics:
-    """The same metrics over any number of videos, given in batches in any order; MAP is that of the best `top_k`.
+    """The metrics of `pipeline.metrics` over any number of videos, given in batches in any order.
 
-    Keeps `top_k` pairs a video: label, score and whether it is correct, 7 bytes for float32 and int16 labels.
+    MAP is that of each video's `top_k` best labels. For each video `top_k` pairs are kept: label, score and whether it
+    is correct, 7 bytes for an int16 label and a float32 score.
     """
 
     def __init__(self, num_classes: int, top_k: int = 20) -> None:
@@ -31,10 +32,11 @@ class StreamingMetrics:
     def accumulate(
         self, top_labels: ArrayLike, top_scores: ArrayLike, true_labels: LabelLists | Sequence[Sequence[int] | NDArray]
     ) -> None:
-        """Add N videos, or none of them where it raises.
+        """Add N videos; if it raises ValueError, none of them is added.
 
-        `top_labels` int [N,K] are each video's best in any order, -1 where a video has fewer; `top_scores` float [N,K].
-        K may exceed `top_k`: PERR looks at all. `true_labels` are N lists, or `LabelLists`, which is faster.
+        `top_labels`, int [N,K], are each video's best labels in any order, with -1 where a video has fewer;
+        `top_scores`, float [N,K], are their scores. K may exceed `top_k`, since PERR uses all. `true_labels` are N
+        lists, or `LabelLists`, which is faster.
         """
         labels, scores = np.asarray(top_labels), as_floats(top_scores)
         truth = true_labels if isinstance(true_labels, LabelLists) else LabelLists.of(true_labels)
@@ -65,7 +67,7 @@ class StreamingMetrics:
         self._videos += len(labels)
 
     def result(self) -> dict[str, float | int]:
-        """`gap`, `map`, `hit_at_one`, `perr` and `videos`, of everything added so far."""
+        """Return `gap`, `map`, `hit_at_one`, `perr` and `videos` for everything added so far."""
         figures = {"gap": self.gap(), "map": self.map(), "hit_at_one": self.hit_at_one(), "perr": self.perr()}
         return figures | {"videos": self._videos}
 
@@ -96,9 +98,10 @@ class StreamingMetrics:
             raise ValueError(f"{what} label {outside} is not one of {self.num_classes} classes")
 
     def _correct(self, labels: NDArray, values: NDArray, sizes: NDArray, first: int) -> NDArray[np.bool_]:
-        """Which labels [N,K] are true; `values` are the true ones, `sizes` [N] of them a video.
+        """Return which labels [N,K] are true. `values` are the true labels; `sizes` [N] is how many each video has.
 
-        A cell is a class of a video. No table of them is cleared or searched: 20 of thousands are named.
+        A cell is a class of a video. The table of cells is never cleared or searched as a whole, since only some 20 of
+        a video's thousands of cells are named.
         """
         rows = np.arange(len(labels)) * self.num_classes
         cells, true = rows[:, None] + labels.astype(np.int64), np.repeat(rows, sizes) + values
@@ -110,7 +113,7 @@ class StreamingMetrics:
         return (place[cells] >= 0) & listed
 
     def _refuse_twice(self, place: NDArray, cells: NDArray, what: str, first: int) -> None:
-        """Leave at each cell the place that it has in the list, which must name none of them twice."""
+        """Write to each cell its place in the list; raise ValueError if the list names a cell twice."""
         order = np.arange(len(cells), dtype=place.dtype)
         place[cells] = order
         if (place[cells] != order).any():
@@ -120,9 +123,9 @@ class StreamingMetrics:
 
 
 def _hits_by_size(scores: NDArray, correct: NDArray, sizes: NDArray, num_classes: int) -> NDArray[np.int64]:
-    """For each number of labels, the hits that videos of so many have among as many best classes; int64 [V+1].
+    """Return, for each k, the hits among the k best classes of all videos that have k labels; int64 [V+1].
 
-    Integers, so that PERR does not depend on the order in which videos are added.
+    They are integers, so that PERR does not depend on the order in which videos are added.
     """
     counted = correct & (scores > 0) & (np.arange(scores.shape[1]) < sizes[:, None])
     return np.bincount(sizes, np.count_nonzero(counted, axis=1), num_classes + 1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Arrays to probabilities: the table of pooling families, and the model around one."""
+"""Turn arrays into probabilities: the table of pooling families, and the model around a family."""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ _MODULES = {
 
 
 class _Families(Mapping[str, "type[keras.layers.Layer]"]):
-    """Family name -> layer class, imported when it is asked for; an unknown name lists the valid ones."""
+    """Family name -> layer class, imported on first use; for an unknown name the error lists the valid ones."""
 
     def __getitem__(self, name: str) -> "type[keras.layers.Layer]":
         module, _, attribute = find_by_name(name, _MODULES, "pooling family").partition(":")
@@ -45,23 +45,24 @@ class _Families(Mapping[str, "type[keras.layers.Layer]"]):
 
 
 FAMILIES = _Families()
-"""The registry: every pooling layer maps frames [B,T,F] and a mask [B,T] to a descriptor [B,D]."""
+"""All families by name. Every pooling layer maps frames [B,T,F] and a mask [B,T] to a descriptor [B,D]."""
 
 
 def build_model(model: ModelConfig, dataset: DatasetConfig, precision: str = "float32") -> "keras.Model":
-    """A Keras model for one dataset.
+    """Build a Keras model for a dataset.
 
     Args:
-        model: the pooling family, its settings and the classifier's.
+        model: the pooling family, its settings and those of the classifier.
         dataset: declares the features, in the order in which they are concatenated, and the number of classes V.
-        precision: Keras dtype policy of the layers, `float32` or `mixed_bfloat16`; probabilities are always float32.
+        precision: the Keras dtype policy of the layers, `float32` or `mixed_bfloat16`; probabilities are always
+            float32.
 
     Returns:
         A model from `{"frames": [B,T,F], "num_frames": int32 [B]}` (uint8 frames as stored, or float32 for float
         features) to probabilities float32 [B,V].
 
     Raises:
-        ConfigError: a setting that does not fit the dataset.
+        ConfigError: a setting does not fit the dataset.
     """
     from pipeline.models.classifier import build_classifier
 
@@ -69,9 +70,9 @@ def build_model(model: ModelConfig, dataset: DatasetConfig, precision: str = "fl
 
 
 def load_model(path: Path) -> "keras.Model":
-    """The model that training stored in a `.keras` file."""
+    """Load the model that training stored in a `.keras` file."""
     import keras
 
     for module in {target.partition(":")[0] for target in _MODULES.values()} | {"classifier"}:
-        importlib.import_module(f"{__name__}.{module}")  # registers the layers by name
+        importlib.import_module(f"{__name__}.{module}")  # this registers the layers by name
     return keras.saving.load_model(path, compile=False)

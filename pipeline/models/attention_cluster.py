@@ -1,4 +1,4 @@
-"""Attention clusters: each has its own attention over the frames, kept apart by the shifting operation."""
+"""Attention clusters: each has its own attention over the frames, and a shifting operation keeps them different."""
 
 import keras
 from keras import ops
@@ -15,9 +15,10 @@ class AttentionCluster(Pooling):
         a_k = softmax_t(BN(tanh(X W1 + b1) W2))        psi_k = (alpha_k a_k X + beta_k) / (sqrt(K) ||.||_2)
 
     The softmax is over the valid frames; padding gets no weight, and a video without any frame has a_k X = 0. Batch
-    norm of the logits is a choice, as for the assignments of NetVLAD; it has no shift, nor W2 a bias, which a softmax
-    would ignore. The scalars are drawn (choice): alpha is 1 and beta of the size K^(-1/4), of either sign, so that no
-    two clusters begin alike, and because at beta = 0 the norm cancels alpha and its gradient.
+    norm of the logits is our choice, as for the assignments of NetVLAD. It has no shift and W2 has no bias, since a
+    softmax ignores both. The initial scalars are our choice too: alpha is 1, and beta is drawn at random with either
+    sign and size K^(-1/4), so that no two clusters start alike. At beta = 0 the norm would cancel alpha and its
+    gradient.
 
     Parameters: H (F + 1 + K) + 3K, of a hidden layer of H. A video costs 2T (FH + HK + KF) FLOPs and keeps about
     4 (TF + TH + 4TK + 3KF) bytes of activations.
@@ -54,14 +55,14 @@ class AttentionCluster(Pooling):
         return l2_normalize_rows(attended * self.alpha[:, None] + self.beta[:, None]) * self.clusters**-0.5
 
     def attend(self, frames, mask, training=False):
-        """frames [B,T,F], mask [B,T] -> a_k of each frame, [B,K,T]: over the valid frames they sum to 1."""
+        """frames [B,T,F], mask [B,T] -> a_k of each frame, [B,K,T]; over the valid frames they sum to 1."""
         logits = self.norm(self.logits(self.inner(frames)), mask=mask, training=training)  # B,T,K
         valid = ops.cast(mask, "float32")[:, None, :]  # B,1,T
         attention = ops.softmax(ops.transpose(ops.cast(logits, "float32"), (0, 2, 1)) + (valid - 1) * 1e9)  # B,K,T
-        return ops.cast(attention * valid, self.compute_dtype)  # without any frame the softmax is over padding
+        return ops.cast(attention * valid, self.compute_dtype)  # for a video without frames the softmax is over padding
 
     def frame_weights(self, frames, mask):
-        """Each cluster's attention a_k: over the frames of a video it sums to 1."""
+        """Return each cluster's attention a_k, which sums to 1 over the frames of a video."""
         return ops.transpose(self.attend(frames, mask), (0, 2, 1))  # B,T,K
 
     def compute_output_shape(self, frames_shape):

@@ -1,4 +1,4 @@
-"""Attention-enhanced NetVLAD: transformer encoders before and after it, over the frames and over the clusters."""
+"""Attention-enhanced NetVLAD: NetVLAD with a transformer encoder over the frames before it and over clusters after."""
 
 import keras
 from keras import ops
@@ -16,12 +16,13 @@ class AttentionEnhancedNetVLAD(VLAD):
         Y = Encoder(X)        V_k = sum_t a_tk (y_t - c_k),  a_tk = m_t softmax_k(BN(y_t W))
         descriptor = flatten( Encoder( [sqrt(F) V_k / ||V_k||_2]_k ) )
 
-    The clusters enter the second encoder with a mean square of 1 (choice): its attention, through batch norm, gives
-    values near 1, beside which the residual path would otherwise be lost. The second encoder ends in a layer norm,
-    without a shift, which the classifier's batch norm would ignore; nothing normalizes the whole.
+    The clusters enter the second encoder with a mean square of 1 (our choice). Its attention contains a batch norm and
+    so gives values near 1, and smaller values on the residual path would be lost beside them. The second encoder ends
+    in a layer norm without a shift, since the classifier's batch norm would ignore one. The descriptor as a whole is
+    not normalized.
 
     Parameters: 24F^2 + 21F + 2h of the encoders, 2KF + 2K of NetVLAD. A video costs 24(T+K)F^2 + 4(T^2 + K^2)F + 4TKF
-    FLOPs and keeps h(T^2 + K^2) + 25(T+K)F values or so.
+    FLOPs and keeps about h(T^2 + K^2) + 25(T+K)F values.
 
     Source: Kmiec, Bae, An 2018, section 3.1.
     """
@@ -51,11 +52,11 @@ class AttentionEnhancedNetVLAD(VLAD):
         return ops.reshape(clusters, (-1, self.clusters * size))
 
     def frame_weights(self, frames, mask):
-        """The assignments a_tk of the encoded frames: those of a frame sum to 1."""
+        """Return the assignments a_tk of the encoded frames; those of a frame sum to 1."""
         return self._assign(frames, mask, training=False)[1]
 
     def _assign(self, frames, mask, training):
-        """-> encoded frames [B,T,F] and their assignments [B,T,K]."""
+        """Return the encoded frames [B,T,F] and their assignments [B,T,K]."""
         frames = self.frame_encoder(frames, mask=mask, training=training)
         return frames, self.assignment(frames, mask, training=training)
 

@@ -1,4 +1,4 @@
-"""Attention NetVLAD: the assignments are the output of a transformer encoder, of either sign."""
+"""Attention NetVLAD: the assignments are the output of a transformer encoder, and may be negative."""
 
 import keras
 from keras import ops
@@ -15,10 +15,12 @@ class AttentionAssignment(keras.layers.Layer):
 
         h = AttentionBlock(frames)        A = m * BN(ReLU(W2 BN(ReLU(W1 h + b1)))),  W1: F -> 4F, W2: 4F -> K
 
-    The feed-forward of the encoder projects to K and so has no residual of its own, nor dropout. W2 needs no bias: the
-    shift of the batch norm before it is one. The last batch norm has no scale: intra-normalization ignores a factor of
-    a cluster's weights, and the classifier absorbs their sign. Parameters: 4F^2 + 4F + h of the block, 4F^2 + 12F + 4KF
-    + K; a video costs 16TF^2 + 4T^2 F + 8TKF FLOPs and keeps hT^2 + 26TF values or so.
+    The encoder's feed-forward projects to K values and so has neither a residual of its own nor dropout. W2 needs no
+    bias, since the shift of the batch norm before it acts as one. The last batch norm has no scale: intra-normalization
+    ignores a factor on a cluster's weights, and the classifier absorbs its sign.
+
+    Parameters: 4F^2 + 4F + h of the block, and 4F^2 + 12F + 4KF + K. A video costs 16TF^2 + 4T^2 F + 8TKF FLOPs and
+    keeps about hT^2 + 26TF values.
 
     Source: Kmiec, Bae, An 2018, section 3.2.
     """
@@ -63,12 +65,12 @@ class AttentionNetVLAD(VLAD):
 
         A = AttentionAssignment(Encoder(X))        V_k = sum_t a_tk (x_t - c_k) = (A^T X)_k - (sum_t a_tk) c_k
 
-    Each V_k is L2-normalized, the whole is flattened and L2-normalized again. The weights are no softmax and may be
-    negative, for which the right-hand form is as exact. `encoders=1` leaves out the encoder before the one that
-    assigns, as the authors' code does.
+    Each V_k is L2-normalized; then the whole is flattened and L2-normalized again. The weights do not come from a
+    softmax and may be negative, and the right-hand form is exact for these too. `encoders=1` omits the encoder before
+    the one that assigns, as the authors' code does.
 
     Parameters: 12F^2 + 11F + h of the encoder, 8F^2 + 16F + h + 4KF + K of the assignment, KF of the centers. A video
-    costs 40TF^2 + 8T^2 F + 10TKF FLOPs and keeps 2hT^2 + 51TF values or so.
+    costs 40TF^2 + 8T^2 F + 10TKF FLOPs and keeps about 2hT^2 + 51TF values.
 
     Source: Kmiec, Bae, An 2018, section 3.2.
     """
@@ -97,11 +99,11 @@ class AttentionNetVLAD(VLAD):
         return intra_normalize(self.aggregate(assignment, frames), self.least(assignment))
 
     def frame_weights(self, frames, mask):
-        """The assignments A, of either sign."""
+        """Return the assignments A, which may be negative."""
         return self._assign(frames, mask, training=False)
 
     def _assign(self, frames, mask, training):
-        """-> A [B,T,K]."""
+        """Return the assignments A [B,T,K]."""
         encoded = self.encoder(frames, mask=mask, training=training) if self.encoders == 2 else frames
         return self.assignment(encoded, mask, training=training)
 

@@ -1,4 +1,4 @@
-"""Masked statistics over the frames: the honest floor that a pooling model has to beat."""
+"""Average pooling: statistics over the valid frames, the baseline that any pooling model has to beat."""
 
 import keras
 from keras import ops
@@ -10,8 +10,8 @@ from pipeline.models.pooling import Pooling
 class Average(Pooling):
     """frames [B,T,F], mask [B,T] -> the mean of the valid frames [B,F].
 
-    With `statistics="mean_std_max"`: mean, standard deviation and maximum side by side [B,3F]. Sums are taken in
-    float32. No parameters; a video costs 2TF FLOPs (the mean).
+    With `statistics="mean_std_max"` the result is the mean, standard deviation and maximum side by side, [B,3F]. Sums
+    are taken in float32. There are no parameters; a video costs 2TF FLOPs (the mean).
 
     Source: Abu-El-Haija et al. 2016, whose video-level features are these statistics.
     """
@@ -26,7 +26,7 @@ class Average(Pooling):
         self.statistics = statistics
 
     def build(self, frames_shape):
-        """There are no weights."""
+        """Do nothing, since there are no weights."""
 
     def call(self, frames, mask, training=False):
         frames = ops.cast(frames, "float32")
@@ -35,12 +35,12 @@ class Average(Pooling):
         if self.statistics == "mean":
             return ops.cast(mean, self.compute_dtype)
         variance = _weighted_sum(weights, ops.square(frames - mean[:, None, :]))  # B,F
-        std = ops.sqrt(variance + 1e-6)  # one frame has no spread, and a root at 0 has no gradient
+        std = ops.sqrt(variance + 1e-6)  # a single frame has no variance, and a root at 0 no gradient
         maximum = ops.max(ops.where(mask[:, :, None] > 0, frames, -1e9), axis=1)  # B,F
         return ops.cast(ops.concatenate([mean, std, maximum], axis=-1), self.compute_dtype)  # B,3F
 
     def frame_weights(self, frames, mask):
-        """1/n of n valid frames, [B,T,1]."""
+        """Return 1/n for each of n valid frames, [B,T,1]."""
         return _shares(mask)[:, :, None]
 
     def compute_output_shape(self, frames_shape):
@@ -51,11 +51,11 @@ class Average(Pooling):
 
 
 def _shares(mask):
-    """mask [B,T] -> 1/n on each of a video's n valid frames, [B,T]."""
+    """mask [B,T] -> 1/n on each of a video's n valid frames, 0 on padding, [B,T]."""
     mask = ops.cast(mask, "float32")
     return mask / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
 
 
 def _weighted_sum(weights, frames):
-    """weights [B,T], frames [B,T,F] -> [B,F]."""
+    """weights [B,T], frames [B,T,F] -> the weighted sum of the frames [B,F]."""
     return ops.squeeze(ops.matmul(weights[:, None, :], frames), axis=1)

@@ -1,4 +1,4 @@
-"""The classifier around a pooling family, the same for all: features in, probabilities out."""
+"""The classifier around a pooling family, from features to probabilities; it is the same for all families."""
 
 import keras
 
@@ -13,7 +13,7 @@ from pipeline.models.layers.input_norm import InputNorm
 
 
 def build_classifier(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:
-    """See `pipeline.models.build_model`.
+    """Build the model of `pipeline.models.build_model`, which describes the arguments.
 
     uint8 frames -> dequantize -> batch norm -> [noise] -> pooling of each feature -> concat -> [batch norm]
       -> [dropout] -> dense H -> batch norm -> [ReLU] -> gating -> head -> [gating] -> probabilities [B,V]
@@ -39,7 +39,7 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
     for number, feature in enumerate(dataset.features):
         values = Feature(start, feature.size, feature.dtype == "uint8", name=feature.name)(frames)
         if classifier.input_batch_norm:
-            # Not centered: a shift of all frames is lost in the next batch norm, or equals a shift of the centers.
+            # No shift: a shift of all frames is lost in the next batch norm, or is equal to a shift of the centers.
             scale = FAMILIES[model.family].scale_matters
             norm = FrameNorm if feature.dtype == "uint8" else InputNorm
             values = norm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
@@ -55,7 +55,7 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
         start += feature.size
     descriptor = keras.layers.Concatenate(name="descriptor")(pooled) if len(pooled) > 1 else pooled[0]
     if classifier.descriptor_batch_norm:
-        # Not centered: the next batch norm loses a shift, and so does a softmax over the experts.
+        # No shift: it would be lost in the next batch norm, or in the softmax over the experts.
         descriptor = keras.layers.BatchNormalization(center=False, name="descriptor_norm")(descriptor)
     if classifier.dropout:
         descriptor = keras.layers.Dropout(classifier.dropout, name="descriptor_dropout")(descriptor)
@@ -74,7 +74,7 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
 
 
 def _dense(values, size: int, activation: str, name: str):
-    values = DescriptorDense(size, use_bias=False, name=name)(values)  # batch norm has the bias
+    values = DescriptorDense(size, use_bias=False, name=name)(values)  # the shift of the batch norm is the bias
     values = keras.layers.BatchNormalization(name=f"{name}_norm")(values)
     return keras.layers.ReLU(name=f"{name}_relu")(values) if activation == "relu" else values
 

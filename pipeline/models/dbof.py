@@ -1,4 +1,4 @@
-"""Deep bag of frames: each frame projected up to many units, the maximum or the mean of each unit over the frames."""
+"""Deep bag of frames: project each frame up to many units, and take each unit's maximum or mean over the frames."""
 
 import keras
 from keras import ops
@@ -14,9 +14,9 @@ class DBoF(Pooling):
 
         h_t = ReLU6(BN(x_t W))        max: d = max_t h_t        mean: d = sum_t m_t h_t / sum_t m_t
 
-    ReLU6 never decreases, so the maximum is taken first and ReLU6 of one vector a video: a tensor of B x T x K less.
-    Parameters: FK + K (max) or FK + 2K (mean, whose batch norm has a shift). A video costs 2TFK FLOPs and keeps 2TK
-    values for the gradient.
+    ReLU6 never decreases, so the maximum can be taken first, and ReLU6 of only one vector per video. This saves a
+    tensor of B x T x K. Parameters: FK + K (max) or FK + 2K (mean, whose batch norm has a shift). A video costs 2TFK
+    FLOPs and keeps 2TK values for the gradient.
 
     Source: Abu-El-Haija et al. 2016, "Deep Bag of Frame (DBoF) Pooling".
     """
@@ -31,12 +31,12 @@ class DBoF(Pooling):
         self.clusters = clusters
         self.statistic = statistic
         dtype = self.dtype_policy
-        # Batch norm centers each unit; a unit is a sum over F values, however many units there are.
+        # Batch norm centers each unit. A unit is a sum over F values, however many units there are.
         self.projection = FrameDense(
             clusters, use_bias=False, kernel_initializer="lecun_normal", dtype=dtype, name="projection"
         )
-        # The maximum over a video's frames is hardly ever clipped, above or below, and what is not clipped is centered
-        # by the next batch norm: a shift would have no gradient there. In a mean half of the frames are clipped.
+        # The maximum over a video's frames is hardly ever clipped, and the next batch norm centers what is not clipped.
+        # So a shift would have no gradient there. For the mean a shift matters, since half of the frames are clipped.
         self.norm = FrameNorm(center=statistic == "mean", dtype=dtype, name="norm")
 
     def build(self, frames_shape):
@@ -46,17 +46,18 @@ class DBoF(Pooling):
     def call(self, frames, mask, training=False):
         units = self._units(frames, mask, training)  # B,T,K
         if self.statistic == "max":
-            # Padding at 0 is no more than any ReLU6: where it is the maximum, all frames are below 0 and give 0 too.
+            # Padding at 0 changes nothing: if it is the maximum, all frames are below 0 and ReLU6 gives 0 too.
             return ops.relu6(ops.max(units * mask[:, :, None], axis=1))  # B,K
         sums = ops.squeeze(ops.matmul(mask[:, None, :], ops.relu6(units)), axis=1)  # B,K
         count = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)  # B,1
         return ops.cast(ops.cast(sums, "float32") / ops.maximum(count, 1.0), self.compute_dtype)  # B,K
 
     def frame_weights(self, frames, mask):
-        """What share of the descriptor a frame gives, [B,T,1].
+        """Return the share of the descriptor that each frame contributes, [B,T,1].
 
-        max: the share of all units whose maximum is this frame's, in parts where frames tie; of a unit that is 0 it is
-        nobody's. mean: the frame's share of the sum of all units over all frames.
+        For max it is the share of all units whose maximum is this frame's; frames that tie divide a unit among them,
+        and a unit that is 0 counts for no frame. For mean it is the frame's share of the sum of all units over all
+        frames.
         """
         units = ops.cast(self._units(frames, mask, training=False) * mask[:, :, None], "float32")  # B,T,K
         if self.statistic == "max":
@@ -67,7 +68,7 @@ class DBoF(Pooling):
         return sums / ops.maximum(ops.sum(sums, axis=1, keepdims=True), 1e-12)
 
     def _units(self, frames, mask, training):
-        """BN(x_t W) [B,T,K], padding included."""
+        """Return BN(x_t W) [B,T,K], padding included."""
         return self.norm(self.projection(frames), mask=mask, training=training)
 
     def compute_output_shape(self, frames_shape):

@@ -1,4 +1,4 @@
-"""Pooling by attention: learned queries read the frames, exchange what they found, and are averaged."""
+"""Latent attention: learned queries attend to the frames, then to each other, and are averaged."""
 
 import keras
 from keras import ops
@@ -13,11 +13,12 @@ class LatentAttention(Pooling):
 
         Z = Encoder(latents, frames)        `blocks` times: Z <- Encoder(Z)        d = mean_l Z_l
 
-    Only the first encoder sees frames, L queries of T keys; those that follow are among the L latents alone, so the
-    cost grows with T and not with its square. The mean goes on to a batch norm, so the last shift is absent.
+    Only the first encoder sees the frames, with L queries and T keys. The following ones are among the L latents only,
+    so the cost grows with T and not with its square. The last encoder has no shift, since the mean goes on to a batch
+    norm.
 
     Parameters: (blocks + 1)(12F^2 + 11F + heads) + (L - 1)F. A video costs 4TF^2 + 4LTF + 20LF^2 FLOPs for reading and
-    24LF^2 + 4L^2 F for each block, and keeps 2TF + heads LT values, and 25LF + heads L^2 or so for each encoder.
+    24LF^2 + 4L^2 F for each block. It keeps 2TF + heads LT values, and about 25LF + heads L^2 for each encoder.
 
     Sources: Lee et al. 2019 (Set Transformer), section 3.2, pooling by multi-head attention; Jaegle et al. 2021
     (Perceiver), section 3.1, cross-attention to a learned array of latents.
@@ -39,8 +40,8 @@ class LatentAttention(Pooling):
 
     def build(self, frames_shape):
         size = frames_shape[-1]
-        # Different from each other, or they would stay alike. For frames of variance 1 this size gives logits of
-        # variance 1, where the encoder's statistics of them start.
+        # The queries must differ, or they would stay alike. For frames of variance 1, this size gives logits of
+        # variance 1, at which the encoder's statistics of the logits start.
         self.queries = self.add_weight(
             name="queries",
             shape=(1, self.latents, size),
@@ -60,13 +61,13 @@ class LatentAttention(Pooling):
         return ops.cast(ops.mean(ops.cast(latents, "float32"), axis=1), self.compute_dtype)  # B,F
 
     def frame_weights(self, frames, mask):
-        """The attention of each latent's query, the mean of its heads, [B,T,L]: over the frames it sums to 1."""
+        """Return the attention of each latent, averaged over its heads, [B,T,L]; it sums to 1 over the frames."""
         attention = self.encoders[0].block.attention.attend(self._queries(frames), frames, keys_mask=mask)  # B,h,L,T
         weights = ops.mean(ops.cast(attention, "float32"), axis=1) * ops.cast(mask, "float32")[:, None, :]  # B,L,T
         return ops.transpose(weights, (0, 2, 1))
 
     def _queries(self, frames):
-        """The same for every video, [B,L,F]."""
+        """Return the queries, the same for every video, [B,L,F]."""
         return ops.repeat(ops.cast(self.queries, self.compute_dtype), ops.shape(frames)[0], axis=0)
 
     def compute_output_shape(self, frames_shape):

@@ -1,4 +1,4 @@
-"""NetFV: Fisher vectors, first and second order of the residuals in units of learned widths."""
+"""NetFV: Fisher vectors, that is, first and second moments of residuals in units of learned widths."""
 
 import math
 
@@ -9,7 +9,7 @@ from pipeline.models.layers.clustered import SoftlyAssigned
 from pipeline.models.layers.normalization import CLAMP, intra_normalize
 
 LEAST_WIDTH = 0.1
-"""In units of frames after batch norm. Narrower, and a rounding error of x^2 would weigh as much as a frame."""
+"""The least width, in units of frames after batch norm; below it a rounding error of x^2 would weigh like a frame."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -20,17 +20,17 @@ class NetFV(SoftlyAssigned):
         fv1_k = sum_t a_tk (x_t - c_k) / s_k           = (A^T X - (sum_t a_tk) c_k) / s_k
         fv2_k = sum_t a_tk ((x_t - c_k)^2 / s_k^2 - 1) = (A^T X^2 - 2 c_k A^T X + c_k^2 sum_t a_tk) / s_k^2 - sum_t a_tk
 
-    fv1 and fv2 are each L2-normalized for each cluster, flattened and L2-normalized again, then put side by side. Where
-    every frame is the center fv1_k is 0, which has no direction: its norm counts for at least 0.01 ||sum_t a_tk c_k /
-    s_k||, a bound that has no gradient.
+    fv1 and fv2 are each L2-normalized for each cluster, flattened and L2-normalized again, then put side by side. If
+    every frame equals the center, fv1_k is 0 and has no direction. So its norm counts as at least 0.01 ||sum_t a_tk c_k
+    / s_k||, a bound without a gradient.
 
-    The right-hand forms never build the residuals, a tensor of B x T x K x F; their small differences of large numbers
-    are the reason that all but the assignments is float32 at any precision.
+    The right-hand forms never build the residuals, a tensor of B x T x K x F. They take small differences of large
+    numbers, so everything except the assignments is float32 at any precision.
 
     Parameters: 3KF + 2K. A video costs 6TKF FLOPs and keeps about 4 (2TF + 3TK + 6KF) bytes of activations.
 
     Sources: Miech, Laptev, Sivic 2017, section 3.2; Perronnin, Dance 2007. The widths as a softplus with a floor are a
-    choice: a square, as is usual, has no gradient where it is 0 and comes near to dividing by it.
+    choice of ours: the usual square has no gradient at 0, and may come near a division by 0.
     """
 
     source = "Miech et al. 2017"
@@ -50,7 +50,8 @@ class NetFV(SoftlyAssigned):
         self.widths = self.add_weight(
             name="widths",
             shape=(self.clusters, size),
-            initializer=keras.initializers.Constant(math.log(math.expm1(1 - LEAST_WIDTH))),  # softplus gives the rest
+            # The softplus of this value is 1 - LEAST_WIDTH, so that the initial width is 1.
+            initializer=keras.initializers.Constant(math.log(math.expm1(1 - LEAST_WIDTH))),
             autocast=False,
         )
 
@@ -60,10 +61,7 @@ class NetFV(SoftlyAssigned):
         return ops.concatenate([intra_normalize(first, least), intra_normalize(second)], axis=-1)
 
     def moments(self, assignment, frames):
-        """assignment [B,T,K], frames [B,T,F], float32 -> fv1, fv2, each [B,K,F], not normalized; the least norm of fv1.
-
-        The last is [B,K,1].
-        """
+        """assignment [B,T,K], frames [B,T,F], float32 -> fv1, fv2 [B,K,F], unnormalized; least norm of fv1 [B,K,1]."""
         widths = LEAST_WIDTH + ops.softplus(self.widths)  # K,F
         weights = ops.transpose(assignment, (0, 2, 1))  # B,K,T
         mass = ops.sum(weights, axis=-1, keepdims=True)  # B,K,1

@@ -1,4 +1,4 @@
-"""NetRVLAD: NetVLAD without the residual; sums of the frames themselves."""
+"""NetRVLAD: NetVLAD without residuals; it sums the frames themselves."""
 
 import keras
 from keras import ops

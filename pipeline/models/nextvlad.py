@@ -16,9 +16,9 @@ class NeXtVLAD(VLAD):
         g_tg = m_t sigmoid(y_t W_g + b_g)        a_tgk = softmax_k(BN(y_t W_a))
         V_k = sum_tg g_tg a_tgk (y_tg - c_k)
 
-    The groups share the centers, so this is VLAD over G T small vectors, with the products of weights; as there the
+    The groups share the centers, so this is VLAD over G T small vectors with the weights g_tg a_tgk. As in NetVLAD, the
     residuals are never built. Each V_k is L2-normalized; the whole is flattened, batch-normalized and, in training,
-    partly dropped. That batch norm has no shift: the classifier's next one would lose it.
+    subject to dropout. That batch norm has no shift, since it would be lost in the classifier's next batch norm.
 
     Parameters: lambda F (F + 1 + G + GK) + G + 2GK + 2KN. A video costs 2T lambda F (F + G + GK + K) FLOPs and keeps
     about 4 (2T lambda F + 5TGK + 4KN) bytes of activations.
@@ -66,13 +66,13 @@ class NeXtVLAD(VLAD):
         return self.drop(self.descriptor_norm(descriptor, training=training), training=training)
 
     def frame_weights(self, frames, mask):
-        """sum_g g_tg a_tgk, all that a frame's groups add to the weight of a cluster."""
+        """Return sum_g g_tg a_tgk, the total weight that a frame's groups give to each cluster."""
         weights = self._weights(self.expand(frames), mask, training=False)  # B,TG,K
         shape = (ops.shape(frames)[0], -1, self.groups, self.clusters)
         return ops.sum(ops.reshape(ops.cast(weights, "float32"), shape), axis=2)  # B,T,K
 
     def _weights(self, expanded, mask, training):
-        """Attention times assignment, of every small vector: [B,TG,K]."""
+        """Return attention times assignment for every small vector, [B,TG,K]."""
         gates = ops.sigmoid(ops.cast(self.attention(expanded), "float32")) * ops.cast(mask, "float32")[:, :, None]
         logits = ops.cast(self.norm(self.logits(expanded), mask=mask, training=training), "float32")  # B,T,GK
         videos = ops.shape(expanded)[0]

@@ -1,4 +1,4 @@
-"""What every pooling layer is: frames [B,T,F] and a mask [B,T] to a descriptor [B,D]."""
+"""The base class of pooling layers, which map frames [B,T,F] and a mask [B,T] to a descriptor [B,D]."""
 
 import keras
 
@@ -6,20 +6,20 @@ import keras
 class Pooling(keras.layers.Layer):
     """Base of the pooling families.
 
-    A family implements `call(frames, mask, training=False)`, where padding changes nothing and no video depends on the
-    others of its batch at inference, `build(frames_shape)`, `compute_output_shape(frames_shape)`, and `get_config`.
-    The mask ends here: a descriptor has no frames.
+    A family implements `call(frames, mask, training=False)`, `build(frames_shape)`,
+    `compute_output_shape(frames_shape)` and `get_config`. In `call`, padding must change nothing, and at inference no
+    video may depend on the others of its batch. The mask is not passed on, since a descriptor has no frames.
     """
 
     source = ""
-    """Where a family comes from, in a few words for its line in the table of families; the docstring says more."""
+    """Where a family comes from, in a few words for the table of families; its docstring says more."""
 
     scale_matters = True
-    """Whether a scale of its own for each of the F features, before the layer, changes what a model can learn.
+    """Whether it changes what a model can learn if each of the F features is scaled before the layer.
 
-    Not where weights multiply the frames, or the descriptor, before anything else does: they can hold the scale. The
-    batch norm of the frames then has none, and no gradient by the frames is needed, which in `dbof` is a third of all
-    the products' work.
+    It changes nothing if weights multiply the frames, or the descriptor, before anything else does, since these weights
+    can include the scale. Then the batch norm of the frames has no scale, and no gradient by the frames is needed; in
+    `dbof` that gradient is a third of the work of all matrix products.
     """
 
     def __init__(self, **kwargs):
@@ -30,8 +30,8 @@ class Pooling(keras.layers.Layer):
         return None
 
     def frame_weights(self, frames, mask):
-        """frames [B,T,F], mask [B,T] -> how much each frame counts at inference, [B,T,K]; None where nothing says so.
+        """frames [B,T,F], mask [B,T] -> how much each frame counts at inference, [B,T,K]; None if nothing tells.
 
-        K are the family's clusters, or what it has in their place, each with its own weights over the frames: those
-        that `call` works with, and 0 on padding. They are not negative unless the family says otherwise.
+        K is the number of the family's clusters, or of what it has instead. Each has its own weights over the frames:
+        those that `call` uses, and 0 on padding. They are not negative unless the family says otherwise.
         """

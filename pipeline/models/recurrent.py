@@ -1,4 +1,4 @@
-"""Recurrent pooling: the last states of a bidirectional LSTM or GRU, the models that pooling was shown to beat."""
+"""Recurrent pooling: the last states of a bidirectional LSTM or GRU, which learned pooling was shown to beat."""
 
 import keras
 from keras import ops
@@ -10,17 +10,18 @@ _CELLS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Recurrent(Pooling):
-    """frames [B,T,F], mask [B,T] -> descriptor [B,2U]: forwards after the last frame, backwards after the first.
+    """frames [B,T,F], mask [B,T] -> descriptor [B,2U]: the last state of the forward and of the backward pass.
 
         lstm: i, f, g, o = x_t W + h R + b      c <- sigmoid(f) c + sigmoid(i) tanh(g)      h <- sigmoid(o) tanh(c)
         gru:  z, r = sigmoid(x_t W + b + h R + b')      h <- z h + (1 - z) tanh(x_t W + b + r (h R + b'))
 
-    (W, R, b and b' have a block of columns for each of the gates named; the gru's reset gate acts after the product
-    with R, the form that cuDNN computes.) A video without a valid frame gives 0.
+    (W, R, b and b' have a block of columns for each of the gates named. The GRU's reset gate acts after the product
+    with R, which is the form that cuDNN computes.) A video without a valid frame gives 0.
 
-    Each direction reads its own order of the frames, valid ones first, and gives up the state after the last of them.
-    So the recurrence itself has no mask: any is allowed, also those that cuDNN refuses, and Keras may take cuDNN.
-    The recurrence is float32 whatever the policy: a bfloat16 state forgets what is below 1/256 of it.
+    Each direction reads the frames in its own order, valid frames first, and returns the state after the last valid
+    one. So the recurrence itself needs no mask: any mask is allowed, even one that cuDNN does not support, and Keras
+    can still use cuDNN. The recurrence is float32 under any policy, since a bfloat16 state forgets whatever is below
+    1/256 of it.
 
     Parameters: lstm 8U(F + U + 1), gru 6U(F + U + 2). A video costs 16TU(F + U) FLOPs (gru: 12TU(F + U)) in T steps
     that wait for each other, and keeps 2T(6U + F) float32 values for the gradient (gru: 2T(5U + F)).
@@ -49,7 +50,7 @@ class Recurrent(Pooling):
         videos, length = ops.shape(frames)[0], ops.shape(frames)[1]
         valid = mask > 0  # B,T
         position = ops.arange(length, dtype="int32")  # T
-        # Where each video begins among the rows of all videos: whole rows are gathered, whatever the backend.
+        # Where each video begins among the rows of all videos, so that any backend gathers whole rows.
         start = ops.arange(videos, dtype="int32")[:, None] * length  # B,1
         count = ops.sum(ops.cast(valid, "int32"), axis=1, keepdims=True)  # B,1
         last = start + ops.maximum(count, 1) - 1  # B,1
@@ -69,5 +70,5 @@ class Recurrent(Pooling):
 
 
 def _rows(values, index):
-    """values [B,T,D], index [B,N] among all B x T rows -> [B,N,D]."""
+    """values [B,T,D], index [B,N] among all B x T rows -> those rows [B,N,D]."""
     return ops.take(ops.reshape(values, (-1, values.shape[-1])), index, axis=0)

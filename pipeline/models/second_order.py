@@ -1,4 +1,4 @@
-"""Second-order pooling: first and second order of triangulation embeddings, whitened in each cluster."""
+"""Second-order pooling: first and second moments of triangulation embeddings, whitened in each cluster."""
 
 import keras
 from keras import ops
@@ -22,22 +22,23 @@ from pipeline.models.pooling import Pooling
 class SecondOrder(Pooling):
     """frames [B,T,F], mask [B,T] -> descriptor [R0; S1; S2], float32 [B, K + KF + KD(D+1)/2].
 
-    Two branches, each with its own centers c_k and assignments a_tk; with r_tk = (x_t - c_k) / ||x_t - c_k||
+    There are two branches, each with its own centers c_k and assignments a_tk. With r_tk = (x_t - c_k) / ||x_t - c_k||,
 
         R0_k = sum_t a_tk        R1_k = sum_t a_tk r_tk        R2_k = sum_t a_tk r_tk r_tk^T
         S1_k = U_k (R1_k - R0_k mu_k)
         S2_k = U_k (R2_k - R1_k mu_k^T - mu_k R1_k^T + R0_k mu_k mu_k^T) U_k^T
 
-    where mu_k is the mean of r_tk and U_k whitens it. The first branch, on x itself, gives R0 and S1; the second, on
-    P x in D dimensions, S2: its upper triangle, sqrt(2) off the diagonal. R0 is L2-normalized, as is each S1_k and each
-    S2_k, and then the whole. All but the assignments is float32 at any precision: the sums, of weights a/d and a/d^2,
-    leave small differences of large numbers.
+    where mu_k is the mean of r_tk and U_k whitens it. The first branch uses x itself and gives R0 and S1. The second
+    uses P x in D dimensions and gives the upper triangle of S2, with a factor of sqrt(2) off the diagonal. R0, each
+    S1_k and each S2_k are L2-normalized, and then the whole. Everything except the assignments is float32 at any
+    precision, since the sums, with weights a/d and a/d^2, take small differences of large numbers.
 
-    With `democratic` a_tk is lambda_t a_tk after the statistics (see `democratic_weights`, of the first branch's maps).
-    The last four arguments are scales of penalties, each the sum over both branches, added to the training loss.
+    With `democratic`, a_tk is replaced by lambda_t a_tk once the statistics are taken (see `democratic_weights`, of the
+    first branch's maps). The last four arguments are the scales of penalties that are added to the training loss; each
+    penalty is the sum over both branches.
 
-    Parameters: 2K(F + 1) + FD + 2K(D + 1). A video costs 6TKF + 2TFD + TK(9D + D^2) + 4KD^3 FLOPs, training's
-    statistics 6TKF + TKD^2 more, and about 4 (2TF + TD(D+1)/2 + 6TK + KF + 6KD^2) bytes of activations.
+    Parameters: 2K(F + 1) + FD + 2K(D + 1). A video costs 6TKF + 2TFD + TK(9D + D^2) + 4KD^3 FLOPs, and in training
+    6TKF + TKD^2 more for the statistics. It keeps about 4 (2TF + TD(D+1)/2 + 6TK + KF + 6KD^2) bytes of activations.
 
     Sources: Kmiec, Bae, An 2018, section 3.3, equation 7; Jegou, Zisserman 2014; de Campos et al.
     """
@@ -73,7 +74,8 @@ class SecondOrder(Pooling):
         self.triangle = Triangle(projection)
         dtype = self.dtype_policy
         self.first = Triangulation(clusters, dtype=dtype, name="first")
-        self.project = keras.layers.Dense(projection, use_bias=False, dtype=dtype, name="project")  # a shift of centers
+        # The projection has no bias, since it would only shift the centers.
+        self.project = keras.layers.Dense(projection, use_bias=False, dtype=dtype, name="project")
         self.second = Triangulation(clusters, dtype=dtype, name="second")
         self.first_whitening = _whitening(first_whitening, ("none", "diagonal"), dtype, "first_whitening")
         self.second_whitening = _whitening(second_whitening, ("none", *WHITENING), dtype, "second_whitening")
@@ -107,18 +109,18 @@ class SecondOrder(Pooling):
         return l2_normalize(ops.concatenate(parts, axis=-1))
 
     def frame_weights(self, frames, mask):
-        """The assignments a_tk of the first branch: those of a frame sum to 1, with `democratic` to its lambda_t."""
+        """Return the first branch's assignments a_tk; those of a frame sum to 1, or with `democratic` to lambda_t."""
         assignment, distances = self.first(frames, mask, training=False)  # B,T,K
         if not self.settings["democratic"]:
             return assignment
         return assignment * self._votes(assignment, distances, ops.cast(frames, "float32"), mask)
 
     def _votes(self, assignment, distances, frames, mask):
-        """lambda_t [B,T,1], from the maps of the first branch."""
+        """Return lambda_t [B,T,1], from the maps of the first branch."""
         return democratic_weights(assignment, distances, frames, self.first.centers, mask)[:, :, None]
 
     def _first_order(self, assignment, distances, frames, mask, training):
-        """-> S1 [B,K,F], of the first branch."""
+        """Return S1 [B,K,F] of the first branch."""
         centers = self.first.centers
         sums = residual_sums(assignment / distances, frames, centers)  # B,K,F
         if not self.first_whitening:
@@ -127,7 +129,7 @@ class SecondOrder(Pooling):
         return self.first_whitening.whiten_first(shift_residual_sums(sums, ops.sum(assignment, axis=1), mean), root)
 
     def _second_order(self, assignment, distances, frames, mask, training):
-        """-> S2 [B,K,D(D+1)/2], of the second branch; as long as the matrices, which are symmetric."""
+        """Return S2 [B,K,D(D+1)/2] of the second branch: the different entries, with the norm of the whole matrices."""
         centers = self.second.centers
         products = self.triangle.products(frames)  # B,T,D(D+1)/2
         weights = assignment / distances  # B,T,K

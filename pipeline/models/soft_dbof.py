@@ -1,4 +1,4 @@
-"""Soft bag of frames (NetBoW): how much of a video belongs to each cluster, and nothing else."""
+"""Soft bag of frames (NetBoW): a histogram of how much of a video belongs to each cluster."""
 
 import keras
 from keras import ops

@@ -1,1 +1,1 @@
-"""The loop around Keras: optimizer, schedule, checkpoints, moving average, hold-out evaluation."""
+"""Train a model with Keras: optimizer, schedule, checkpoints, moving average and hold-out evaluation."""

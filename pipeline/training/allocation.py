@@ -1,19 +1,19 @@
-"""What a training step frees, kept by the process for the next step."""
+"""Keep the memory that a training step frees in the process, for the next step."""
 
 import ctypes
 
 import keras
 
-# Of <malloc.h>.
+# Constants of <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """From here on freed memory stays with the process; only on JAX, and where the C library is glibc.
+    """From now on keep freed memory in the process; only on JAX, and only if the C library is glibc.
 
-    JAX on processors allocates what a step computes anew every time. glibc gives what is large back to the system at
-    once, and a quarter of a step of some milliseconds goes into getting it again, page by page. TensorFlow keeps its
-    own memory. The peak stays what it is.
+    JAX on CPUs allocates memory for every step anew. glibc returns large blocks to the system at once, and getting them
+    again, page by page, takes a quarter of a step of a few milliseconds. TensorFlow keeps its own memory. Peak memory
+    does not change.
     """
     if keras.backend.backend() != "jax":
         return

@@ -1,4 +1,4 @@
-"""Averages of the weights of several stored models of one architecture: of all of them, or of those that help."""
+"""Average the weights of several stored models of one architecture: of all of them, or of those that help."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,8 +10,9 @@ import numpy as np
 def average_uniformly(model: keras.Model, members: Sequence[Path]) -> None:
     """Give `model` the mean of its members' weights (Izmailov et al. 2018).
 
-    What batch norm and whitening have tracked is averaged like weights: estimated anew for the mean it is no better (on
-    AudioSet GAP 0.3437 for 0.3440 with five members, 0.3489 for 0.3484 with eight). Seed generators are left alone.
+    The statistics that batch norm and whitening track are averaged like weights. Estimating them anew for the mean is
+    no better: on AudioSet it gives GAP 0.3437 instead of 0.3440 with five members, and 0.3489 instead of 0.3484 with
+    eight. The states of seed generators are left alone.
     """
     total = _Sum(model)
     for member in members:
@@ -22,17 +23,18 @@ def average_uniformly(model: keras.Model, members: Sequence[Path]) -> None:
 def average_greedily(
     model: keras.Model, members: Sequence[Path], score: Callable[[], float]
 ) -> dict[Path, tuple[float, float]]:
-    """Give `model` the mean of those of its members that do not harm (the greedy soup of Wortsman et al. 2022).
+    """Give `model` the mean of the members that do no harm (the greedy soup of Wortsman et al. 2022).
 
-    From the best member on, each is added where `score` does not fall by it: the mean never scores below the best.
+    Members are tried from the best on, and each is added if `score` does not fall. So the mean never scores below the
+    best member.
 
     Args:
         model: gets the weights to score, and in the end the mean.
-        members: equal ones are tried in this order.
-        score: of the weights that `model` has; higher is better. Called 2n - 1 times.
+        members: the stored models; members with equal scores are tried in this order.
+        score: returns the score of the weights that `model` has; higher is better. It is called 2n - 1 times.
 
     Returns:
-        Of each member that was taken, in that order: its own score, and the mean's with it.
+        For each member that was added, in that order: its own score, and the score of the mean with it.
     """
     alone = {}
     for member in members:
@@ -54,7 +56,7 @@ def average_greedily(
 
 
 class _Sum:
-    """Weights added up in double precision: one set of them in memory, however many members there are."""
+    """A sum of weights in double precision; it keeps one set of weights in memory, however many are added."""
 
     def __init__(self, model: keras.Model):
         self.sums = [np.zeros(weight.shape, np.float64) for weight in model.weights]
@@ -66,13 +68,13 @@ class _Sum:
         self.members += 1
 
     def mean(self, also: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
-        """The mean of what was added, and of one set of weights more."""
+        """Return the mean of the weights that were added, and of one more set if given."""
         if not also:
             return [(total / self.members).astype(np.float32) for total in self.sums]
         return [((total + weight) / (self.members + 1)).astype(np.float32) for total, weight in zip(self.sums, also)]
 
 
 def _weights(model: keras.Model, member: Path) -> list[np.ndarray]:
-    """The weights of a stored model, which `model` gets too; seed generators' states are not among them."""
+    """Load a stored model into `model` and return its weights, without the states of seed generators."""
     model.load_weights(member)
     return model.get_weights()

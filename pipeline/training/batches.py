@@ -1,4 +1,4 @@
-"""Batches to train on: which videos, which frames, which labels, and in what order."""
+"""Make the batches to train on: choose the order of the videos, and read their frames and labels."""
 
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,13 +15,13 @@ from pipeline.training.mixup import mix_batch
 from pipeline.training.soft_labels import SoftLabels
 
 AHEAD = 1
-"""Batches that are read before they are asked for."""
+"""How many batches are read before they are asked for."""
 
 
 class EpochSampler:
-    """The videos of every step: an endless row of epochs, each a permutation drawn from (seed, epoch).
+    """The videos of every step: an endless sequence of epochs, each a permutation drawn from (seed, epoch).
 
-    Batches are full; one may hold the end of an epoch and the beginning of the next.
+    All batches are full; a batch may hold the end of one epoch and the beginning of the next.
     """
 
     def __init__(self, rows: np.ndarray, batch_size: int, seed: int):
@@ -34,7 +34,7 @@ class EpochSampler:
         return np.random.default_rng((self.seed, epoch)).permutation(self.rows)
 
     def step(self, step: int) -> np.ndarray:
-        """Rows of the batch of one global step, int64 [B]."""
+        """Return the rows of the batch of a global step, int64 [B]."""
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, places = np.divmod(positions, len(self.rows))
         return np.concatenate([self._permutation(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)])
@@ -59,18 +59,19 @@ class TrainBatches(keras.utils.PyDataset):
         self.sampling = sampling
         self.mixup = mixup
         self.teacher = teacher
-        # Keras's own workers lose the first batch of every `fit` on JAX, and TensorFlow prefetches one at most.
-        # Two are read at once where nobody computes in between: one is copied while the labels of the other are made.
+        # This pool replaces Keras's own workers, which lose the first batch of every `fit` on JAX, and TensorFlow's
+        # prefetching, which reads one batch at most.
+        # If no computation comes in between, two are read at once: one is copied while the other's labels are made.
         self._pool = ThreadPoolExecutor(1 + AHEAD)
         self._ahead: dict[int, Future] = {}
         self.failure: StageError | None = None
-        """Why a batch could not be read; TensorFlow would wrap it in an error of its own."""
+        """Why a batch could not be read; kept here because TensorFlow wraps the error in one of its own."""
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __getitem__(self, number: int) -> tuple[Inputs, np.ndarray]:
-        """({"frames": [B,T,F], "num_frames": int32 [B]}, labels float32 [B,V]); the next ones are read meanwhile."""
+        """Return ({"frames": [B,T,F], "num_frames": int32 [B]}, labels float32 [B,V]); the next are read meanwhile."""
         for later in range(number, min(number + 1 + AHEAD, len(self))):
             if later not in self._ahead:
                 self._ahead[later] = self._pool.submit(self._read, self.steps[later])
@@ -81,11 +82,11 @@ class TrainBatches(keras.utils.PyDataset):
             raise
 
     def _read(self, step: int) -> tuple[Inputs, np.ndarray]:
-        # 1 sets these draws apart from those of the epochs' permutations.
+        # The 1 makes these draws differ from those of the epochs' permutations.
         rng = np.random.default_rng((self.sampler.seed, step, 1))
         rows = self.sampler.step(step)
         window = window_of(len(rows))
-        first = step == self.steps.start  # nobody has told of this window
+        first = step == self.steps.start  # the reader has not been told of this window yet
         if first or step % window == 0:
             coming = range(0 if first else window, 2 * window)
             self.reader.expect(np.concatenate([self.sampler.step(step + later) for later in coming]))
@@ -103,7 +104,7 @@ class TrainBatches(keras.utils.PyDataset):
 
 
 def multi_hot(values: np.ndarray, offsets: np.ndarray, num_classes: int) -> np.ndarray:
-    """Label sets, values [M] with row i at offsets[i]:offsets[i+1], as float32 [B,V] of 0 and 1."""
+    """Return label sets as float32 [B,V] of 0 and 1; row i has the labels values[offsets[i]:offsets[i+1]]."""
     hot = np.zeros((len(offsets) - 1, num_classes), np.float32)
     hot[np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), values] = 1
     return hot

@@ -1,4 +1,4 @@
-"""What happens beside the training batches: the progress bar, the clock, the watch for a loss that is not a number."""
+"""Monitor training batches: update the progress bar, take the time, and stop at a loss that is not finite."""
 
 import math
 import time
@@ -8,11 +8,11 @@ from tqdm import tqdm
 
 
 class BatchMonitor(keras.callbacks.Callback):
-    """Counts, times and checks the batches of one range of steps.
+    """Counts, times and checks the batches of a range of steps.
 
-    Keras may take several steps before it tells of the last of them. After `fit`: `loss` is the mean over the range,
-    `penalties` are those of its parts that have a name, `seconds` and `batches` those of all batches but the first told
-    of, which may compile; `failed_step` is the step by which a loss was not finite, where training stopped.
+    Keras may take several steps before it reports the last of them. After `fit`, `loss` is the mean over the range, and
+    `penalties` are the parts of it that have a name. `seconds` and `batches` cover all batches except those of the
+    first report, which may compile. `failed_step` is the step by which a loss was not finite and training stopped.
     """
 
     def __init__(self, steps: range, batch_size: int, bar: tqdm):
@@ -29,7 +29,7 @@ class BatchMonitor(keras.callbacks.Callback):
         self._first = self._done = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        batch = min(batch, len(self.steps) - 1)  # Keras counts on where the range has ended
+        batch = min(batch, len(self.steps) - 1)  # Keras goes on counting past the end of the range
         self.loss = float(logs["loss"])
         now = time.perf_counter()
         if self._began is None:
@@ -40,7 +40,7 @@ class BatchMonitor(keras.callbacks.Callback):
         self.bar.update((batch + 1 - self._done) * self.batch_size)
         self._done = batch + 1
         self.bar.set_postfix_str(f"loss {self.loss:.3f}", refresh=False)
-        # Keras gives the mean of the losses so far, which stays not finite from the first such loss on.
+        # Keras reports the mean of the losses so far. Once a loss is not finite, the mean stays so.
         if not math.isfinite(self.loss):
             self.failed_step = self.steps[batch]
             self.model.stop_training = True

@@ -1,4 +1,4 @@
-"""Everything that a killed training needs to go on as if nothing had happened, in one file."""
+"""Checkpoints: all that a killed training needs to resume as if nothing had happened, in one file."""
 
 import dataclasses
 import json
@@ -15,28 +15,29 @@ from pipeline.config.errors import StageError
 
 _STATE = "state"
 FORMAT = 2
-"""1, of version 0.1.0: statistics of batch norm and whitening began as the layers do; see `statistics.forget_start`."""
+"""Format 1, of version 0.1.0, differs: its statistics of batch norm and whitening began with the layers' initial
+values; see `statistics.remove_start`."""
 
 
 @dataclass
 class TrainState:
-    """Where a training is."""
+    """The progress of a training."""
 
     step: int = 0
-    """Batches done."""
+    """The number of batches done."""
     seconds: float = 0.0
-    """Spent in training steps, those of the batches that compile left out."""
+    """The time spent in training steps, without those that compile."""
     timed_examples: int = 0
-    """Examples seen in those seconds."""
+    """The number of examples seen in those seconds."""
     best: dict[str, Any] = field(default_factory=dict)
-    """Hold-out metrics of the best weights so far, their step, and which `weights` they are: averaged or plain."""
+    """The hold-out metrics of the best weights so far, their step, and which `weights` they are, averaged or plain."""
     waited: int = 0
-    """Evaluations since the best."""
+    """The number of evaluations since the best."""
     format: int = FORMAT
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: TrainState) -> None:
-    """Write weights, optimizer state (moments, moving average, counters), seed generators and `state`, atomically."""
+    """Write weights, optimizer state (moments, moving average, counters), seed generators and `state` atomically."""
     arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(model)}
     arrays[_STATE] = np.frombuffer(json.dumps(dataclasses.asdict(state)).encode(), np.uint8)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
@@ -44,7 +45,7 @@ def save_checkpoint(path: Path, model: keras.Model, state: TrainState) -> None:
 
 
 def restore_checkpoint(path: Path, model: keras.Model) -> TrainState:
-    """Put a checkpoint back into a compiled model that was built from the same config.
+    """Restore a checkpoint into a compiled model that was built from the same config, and return its state.
 
     Raises:
         StageError: the file is damaged, or belongs to another model.
@@ -53,7 +54,9 @@ def restore_checkpoint(path: Path, model: keras.Model) -> TrainState:
         with np.load(path, allow_pickle=False) as arrays:
             state = TrainState(**{"format": 1} | json.loads(arrays[_STATE].tobytes()))
             if state.format > FORMAT:
-                raise ValueError(f"it is of format {state.format}, of a newer version; this one reads up to {FORMAT}")
+                raise ValueError(
+                    f"it has format {state.format}, of a newer version; this version reads formats up to {FORMAT}"
+                )
             variables = _variables(model)
             if set(arrays.files) != {name for name, _ in variables} | {_STATE}:
                 raise ValueError("it holds other variables than the model has")
@@ -65,7 +68,7 @@ def restore_checkpoint(path: Path, model: keras.Model) -> TrainState:
 
 
 def _variables(model: keras.Model) -> list[tuple[str, keras.Variable]]:
-    """Model variables (seed generators included), then the optimizer's; numbered, since names are not stable."""
+    """Return the model's variables, with seed generators, then the optimizer's; numbered, as names are not stable."""
     variables = [("model", variable) for variable in model.variables]
     variables += [("optimizer", variable) for variable in model.optimizer.variables]
     return [(f"{owner}/{number:04d}", variable) for number, (owner, variable) in enumerate(variables)]

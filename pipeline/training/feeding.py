@@ -1,4 +1,4 @@
-"""Batches on their way into `fit`: on TensorFlow through tf.data, without the thread that tunes it."""
+"""Feed batches to `fit`: on TensorFlow through tf.data, without its autotuning thread."""
 
 import itertools
 from typing import Any
@@ -7,11 +7,11 @@ import keras
 
 
 def as_tf_dataset(batches: keras.utils.PyDataset) -> Any:
-    """The same batches for one epoch, as `fit` takes them best. All have the shapes of the first.
+    """Return the batches of one epoch in the form that suits `fit` best. All must have the shapes of the first batch.
 
-    On TensorFlow Keras makes a tf.data.Dataset of a PyDataset. Left to Keras that has a thread that tunes it, sleeping
-    in between for 10 ms, 20 ms and so on up to a minute, and `fit` may wait at its end until the thread wakes: for as
-    long as it has taken so far. Keras also reads two batches to see their shapes, and then once more.
+    On TensorFlow, Keras turns a PyDataset into a tf.data.Dataset. The one that Keras makes has an autotuning thread,
+    which sleeps for 10 ms, 20 ms and so on up to a minute. `fit` may have to wait at its end until the thread wakes,
+    for as long as it has run so far. Keras also reads two batches to learn their shapes, and later reads them again.
     """
     if keras.backend.backend() != "tensorflow":
         return batches

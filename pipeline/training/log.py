@@ -1,4 +1,4 @@
-"""The record of a training run: metrics.jsonl, and the same for TensorBoard."""
+"""Log a training run to metrics.jsonl, and the same to TensorBoard."""
 
 import json
 import shutil
@@ -7,9 +7,10 @@ from typing import Any
 
 
 class MetricsLog:
-    """One JSON object a line, each with its step; lines after the step that a run resumes from are dropped.
+    """A file with a JSON object in each line, each with its step.
 
-    The TensorBoard events are written anew from the kept lines, so that both always tell the same story.
+    When a run resumes, the lines after its step are dropped, and the TensorBoard events are written anew from the lines
+    that are kept, so that both always agree.
     """
 
     def __init__(self, folder: Path, from_step: int):
@@ -41,14 +42,14 @@ class MetricsLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl, by step; none where there is no such file."""
+    """Read the records of a metrics.jsonl, by step; an empty list if there is no such file."""
     if not path.exists():
         return []
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
-        except ValueError:  # the line that a kill cut short is the last one
+        except ValueError:  # only the last line can have been cut short by a kill
             break
     return records
 

@@ -1,4 +1,4 @@
-"""Training from the first step, or from a checkpoint, to the last."""
+"""Train a model from the first step, or from a checkpoint, to the last step."""
 
 import time
 from pathlib import Path
@@ -34,17 +34,17 @@ from pipeline.training.plan import TrainingPlan, short_run_warnings
 from pipeline.training.soft_labels import SoftLabels
 
 CHECKPOINT = "checkpoint.npz"
-"""Where a training is, until it ends."""
+"""The file that holds the state of a training until it ends."""
 REST = 20
-"""For so many times as long as the last checkpoint took to write, none is written: a twentieth of the time at most."""
+"""If the last checkpoint took t to write, none is written for REST * t: they take at most a twentieth of the time."""
 AT_ONCE = 10
-"""Steps that TensorFlow takes before Python hears of them, where they are short."""
+"""How many steps TensorFlow takes in one call, if they are short."""
 SHORT = 1 << 20
-"""Bytes of frames in a batch up to which a step is short: of a few milliseconds, where a call of Python's costs one."""
+"""A step is short if its batch has at most this many bytes of frames: it takes milliseconds, and a call costs one."""
 
 
 def steps_per_execution(sampling: SamplingConfig, training: TrainingConfig, dataset: DatasetConfig) -> int:
-    """How many steps a call of TensorFlow's takes; JAX takes one."""
+    """Return how many steps TensorFlow takes in one call; on JAX it is one."""
     frames = sampled_length(sampling.train, sampling, dataset)
     size = training.batch_size * frames * dataset.width * np.dtype(dataset.dtype).itemsize
     return AT_ONCE if size <= SHORT and keras.backend.backend() == "tensorflow" else 1
@@ -53,7 +53,7 @@ def steps_per_execution(sampling: SamplingConfig, training: TrainingConfig, data
 def compile_model(
     model: keras.Model, dataset: DatasetConfig, sampling: SamplingConfig, training: TrainingConfig, total_steps: int
 ) -> PenalizedModel:
-    """The model's layers, compiled with loss and optimizer for a run of so many steps."""
+    """Return the model's layers, compiled with loss and optimizer for a run of `total_steps` steps."""
     keep_freed_memory()
     trained = PenalizedModel(model)
     trained.compile(
@@ -66,12 +66,12 @@ def compile_model(
 
 
 class Trainer:
-    """One run: its model, data and folder.
+    """A training run: its model, data and folder.
 
     Args:
-        folder: the run's; holds the checkpoint, the best model, the snapshots, the log.
-        index: what to train and validate on.
-        teacher: what is mixed into the labels of its training videos.
+        folder: the folder of the run, with the checkpoint, the best model, the snapshots and the log.
+        index: the videos to train and validate on.
+        teacher: the soft labels that are mixed into the labels of the training videos.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Trainer:
         self.holdout = index.rows(HOLDOUT) if HOLDOUT in index.splits else np.zeros(0, np.int64)
         self.settings = prediction_settings(sampling, inference)
         self.plan = TrainingPlan.of(training, len(self.sampler.rows))
-        # Never compiled, so stored without the optimizer, which is three times as large.
+        # This copy is never compiled, so it is stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
         self.model = compile_model(self.stored, index.dataset, sampling, training, self.plan.total)
         self.start = statistics.start_at_zero(self.model)
@@ -103,12 +103,12 @@ class Trainer:
         self.predictor = Predictor(ensemble, inference.batch_size)
 
     def run(self) -> TrainState:
-        """Train to the end, from the last checkpoint if there is one; StageError on a loss that is not finite."""
+        """Train to the end, from the last checkpoint if there is one; raises StageError if the loss is not finite."""
         path = self.folder / CHECKPOINT
         remove_leftovers(self.folder)
         if self.teacher:
             self.teacher.open()
-        # Restored in this order: weights, optimizer, seed generators, the state; the log follows the step.
+        # The checkpoint comes first (weights, optimizer, seed generators, state), since the log needs its step.
         state = checkpoint.restore_checkpoint(path, self.model) if path.exists() else TrainState()
         if state.format == 1:
             statistics.remove_start(self.model, self.start, state.step)
@@ -142,7 +142,7 @@ class Trainer:
         return bool(self.training.patience) and state.waited >= self.training.patience
 
     def _advance(self, state: TrainState, log: MetricsLog, bar: tqdm) -> None:
-        """Train up to the next stop; score the hold-out if it is an evaluation; keep the model if it is the best."""
+        """Train up to the next stop. If it is an evaluation, score the hold-out; keep the model if it is the best."""
         steps = range(state.step, self.plan.next_stop(state.step))
         batches = TrainBatches(self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher)
         watch = BatchMonitor(steps, self.training.batch_size, bar)
@@ -179,7 +179,7 @@ class Trainer:
         log.add(record)
 
     def _evaluate(self, state: TrainState) -> dict[str, Any]:
-        """Score the weights that can be the best, keep the better ones; their metrics, {} without a hold-out."""
+        """Score the weights that can be the best, keep the better ones, and return their metrics; {} if no hold-out."""
         began = time.perf_counter()
         names = optimizer.names_of_weights(self.model.optimizer)
         with statistics.corrected_statistics(self.model, state.step):
@@ -204,7 +204,7 @@ class Trainer:
         return {**metrics, "weights": best, **taken}
 
     def _predict(self, weights: str) -> Predictions:
-        """Of the hold-out, by the averaged or the plain weights; in the parts of `infer`, for the same bits."""
+        """Predict the hold-out with the averaged or the plain weights, in the parts of `infer`, for the same bits."""
         size = self.settings["videos_per_part"]
         parts = [self.holdout[start : start + size] for start in range(0, len(self.holdout), size)]
         with optimizer.use_weights(self.model, weights):
@@ -220,7 +220,7 @@ class Trainer:
 
 
 def _gaps(record: dict[str, Any]) -> str:
-    """The hold-out GAP, of which weights it is, and the other weights' where both are scored."""
+    """Return a text with the hold-out GAP and its weights, and the GAP of the other weights if both are scored."""
     if "gap" not in record:
         return ""
     others = [name for name in (optimizer.AVERAGED, optimizer.PLAIN) if name != record["weights"]]

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-# Keeps the logarithm finite; the starter code of the challenge adds the same.
+# This keeps the logarithm finite; the challenge's starter code adds the same number.
 EPSILON = 1e-5
 
 
@@ -11,7 +11,7 @@ EPSILON = 1e-5
 class SummedBinaryCrossentropy(keras.losses.Loss):
     """labels [B,V] in [0,1], probabilities [B,V] -> the mean over videos of -sum_v (y log p + (1-y) log(1-p)).
 
-    The sum over classes is the authors' choice; a mean would change what clipping and L2 mean by a factor V.
+    The sum over classes is the authors' choice; with a mean, clipping and L2 would have to change by a factor of V.
     Label smoothing s moves each label to y (1-s) + s/2.
     """
 

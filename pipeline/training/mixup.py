@@ -1,4 +1,4 @@
-"""Mixup: each video of a batch with another one of it."""
+"""Mixup: mix each video of a batch with another video of the same batch."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ _memory = BufferPool()
 def mix_batch(
     frames: np.ndarray, num_frames: np.ndarray, labels: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mixup (Zhang et al. 2018): each video with another one of the batch, in shares drawn from Beta(alpha, alpha).
+    """Mix each video with another one of the batch, in shares drawn from Beta(alpha, alpha) (Zhang et al. 2018).
 
     The partner is stretched or thinned to the video's own number of frames, so that every frame is a mixture. Bytes
-    stay bytes: rounding to the nearest moves a value by at most half a quantization step.
+    stay bytes, since rounding to the nearest one moves a value by at most half a quantization step.
 
     Returns:
         frames [B,T,F] in their own dtype, labels float32 [B,V].
@@ -37,7 +37,7 @@ def mix_batch(
 def _mix_bytes(
     frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, weight: np.ndarray, mixed: np.ndarray
 ) -> None:
-    """Into mixed [B,T,F]; weight, uint16 [B], is the video's own share in 256ths."""
+    """Write the mixture of bytes to `mixed` [B,T,F]; weight, uint16 [B], is the video's own share in 256ths."""
     batch, length, width = frames.shape
     for video in range(batch):
         other, own = partner[video], weight[video]
@@ -59,7 +59,7 @@ def _mix_bytes(
 def _mix_floats(
     frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, share: np.ndarray, mixed: np.ndarray
 ) -> None:
-    """Into mixed [B,T,F]; share, float32 [B], is the video's own."""
+    """Write the mixture of floats to `mixed` [B,T,F]; share, float32 [B], is the video's own share."""
     batch, length, width = frames.shape
     for video in range(batch):
         other, own = partner[video], share[video]

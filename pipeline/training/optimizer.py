@@ -11,21 +11,21 @@ from pipeline.training.schedule import ExampleSchedule
 
 AVERAGED, PLAIN = "averaged", "plain"
 MEMORY = 2
-"""The moving average's memory is 1 / (1 + MEMORY) of the batches so far, as long as that is less than its limit."""
+"""The moving average reaches back over 1 / (1 + MEMORY) of the batches so far, until it reaches its limit."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Adam(keras.optimizers.Adam):
-    """Keras's Adam (Kingma, Ba 2015), its whole update compiled; its moving average stays beside the weights.
+    """Keras's Adam (Kingma, Ba 2015) with a compiled update; its moving average is kept apart from the weights.
 
-    An update touches every weight some twenty times, one operation at a time, and is bound by memory: compiled it reads
-    and writes each once, and takes half of the time or less. JAX compiles the whole step anyway. The gradient's norm is
-    left out of it: XLA writes squares down before it adds them up, TensorFlow's own kernel does not and takes a fifth
-    of the time.
+    Uncompiled, an update is bound by memory: it touches every weight some twenty times, one operation at a time.
+    Compiled, it reads and writes each weight once, and takes at most half of the time. JAX compiles the whole step
+    anyway. The gradient's norm is not compiled: XLA stores the squares before it adds them up, while TensorFlow's own
+    kernel does not, and takes a fifth of the time.
     """
 
     _norm = None
-    """Of the gradient, while an update is compiled that is given it."""
+    """The norm of the gradient, set while an update that takes it is compiled."""
 
     def apply(self, grads, trainable_variables=None):
         if keras.backend.backend() != "tensorflow":
@@ -34,7 +34,7 @@ class Adam(keras.optimizers.Adam):
         import tensorflow as tf
 
         update, grads = super().apply, list(grads)
-        # Of gradients that are accumulated first the norm is that of their sum, which is made within the update.
+        # If gradients are accumulated, the norm is that of their sum, which is computed within the update.
         clips = self.global_clipnorm and not self.gradient_accumulation_steps
 
         def compiled(grads, norm):
@@ -47,36 +47,37 @@ class Adam(keras.optimizers.Adam):
     def _clip_gradients(self, grads):
         if self._norm is None:
             return super()._clip_gradients(grads)
-        # What is not finite becomes NaN everywhere, as in Keras.
+        # A norm that is not finite makes NaN of everything, as in Keras.
         scale = ops.minimum(self.global_clipnorm / self._norm, 1.0) + (self._norm - self._norm)
         return [gradient * scale for gradient in grads]
 
     def _update_model_variables_moving_average(self, trainable_variables):
-        """Keras's average, with a momentum that forgets the start: see `ema_momentum`."""
-        # `iterations` are updates; the average moves at every batch, also at those that only accumulate.
+        """Update Keras's average, but with a momentum that forgets the start; see `ema_momentum`."""
+        # `_iterations` counts batches, `iterations` updates. The average moves at every batch, accumulating or not.
         momentum = ema_momentum(ops.cast(self._iterations, "float32"), self.ema_momentum)
         for weight, average in zip(trainable_variables, self._model_variables_moving_average):
             average.assign(momentum * average + (1 - momentum) * weight)
 
     def finalize_variable_values(self, var_list):
-        """Nothing: Keras would end every `fit`, here every range of steps, with the average in the weights."""
+        """Do nothing: Keras would put the average into the weights after every `fit`, that is, every range of steps."""
 
 
 def ema_momentum(batches, full):
-    """The share of itself that the average keeps after t batches: min(full, t / (t + 2)).
+    """Return the share of itself that the average keeps after t batches: min(full, t / (t + 2)).
 
-    Its memory is a third of the run so far, until that is as long as `full` makes it. With `full` from the start, the
-    average of a run that is not much longer than its half-life would mostly be the random weights that it began with.
-    On AudioSet a memory of a quarter or a tenth is better early, where plain weights are as good, and worse at the end.
+    The average reaches back over a third of the run so far, until it reaches back as far as `full` lets it. With `full`
+    from the start, the average of a run that is not much longer than its half-life would mostly consist of the initial
+    random weights. On AudioSet a quarter or a tenth in place of a third is better early in a run, where plain weights
+    are as good, and worse at the end.
     """
     return ops.minimum(batches / (batches + MEMORY), full)
 
 
 def build_optimizer(training: TrainingConfig, total_steps: int, weights: Sequence[keras.Variable]) -> Adam:
-    """The optimizer of a training run of `total_steps` batches, with its moments of the weights.
+    """Return the optimizer of a training run of `total_steps` batches, with its moments of the weights.
 
-    They are there before the first step: made within it they would lie beside all that it computes, and what is
-    compiled cannot make any.
+    The moments are created before the first step. Creating them within it would add them to the step's peak memory, and
+    a compiled function cannot create variables.
     """
     accumulate = training.accumulate if training.accumulate > 1 else None
     batches = training.ema_half_life * training.accumulate
@@ -93,10 +94,10 @@ def build_optimizer(training: TrainingConfig, total_steps: int, weights: Sequenc
 
 
 def names_of_weights(adam: Adam) -> tuple[str, ...]:
-    """The weights that can be a run's best, by the names that `use_weights` takes.
+    """Return the names, for `use_weights`, of the weights that may be a run's best.
 
-    Averaged ones are better than those that are trained on, where there is an average. While its memory still grows it
-    may lag behind, and both are tried.
+    If there is an average, it is better than the weights that are trained. But while its memory still grows it may lag
+    behind, so both are tried.
     """
     if not adam.use_ema:
         return (PLAIN,)
@@ -106,13 +107,13 @@ def names_of_weights(adam: Adam) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def use_weights(model: keras.Model, name: str) -> Iterator[None]:
-    """Inside the block the model has its averaged or its plain weights; afterwards those it is trained on."""
+    """Give the model its averaged or its plain weights inside the block; afterwards restore those that are trained."""
     if name == PLAIN:
         yield
         return
     trained = [variable.numpy().copy() for variable in model.trainable_variables]
     for variable, average in zip(model.trainable_variables, model.optimizer._model_variables_moving_average):
-        variable.assign(ops.copy(average))  # JAX gives a variable's memory away in a step; the average keeps its own
+        variable.assign(ops.copy(average))  # a copy, since on JAX a step donates a variable's memory
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The steps of a training run, and which settings presume a longer one."""
+"""Plan the steps of a training run, and warn of settings that presume a longer one."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pipeline.config import TrainingConfig
 from pipeline.config.errors import StageError
 
 LONGEST_WARMUP = 0.1
-"""Of a run's examples: more would leave too few at the full rate."""
+"""The longest warm-up, as a share of a run's examples: a longer one would leave too few at the full rate."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,17 @@ class TrainingPlan:
 
     total: int
     evaluations: tuple[int, ...]
-    """Steps after which the hold-out is scored: the end of every epoch, and of the run."""
+    """The steps after which the hold-out is scored: the end of every epoch, and of the run."""
     checkpoints: int
 
     @classmethod
     def of(cls, training: TrainingConfig, videos: int) -> "TrainingPlan":
-        """Raises StageError where there is nothing to train on, or no update would be made."""
+        """Plan a run; raises StageError if there are no videos to train on, or if no update would be made."""
         if not videos:
-            raise StageError("the index has no training videos: see `ingest --raw`, and dataset.train-splits")
+            raise StageError(
+                "the index has no training videos: name their split in dataset.train-splits, or index them with "
+                "`ingest --raw`"
+            )
         total = max(math.ceil(training.epochs * videos / training.batch_size), 1)
         if total < training.accumulate:
             raise StageError(
@@ -35,22 +38,24 @@ class TrainingPlan:
         return cls(total, tuple(sorted({min(end, total) for end in ends} | {total})), training.checkpoint_steps)
 
     def next_stop(self, step: int) -> int:
-        """The first step after `step` at which something may be stored."""
+        """Return the first step after `step` at which something may be stored."""
         evaluation = next(end for end in self.evaluations if end > step)
         return min(evaluation, (step // self.checkpoints + 1) * self.checkpoints)
 
 
 def warmup_examples(training: TrainingConfig, total_steps: int) -> int:
-    """How long the rate rises: as the setting says, at most LONGEST_WARMUP of the run."""
+    """Return the number of warm-up examples: that of the setting, but at most LONGEST_WARMUP of the run."""
     return min(training.warmup_examples, int(LONGEST_WARMUP * total_steps * training.batch_size))
 
 
 def short_run_warnings(training: TrainingConfig, plan: TrainingPlan, videos: int, holdout: int) -> Iterator[str]:
-    """A line for each setting that presumes a longer run than this one, with what comes of it and the remedy.
+    """Yield a line for each setting that presumes a longer run than this one, with the consequence and the remedy.
 
     Args:
-        videos: those to train on.
-        holdout: those that are scored.
+        training: the settings.
+        plan: the steps of the run.
+        videos: the number of videos to train on.
+        holdout: the number of videos in the hold-out.
     """
     examples = plan.total * training.batch_size
     updates = plan.total // training.accumulate
@@ -81,8 +86,8 @@ def short_run_warnings(training: TrainingConfig, plan: TrainingPlan, videos: int
             "--training.epochs"
         )
     if training.patience and not holdout:
-        yield "without a hold-out nothing ends the training early: --training.patience means nothing"
-    elif training.patience and training.patience >= scorings - 1:  # the first is the best so far
+        yield "without a hold-out nothing ends the training early: --training.patience has no effect"
+    elif training.patience and training.patience >= scorings - 1:  # the first evaluation is always the best so far
         yield (
             f"a patience of {training.patience} ends nothing early: the run has {scorings} evaluations. Choose a "
             "smaller --training.patience"

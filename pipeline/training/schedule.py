@@ -1,4 +1,4 @@
-"""The learning rate, as a function of the examples seen."""
+"""The learning rate as a function of the number of examples seen."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from pipeline.training.plan import warmup_examples
 class ExampleSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then constant, exponential (in stairs of `decay_examples`) or cosine decay to 0.
 
-    Counted in examples, so that it means the same at every batch size and accumulation.
+    All is counted in examples, so that it means the same for any batch size and accumulation.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ExampleSchedule(keras.optimizers.schedules.LearningRateSchedule):
         )
 
     def __call__(self, step):
-        """The learning rate of a step (batches before it), a float32 scalar."""
+        """Return the learning rate of a step (the number of batches before it), a float32 scalar."""
         examples = ops.cast(step, "float32") * self.batch_size
         rate = ops.convert_to_tensor(self.learning_rate, "float32")
         after = ops.maximum(examples - self.warmup_examples, 0.0)
@@ -55,7 +55,7 @@ class ExampleSchedule(keras.optimizers.schedules.LearningRateSchedule):
             share = ops.minimum(after / max(self.total_examples - self.warmup_examples, 1), 1.0)
             rate = rate * 0.5 * (1 + ops.cos(share * 3.141592653589793))
         if self.warmup_examples:
-            # The first batch's rate is not 0: it counts as seen.
+            # The batch itself counts as seen, so that the rate of the first batch is not 0.
             rate = rate * ops.minimum((examples + self.batch_size) / self.warmup_examples, 1.0)
         return rate
 

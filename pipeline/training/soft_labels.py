@@ -1,4 +1,4 @@
-"""A teacher's predictions of the training videos, mixed into their labels: on disk, read a batch at a time."""
+"""Mix a teacher's predictions of the training videos into their labels; they lie on disk, and are read by the batch."""
 
 import shutil
 from pathlib import Path
@@ -20,10 +20,10 @@ class SoftLabels:
 
     Args:
         store: the teacher's predictions of an index's N training videos, K labels each.
-        folder: where `open` unpacks them, as arrays [N,K] that are mapped into memory: 6NK bytes on disk, and in memory
-            what the system has room for.
-        index: whose training videos they are.
-        share: the teacher's in the targets, from 0 to 1.
+        folder: where `open` unpacks them, as arrays [N,K] that are mapped into memory: they take 6NK bytes on disk, and
+            in memory what the system has room for.
+        index: the index with the training videos.
+        share: the teacher's share of the targets, from 0 to 1.
     """
 
     def __init__(self, store: PredictionStore, folder: Path, index: Index, share: float):
@@ -34,10 +34,10 @@ class SoftLabels:
         self._rows = index.rows(TRAIN)
 
     def open(self) -> None:
-        """Unpack the predictions, unless they are there.
+        """Unpack the predictions, unless they are unpacked already.
 
         Raises:
-            StageError: they are unfinished, of other videos or classes, or no probabilities.
+            StageError: they are unfinished, are of other videos or classes, or are not probabilities.
         """
         inputs = {"predictions": Done.read(self.store.folder).output, "index": self.index.digest}
         done = Done.read(self.folder)
@@ -71,7 +71,7 @@ class SoftLabels:
             if part.labels.min() < 0 or part.labels.max() >= classes:
                 raise StageError(f"{source} has labels outside 0..{classes - 1}: choose another --training.teacher")
             if not (part.scores.min() >= 0 and part.scores.max() <= 1):
-                raise StageError(f"{source} has scores that are no probabilities: choose another --training.teacher")
+                raise StageError(f"{source} has scores that are not in 0..1: choose another --training.teacher")
             if not arrays:
                 shape = (videos, part.labels.shape[1])
                 arrays = [np.lib.format.open_memmap(folder / name, "w+", kind, shape) for name, kind in _FILES.items()]
@@ -80,8 +80,8 @@ class SoftLabels:
             position = stop
         if position != videos:
             raise StageError(
-                f"{source} is not of the training videos of {self.index.folder}, from number {position} on: "
-                f"run infer --split {TRAIN} again for the teacher, of an ensemble for each member, then ensemble"
+                f"{source} is not of the training videos of {self.index.folder}, from number {position} on: run infer "
+                f"--split {TRAIN} again for the teacher; if it is an ensemble, for each member, and then run ensemble"
             )
         for array in arrays:
             array.flush()

@@ -1,11 +1,12 @@
-"""What batch norm and whitening track of their batches: begun at 0, corrected for that, checked to be finite.
+"""Start the statistics that batch norm and whitening track at 0, correct them for that, and check that they are finite.
 
-Each of these layers moves its statistics by s <- m s + (1 - m) value. After t batches that began at 0 the values have
-shares that sum to 1 - m^t, so that s / (1 - m^t) is their mean, as Adam corrects its moments. A layer by itself begins
-at means of 0 and variances of 1, which with m = 0.99 are still half of s after 69 batches.
+Each of these layers moves its statistics by s <- m s + (1 - m) value. If s starts at 0, the shares of the values sum to
+1 - m^t after t batches, so s / (1 - m^t) is a weighted mean of the values, just as Adam corrects its moments. By
+default a layer starts with means of 0 and variances of 1, which for m = 0.99 still make up half of s after 69 batches.
 
-On AudioSet they serve averaged weights as well as statistics that are estimated anew for these, which takes time: GAP
-0.3987 for 0.3988 (netvlad after 466 batches), 0.3635 for 0.3612 (average after 1,555, at a constant rate).
+On AudioSet these statistics suit averaged weights as well as statistics that are estimated anew for them, which takes
+time: GAP 0.3987 instead of 0.3988 (netvlad after 466 batches), and 0.3635 instead of 0.3612 (average after 1,555
+batches at a constant rate).
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from pipeline.config.errors import StageError
 
 
 def start_at_zero(model: keras.Model) -> list[np.ndarray]:
-    """Let the statistics begin at 0; training reads none of them. Returns what the layers would have begun with."""
+    """Set the statistics to 0, which training itself never reads; return the layers' default initial values."""
     start = [statistic.numpy().copy() for _, statistic in _tracked(model)]
     for _, statistic in _tracked(model):
         statistic.assign(np.zeros(statistic.shape, statistic.dtype))
@@ -26,14 +27,14 @@ def start_at_zero(model: keras.Model) -> list[np.ndarray]:
 
 
 def remove_start(model: keras.Model, start: Sequence[np.ndarray], batches: int) -> None:
-    """Make statistics that began with `start` those that would have begun at 0, after so many batches."""
+    """Convert statistics that started with `start` to what they would be after `batches` batches if started at 0."""
     for (layer, statistic), value in zip(_tracked(model), start, strict=True):
         statistic.assign(statistic.numpy() - value * np.float32(layer.momentum**batches))
 
 
 @contextlib.contextmanager
 def corrected_statistics(model: keras.Model, batches: int) -> Iterator[None]:
-    """Inside the block the statistics are those of the last of so many batches; afterwards as they were."""
+    """Correct the statistics inside the block for having started at 0, `batches` batches ago; then restore them."""
     tracked = [(statistic, statistic.numpy().copy()) for _, statistic in _tracked(model)]
     for layer, statistic in _tracked(model):
         statistic.assign(statistic.numpy() / np.float32(1 - layer.momentum**batches))
@@ -45,7 +46,7 @@ def corrected_statistics(model: keras.Model, batches: int) -> Iterator[None]:
 
 
 def check_finite(model: keras.Model, step: int) -> None:
-    """Raises StageError that names the first layer whose statistics are not finite."""
+    """Raise StageError that names the first layer whose statistics are not finite, if there is one."""
     for layer, statistic in _tracked(model):
         if not np.isfinite(statistic.numpy()).all():
             raise StageError(
@@ -55,7 +56,7 @@ def check_finite(model: keras.Model, step: int) -> None:
 
 
 def _tracked(model: keras.Model) -> Iterator[tuple[keras.Layer, keras.Variable]]:
-    """The layers that track statistics, with each of these; seed generators are not among them."""
+    """Yield each tracked statistic with its layer; the states of seed generators are not among them."""
     for layer in model._flatten_layers(include_self=False):
         if hasattr(layer, "momentum"):
             yield from ((layer, statistic) for statistic in layer.non_trainable_weights)

@@ -1,4 +1,4 @@
-"""The teacher of a run: where its predictions of the training videos lie, and what to run where they are missing."""
+"""The teacher of a run: find its predictions of the training videos, and say what to run if they are missing."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ class Teacher:
     """A run, or the blend of several, that has predicted the training videos.
 
     Args:
-        places: where runs lie.
-        preset: as on the command line.
-        preset_name: the folder of its runs.
-        name: of the teacher, or its path.
-        student: the run that learns from it.
+        places: the folders in which runs lie.
+        preset: the preset as given on the command line.
+        preset_name: the name of the folder of its runs.
+        name: the name or the path of the teacher.
+        student: the folder of the run that learns from it.
     Raises:
         StageError: there is no such run, or it cannot teach this one.
     """
@@ -38,13 +38,13 @@ class Teacher:
             )
 
     def digest(self, taught: Done | None, index: Index) -> str:
-        """Of its predictions; of those that a finished student learned from, where they are gone since.
+        """Return the digest of its predictions; if they are gone, of those that the finished student learned from.
 
-        They may well be: they are large, and a blend that takes the student in is another one.
+        They may well be gone: they are large, and a blend that includes the student is a different blend.
 
         Raises:
-            StageError: there are none and never were, or they are not of this index or not by the teacher as it is
-                now; it names the commands to run first.
+            StageError: there are no predictions and never were, or they are out of date. The message names the commands
+                to run first.
         """
         if predicted := Done.read(self.store.folder):
             if fault := why_stale(self.folder, TRAIN, index):

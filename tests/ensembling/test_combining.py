@@ -106,7 +106,7 @@ def test_many_classes_need_int32():
         ([LABELS], [SCORES], [1], 3, "from 1 to 2"),
         ([LABELS], [SCORES], [1], 0, "from 1 to 2"),
         ([LABELS, LABELS[:, :1]], [SCORES, SCORES], [1, 1], 1, "model 1: labels"),
-        ([LABELS, np.repeat(LABELS, 2, 0)], [SCORES, np.repeat(SCORES, 2, 0)], [1, 1], 1, "as many videos"),
+        ([LABELS, np.repeat(LABELS, 2, 0)], [SCORES, np.repeat(SCORES, 2, 0)], [1, 1], 1, "the same videos for each"),
         ([LABELS, LABELS + 4], [SCORES, SCORES], [1, 1], 1, "model 1: labels must be integers from 0 to 4"),
         ([LABELS - 1], [SCORES], [1], 1, "model 0"),
         ([LABELS * 0.5], [SCORES], [1], 1, "integers"),

@@ -78,7 +78,7 @@ def test_the_batch_halves_when_memory_runs_out(small_index, error, capsys):
     labels, _ = predict(small_index, model, batch_size=16, rows=rows)
     np.testing.assert_array_equal(labels, np.argsort(-dense(small_index, rows), axis=1, kind="stable")[:, :4])
     assert set(model.batches) == {2}
-    assert "going on with 2 videos" in capsys.readouterr().out
+    assert "continuing with 2 videos" in capsys.readouterr().out
 
 
 def test_other_errors_and_a_single_video_too_many_are_raised(small_index):

@@ -190,7 +190,7 @@ def test_runs_without_hold_out_predictions_are_named_and_stale_ones_refused(held
     run, other = a_run(tmp_path / "run", store, index), tmp_path / "other"
     other.mkdir()
     assert best_run([run, other], index)[0] == run
-    assert "not to choose from, since they have not predicted the hold-out: other" in capsys.readouterr().out
+    assert "cannot be chosen, since they have not predicted the hold-out: other" in capsys.readouterr().out
     Done({}, {}, "another model").write(run)
     with pytest.raises(StageError, match="was made by another model"):
         best_run([run, other], index)

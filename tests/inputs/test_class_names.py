@@ -36,8 +36,8 @@ def test_a_name_that_two_classes_have_tells_them_apart(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("number,word\n0,Speech\n", "no columns index and name"),
-        ("", "no columns index and name"),
+        ("number,word\n0,Speech\n", "must have columns index and name"),
+        ("", "must have columns index and name"),
         ("index,name\n0,Speech\n7,Music\n", "line 3: the class must be a number below 2"),
         ("index,name\nzero,Speech\n", "line 2: the class must be a number"),
         ("index,name\n0\n", "line 2"),

@@ -123,7 +123,7 @@ def test_several_splits_to_train_on(tmp_path, sources):
     other = dataclasses.replace(DATASET, train_splits=("train", "test"))
     _, index = indexed(tmp_path / "index", sources, other)
     assert list(index.splits) == ["train", "holdout"] and sum(index.splits.values()) == 56
-    with pytest.raises(ConfigError, match="split train: the name is kept for what is made of"):
+    with pytest.raises(ConfigError, match="split train: the name is reserved for what is made of"):
         write_index(tmp_path, dataclasses.replace(DATASET, train_splits=("test",)), sources, [])
 
 

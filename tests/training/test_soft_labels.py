@@ -122,8 +122,8 @@ def test_they_stay_on_disk_and_are_unpacked_once(small_index, store, tmp_path):
         (lambda ids, labels, scores: ids.pop(), "from number 39 on"),
         (lambda ids, labels, scores: ids.clear(), "from number 0 on"),
         (lambda ids, labels, scores: labels.__setitem__((30, 2), 9), r"labels outside 0\.\.8"),
-        (lambda ids, labels, scores: scores.__setitem__((30, 0), 1.5), "scores that are no probabilities"),
-        (lambda ids, labels, scores: scores.__setitem__((30, 0), np.nan), "scores that are no probabilities"),
+        (lambda ids, labels, scores: scores.__setitem__((30, 0), 1.5), "scores that are not in 0..1"),
+        (lambda ids, labels, scores: scores.__setitem__((30, 0), np.nan), "scores that are not in 0..1"),
     ],
 )
 def test_predictions_that_cannot_teach_are_refused(small_index, tmp_path, change, message):

@@ -1,1 +1,1 @@
-"""Everything that predicts in one file, which is safe to open whoever made it: a zip of JSON and raw numbers."""
+"""Bundles: all that is needed to predict, in one file, a zip of JSON and raw numbers that is safe to open."""

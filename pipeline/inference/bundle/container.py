@@ -1,7 +1,7 @@
-"""The container of a bundle: a zip of entries stored as they are, checked before anything of it is read.
+"""The container of a bundle: a zip of uncompressed entries that is checked before any entry is read.
 
-Nothing is ever unpacked to disk, so no name can lead elsewhere; nothing is compressed, so an entry is no larger than
-the file that it lies in; nothing but JSON and numbers is read, so no code is run.
+It is safe to open a bundle from a stranger. Nothing is unpacked to disk, so no entry's name can lead elsewhere. Nothing
+is compressed, so no entry is larger than the file. Only JSON and numbers are read, so no code is run.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from pipeline.config.errors import StageError
 HEADER, SCORES = "bundle.json", "scores.json"
 _NAMES = re.compile(r"bundle\.json|scores\.json|weights/\d{4}\.bin", re.ASCII)
 _LONGEST_JSON = 16 << 20
-_ENCRYPTED = 1  # bit of an entry's flags
+_ENCRYPTED = 1  # the bit of an entry's flags that says so
 _FAULTS = (
     ConfigError,
     zipfile.BadZipFile,
@@ -33,62 +33,68 @@ _FAULTS = (
     MemoryError,
     struct.error,
 )
-"""What the standard library raises, depending on which byte of a zip is damaged."""
+"""The exceptions that the standard library raises for a damaged zip, depending on which byte is damaged."""
 
 
 class BundleError(StageError):
-    """A file is no bundle, is damaged, or asks for more than it holds."""
+    """A file is not a bundle, is damaged, or asks for more than it holds."""
 
 
 def weights_name(member: int) -> str:
-    """The entry that holds a member's weights."""
+    """Return the name of the entry that holds a member's weights."""
     return f"weights/{member:04d}.bin"
 
 
 class Container:
-    """A bundle's entries, opened for reading by `open_bundle`."""
+    """The entries of a bundle that `open_bundle` has opened for reading."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile):
         self.path = path
         self._archive = archive
         self.sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        """Bytes of each entry."""
+        """The size of each entry in bytes."""
         self._check()
 
     def _check(self) -> None:
         entries = self._archive.infolist()
         for entry in entries:
             if not _NAMES.fullmatch(entry.filename):
-                raise BundleError(f"{self.path} holds {entry.filename!r}, which no bundle does")
+                raise BundleError(f"{self.path} holds {entry.filename!r}, which does not belong in a bundle")
             if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-                raise BundleError(f"{self.path}: {entry.filename} is compressed; bundles are stored as they are")
+                raise BundleError(
+                    f"{self.path}: {entry.filename} is compressed; the entries of a bundle must not be compressed"
+                )
             if entry.flag_bits & _ENCRYPTED:
-                raise BundleError(f"{self.path}: {entry.filename} is encrypted")
+                raise BundleError(
+                    f"{self.path}: {entry.filename} is encrypted; the entries of a bundle must not be encrypted"
+                )
         if len(self.sizes) < len(entries):
             raise BundleError(f"{self.path} holds an entry twice")
         held = self.path.stat().st_size
         if sum(self.sizes.values()) > held:
-            raise BundleError(f"{self.path} declares {sum(self.sizes.values())} bytes and has {held}")
+            raise BundleError(f"{self.path} declares {sum(self.sizes.values())} bytes but has only {held}")
         if HEADER not in self.sizes:
-            raise BundleError(f"{self.path} has no {HEADER}")
+            raise BundleError(f"{self.path} has no {HEADER}, so it is not a bundle")
 
     def json(self, name: str) -> Any:
-        """An entry of JSON values."""
+        """Return the values of an entry that holds JSON."""
         if self.sizes[name] > _LONGEST_JSON:
-            raise BundleError(f"{self.path}: {name} is {self.sizes[name]} bytes long, {_LONGEST_JSON} at most are read")
+            raise BundleError(
+                f"{self.path}: {name} is {self.sizes[name]} bytes long; it may have at most {_LONGEST_JSON}"
+            )
         try:
             return json.loads(self._archive.read(name), parse_constant=_no_constant)
         except RecursionError:
             raise BundleError(f"{self.path}: {name} is nested too deeply") from None
 
     def open(self, name: str) -> BinaryIO:
-        """An entry as a file; its checksum is verified when it has been read to its end."""
+        """Open an entry as a file; its checksum is verified once it has been read to the end."""
         return self._archive.open(name)
 
 
 @contextlib.contextmanager
 def open_bundle(path: Path) -> Iterator[Container]:
-    """A bundle's container. Raises BundleError for what is wrong with it, also while it is read in the block."""
+    """Open a bundle's container. Raises BundleError if the file is faulty, also for faults found inside the block."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield Container(path, archive)
@@ -101,13 +107,13 @@ def open_bundle(path: Path) -> Iterator[Container]:
 
 
 def add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Write an entry; it bears no date, so the same content gives the same bytes."""
+    """Write an entry. It has no date, so the same content gives the same bytes."""
     archive.writestr(_entry(name, len(content)), content)
 
 
 @contextlib.contextmanager
 def new_entry(archive: zipfile.ZipFile, name: str) -> Iterator[BinaryIO]:
-    """The same for an entry that is written bit by bit."""
+    """Open a new entry to be written piece by piece; like `add_entry` otherwise."""
     with archive.open(_entry(name, 0), "w", force_zip64=True) as file:
         yield file
 
@@ -117,11 +123,11 @@ def to_json(values: Any) -> bytes:
 
 
 def _entry(name: str, size: int) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name)  # of 1 January 1980
+    entry = zipfile.ZipInfo(name)  # zipfile dates it 1 January 1980
     entry.file_size = size
     entry.external_attr = 0o644 << 16
     return entry
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: dataset, members, recipe, class names, and what made it."""
+"""The header of a bundle: its dataset, members, recipe and class names, and what it was made from."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,52 +15,52 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A member: how its model is built, what it is shown, and how its weights are stored."""
+    """A member of a bundle: how its model is built, which frames it is shown, and how its weights are stored."""
 
     model: ModelConfig
     sampling: SamplingConfig
     precision: Literal["float32", "mixed_bfloat16"]
     encodings: tuple[Encoding, ...]
-    """Of each weight, in the model's order."""
+    """How each weight is stored, in the model's order."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """Everything in a bundle but the weights."""
+    """Everything in a bundle except the weights."""
 
     dataset: DatasetConfig
     models: tuple[StoredModel, ...]
-    """One for each of `recipe.used`, in their order."""
+    """One for each of `recipe.used`, in the same order."""
     recipe: Recipe
     kept: int
-    """Labels of each model that are blended."""
+    """How many labels of each model are blended."""
     names: tuple[str, ...]
-    """Of the classes."""
+    """The names of the classes."""
     weights: Encoding
-    """As asked for; `encodings` say how each weight is stored."""
+    """The encoding that was asked for; `encodings` say how each weight is in fact stored."""
     versions: dict[str, str]
-    """Packages that made it."""
+    """The versions of the packages that made the bundle."""
     inputs: dict[str, str]
-    """Digests of what it was made from."""
+    """The digests of what the bundle was made from."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": FORMAT, **to_dict(self)}
 
 
 def read_header(path: Path) -> Header:
-    """What a bundle says of itself. Raises BundleError where it is none, is damaged, or asks for too much."""
+    """Read the header of a bundle. Raises BundleError if the file is not one, is damaged, or asks for too much."""
     with open_bundle(path) as container:
         return parse_header(container)
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """The size that the rules allow, and the hold-out's metrics before and after, as far as they are known."""
+    """Read the size that the rules allow, and the hold-out's metrics before and after export, where they are known."""
     with open_bundle(path) as container:
         return container.json(SCORES)
 
 
 def parse_header(container: Container) -> Header:
-    """The header of an open bundle, and each of its entries is accounted for. Raises BundleError where it is not so."""
+    """Return the header of an open bundle. Raises BundleError if it is faulty, or an entry is missing or too many."""
     values, source = container.json(HEADER), f"{container.path}: {HEADER}"
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise BundleError(f"{source} is not of format {FORMAT}: export it with this version of the pipeline")
@@ -77,14 +77,14 @@ def parse_header(container: Container) -> Header:
 
 
 def _faults(header: Header) -> Iterator[str]:
-    """What the settings, which are checked when they are made, do not know of each other and of the rest."""
+    """Yield the contradictions between parts of the header; each part by itself was checked when it was made."""
     dataset = header.dataset
     if not 1 <= header.kept <= MOST_CLASSES:
-        yield f"{header.kept} labels of each model; from 1 to {MOST_CLASSES} can be"
+        yield f"{header.kept} labels of each model are blended; there must be 1 to {MOST_CLASSES}"
     if len(header.models) != len(header.recipe.used):
-        yield f"{len(header.models)} models for a recipe of {len(header.recipe.used)}"
+        yield f"there are {len(header.models)} models for a recipe of {len(header.recipe.used)}"
     if len(header.names) != dataset.num_classes:
-        yield f"{len(header.names)} names for {dataset.num_classes} classes"
+        yield f"there are {len(header.names)} names for {dataset.num_classes} classes"
     for text in (dataset.name, *header.names, *(member.run for member in header.recipe.members)):
-        if not text.isprintable():  # it would be obeyed by a terminal
+        if not text.isprintable():  # a terminal would obey such characters
             yield f"the name {text!r} has unprintable characters"

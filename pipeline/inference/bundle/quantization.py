@@ -1,8 +1,8 @@
-"""How a weight is stored: float32, float16, or 8 bits with a scale for each output channel.
+"""Store a weight in float32, in float16, or in 8 bits with a scale for each output channel.
 
-Keras's own `quantize` serves another end: it replaces its Dense, EinsumDense and Embedding layers by others that
-multiply in 8 bits, and leaves alone the weights that most poolings have beside them. Here a file becomes small and the
-arithmetic stays as it is: weights are stored coarsely and dequantized when they are loaded, on any backend.
+The aim is a small file; the arithmetic stays as it is. Weights are stored coarsely and are dequantized when they are
+loaded, on any backend. Keras's own `quantize` has another aim: it replaces Dense, EinsumDense and Embedding layers by
+layers that multiply in 8 bits, and does not touch the other weights, which most poolings have.
 """
 
 import math
@@ -13,19 +13,20 @@ import numpy as np
 
 Encoding = Literal["float32", "float16", "int8"]
 LEAST_SIZE = 1024
-"""Values of the smallest weight that is stored coarsely: what is below is a thousandth of a model."""
+"""The number of values in the smallest weight that is stored coarsely: smaller ones are a thousandth of a model."""
 _LEAST_ROWS = 16
-"""Values that share a scale, at least; with fewer the scales would weigh more than they save."""
+"""The least number of values that share a scale: with fewer, the scales would take more space than they save."""
 _WORST = 2.0**-10
-"""Relative error above which float16 is not taken: of a rounded weight it is 2^-12, of one that overflows or vanishes
-among the subnormal numbers far more."""
+"""The relative error above which float16 is not used. Rounding alone gives 2^-12; a weight that overflows, or that
+vanishes among the subnormal numbers, gives far more."""
 
 
 def quantize(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Encoding, bytes]:
-    """A weight's bytes, little-endian, and how it is stored.
+    """Return how a weight is stored, and its bytes, little-endian.
 
-    Only large trainable matrices are stored coarsely. Vectors (biases, scales) are small; running means, variances and
-    covariances are no weights: a variance may be tiny or beyond float16, and a rounded covariance may have no inverse.
+    Only large trainable matrices are stored coarsely. Vectors (biases, scales) are small anyway. Running means,
+    variances and covariances do not tolerate it: a variance may be tiny or beyond float16, and a rounded covariance may
+    have no inverse.
 
     Raises:
         ValueError: a value is not a finite float32.
@@ -49,7 +50,7 @@ def quantize(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Enc
 
 
 def dequantize(stored: bytes, shape: Sequence[int], encoding: Encoding) -> np.ndarray:
-    """The weight, float32 of `shape`, from the `stored_size` bytes of `quantize`.
+    """Return the weight, float32 of `shape`, from the `stored_size` bytes that `quantize` gave.
 
     Raises:
         ValueError: a value is not finite.
@@ -66,7 +67,7 @@ def dequantize(stored: bytes, shape: Sequence[int], encoding: Encoding) -> np.nd
 
 
 def stored_size(shape: Sequence[int], encoding: Encoding) -> int:
-    """Bytes of a weight. Raises ValueError where a weight of this shape is never stored so."""
+    """Return the bytes that a stored weight takes. Raises ValueError if no weight of this shape is stored so."""
     size = math.prod(shape)
     if encoding == "int8":
         if len(shape) < 2 or not shape[-1]:

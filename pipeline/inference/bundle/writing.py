@@ -1,4 +1,4 @@
-"""Trained runs to a bundle."""
+"""Write trained runs to a bundle."""
 
 import warnings
 import zipfile
@@ -35,15 +35,15 @@ def write_bundle(
     """Write a bundle; the same runs give the same bytes.
 
     Args:
-        path: a file that is not there yet.
-        runs: those of `recipe.used`, in their order.
-        names: of the classes.
-        weights: how they are to be stored.
-        keep_precision: whether the models compute in what they were trained in, or else in float32.
-        inference: `top_k` labels of each model are blended.
+        path: the file to write; it must not exist yet.
+        runs: the runs of `recipe.used`, in the same order.
+        names: the names of the classes.
+        weights: how the weights are to be stored.
+        keep_precision: whether the models compute in the precision that they were trained in; otherwise in float32.
+        inference: its `top_k` is the number of labels of each model that are blended.
         inputs: digests of what it is made from.
     Raises:
-        StageError: a run's weights are not those of its settings, or not finite.
+        StageError: a run's weights do not fit its settings, or are not finite.
     """
     stored = []
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
@@ -55,7 +55,7 @@ def write_bundle(
         header = Header(
             dataset=runs[0].dataset,
             models=tuple(stored),
-            # Strangers have no use for this machine's paths.
+            # The paths of the machine that exports mean nothing elsewhere.
             recipe=replace(recipe, members=tuple(replace(member, path="") for member in recipe.used)),
             kept=min(inference.top_k, runs[0].dataset.num_classes),
             names=tuple(names),
@@ -67,7 +67,7 @@ def write_bundle(
 
 
 def add_scores(path: Path, scores: dict[str, Any]) -> None:
-    """Put what is known of a bundle's worth into it."""
+    """Add to a bundle what is known of its scores."""
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         container.add_entry(archive, container.SCORES, container.to_json(scores))
 
@@ -76,7 +76,7 @@ def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
     model = build_model(run.model, run.dataset)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that it leaves as they began
+            warnings.simplefilter("error", UserWarning)  # Keras only warns if it leaves weights at their initial values
             model.load_weights(run.stored)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         raise StageError(f"{run.stored} is not of the model in its config ({error}): train it again") from error
@@ -84,7 +84,9 @@ def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
         if values.dtype != np.float32:
-            raise StageError(f"{run.folder}: the weight {weight.path} is {values.dtype}; bundles hold float32")
+            raise StageError(
+                f"{run.folder}: the weight {weight.path} is {values.dtype}; a bundle can only hold float32"
+            )
         try:
             encoding, content = quantize(values, weight.trainable, wanted)
         except ValueError:

@@ -1,4 +1,4 @@
-"""The index: one row a video, where its record lies, what it holds and to which split it belongs."""
+"""The index of a dataset: a row for each video says where its record lies, what it holds, and which split it is in."""
 
 import functools
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pipeline.config.errors import StageError
 ROWS, LEFT_OUT, SUMMARY = "index.parquet", "left_out.parquet", "dataset.json"
 TRAIN, HOLDOUT = "train", "holdout"
 DUPLICATE = "its split has the id already"
-"""Why a good record is left out."""
+"""The reason that is given when a good record is left out."""
 SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -31,13 +31,13 @@ SCHEMA = pa.schema(
     }
 )
 OPENED = SCHEMA.remove(SCHEMA.get_field_index("checksum"))
-"""What training and predicting need of it."""
+"""The columns that training and predicting need."""
 LEFT_OUT_SCHEMA = pa.schema(
     {
         "shard": pa.int32(),
         "offset": pa.int64(),
         "reason": pa.string(),
-        # of duplicates; null where the record is quarantined
+        # filled for duplicates; null if the record is quarantined
         **{name: SCHEMA.field(name).type for name in ("id", "length", "num_frames", "labels", "checksum")},
     }
 )
@@ -45,25 +45,26 @@ LEFT_OUT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Source:
-    """A shard, and the split that its file belongs to."""
+    """A shard, and the split that it belongs to."""
 
     path: Path
     split: str
 
 
 def take_lists(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Some rows of a ragged array, as values and int64 offsets [n+1]."""
+    """Return the given rows of a ragged array, as values and int64 offsets [n+1]."""
     lengths = offsets[rows + 1] - offsets[rows]
     ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     return values[np.repeat(offsets[rows] - ends[:-1], lengths) + np.arange(ends[-1])], ends
 
 
 class Index:
-    """An opened index. Rows are numbered from 0 through all splits.
+    """An opened index. Rows are numbered from 0 across all splits.
 
-    `shard` int32, `offset` int64, `length` int32 and `num_frames` int32 hold a value a row; `paths` and `shard_sizes`
-    (bytes) and `shard_times` (nanoseconds), both of when it was indexed, one a shard; `splits` maps each split to its
-    number of rows; `verify` has whoever opens a shard verify its checksums.
+    `shard` int32, `offset` int64, `length` int32 and `num_frames` int32 have a value for each row. `paths`,
+    `shard_sizes` (bytes) and `shard_times` (nanoseconds) have a value for each shard; sizes and times are those from
+    when it was indexed. `splits` maps each split to its number of rows. If `verify` is set, whoever opens a shard
+    verifies its checksums.
     """
 
     def __init__(self, folder: Path, summary: dict[str, Any], table: pa.Table, verify: bool = False):
@@ -83,9 +84,9 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path, verify: bool = False) -> "Index":
-        """Read what `write_index` wrote; raises StageError where it is missing or damaged.
+        """Open the index that `write_index` wrote; raises StageError if it is missing or damaged.
 
-        `verify`: have the checksums of every shard verified when it is first opened, whatever its size and time.
+        With `verify`, the checksums of every shard are verified when it is first opened, whatever its size and time.
         """
         try:
             summary = read_json(folder / SUMMARY)
@@ -93,7 +94,7 @@ class Index:
             with pq.ParquetFile(folder / ROWS, memory_map=True, page_checksum_verification=True) as file:
                 table = file.read(OPENED.names)
             if table.schema != OPENED or table.num_rows != sum(summary["counts"].values()):
-                raise StageError(f"{folder / ROWS} does not belong to {SUMMARY}")
+                raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
             return cls(folder, summary, table, verify)
         except (StageError, ConfigError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
             remedy = "run `python -m pipeline.ingest` with the same --preset"
@@ -101,9 +102,9 @@ class Index:
 
     @functools.cached_property
     def checksums(self) -> np.ndarray:
-        """uint32, of each row's record, masked as TFRecord stores it; read when it is first asked for.
+        """The checksum of each row's record, uint32, masked as TFRecord stores it; read on first use.
 
-        Raises StageError where the index was written anew in the meantime.
+        Raises StageError if the index was written anew since it was opened.
         """
         table = pq.read_table(self.folder / ROWS, columns=["checksum"], page_checksum_verification=True)
         if table.num_rows != len(self.shard):
@@ -111,37 +112,37 @@ class Index:
         return table["checksum"].to_numpy()
 
     def rows(self, split: str) -> np.ndarray:
-        """int64, the rows of a split, ascending; raises ConfigError listing the splits where there is none such."""
+        """Return the rows of a split, int64, ascending; raises ConfigError, listing the splits, for an unknown one."""
         find_by_name(split, self.splits, "split")
         return np.flatnonzero(self._split.indices.to_numpy() == self._split.dictionary.index(split).as_py())
 
     def labels_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The labels of some rows: int32 values, and int64 offsets [n+1] of each row's among them."""
+        """Return the labels of some rows: int32 values, and int64 offsets [n+1] that say which belong to which row."""
         values, offsets = take_lists(self._labels.values.to_numpy(), self._labels.offsets.to_numpy(), rows)
         return values.astype(np.int32), offsets
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
-        """The ids of some rows."""
+        """Return the ids of some rows."""
         return self._ids.take(pa.array(rows)).to_pylist()
 
     def labeled(self, split: str) -> bool:
-        """Whether any video of a split has labels; raises ConfigError for an unknown split."""
+        """Return whether any video of a split has labels; raises ConfigError for an unknown split."""
         return find_by_name(split, self.summary["labelled"], "split") > 0
 
     @property
     def has_training(self) -> bool:
-        """Whether there are videos to train on."""
+        """Whether the index has videos to train on."""
         return bool(self.splits.get(TRAIN))
 
     @property
     def holdout_labeled(self) -> bool:
-        """Whether there is a hold-out to score on."""
+        """Whether the index has a hold-out with labels, to score on."""
         return bool(self.splits.get(HOLDOUT)) and self.labeled(HOLDOUT)
 
     def other_splits(self) -> list[str]:
-        """The splits that are neither trained on nor held out: one of them is submitted."""
+        """The splits that are neither trained on nor held out; predictions of one of them are submitted."""
         return [split for split in self.splits if split not in (TRAIN, HOLDOUT)]
 
     def scored_splits(self) -> list[str]:
-        """The hold-out, if it has rows, and every split that is not trained on."""
+        """The splits that are not trained on: the hold-out, if it has rows, and all others."""
         return [split for split, count in self.splits.items() if split != TRAIN and (split != HOLDOUT or count)]

@@ -1,4 +1,4 @@
-"""Writing the index: the reports of checked shards become its rows, its summary and the list of what is left out."""
+"""Write the index: turn the reports of checked shards into its rows, its summary and the list of what is left out."""
 
 import hashlib
 import json
@@ -20,7 +20,8 @@ from pipeline.inputs.index.statistics import Statistics
 from pipeline.inputs.index.tables import Table, left_out_schema, rows_schema, select_left_out, select_rows
 
 LISTED = 100
-"""Quarantined records, duplicates and leaked ids that the summary lists; all are counted, and in left_out.parquet."""
+"""How many quarantined records, duplicates and leaked ids the summary lists. It counts them all, and left_out.parquet
+holds all records that are left out."""
 
 
 def write_index(
@@ -32,31 +33,33 @@ def write_index(
     declared: DatasetConfig | None = None,
     limits: OutlierLimits | None = None,
 ) -> dict[str, Any]:
-    """Write the index of shards as their reports come in; of earlier reports 16 bytes a video stay in memory.
+    """Write the index of shards as their reports come in; 16 bytes for each video of earlier reports stay in memory.
 
-    What train_splits name becomes `train` and `holdout`; other splits keep their name. A record whose id its split
-    has already is left out: the first one counts.
+    The splits that train_splits names become `train` and `holdout`; other splits keep their names. If several records
+    of a split have the same id, the first one counts and the others are left out.
 
     Args:
         folder: an existing folder, written to in place.
         dataset: the declaration by which the shards were checked.
         sources: the shards.
-        reports: one for each source, in their order; ValueError where they are of other shards.
-        root: shards below it are stored relative to it, and found again when it moves together with `folder`.
-        declared: what the preset declares by itself, where flags may have changed it to `dataset`.
-        limits: videos with values beyond them are left out, and counted as quarantined.
+        reports: a report for each source, in the same order; ValueError if one is about another shard.
+        root: paths of shards below this folder are stored relative to it, so that they are found again when it moves
+            together with `folder`.
+        declared: what the preset declares, before flags change it to `dataset`.
+        limits: videos with values beyond these limits are left out, and counted as quarantined.
 
     Returns:
         The summary, as in dataset.json: shards; what was declared; counts and labeled videos by split; what was
-        quarantined; duplicates; empty, files that gave no video; cut, how many videos have more than max_frames
-        frames, and of how many; constant, features that have one value; leakage, ids both trained on (or held out) and
-        in another split; statistics, the numbers of the card; a digest of the content, wherever it lies.
+        quarantined; duplicates; empty, the files that gave no video; cut, how many videos have more than max_frames
+        frames, and of how many; constant, the features that have only one value; leakage, the ids that are both
+        trained on (or held out) and in another split; statistics, the numbers of the card; and a digest of the content,
+        which does not depend on where it lies.
 
     Raises:
         ConfigError: a split has a reserved name.
     """
     splits = _final_splits(dataset, sources)
-    # Videos that are trained on and those that are held out are one group: no id is in both.
+    # The videos that are trained on and those that are held out form one group: no id may be in both.
     groups = [split for split in splits if split != HOLDOUT]
     leakage = Leakage(groups, TRAIN if TRAIN in splits else None, LISTED)
     quarantined, duplicates, empty, shards = _Listing(), _Listing(), _Listing(), []
@@ -116,7 +119,7 @@ def write_index(
 
 
 class _Listing:
-    """Counts everything, remembers the first of it."""
+    """Counts all entries, and keeps the first of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -135,7 +138,9 @@ def _final_splits(dataset: DatasetConfig, sources: list[Source]) -> list[str]:
     given = list(dict.fromkeys(source.split for source in sources))
     if taken := {TRAIN, HOLDOUT} & set(given) - set(dataset.train_splits):
         names = ", ".join(dataset.train_splits)
-        raise ConfigError(f"split {taken.pop()}: the name is kept for what is made of dataset.train-splits ({names})")
+        raise ConfigError(
+            f"split {taken.pop()}: the name is reserved for what is made of dataset.train-splits ({names}); rename it"
+        )
     trained = [TRAIN, HOLDOUT] if set(given) & set(dataset.train_splits) else []
     return trained + [split for split in given if split not in dataset.train_splits]
 
@@ -146,7 +151,7 @@ def _stored_path(path: Path, root: Path | None) -> str:
 
 
 def _hash(digest: Any, number: int, report: ShardReport, kept: np.ndarray, codes: np.ndarray) -> None:
-    """Let what the rows of a shard hold go into the digest."""
+    """Update the digest with the content of a shard's rows."""
     values, offsets = take_lists(report.labels, report.label_offsets, kept)
     digest.update(json.dumps([number, report.size, [report.ids[i] for i in kept]]).encode())
     columns = [report.offsets[kept], report.lengths[kept], report.num_frames[kept], report.checksums[kept]]
@@ -155,7 +160,7 @@ def _hash(digest: Any, number: int, report: ShardReport, kept: np.ndarray, codes
 
 
 def _leaks(leakage: Leakage, dataset: DatasetConfig) -> list[dict[str, Any]]:
-    """The ids that the summary lists, with the splits that each is in."""
+    """Return the leaked ids that the summary lists, with the splits that each is in."""
     first = leakage.first()
     held = is_held_out(hash_ids([id for id, _ in first]), dataset.holdout_percent).tolist()
     return [

@@ -1,4 +1,4 @@
-"""One pass over a shard: every checksum and every record verified, and what the index keeps of them."""
+"""Check a shard in one pass: verify every checksum and every record, and collect what the index keeps of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,59 +11,59 @@ from pipeline.inputs.records.parsing import ParseError, parse_record, readable_i
 
 LONGEST = 2**31 - 1
 SAMPLED = 256
-"""Videos of a shard, its first, whose middle frames are counted by value: nothing is read twice for it."""
+"""The values of the middle frame are counted for this many videos, the first of a shard; no frame is read twice."""
 
 
 @dataclass(frozen=True)
 class Quarantined:
-    """A record that is left out, or a file: then `offset` is 0 and the file gave no record."""
+    """A record that is left out, or a whole file that gave no record; for a file `offset` is 0."""
 
     file: str
     offset: int
-    """Of the payload, in bytes; of the header where that is damaged."""
+    """The offset of the payload in bytes; if the record's header is damaged, that of the header."""
     reason: str
 
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What a shard holds, by column; n good records, in the file's order."""
+    """What a shard holds: columns over its n good records, in the file's order."""
 
     path: str
     size: int
-    """Bytes of the file; 0 where it cannot be read."""
+    """The size of the file in bytes; 0 if it cannot be read."""
     modified: int
-    """When the file was last changed, in nanoseconds; 0 where it cannot be read."""
+    """When the file was last changed, in nanoseconds; 0 if it cannot be read."""
     records: int
-    """All that were met, the quarantined included."""
+    """The number of all records in the file, including the quarantined."""
     ids: list[str]
     offsets: np.ndarray
-    """int64 [n], of the payload from the start of the file."""
+    """int64 [n], where each payload begins in the file."""
     lengths: np.ndarray
-    """int32 [n], bytes of the payload."""
+    """int32 [n], the size of each payload in bytes."""
     checksums: np.ndarray
-    """uint32 [n], of the payload."""
+    """uint32 [n], the checksum of each payload."""
     num_frames: np.ndarray
     """int32 [n], at most the dataset's max_frames."""
     cut: int
-    """Records that have more frames."""
+    """The number of records that have more frames than max_frames."""
     labels: np.ndarray
-    """int32, of all records in a row."""
+    """int32, the labels of all records, one record after the other."""
     label_offsets: np.ndarray
-    """int64 [n+1]: labels[label_offsets[i]:label_offsets[i+1]] are those of record i."""
+    """int64 [n+1]: record i has labels[label_offsets[i]:label_offsets[i+1]]."""
     quarantined: list[Quarantined]
     values: np.ndarray
     """int64 [features,256]: how often each quantized value occurs in one frame of each of the first videos."""
     peaks: np.ndarray
-    """float32 [n,features], the largest absolute value of each; 0 for bytes, which have bounds."""
+    """float32 [n,features], the largest absolute value of each feature; 0 for bytes, which are bounded anyway."""
 
     @property
     def readable(self) -> bool:
-        """Whether the file gave what it holds, be it damaged; else another try may do better."""
+        """Whether the file could be read, even if its content is damaged; if not, another try may succeed."""
         return self.records > 0 or not self.quarantined
 
 
 def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
-    """Read a shard once. What is wrong with it is in the report: a bad record or an unreadable file raises nothing."""
+    """Check a shard by reading it once. Bad records and an unreadable file are reported; they raise no exception."""
     ids, offsets, lengths, checksums, num_frames, labels, peaks = [], [], [], [], [], [], []
     quarantined: list[Quarantined] = []
     sampled: list[list[np.ndarray]] = [[] for _ in dataset.features]
@@ -74,7 +74,7 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
             records += 1
             fault = record.fault
             if len(record.payload) > LONGEST:
-                fault = f"{len(record.payload)} bytes are more than protobuf allows a record, 2 GiB"
+                fault = f"the record has {len(record.payload)} bytes; protobuf allows at most 2 GiB"
             if fault is None:
                 try:
                     parsed = parse_record(record.payload, dataset)
@@ -94,7 +94,7 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
             cut += parsed.available > parsed.num_frames
             if len(ids) <= SAMPLED:
                 for rows, frames in zip(sampled, parsed.features):
-                    rows.append(frames[parsed.num_frames // 2].copy())  # a view would keep the record in memory
+                    rows.append(frames[parsed.num_frames // 2].copy())  # a view would keep the whole record in memory
         size, modified = status.st_size, status.st_mtime_ns
     except OSError as error:
         quarantined.append(Quarantined(str(path), 0, f"the file cannot be read: {error.strerror or error}"))
@@ -118,9 +118,9 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
 
 
 def count_values(frames: np.ndarray) -> np.ndarray:
-    """How often each value 0..255 occurs in frames, int64 [256]; floats count as the challenge would quantize them.
+    """Count how often each value 0..255 occurs in frames, int64 [256]; floats are quantized as in the challenge.
 
-    A quantized q stands for 4 q / 255 + 4 / 512 - 2; what lies beyond is clipped.
+    A quantized q stands for 4 q / 255 + 4 / 512 - 2. Values beyond that range are clipped.
     """
     if frames.dtype.kind == "f":
         frames = np.rint((frames.clip(-2, 2) + (2 - 4 / 512)) * (255 / 4))

@@ -1,4 +1,4 @@
-"""Ids of videos: which can be written, which were met, in sixteen bytes each, and which are held out."""
+"""Video ids: which ids a CSV can hold, which videos are held out, and sets of ids that take 16 bytes for each."""
 
 import hashlib
 import heapq
@@ -7,21 +7,21 @@ import math
 import numpy as np
 
 KEY = np.dtype("S16")
-"""The first half of an id's SHA-256: that two of ten million ids share it has a chance of 1e-25."""
+"""The first half of an id's SHA-256. The chance that any two of ten million ids share it is 1e-25."""
 
 
 def hash_ids(ids: list[str]) -> np.ndarray:
-    """The keys of some ids, S16 [n]."""
+    """Return the keys of some ids, S16 [n]."""
     return np.frombuffer(b"".join([hashlib.sha256(id.encode()).digest()[:16] for id in ids]), KEY)
 
 
 def is_held_out(keys: np.ndarray, percent: float) -> np.ndarray:
-    """Whether training videos are held out, bool [n]: the same for an id on every machine, in every version."""
+    """Return which training videos are held out, bool [n]; the same for an id on every machine and in every version."""
     return keys.view(">u8")[::2] < np.uint64(math.ceil(percent / 100 * 2**64))
 
 
 def id_fault(video: str) -> str | None:
-    """Why the challenge's file cannot hold an id, or None."""
+    """Return why the challenge's CSV cannot hold an id; None if it can."""
     if not video:
         return "it is empty"
     if video.isprintable() and not {",", '"'} & set(video):
@@ -30,20 +30,20 @@ def id_fault(video: str) -> str | None:
 
 
 class KeySet:
-    """A set of keys: sorted arrays, each at least twice as long as the next, merged as they grow."""
+    """A set of keys, kept as sorted arrays; each is at least twice as long as the next, and they merge as they grow."""
 
     def __init__(self) -> None:
         self._runs: list[np.ndarray] = []
 
     def contains(self, keys: np.ndarray) -> np.ndarray:
-        """Which keys were added before, bool [n]."""
+        """Return which keys are in the set, bool [n]."""
         found = np.zeros(len(keys), bool)
         for run in self._runs:
             found |= run[np.minimum(np.searchsorted(run, keys), len(run) - 1)] == keys
         return found
 
     def add(self, keys: np.ndarray) -> np.ndarray:
-        """Add keys; returns which of them were not there, bool [n]: of equal ones the first."""
+        """Add keys, and return which of them are new, bool [n]; of equal keys only the first is new."""
         new = np.zeros(len(keys), bool)
         new[np.unique(keys, return_index=True)[1]] = True
         new &= ~self.contains(keys)
@@ -51,30 +51,30 @@ class KeySet:
             self._runs.append(np.sort(keys[new]))
         while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
             last = self._runs.pop()
-            # Stable, so that two sorted runs are merged in one pass.
+            # A stable sort merges two sorted runs in one pass.
             self._runs[-1] = np.sort(np.concatenate([self._runs[-1], last]), kind="stable")
         return new
 
 
 class Leakage:
-    """Ids that are both trained on and in another split: all are counted, the first by name are remembered."""
+    """The ids that are both trained on and in another split: counts all, and keeps the first by name."""
 
     def __init__(self, groups: list[str], trained: str | None, listed: int):
-        """`groups`: sets of splits that ids are unique in; `trained`: the one that is trained on, if there is one."""
+        """`groups` are the sets of splits in which ids are unique; `trained` is the one that is trained on, if any."""
         self._sets = {group: KeySet() for group in groups}
         self._trained, self._listed = trained, listed
         self._first: list[tuple[str, bytes]] = []
         self.count = 0
 
     def add(self, ids: list[str], keys: np.ndarray, group: str) -> np.ndarray:
-        """Add ids to a group; returns which of them it had not yet, bool [n]."""
+        """Add ids to a group, and return which of them are new to it, bool [n]."""
         others = [name for name in self._sets if name != group]
         had = {name: self._sets[name].contains(keys) for name in others}
         new = self._sets[group].add(keys)
         if self._trained is not None and others:
             trained = had.pop(self._trained) if group != self._trained else np.zeros(len(keys), bool)
             scored = np.any([*had.values(), np.zeros(len(keys), bool)], axis=0)
-            # An id comes to leak when it is the first of its kind: trained on, or in a split that is not.
+            # An id begins to leak when it is new on one side (trained on, or scored) and known on the other.
             leaks = new & (scored if group == self._trained else trained & ~scored)
             self.count += int(leaks.sum())
             found = [(ids[i], keys[i]) for i in np.flatnonzero(leaks)]
@@ -82,7 +82,7 @@ class Leakage:
         return new
 
     def first(self) -> list[tuple[str, list[str]]]:
-        """The first leaking ids by name, and the groups that each is in."""
+        """Return the first leaking ids in order of their names, and the groups that each is in."""
         keys = np.array([key for _, key in self._first], KEY)
         there = {name: known.contains(keys) for name, known in self._sets.items()}
         return [(id, [name for name in there if there[name][i]]) for i, (id, _) in enumerate(self._first)]

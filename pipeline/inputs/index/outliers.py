@@ -1,4 +1,4 @@
-"""Videos whose float values are far beyond those of the others: finite, yet they spoil a model's running statistics."""
+"""Find outliers: videos with float values so large, though finite, that they spoil a model's running statistics."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from pipeline.inputs.index.check import ShardReport
 
 @dataclass(frozen=True)
 class OutlierLimits:
-    """How large the values of a video may be, compared with those of the median video."""
+    """How large the values of a video may be, relative to the median video."""
 
     names: tuple[str, ...]
-    """Of the features."""
+    """The names of the features."""
     medians: np.ndarray
-    """float64 [features], over the videos that are not silent; 0 where all are: then anything goes."""
+    """float64 [features], over the videos that are not silent; 0, which means no limit, if all videos are silent."""
     ratio: float
 
     def exceeded(self, peaks: np.ndarray) -> np.ndarray:
-        """Whether videos, by their peaks [n,features], are beyond them in each of their features: bool [n,features]."""
+        """Return which features of which videos exceed the limits, bool [n,features], from their peaks [n,features]."""
         return (peaks > self.ratio * self.medians) & (self.medians > 0)
 
     def reasons(self, report: ShardReport) -> dict[int, str]:
-        """Why records are left out, by their number in a report."""
+        """Return why records are left out, by their number in the report."""
         beyond = self.exceeded(report.peaks)
         found = {}
         for row in np.flatnonzero(beyond.any(axis=1)).tolist():
@@ -39,21 +39,21 @@ class OutlierLimits:
 
 
 class OutlierDetector:
-    """Notes the peaks of all videos as their reports pass: four bytes a video and feature stay in memory."""
+    """Collects the peaks of all videos as their reports pass; four bytes for each video and feature stay in memory."""
 
     def __init__(self, dataset: DatasetConfig):
         self._names = tuple(feature.name for feature in dataset.features)
         self._noted: list[np.ndarray] = []
 
     def noted(self, reports: Iterable[ShardReport]) -> Iterator[ShardReport]:
-        """The same reports, one by one."""
+        """Yield the same reports one by one, and collect their peaks."""
         for report in reports:
             if report.peaks.any():
                 self._noted.append(report.peaks)
             yield report
 
     def limits(self, ratio: float) -> OutlierLimits | None:
-        """The limits that all videos noted give; None where none exceeds them, or the ratio is 0."""
+        """Return the limits that follow from all collected videos; None if no video exceeds them or the ratio is 0."""
         if not ratio or not self._noted:
             return None
         peaks = np.concatenate(self._noted)

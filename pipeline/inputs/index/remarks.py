@@ -1,4 +1,4 @@
-"""What an index holds that its user should know before training: what is lost, doubled, constant or not held out."""
+"""Tell the user what to know of an index before training: what is lost, duplicated, constant or not held out."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from pipeline.inputs.index import HOLDOUT, TRAIN
 
 HANDFUL = 8
-"""So few videos may well have the same labels, or the same values."""
+"""This many videos or fewer may well have the same labels, or the same values, by chance."""
 SMALL_HOLDOUT = 50
-"""Videos; scores on fewer are mostly chance."""
-_UNCHOSEN = "nothing chooses the best epoch, the last one's weights are kept, and an ensemble's weights are equal"
+"""Scores on fewer videos than this are mostly chance."""
+_UNCHOSEN = "the best epoch cannot be chosen, so the last one's weights are kept, and an ensemble's weights are equal"
 
 
 def dataset_remarks(summary: dict[str, Any]) -> list[str]:
-    """A sentence for each thing, from the summary that `write_index` returns."""
+    """Return a sentence for each remark on the summary that `write_index` returns."""
     return [*_losses(summary), *_doubles(summary), *_constants(summary), *_same_labels(summary), *_holdout(summary)]
 
 
@@ -21,19 +21,19 @@ def _losses(summary: dict[str, Any]) -> Iterator[str]:
     cut, empty, most = summary["cut"], summary["empty"], summary["dataset"]["max_frames"]
     if cut["count"]:
         yield (
-            f"{cut['count']} of {cut['of']} videos have more than {most} frames; what comes after is not read: "
-            "--dataset.max-frames"
+            f"{cut['count']} of {cut['of']} videos have more than {most} frames; the frames beyond are not read: "
+            "see --dataset.max-frames"
         )
     if empty["count"]:
         files = ", ".join(entry["file"] for entry in empty["first"][:3])
         more = ", ..." if empty["count"] > 3 else ""
-        yield f"{empty['count']} files gave no video, being empty or damaged: {files}{more}"
+        yield f"{empty['count']} files are empty or damaged and gave no video: {files}{more}"
 
 
 def _doubles(summary: dict[str, Any]) -> Iterator[str]:
     for what, remark in (
         ("duplicates", "records have an id that their split had already; the first one counts"),
-        ("leakage", "videos are both trained on and in another split; scores there flatter"),
+        ("leakage", "videos are both trained on and in another split; scores there are too high"),
     ):
         if count := summary[what]["count"]:
             yield f"{count} {remark} (for example {summary[what]['first'][0]['id']!r}; see dataset.json)"
@@ -43,11 +43,11 @@ def _constants(summary: dict[str, Any]) -> Iterator[str]:
     if sum(summary["counts"].values()) > HANDFUL:
         for name, value in summary["constant"].items():
             what = f"has the same value, {value:g}, in" if value else "is silent, 0 in"
-            yield f"feature {name} {what} every frame that was looked at: it tells videos apart in nothing"
+            yield f"feature {name} {what} every frame that was looked at: it cannot tell videos apart"
 
 
 def _same_labels(summary: dict[str, Any]) -> Iterator[str]:
-    """Labels that every labeled training video has: of a set that is always the same, or of padding."""
+    """Yield a remark on labels that every labeled training video has: all have the same set, or lists are padded."""
     trained = [split for split in (TRAIN, HOLDOUT) if split in summary["counts"]]
     count = sum(summary["labelled"][split] for split in trained)
     if count <= HANDFUL or summary["dataset"]["num_classes"] == 1:
@@ -61,8 +61,8 @@ def _same_labels(summary: dict[str, Any]) -> Iterator[str]:
         yield f"all {count} labeled training videos have the same labels, {', '.join(always)}: nothing can be learned"
     elif always:
         yield (
-            f"all {count} labeled training videos have label {', '.join(always)}: it tells them apart in nothing "
-            "(lists of labels that are padded with it, perhaps)"
+            f"all {count} labeled training videos have label {', '.join(always)}: it cannot tell them apart "
+            "(perhaps the lists of labels are padded with it)"
         )
 
 
@@ -71,11 +71,14 @@ def _holdout(summary: dict[str, Any]) -> Iterator[str]:
     percent = dataset["holdout_percent"]
     if TRAIN not in counts:
         names = ", ".join(dataset["train_splits"])
-        yield f"nothing is trained on: dataset.train-splits names {names}; there are: {', '.join(counts)}"
+        yield f"there are no videos to train on: dataset.train-splits names {names}; there are: {', '.join(counts)}"
     elif not percent:
         yield f"nothing is held out (--dataset.holdout-percent is 0): {_UNCHOSEN}"
     elif not counts[HOLDOUT]:
-        yield f"{percent:g} % of {counts[TRAIN]} videos are none to hold out (--dataset.holdout-percent): {_UNCHOSEN}"
+        yield (
+            f"{percent:g} % of {counts[TRAIN]} videos is too few to hold out any (--dataset.holdout-percent): "
+            f"{_UNCHOSEN}"
+        )
     elif not summary["labelled"][HOLDOUT]:
         yield f"no video of the hold-out has labels: {_UNCHOSEN}"
     elif counts[HOLDOUT] < SMALL_HOLDOUT:

@@ -1,4 +1,4 @@
-"""Reports of shards that were checked before: by an ingest that was killed, or for the index that there is."""
+"""Reuse reports of shards that were checked before, by an ingest that was killed or for an existing index."""
 
 import contextlib
 import dataclasses
@@ -38,14 +38,15 @@ _ARRAYS = {
 
 
 def check_shard_once(path: Path, dataset: DatasetConfig, folder: Path) -> ShardReport:
-    """The report of a shard: the one kept in `folder`, if the shard is the same; else it is read.
+    """Return the report of a shard: the one kept in `folder` if the shard has not changed; otherwise check the shard.
 
-    A report is kept unless the file could not be read. One that was half-written is found out, and made again.
+    A new report is kept unless the file could not be read. A report that was only half written is detected and made
+    again.
 
     Args:
         path: the shard.
-        dataset: the declaration.
-        folder: keeps reports made by this declaration, and no others.
+        dataset: the declaration to check it by.
+        folder: keeps reports that were made by this declaration, and no others.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _load(folder / digest_json(str(path), size_and_mtime(path)))
@@ -56,7 +57,7 @@ def check_shard_once(path: Path, dataset: DatasetConfig, folder: Path) -> ShardR
 
 
 def _save(path: Path, report: ShardReport) -> None:
-    """Records of a TFRecord, whose checksums tell what is whole: thousands of files need not wait for the disk."""
+    """Save a report as a TFRecord. Its checksums show whether it is complete, so there is no wait for the disk."""
     values = {name: value for name, value in vars(report).items() if name not in _ARRAYS}
     text = json.dumps(values | {"quarantined": [dataclasses.astuple(fault) for fault in report.quarantined]})
     temporary = path.with_suffix(f".{os.getpid()}")
@@ -80,10 +81,10 @@ def _load(path: Path) -> ShardReport:
 
 
 class IndexedReports:
-    """An index taken apart again into the reports it was made from."""
+    """Takes an index apart into the reports that it was made from."""
 
     def __init__(self, folder: Path, dataset: DatasetConfig, root: Path | None):
-        """`root` as for `write_index`. Raises StageError where nothing can be appended to the index."""
+        """`root` is that of `write_index`. Raises StageError if the index cannot be appended to."""
         again = "run ingest without --append"
         try:
             self._summary: dict[str, Any] = read_json(folder / SUMMARY)
@@ -94,7 +95,7 @@ class IndexedReports:
             schemas = self._rows.schema, self._left_out.schema
             noted = all("cut" in shard for shard in self._summary["shards"])
             if schemas != (rows_schema(dataset), left_out_schema(dataset)) or not noted:
-                raise StageError("it was written by another version, which noted other things")
+                raise StageError("it was written by another version, whose tables have other columns")
             self._values = value_histograms(self._summary["statistics"], dataset)
             home = (folder.resolve() / (self._summary["root"] or "")).resolve() if root is None else root.absolute()
             self._shards = {
@@ -102,16 +103,16 @@ class IndexedReports:
             }
         except (StageError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
             raise StageError(f"{folder} cannot be appended to: {error}; {again}") from error
-        # Rows and what is left out lie in the shards' order.
+        # Both tables, of rows and of what is left out, are in the shards' order.
         self._starts, self._left_out_starts = (
             np.searchsorted(table["shard"].to_numpy(), np.arange(len(self._shards) + 1))
             for table in (self._rows, self._left_out)
         )
 
     def known(self, sources: list[Source]) -> set[Path]:
-        """Those of the sources that need not be read.
+        """Return the sources that need not be read, since the index has them.
 
-        Raises StageError where a file of the index is missing among them, in another split, or has changed.
+        Raises StageError if a file of the index is missing from the sources, is in another split, or has changed.
         """
         splits = {source.path.absolute(): source for source in sources}
         for path, (_, shard) in self._shards.items():
@@ -126,7 +127,7 @@ class IndexedReports:
         return {source.path for source in sources if source.path.absolute() in self._shards}
 
     def reports(self, paths: list[Path]) -> Iterator[ShardReport]:
-        """The reports of some shards; the values that were sampled from all of them are in the first."""
+        """Yield the reports of some shards; the first one holds the value counts of them all."""
         values = self._values
         for path in paths:
             yield self._report(path, values)
@@ -169,7 +170,7 @@ class IndexedReports:
 def reports_in_order(
     sources: list[Source], indexed: IndexedReports | None, known: set[Path], checked: Iterator[ShardReport]
 ) -> Iterator[ShardReport]:
-    """The reports of all sources in their order: of `known` ones from the index, of the others from `checked`."""
+    """Yield the reports of all sources in order: from the index for `known` sources, from `checked` for the others."""
     recalled = indexed.reports([source.path for source in sources if source.path in known]) if indexed else iter(())
     for source in sources:
         yield next(recalled if source.path in known else checked)

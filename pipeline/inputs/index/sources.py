@@ -1,4 +1,4 @@
-"""Which files there are to index, and the split of each."""
+"""Find the files to index, and the split of each."""
 
 import glob
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from pipeline.inputs.index import HOLDOUT, Source
 
 
 def parse_sources(raw: list[str]) -> list[Source]:
-    """The files named by SPLIT=DIR_OR_GLOB, in the order of their names' bytes; hidden ones are passed over.
+    """Return the files that SPLIT=DIR_OR_GLOB arguments name, ordered by the bytes of their names; skip hidden files.
 
-    Raises StageError where one names none.
+    Raises StageError if an argument is malformed or names no file, or if two name the same file.
     """
     sources = []
     for item in raw:
@@ -24,7 +24,7 @@ def parse_sources(raw: list[str]) -> list[Source]:
         found = path.glob("*.tfrecord") if path.is_dir() else map(Path, glob.glob(place))  # noqa: PTH207 (absolute too)
         files = _in_order(file.resolve() for file in found if _is_data(file))
         if not files:
-            raise StageError(f"--raw {item}: no *.tfrecord files there")
+            raise StageError(f"--raw {item}: there are no *.tfrecord files there")
         sources += [Source(file, split) for file in files]
     if twice := len(sources) - len({source.path for source in sources}):
         raise StageError(f"--raw names {twice} files twice")
@@ -32,19 +32,22 @@ def parse_sources(raw: list[str]) -> list[Source]:
 
 
 def find_sources(root: Path) -> list[Source]:
-    """The files of data/<dataset>/raw, each folder a split; hidden ones are passed over."""
+    """Return the files of data/<dataset>/raw, where each folder is a split; skip hidden files and folders."""
     found = (file for file in root.glob("*/*.tfrecord") if _is_data(file) and not file.parent.name.startswith("."))
     return [Source(file, file.parent.name) for file in _in_order(found)]
 
 
 def size_and_mtime(path: Path) -> tuple[int, int]:
-    """Bytes, and when they were last changed, in nanoseconds: what tells that a file is another one."""
+    """Return a file's size in bytes and the time of its last change in nanoseconds, which tell whether it changed."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 
 
 def _is_data(path: Path) -> bool:
-    """A file that is not hidden: macOS lays `._a.tfrecord` beside `a.tfrecord`, and what is half-written has a dot."""
+    """Return whether a path is a file that is not hidden.
+
+    macOS puts `._a.tfrecord` beside `a.tfrecord`, and the names of half-written files begin with a dot.
+    """
     return path.is_file() and not path.name.startswith(".")
 
 

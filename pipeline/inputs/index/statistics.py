@@ -1,4 +1,4 @@
-"""The numbers of a dataset's card: how often labels, lengths and values occur, and why records are left out."""
+"""Count what a dataset's card shows: how often labels, lengths and values occur, and why records are left out."""
 
 import re
 from collections import Counter
@@ -10,12 +10,12 @@ from pipeline.config import DatasetConfig
 from pipeline.inputs.index.check import ShardReport
 
 KINDS = 100
-"""Kinds of reasons that are told apart; further ones count as others."""
+"""How many kinds of reasons are counted separately; further kinds count as OTHERS."""
 OTHERS = "other reasons"
 
 
 class Statistics:
-    """Counts over the rows of an index, as its shards come in; a few numbers a split and class stay in memory."""
+    """Counts over the rows of an index as its shards come in; only a few numbers per split and class are in memory."""
 
     def __init__(self, dataset: DatasetConfig, splits: list[str]):
         self.dataset, self.splits = dataset, splits
@@ -30,13 +30,13 @@ class Statistics:
         self._reasons: Counter[str] = Counter()
 
     def add(self, report: ShardReport, kept: np.ndarray, codes: np.ndarray, reasons: list[str]) -> None:
-        """Count a shard.
+        """Add a shard to the counts.
 
         Args:
-            report: the shard's.
-            kept: int64 [m], its records in the index.
-            codes: int32 [m], the number of their split.
-            reasons: why each record that is quarantined is so.
+            report: the report of the shard.
+            kept: int64 [m], the records that are in the index.
+            codes: int32 [m], the number of each one's split.
+            reasons: why each of the quarantined records is left out.
         """
         numbers = np.diff(report.label_offsets)
         for code in np.unique(codes):
@@ -44,7 +44,7 @@ class Statistics:
             self._videos[code] += len(rows)
             self._labels_a_video[code].update(numbers[rows].tolist())
             self._frames_a_video[code].update(report.num_frames[rows].tolist())
-        split = np.full(len(report.ids), len(self.splits))  # one beyond the last: what is not kept
+        split = np.full(len(report.ids), len(self.splits))  # records not kept get the number after the last split
         split[kept] = codes
         places = np.repeat(split, numbers) * self.dataset.num_classes + report.labels
         self._labels += np.bincount(places[places < self._labels.size], minlength=self._labels.size).reshape(
@@ -61,23 +61,23 @@ class Statistics:
 
     @property
     def videos(self) -> dict[str, int]:
-        """Rows of each split."""
+        """The number of rows in each split."""
         return dict(zip(self.splits, self._videos.tolist()))
 
     @property
     def labeled(self) -> dict[str, int]:
-        """Rows of each split that have labels."""
+        """The number of rows with labels in each split."""
         unlabeled = [numbers[0] for numbers in self._labels_a_video]
         return dict(zip(self.splits, (self._videos - unlabeled).tolist()))
 
     @property
     def cut(self) -> dict[str, int]:
-        """How many videos have more than max_frames frames, and of how many that is; duplicates count too."""
+        """How many videos have more than max_frames frames, and out of how many; duplicates count too."""
         return {"count": self._cut, "of": self._read}
 
     @property
     def constant(self) -> dict[str, float]:
-        """The features that have one value wherever they were looked at, and this value (of floats its size)."""
+        """The features that have only one value where they were sampled, and this value (for floats, its size)."""
         found = {}
         for number, feature in enumerate(self.dataset.features):
             values = np.flatnonzero(self._values[number])
@@ -86,7 +86,7 @@ class Statistics:
         return found
 
     def summary(self) -> dict[str, Any]:
-        """Every histogram as {value: count}, without what never occurs, by split or by feature."""
+        """Return every histogram as {value: count}, by split or by feature, without values that never occur."""
         return {
             "videos_a_label": {split: _nonzero(counts) for split, counts in zip(self.splits, self._labels)},
             "labels_a_video": {split: _ordered(counts) for split, counts in zip(self.splits, self._labels_a_video)},
@@ -97,7 +97,7 @@ class Statistics:
 
 
 def value_histograms(statistics: dict[str, Any], dataset: DatasetConfig) -> np.ndarray:
-    """The value histograms of a summary, int64 [features,256]."""
+    """Return the value histograms of a summary, int64 [features,256]."""
     values = np.zeros((len(dataset.features), 256), np.int64)
     for row, feature in zip(values, dataset.features):
         for value, count in statistics["values"][feature.name].items():
@@ -106,7 +106,7 @@ def value_histograms(statistics: dict[str, Any], dataset: DatasetConfig) -> np.n
 
 
 def kind_of_reason(reason: str) -> str:
-    """A reason without what differs from record to record: ids, numbers, what is quoted, lists of what there is."""
+    """Return a reason without what differs between records: ids, numbers, quoted text, and lists of what is there."""
     reason = re.sub(r"^video (['\"]).*?\1: ", "", reason).partition("; there are:")[0]
     return re.sub(r"(?:(?<=\s)-)?\d+", "#", re.sub(r"(?<!\w)b?(['\"]).*?\1(?!\w)", "'...'", reason))[:160]
 

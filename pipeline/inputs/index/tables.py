@@ -1,4 +1,4 @@
-"""The Parquet tables of an index: their columns, and a shard's report as rows of them."""
+"""The Parquet tables of an index: their columns, and how a shard's report becomes rows of them."""
 
 from pathlib import Path
 
@@ -12,21 +12,21 @@ from pipeline.inputs.index.check import ShardReport
 
 ROWS_PER_GROUP = 1 << 17
 _PEAKS = pa.field("peaks", pa.list_(pa.float32()))
-"""The largest absolute value of each feature: a column of datasets of floats, by which outliers are found."""
+"""The largest absolute value of each feature, by which outliers are found; only datasets of floats have this column."""
 
 
 def rows_schema(dataset: DatasetConfig) -> pa.Schema:
-    """Of the videos."""
+    """Return the schema of the table of videos."""
     return SCHEMA.append(_PEAKS) if dataset.dtype == "float32" else SCHEMA
 
 
 def left_out_schema(dataset: DatasetConfig) -> pa.Schema:
-    """Of the records that are no rows."""
+    """Return the schema of the table of records that are left out."""
     return LEFT_OUT_SCHEMA.append(_PEAKS) if dataset.dtype == "float32" else LEFT_OUT_SCHEMA
 
 
 class Table:
-    """A Parquet file that is written in row groups, as soon as one is full."""
+    """A Parquet file; each row group is written as soon as it is full."""
 
     def __init__(self, path: Path, schema: pa.Schema):
         self._schema = schema
@@ -57,7 +57,7 @@ class Table:
 def select_rows(
     number: int, report: ShardReport, kept: np.ndarray, codes: np.ndarray, splits: list[str], schema: pa.Schema
 ) -> pa.RecordBatch:
-    """The records of a shard that become rows: int64 [m], and the numbers of their splits, int32 [m]."""
+    """Return the rows of a shard: its records `kept`, int64 [m], and the numbers `codes` of their splits, int32 [m]."""
     columns = _columns(report, kept, schema)
     columns["shard"] = np.full(len(kept), number, np.int32)
     columns["split"] = pa.DictionaryArray.from_arrays(codes, pa.array(splits, pa.string()))
@@ -67,15 +67,17 @@ def select_rows(
 def select_left_out(
     number: int, report: ShardReport, twice: np.ndarray, aside: dict[int, str], schema: pa.Schema
 ) -> pa.RecordBatch:
-    """What of a shard is no row.
+    """Return the records of a shard that are left out, as rows of that table.
+
+    All columns are stored for the records of `twice` and `aside`, since whether they stay left out depends on other
+    shards.
 
     Args:
-        number: the shard's.
-        report: the shard's.
-        twice: records whose id is taken, int64 [m].
-        aside: why records that could be read are left out, by their number. They and those of `twice` are noted whole
-            but for their frames: whether they stay left out depends on other shards.
-        schema: of the table.
+        number: the number of the shard.
+        report: the report of the shard.
+        twice: the records whose id is taken already, int64 [m].
+        aside: why other records that could be read are left out, by their number.
+        schema: the schema of the table.
     """
     bad = report.quarantined
     whole = np.concatenate([twice, np.array([*aside], np.int64)])
@@ -92,7 +94,7 @@ def select_left_out(
 
 
 def _columns(report: ShardReport, chosen: np.ndarray, schema: pa.Schema) -> dict[str, pa.Array | np.ndarray]:
-    """What the index keeps of some records of a shard, by column; peaks where the schema has them."""
+    """Return what the index keeps of some records of a shard, by column; peaks only if the schema has them."""
     values, ends = take_lists(report.labels, report.label_offsets, chosen)
     columns = {
         "id": pa.array([report.ids[i] for i in chosen], pa.string()),

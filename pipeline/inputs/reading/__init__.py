@@ -1,1 +1,1 @@
-"""Records to arrays: which frames, from which shard, into whose memory."""
+"""Read records into arrays: choose the frames, open the shards, and supply the memory."""

@@ -1,4 +1,4 @@
-"""Batches in a video's own order: which frames each model gets, and what a batch holds."""
+"""Read videos in order, in batches of frames for a model."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames, sampled_length
 
 EXPECTED = 512
-"""Videos that the system is told of at a time, one time ahead; it brings them in from a disk in the disk's order."""
+"""The system is told of this many videos at a time, one such window ahead, so that it can read them in disk order."""
 Inputs = dict[str, np.ndarray]
 """{"frames": [B,T,F], "num_frames": int32 [B]}"""
 
@@ -17,9 +17,9 @@ Inputs = dict[str, np.ndarray]
 def evaluation_batches(
     reader: FrameReader, rows: np.ndarray, sampling: SamplingConfig, batch_size: int
 ) -> Iterator[tuple[int, Inputs]]:
-    """The videos at `rows` in their order: (how many of the batch count, inputs).
+    """Yield the videos at `rows` in order, as pairs (count, inputs); the first `count` videos of a batch are valid.
 
-    Every batch has `batch_size` videos, so that a model is compiled once; the last is filled up with its first video.
+    Every batch has `batch_size` videos, so that a model is compiled once: the last is padded with its first video.
     """
     length = sampled_length(sampling.evaluation, sampling, reader.index.dataset)
     window = window_of(batch_size) * batch_size
@@ -34,16 +34,16 @@ def evaluation_batches(
 
 
 def resample_rows(inputs: Inputs, sampling: SamplingConfig, dataset: DatasetConfig) -> Inputs:
-    """What `evaluation_batches` gives under `sampling`, from a batch that holds all frames of each video."""
+    """Return the inputs that `evaluation_batches` gives with `sampling`, from a batch with all frames of each video."""
     frames, available = inputs["frames"], inputs["num_frames"]  # B,T,F and B
     length = sampled_length(sampling.evaluation, sampling, dataset)
     if sampling.evaluation == "all" or length == frames.shape[1] == 1:
         return inputs
     chosen, num_frames = choose_frames(sampling.evaluation, available, length)  # B,length and B
-    # By rows, whole: take_along_axis would look up each value.
+    # This index copies whole rows; take_along_axis would look up each value.
     return {"frames": frames[np.arange(len(frames))[:, None], chosen], "num_frames": num_frames}
 
 
 def window_of(batch_size: int) -> int:
-    """Batches in EXPECTED videos."""
+    """Return how many batches EXPECTED videos make, at least 1."""
     return max(EXPECTED // batch_size, 1)

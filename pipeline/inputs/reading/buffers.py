@@ -1,4 +1,4 @@
-"""BufferPool of large arrays, used again once nothing refers to them any more."""
+"""A pool of large arrays, whose memory is used again once nothing refers to it."""
 
 import math
 import mmap
@@ -8,19 +8,20 @@ import numpy as np
 
 
 class BufferPool:
-    """Makes arrays without initializing them; new memory costs more than to fill it, so it comes back from old ones.
+    """Makes uninitialized arrays from the memory of old ones, since new memory costs more than filling it.
 
-    Whoever has an array, or a view on it, keeps its memory, as with any other array: also TensorFlow and JAX, which
-    take large aligned arrays for tensors without copying them, and hold on to the array for that. Threads may share it.
+    As with any other array, the memory is kept as long as somebody has the array or a view on it. This includes
+    TensorFlow and JAX, which use large aligned arrays as tensors without a copy and keep a reference. Threads may share
+    a pool.
     """
 
     def __init__(self):
         self._free: list[mmap.mmap] = []
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """An array of any content, its first byte at the start of a page."""
+        """Return an uninitialized array that begins at the start of a page."""
         size = math.prod(shape) * dtype.itemsize
-        # The last one freed is the one nearest to the processor. One that is too small gives way to a larger one.
+        # The block that was freed last is most likely in the cache. If it is too small, a larger one replaces it.
         block = self._free.pop() if self._free else None
         if block is None or len(block) < size:
             block = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -1,4 +1,4 @@
-"""Videos in files of one's own, TFRecord or NumPy, that no index knows: each with its frames, or its fault."""
+"""Read videos from the user's own TFRecord or NumPy files, which no index knows; report the faulty ones."""
 
 import zipfile
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ _DEQUANTIZE = "give the values as they were before they were quantized"
 
 
 class Video(NamedTuple):
-    """One video."""
+    """A video with its frames."""
 
     id: str
-    """Its own, or the file's name and its number from 0."""
+    """The video's own id, or else the file's name and the video's number from 0."""
     frames: np.ndarray
     """The dataset's dtype [n,F]; n is at least 1 and at most the dataset's max_frames."""
 
 
 class UnreadableVideo(NamedTuple):
-    """A video that cannot be read, or a whole file."""
+    """Where and why a video, or a whole file, cannot be read."""
 
     where: str
     reason: str
@@ -39,11 +39,12 @@ class UnreadableVideo(NamedTuple):
 
 
 def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
-    """Every video of a file, one after the other; what is wrong with one is yielded, and the rest is read.
+    """Yield every video of a file; for a video that is faulty yield a Fault, and go on with the next.
 
-    *.npz   one array for each feature by its name, [n,size] (one video, its id the file's name); or `frames` [N,T,F],
-            features side by side in the dataset's order, `num_frames` [N] and, if there, `ids` [N]
-    other   TFRecords as the dataset declares them; labels and ids need not be there
+    *.npz   either one video, as an array [n,size] for each feature by its name; its id is the file's name;
+            or N videos, as `frames` [N,T,F] with the features side by side in the dataset's order, `num_frames` [N],
+            and optionally `ids` [N]
+    other   TFRecords as the dataset declares them; labels and ids are optional
     """
     if not path.is_file():
         yield UnreadableVideo(str(path), "there is no such file")
@@ -54,13 +55,13 @@ def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Unreadab
         else:
             yield from _in_records(path, dataset)
     except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
-        yield UnreadableVideo(str(path), f"it cannot be read: {error}")
+        yield UnreadableVideo(str(path), f"the file cannot be read: {error}")
 
 
 def batch_videos(
     videos: list[np.ndarray], dataset: DatasetConfig, sampling: SamplingConfig, batch_size: int
 ) -> Iterator[tuple[int, Inputs]]:
-    """Videos, each [n,F], as `evaluation_batches` gives those of an index; the last batch may be smaller."""
+    """Yield videos [n,F] in batches like those of `evaluation_batches`, except that the last one may be smaller."""
     length = 1 if dataset.level == "video" else dataset.max_frames
     for start in range(0, len(videos), batch_size):
         chosen = videos[start : start + batch_size]
@@ -88,11 +89,11 @@ def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | Unreadab
             yield UnreadableVideo(where, f"{error}; {_remedy(str(error), dataset)}")
             continue
         if not np.isfinite(frames).all():
-            yield UnreadableVideo(where, "values that are not finite; extract the features again")
+            yield UnreadableVideo(where, "there are values that are not finite; extract the features again")
             continue
         yield Video(readable_id(record.payload, dataset) or f"{path.name}:{number}", frames)
     if number < 0:
-        yield UnreadableVideo(str(path), "it holds no records")
+        yield UnreadableVideo(str(path), "the file holds no records")
 
 
 def _remedy(reason: str, dataset: DatasetConfig) -> str:
@@ -101,7 +102,7 @@ def _remedy(reason: str, dataset: DatasetConfig) -> str:
     if dataset.dtype == "float32" and "bytes_list" in reason:
         return _DEQUANTIZE
     features = ", ".join(f"{feature.key}, {feature.size} {feature.dtype}" for feature in dataset.features)
-    return f"the model wants, for each {dataset.level}: {features}"
+    return f"the model needs, for each {dataset.level}: {features}"
 
 
 # ---------------------------------------------------------------------------------------------------------------- NumPy
@@ -116,8 +117,9 @@ def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVi
         if missing := named.keys() - set(arrays.files):
             yield UnreadableVideo(
                 str(path),
-                f"it has no array {min(missing)}; give one of [frames, values] for each of {', '.join(named)}, or "
-                f"frames [videos, frames, {dataset.width}] and num_frames [videos]; it has {', '.join(arrays.files)}",
+                f"there is no array {min(missing)}; give one of [frames, values] for each of {', '.join(named)}, or "
+                f"frames [videos, frames, {dataset.width}] and num_frames [videos]; "
+                f"the file has {', '.join(arrays.files)}",
             )
             return
         features = [np.atleast_2d(arrays[name]) for name in named]
@@ -150,16 +152,18 @@ def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig)
 
 
 def _video(id: str, where: str, features: list[np.ndarray], dataset: DatasetConfig) -> Video | UnreadableVideo:
-    """A video from arrays [n,size], if their values are such as the dataset declares."""
+    """Return a video from arrays [n,size], or a UnreadableVideo if their values are not as the dataset declares."""
     for values in features:
         if dataset.dtype == "uint8":
             if values.dtype.kind == "f":
-                return UnreadableVideo(where, f"values are {values.dtype} where bytes are wanted: {_QUANTIZE}")
+                return UnreadableVideo(where, f"values are {values.dtype} but must be bytes: {_QUANTIZE}")
             if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
-                return UnreadableVideo(where, f"values are {values.dtype}, not all from 0 to 255; bytes are wanted")
+                return UnreadableVideo(
+                    where, f"values are {values.dtype} and not all from 0 to 255; they must be bytes"
+                )
         elif values.dtype.kind != "f":
-            return UnreadableVideo(where, f"values are {values.dtype} where floats are wanted: {_DEQUANTIZE}")
+            return UnreadableVideo(where, f"values are {values.dtype} but must be floats: {_DEQUANTIZE}")
         elif not np.isfinite(values.astype(np.float32)).all():
-            return UnreadableVideo(where, "values that are not finite; extract the features again")
+            return UnreadableVideo(where, "there are values that are not finite; extract the features again")
     frames = np.concatenate(features, axis=1).astype(dataset.dtype)
     return Video(id, frames[: 1 if dataset.level == "video" else dataset.max_frames])

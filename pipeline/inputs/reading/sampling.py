@@ -1,4 +1,4 @@
-"""Which frames of a video are read: indices into its rows, chosen before anything is copied."""
+"""Choose which frames of a video to read, as indices of its rows, before anything is copied."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from pipeline.config import DatasetConfig, SamplingConfig
 
 
 def sampled_length(method: str, sampling: SamplingConfig, dataset: DatasetConfig) -> int:
-    """Rows T of a batch under a sampling method: fixed, so that a model is compiled once."""
+    """Return the number of rows T of a batch for a sampling method; it is fixed, so that a model is compiled once."""
     if dataset.level == "video":
         return 1
     return dataset.max_frames if method == "all" else sampling.frames
@@ -15,15 +15,16 @@ def sampled_length(method: str, sampling: SamplingConfig, dataset: DatasetConfig
 def choose_frames(
     method: str, num_frames: np.ndarray, length: int, rng: np.random.Generator | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to read of videos with `num_frames`, int [B], rows each (>= 1).
+    """Choose the rows to read of B videos that have `num_frames`, int [B], rows each (>= 1).
 
-    uniform          floor(k n / length) for k < length: the paper's; short videos repeat frames
+    uniform          rows floor(k n / length) for k < length, as in the paper; short videos repeat frames
     all              every row; the rest of the batch's rows are padding
     random_frames    `length` rows drawn with replacement
-    random_sequence  `length` consecutive rows from a random start; a shorter video whole, then padding
+    random_sequence  `length` consecutive rows from a random start; a shorter video is taken whole, then padded
 
     Returns:
-        indices, int32 [B,T] with T = length, of which the first `counts`, int32 [B], count for each video, ascending.
+        indices, int32 [B,T] with T = length; and counts, int32 [B]: the first `counts` indices of a video are valid,
+        in ascending order.
     """
     available = np.asarray(num_frames, np.int64)[:, None]  # B,1
     shape = (len(available), length)

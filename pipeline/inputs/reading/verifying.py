@@ -1,4 +1,4 @@
-"""Whether a shard is still the one that was indexed: by size and time, and where these tell too little by checksums."""
+"""Verify that a shard is still the one that was indexed: by size and time, and if these do not suffice by checksums."""
 
 import os
 import sys
@@ -14,26 +14,26 @@ from pipeline.inputs.records import tfrecord
 REDO = "the file changed after it was indexed: run ingest again, then train"
 _lock = threading.Lock()
 _verified: set[tuple[str, int, int, str]] = set()
-"""Shards whose checksums this process found right: path, bytes, time, and the index's digest."""
+"""Shards whose checksums this process has verified: path, size in bytes, time, and the digest of the index."""
 _told: set[Path] = set()
-"""Indexes of which this process said that shards have another time."""
+"""Indexes for which this process has told the user that the times of shards differ."""
 
 
 class ShardVerifier:
-    """Holds opened shards against their index. Safe to use from several threads."""
+    """Compares opened shards with their index. Safe to use from several threads."""
 
     def __init__(self, index: Index):
         self._index = index
         self._stamps = list(zip(index.shard_sizes.tolist(), index.shard_times.tolist()))  # thousands are looked up
 
     def check(self, shard: int, descriptor: int) -> None:
-        """Compare size and time of an opened shard with the index; verify its checksums where the time differs.
+        """Compare the size and time of an opened shard with the index, and verify its checksums if the time differs.
 
-        Copies have other times than what they were copied from; so have files whose content was replaced. Where the
-        index is opened to verify, every shard is. A process verifies a shard once.
+        A copy has another time than its original, but so has a file whose content was replaced; only checksums tell the
+        two apart. If the index was opened with `verify`, every shard is verified. A process verifies a shard only once.
 
         Raises:
-            StageError: the shard is another one.
+            StageError: the shard is not the one that was indexed.
         """
         index, (indexed_size, indexed_time) = self._index, self._stamps[shard]
         status = os.fstat(descriptor)
@@ -58,7 +58,7 @@ def _tell(folder: Path, path: Path) -> None:
         _told.add(folder)
         print(
             f"{path} has another time than at ingest: the checksums of such shards are verified when they are first "
-            "read (ingest again makes that quick)",
+            "read (run ingest again to avoid that)",
             file=sys.stderr,
         )
 

@@ -1,1 +1,1 @@
-"""Bytes to records, and back: TFRecords, the wire format, what a record must hold."""
+"""Turn bytes into records and back: TFRecord files, the wire format, and what a record must hold."""

@@ -1,33 +1,33 @@
-"""How a record is encoded: Example and SequenceExample in protobuf's wire format, whole arrays of frames at once."""
+"""Encode records as Example and SequenceExample in protobuf's wire format, whole arrays of frames at once."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 Value = bytes | str | Sequence[bytes] | Sequence[int] | Sequence[float] | np.ndarray
-"""What a Feature holds: one string or several (BytesList), integers (Int64List) or floats (FloatList)."""
+"""What a Feature can hold: one or several strings (BytesList), integers (Int64List) or floats (FloatList)."""
 
-# Tags (field number << 3 | 2, the wire type of everything that has a length), named message_field as in example.proto.
+# Tags, named message_field as in example.proto: field number << 3 | 2, the wire type of everything that has a length.
 _EXAMPLE_FEATURES = _SEQUENCE_CONTEXT = _MAP_KEY = _LIST_VALUE = _FEATURE_BYTES = b"\x0a"
 _SEQUENCE_LISTS = _MAP_VALUE = _FEATURE_FLOATS = b"\x12"
 _FEATURE_INTS = b"\x1a"
 
 
 def encode_example(features: Mapping[str, Value]) -> bytes:
-    """A serialized tf.train.Example, keys sorted: the bytes of protobuf's deterministic serialization.
+    """Return a serialized tf.train.Example with sorted keys, byte for byte protobuf's deterministic serialization.
 
-    An empty list does not tell its type: give an empty array of the right dtype. Raises TypeError for it and for values
-    that are neither strings, integers nor floats, ValueError for integers beyond int64; the message names the key.
+    Raises TypeError for values that are neither strings, integers nor floats, and for an empty list, which has no type
+    (give an empty array of the right dtype). Raises ValueError for integers beyond int64. The message names the key.
     """
     return _field(_EXAMPLE_FEATURES, _features(features))
 
 
 def encode_sequence_example(context: Mapping[str, Value], feature_lists: Mapping[str, np.ndarray]) -> bytes:
-    """A serialized tf.train.SequenceExample, keys sorted.
+    """Return a serialized tf.train.SequenceExample with sorted keys.
 
     Args:
-        context: features of the whole video, as for `encode_example`.
-        feature_lists: an array [n,F] for each key; a frame becomes one Feature: F bytes if the array is uint8,
+        context: the features of the whole video, as for `encode_example`.
+        feature_lists: an array [n,F] for each key. Each frame becomes one Feature: F bytes if the array is uint8,
             F floats if it is float32. n may differ between keys, and may be 0.
 
     Raises TypeError or ValueError, naming the key, for arrays of another dtype or rank.
@@ -41,7 +41,7 @@ def _features(features: Mapping[str, Value]) -> bytes:
 
 
 def _entries(pairs: list[tuple[str, bytes]]) -> bytes:
-    """The entries of a protobuf map; every map here is field 1 of its message."""
+    """Return the entries of a protobuf map; every map here is field 1 of its message."""
     return b"".join(
         _field(b"\x0a", _field(_MAP_KEY, key.encode()) + _field(_MAP_VALUE, value))
         for key, value in sorted(pairs, key=lambda pair: pair[0].encode())
@@ -72,7 +72,7 @@ def _feature(key: str, value: Value) -> bytes:
 
 
 def _feature_list(key: str, frames: np.ndarray) -> bytes:
-    """Every frame is as long as the others: one prefix for all of them, repeated by broadcasting."""
+    """Return an encoded FeatureList. All frames have the same length, so they share a prefix, which is broadcast."""
     if frames.ndim != 2:
         raise ValueError(f"{key}: frames must be an array [n,F], not of shape {frames.shape}")
     if frames.dtype == np.uint8:
@@ -98,7 +98,7 @@ def _field(tag: bytes, payload: bytes) -> bytes:
 
 
 def encode_varint(value: int) -> bytes:
-    """An int64 in base 128, least significant digits first; a negative one takes ten bytes, in two's complement."""
+    """Encode an int64 in base 128, least significant digit first; a negative one takes ten bytes, two's complement."""
     if 0 <= value < 0x80:
         return bytes((value,))
     value &= 0xFFFFFFFFFFFFFFFF

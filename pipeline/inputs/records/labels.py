@@ -6,7 +6,7 @@ from pipeline.config import DatasetConfig
 from pipeline.inputs.records.wire import FLOATS, INTEGERS, KINDS, Buffer, ParseError, Span, feature_values, read_varint
 
 _VECTOR = 2
-"""More values than that, all of them 0 or 1, are a multi-hot vector: the numbers of classes would be distinct."""
+"""More than this many values, all 0 or 1, must be a multi-hot vector: the numbers of classes would be distinct."""
 
 
 class NoClassError(ParseError):
@@ -14,14 +14,14 @@ class NoClassError(ParseError):
 
 
 def read_labels(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) -> np.ndarray:
-    """The labels in a context, int32, each once; raises ParseError where they are no numbers of classes."""
+    """Read the labels in a context, int32, each once; raises ParseError if they are not numbers of classes."""
     key = dataset.labels_key
     kind, values = feature_values(data, entries.get(key))
     if kind not in (0, INTEGERS):
         vector = ", a multi-hot vector," if kind == FLOATS and _is_vector(data, values) else ""
         remedy = "write the indices of the classes as an int64_list"
         raise ParseError(f"{key} is {KINDS[kind]}{vector} where integers are declared: {remedy}")
-    labels: dict[int, None] = {}  # a set that keeps the order
+    labels: dict[int, None] = {}  # serves as a set that keeps the order
     count = 0
     for position, stop in values:
         while position < stop:

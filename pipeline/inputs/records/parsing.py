@@ -1,4 +1,4 @@
-"""Where a payload holds its id, its labels and its frames, by what the dataset declares."""
+"""Parse a record's payload into its id, labels and frames, as the dataset declares them."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,27 +24,27 @@ from pipeline.inputs.records.wire import (
 )
 
 LARGEST = 1e15
-"""Of float values: float32 holds the sum of the squares of a batch of them, and little more."""
+"""The largest absolute float value allowed: float32 can just hold the sum of squares of a batch of such values."""
 
 
 class ParsedRecord(NamedTuple):
-    """One video. The features are views on the payload and keep it alive."""
+    """A parsed record. The features are views on the payload, and keep it alive."""
 
     id: str
     labels: np.ndarray
     """int32, in the record's order, each once; empty where the record has none."""
     num_frames: int
-    """Rows of each feature: those of the record, at most `max_frames`."""
+    """The number of rows of each feature: those of the record, but at most `max_frames`."""
     features: list[np.ndarray]
-    """uint8 or float32 [num_frames, size], one a declared feature."""
+    """uint8 or float32 [num_frames, size], one for each declared feature."""
     available: int
-    """Rows of the record, those beyond `max_frames` too."""
+    """The number of rows in the record, including those beyond `max_frames`."""
     peaks: list[float]
-    """The largest absolute value of each feature; 0 for bytes, which have bounds."""
+    """The largest absolute value of each feature; 0 for bytes, which are bounded anyway."""
 
 
 def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
-    """Read a record; raises ParseError where it is damaged, not as declared, or unfit for the challenge's CSV."""
+    """Parse a record. Raises ParseError if it is damaged, not as declared, or has an id that no CSV can hold."""
     entries, lists = messages_by_key(payload)
     whole = _features(payload, entries if dataset.level == "video" else lists, dataset)
     features = [rows[: dataset.max_frames] for rows in whole]
@@ -54,14 +54,14 @@ def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
 
 
 def parse_features(payload: Buffer, dataset: DatasetConfig) -> list[np.ndarray]:
-    """The features alone of a record that `parse_record` has passed before: float values are not checked again."""
+    """Parse only the features of a record that passed `parse_record` before; float values are not checked again."""
     entries, lists = messages_by_key(payload)
     features = _features(payload, entries if dataset.level == "video" else lists, dataset)
     return [rows[: dataset.max_frames] for rows in features]
 
 
 def readable_id(payload: Buffer, dataset: DatasetConfig) -> str:
-    """The id of a record that may be damaged otherwise; empty where it cannot be read."""
+    """Return the id of a record that may be damaged elsewhere; empty if the id cannot be read."""
     try:
         return read_id(payload, messages_by_key(payload)[0], dataset)
     except ParseError:
@@ -69,7 +69,7 @@ def readable_id(payload: Buffer, dataset: DatasetConfig) -> str:
 
 
 def read_id(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) -> str:
-    """The id in a context; raises ParseError where it is missing or cannot be written to a CSV."""
+    """Read the id in a context; raises ParseError if it is missing or cannot be written to a CSV."""
     key = next((key for key in dataset.id_keys if key in entries), None)
     if key is None:
         raise ParseError(f"no id under the keys {', '.join(dataset.id_keys)}; {_keys(entries)}")
@@ -93,7 +93,7 @@ def _keys(entries: dict[str, Span]) -> str:
 
 
 class Layout(NamedTuple):
-    """A declared feature, and the bytes that introduce each of its rows in the encoding that every writer produces."""
+    """A declared feature, and the bytes that precede each of its rows in the encoding that every writer produces."""
 
     name: str
     key: str
@@ -105,12 +105,12 @@ class Layout(NamedTuple):
 
 @lru_cache(maxsize=64)
 def layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
-    """One a declared feature, in their order."""
+    """Return the layout of each declared feature, in order."""
     found = []
     for feature in dataset.features:
         kind, dtype = (BYTES, np.dtype("u1")) if feature.dtype == "uint8" else (FLOATS, np.dtype("<f4"))
         header = b""
-        for tag in (FIRST, kind, FIRST) if dataset.level == "frame" else (FIRST, kind):  # from the inmost out
+        for tag in (FIRST, kind, FIRST) if dataset.level == "frame" else (FIRST, kind):  # from the innermost outward
             header = bytes([tag]) + encode_varint(len(header) + feature.size * dtype.itemsize) + header
         found.append(Layout(feature.name, feature.key, feature.size, kind, dtype, header))
     return tuple(found)
@@ -138,7 +138,7 @@ def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> 
 
 
 def _peak(layout: Layout, rows: np.ndarray) -> float:
-    """The largest absolute value of a feature; raises ParseError where float32 cannot calculate with it."""
+    """Return the largest absolute value of a feature; raises ParseError if float32 cannot calculate with it."""
     if layout.kind == BYTES:
         return 0.0
     peak = float(np.abs(rows).max())
@@ -152,7 +152,7 @@ def _peak(layout: Layout, rows: np.ndarray) -> float:
 
 
 def _strided_rows(data: Buffer, place: Span, layout: Layout) -> np.ndarray | None:
-    """A view on rows that are all encoded as expected; None where they are not, be they valid or wrong."""
+    """Return a view on rows that are all encoded as expected; None if they are not, whether valid or wrong."""
     start, stop = place
     skip = len(layout.header)
     stride = skip + layout.size * layout.dtype.itemsize
@@ -164,7 +164,7 @@ def _strided_rows(data: Buffer, place: Span, layout: Layout) -> np.ndarray | Non
 
 
 def _walked_rows(data: Buffer, place: Span, layout: Layout, level: str) -> np.ndarray:
-    """A copy of rows in any valid encoding; names the first that is wrong."""
+    """Return a copy of rows in any valid encoding; raises ParseError that names the first wrong row."""
     found, what = bytearray(), WHATS[layout.kind]
     for number, row in enumerate(values_of_message(data, place, FIRST) if level == "frame" else [place]):
         where = f"feature {layout.name}" + (f": frame {number}" if level == "frame" else "")

@@ -1,4 +1,4 @@
-"""What a record holds, and how that differs from what the dataset declares."""
+"""Describe what a record holds, and compare it with what the dataset declares."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _DTYPES: dict[Kind, str] = {"bytes": "uint8", "float": "float32"}
 
 
 class SchemaError(ValueError):
-    """The records are not what the dataset declares; the message says what is there and what to change."""
+    """The records are not as the dataset declares; the message says what they hold and what to change."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class FoundFeature:
 
     name: str
     level: Literal["frame", "video"]
-    """frame: a feature list. video: a feature of an Example, or of a SequenceExample's context."""
+    """frame for a feature list; video for a feature of an Example, or of a SequenceExample's context."""
     kind: Kind
-    """bytes: one string a row. strings: several. mixed: rows of different kinds."""
+    """bytes: each row is one string. strings: a row has several. mixed: the rows are of different kinds."""
     rows: int
-    """1 at video level."""
+    """The number of rows; 1 at video level."""
     widths: tuple[int, ...]
-    """The distinct sizes of the rows, ascending: bytes of the string, or the number of values."""
+    """The distinct sizes of the rows, ascending: the bytes of a string, or the number of values."""
 
     def __str__(self) -> str:
         widths = " or ".join([str(width) for width in self.widths[:3]] + ["..."] * (len(self.widths) > 3))
@@ -54,7 +54,7 @@ class FoundFeature:
 
 
 def describe(payload: Buffer) -> list[FoundFeature]:
-    """Every feature of an Example or a SequenceExample, by level and name; raises ParseError if it is neither."""
+    """Return every feature of an Example or SequenceExample, by level and name; raises ParseError if it is neither."""
     context, lists = messages_by_key(payload)
     found = [_describe(payload, key, "video", [context[key]]) for key in sorted(context)]
     for key in sorted(lists):
@@ -63,17 +63,17 @@ def describe(payload: Buffer) -> list[FoundFeature]:
 
 
 def check_first_record(payload: Buffer, dataset: DatasetConfig, where: str) -> None:
-    """Hold the first record of a split against what the dataset declares.
+    """Compare the first record of a split with what the dataset declares.
 
-    Faults that only this record may have (a frame cut short, an unfit id) are left to `parsing.parse_record`.
+    Faults that only this record may have (a frame cut short, an unusable id) are left to `parsing.parse`.
 
     Args:
         payload: the record.
-        dataset: what is declared.
+        dataset: the declaration.
         where: the file or split, and that it is the first record, for the message.
 
     Raises:
-        SchemaError: lists every difference, what to change, and what the record holds.
+        SchemaError: the record differs. The message lists every difference, what to change, and what the record holds.
     """
     try:
         found = describe(payload)
@@ -87,7 +87,7 @@ def check_first_record(payload: Buffer, dataset: DatasetConfig, where: str) -> N
 
 
 def check_first_records(paths: Iterable[Path], dataset: DatasetConfig) -> None:
-    """`check_first_record` of the first readable record of a split's files; raises SchemaError, and OSError."""
+    """Call `check_first_record` with the first readable record of a split's files; raises SchemaError or OSError."""
     for path in paths:
         for record in tfrecord.scan_records(path):
             if record.fault is None:
@@ -105,7 +105,7 @@ def _describe(payload: Buffer, key: str, level: Literal["frame", "video"], rows:
             size = len(spans)
         elif kind == "float":
             size //= 4
-        elif kind == "int64":  # each ends with its only byte below 128
+        elif kind == "int64":  # each integer ends with its only byte below 128
             size = sum(byte < 128 for start, stop in spans for byte in payload[start:stop])
         kinds.add(kind)
         widths.add(size)
@@ -140,14 +140,14 @@ def _feature_faults(payload: Buffer, dataset: DatasetConfig, found: list[FoundFe
 
 
 def _raw_numbers(payload: Buffer, declared: FeatureConfig, found: FoundFeature, flag: str) -> list[str]:
-    """The fault of a feature whose bytes are the memory of wider numbers, if they are that."""
+    """Return the fault of a feature whose bytes are the raw memory of wider numbers; an empty list if they are not."""
     if found.kind != "bytes" or len(found.widths) != 1 or found.widths == (0,):
         return []
     (width,) = found.widths
     rows = np.stack([np.frombuffer(row, np.uint8) for row in _strings(payload, found)])
     times = width // declared.size if width % declared.size == 0 and width != declared.size else 0
     name = raw_type(rows, declared.size if times else None)
-    if name is None and declared.dtype == "float32":  # as wide as the floats that are declared, but silent or few
+    if name is None and declared.dtype == "float32":  # as wide as the declared floats, but silent or too few to tell
         name = {4: "float32", 8: "float64"}.get(times)
     if name is None:
         return []
@@ -163,7 +163,7 @@ def _raw_numbers(payload: Buffer, declared: FeatureConfig, found: FoundFeature, 
 
 
 def _strings(payload: Buffer, found: FoundFeature) -> list[Buffer]:
-    """The rows of a feature of bytes."""
+    """Return the rows of a feature of bytes."""
     context, lists = messages_by_key(payload)
     rows = values_of_message(payload, lists[found.name], FIRST) if found.level == "frame" else [context[found.name]]
     return [payload[slice(*feature_values(payload, row)[1][0])] for row in rows]

@@ -14,28 +14,29 @@ _MASK_DELTA = 0xA282EAD8
 
 
 class Record(NamedTuple):
-    """One record of a file: its payload, or what is wrong with it."""
+    """A record of a file: its payload, or what is wrong with it."""
 
     offset: int
-    """Of the payload, in bytes from the start of the file."""
+    """Where the payload begins, in bytes from the start of the file."""
     payload: bytes
-    """Empty when there is a fault."""
+    """The content; empty if there is a fault."""
     fault: str | None = None
     checksum: int = 0
-    """The masked CRC of the payload; 0 when there is a fault."""
+    """The masked CRC of the payload; 0 if there is a fault."""
 
 
 def masked_crc(data: bytes | memoryview) -> int:
-    """CRC32C as TFRecord stores it: rotated right by 15 bits, plus a constant."""
+    """Return the CRC32C as TFRecord stores it: rotated right by 15 bits, plus a constant."""
     crc = google_crc32c.value(bytes(data))  # copies only what is not bytes
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def scan_records(path: Path) -> Iterator[Record]:
-    """Every record of a file, both checksums verified; the file is read once, and a record at a time is in memory.
+    """Yield every record of a file and verify both checksums; the file is read once, one record in memory at a time.
 
-    A payload with a wrong checksum is yielded with its fault and the scan goes on. A wrong length cannot be skipped:
-    its fault is the last thing yielded. Nothing is allocated for a length beyond the file. Raises OSError.
+    For a payload with a wrong checksum the fault is yielded, and the scan goes on. A record with a wrong length cannot
+    be skipped, so its fault is the last one yielded. No memory is allocated for a length beyond the end of the file.
+    Raises OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         size, position = os.fstat(file.fileno()).st_size, 0
@@ -65,7 +66,7 @@ def scan_records(path: Path) -> Iterator[Record]:
 
 
 def write_records(file: BinaryIO, payloads: Iterable[bytes]) -> int:
-    """Append records to an open file; returns how many."""
+    """Append records to an open file; return how many."""
     count = 0
     for payload in payloads:
         length = struct.pack("<Q", len(payload))

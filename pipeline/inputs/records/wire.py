@@ -1,10 +1,10 @@
-"""The wire format of Example and SequenceExample: messages, maps, and the values of a feature.
+"""Parse the wire format of Example and SequenceExample: messages, maps, and the values of a feature.
 
-Protocol Buffers encoding: https://protobuf.dev/programming-guides/encoding/; the messages: tensorflow/core/example.
-A field is a tag (number << 3 | wire type) and a value; a message is fields one after the other. Nothing is accepted
-that TensorFlow's own parsers (tensorflow/core/util/example_proto_fast_parsing.cc) refuse, although protobuf allows it:
-unknown fields may stand beside the sections of a record, but not within them; a map's entry is a key and a value; a
-feature is one list; a list of numbers is packed or not.
+The encoding is that of Protocol Buffers, https://protobuf.dev/programming-guides/encoding/; the messages are defined in
+tensorflow/core/example. A field is a tag (number << 3 | wire type) and a value; a message is a sequence of fields. What
+TensorFlow's own parsers (tensorflow/core/util/example_proto_fast_parsing.cc) refuse is refused here, even if protobuf
+allows it: unknown fields may stand beside the sections of a record, but not within them; a map's entry is a key and a
+value; a feature is one list; a list of numbers is either packed or not.
 
     SequenceExample { context = 1: Features; feature_lists = 2: FeatureLists }    Example { features = 1: Features }
     Features, FeatureLists: map<string, Feature or FeatureList> = 1               FeatureList { repeated Feature = 1 }
@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 Buffer = bytes | memoryview
 Span = tuple[int, int]
-"""Start and stop of a message within the payload."""
+"""The start and stop of a message within the payload."""
 
 FIRST, SECOND = 0x0A, 0x12  # tags of fields 1 and 2 that hold bytes or a message
-BYTES, FLOATS, INTEGERS = 0x0A, 0x12, 0x1A  # what a Feature holds, by the tag of its list
+BYTES, FLOATS, INTEGERS = 0x0A, 0x12, 0x1A  # the kinds of a Feature, as the tag of its list
 ONE_INTEGER, ONE_FLOAT = 0x08, 0x0D  # a value of a list that is not packed
 KINDS = {0: "an empty feature", BYTES: "a bytes_list", FLOATS: "a float_list", INTEGERS: "an int64_list"}
 WHATS = {BYTES: "bytes", FLOATS: "floats", INTEGERS: "integers"}
@@ -27,11 +27,11 @@ _DAMAGED = "the record is damaged"
 
 
 class ParseError(ValueError):
-    """A payload is not what the dataset declares; the message is the reason, without the file."""
+    """A payload is not as the dataset declares; the message gives the reason and does not name the file."""
 
 
 def read_varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
-    """The unsigned number at a position, and the position after it."""
+    """Return the unsigned number at a position, and the position after it."""
     value = shift = 0
     while position < end and shift < 70:
         byte = data[position]
@@ -44,7 +44,7 @@ def read_varint(data: Buffer, position: int, end: int) -> tuple[int, int]:
 
 
 def iterate_fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Every field of the message data[position:end]: its tag, and the start and stop of its value."""
+    """Yield each field of the message data[position:end]: its tag, and the start and stop of its value."""
     while position < end:
         tag = data[position]
         position += 1
@@ -56,7 +56,7 @@ def iterate_fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int,
         if wire == 2:
             size = data[position] if position < end else 128
             position += 1
-            if size > 127:  # two bytes for what is below 16 KiB: worth a shortcut
+            if size > 127:  # sizes below 16 KiB take two bytes: worth a shortcut
                 more = data[position] if position < end else 128
                 if more > 127:
                     size, position = read_varint(data, position - 1, end)
@@ -77,7 +77,7 @@ def iterate_fields(data: Buffer, position: int, end: int) -> Iterator[tuple[int,
 
 
 def values_of_message(data: Buffer, message: Span, expected: int) -> list[Span]:
-    """The values of all fields of a message, which have the same tag; raises ParseError where one has another."""
+    """Return the values of all fields of a message; raises ParseError if one has another tag than `expected`."""
     found = []
     for tag, start, stop in iterate_fields(data, *message):
         if tag != expected:
@@ -87,7 +87,10 @@ def values_of_message(data: Buffer, message: Span, expected: int) -> list[Span]:
 
 
 def messages_by_key(data: Buffer) -> tuple[dict[str, Span], dict[str, Span]]:
-    """The maps in field 1 (context, or an Example's features) and 2 (feature lists); of equal keys the last counts."""
+    """Return the maps in field 1 (context, or an Example's features) and field 2 (feature lists).
+
+    Of equal keys the last one counts.
+    """
     context: dict[str, Span] = {}
     lists: dict[str, Span] = {}
     for tag, start, stop in iterate_fields(data, 0, len(data)):
@@ -107,7 +110,7 @@ def messages_by_key(data: Buffer) -> tuple[dict[str, Span], dict[str, Span]]:
 
 
 def feature_values(data: Buffer, feature: Span | None) -> tuple[int, list[Span]]:
-    """What a Feature holds: its kind (0 for nothing), and where its values lie; packed ones are one span."""
+    """Return a Feature's kind (0 if it is empty), and where its values lie; packed values are one span."""
     lists = [*iterate_fields(data, *feature)] if feature else []
     if feature is None or not lists:
         return 0, []

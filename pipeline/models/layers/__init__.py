@@ -1,1 +1,1 @@
-"""What the pooling families are made of."""
+"""The layers that the pooling families are made of."""

@@ -1,4 +1,4 @@
-"""Soft assignment of frames to clusters, shared by the families that have clusters."""
+"""Softly assign frames to clusters; shared by the families that have clusters."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from pipeline.models.layers.frame_norm import FrameNorm
 class SoftAssignment(keras.layers.Layer):
     """frames [B,T,F], mask [B,T] -> a_tk = m_t softmax_k(BN(x_t W)), [B,T,K].
 
-    The weights of a valid frame sum to 1 over the clusters, those of padding are 0. The softmax is taken in float32.
+    The weights of a valid frame sum to 1 over the clusters; those of padding are 0. The softmax is taken in float32.
     Source: Arandjelovic et al. 2016, equation 3, in the decoupled form of Miech et al. 2017 (batch norm on the logits,
     the centers not tied to W).
     """
@@ -22,7 +22,7 @@ class SoftAssignment(keras.layers.Layer):
         dtype = self.dtype_policy
         self.logits = keras.layers.Dense(
             clusters, use_bias=False, dtype=dtype, name="logits"
-        )  # batch norm has the bias
+        )  # the shift of the batch norm is the bias
         self.norm = FrameNorm(dtype=dtype, name="norm")
 
     def build(self, frames_shape):

@@ -1,4 +1,4 @@
-"""What families with clusters share: their number, and frames that are softly assigned to them."""
+"""Base classes of families with clusters: they hold the number of clusters and the soft assignment of frames."""
 
 from pipeline.models.layers.assignment import SoftAssignment
 from pipeline.models.pooling import Pooling
@@ -16,7 +16,7 @@ class Clustered(Pooling):
 
 
 class SoftlyAssigned(Clustered):
-    """Base of those whose frames belong to the clusters by a softmax: see `SoftAssignment`."""
+    """Base of the families that assign frames to clusters by a softmax; see `SoftAssignment`."""
 
     def __init__(self, clusters: int, **kwargs):
         super().__init__(clusters, **kwargs)
@@ -27,5 +27,5 @@ class SoftlyAssigned(Clustered):
         super().build(frames_shape)
 
     def frame_weights(self, frames, mask):
-        """The assignments a_tk: those of a frame sum to 1."""
+        """Return the assignments a_tk; those of a frame sum to 1."""
         return self.assignment(frames, mask, training=False)  # B,T,K

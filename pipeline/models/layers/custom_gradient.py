@@ -1,4 +1,4 @@
-"""Gradients written out by hand, for Keras's every backend."""
+"""Give functions a gradient that is written by hand, on every Keras backend."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,16 +7,16 @@ from keras import ops
 
 
 def custom_gradient(function: Callable[..., tuple[Any, Callable]]) -> Callable[..., Any]:
-    """A function of tensors that gives its value and its gradient -> the function of the value, with that gradient.
+    """Turn a function of tensors that returns its value and its gradient into one with this value and this gradient.
 
-    `function` returns (y, gradient), and `gradient(dy)` the gradient by each of the arguments, in their order. Weights
-    are passed as arguments: TensorFlow refuses variables that a gradient of one's own closes over.
+    `function` returns (y, gradient); `gradient(dy)` returns the gradient by each argument, in order. Weights must be
+    passed as arguments, since TensorFlow does not allow a custom gradient to close over variables.
     """
 
     def value_and_gradient(*arguments):
         value, gradient = function(*arguments)
 
-        def called(*given, upstream=None):  # TensorFlow and JAX call it by position, PyTorch by name
+        def called(*given, upstream=None):  # TensorFlow and JAX pass it by position, PyTorch by name
             return gradient(given[0] if upstream is None else upstream)
 
         return value, called

@@ -1,4 +1,4 @@
-"""Democratic weights: each frame gets the same say in a video's sum, however often its like occurs."""
+"""Democratic weights: each frame has the same influence on a video's sum, however often similar frames occur."""
 
 from keras import ops
 
@@ -10,14 +10,14 @@ def democratic_weights(assignment, distances, frames, centers, mask):
 
         lambda_t sum_s Q_ts lambda_s = 1        Q: the Gram matrix of the maps [a_tk (x_t - c_k) / d_tk]_k, clipped at 0
 
-    No gradient flows back. A video costs 2T^2(F + 2K) FLOPs. Source: Jegou, Zisserman 2014.
+    No gradient flows through the weights. A video costs 2T^2(F + 2K) FLOPs. Source: Jegou, Zisserman 2014.
     """
     similarity = gram(assignment / distances, frames, centers)  # B,T,T
     return ops.stop_gradient(balance(ops.maximum(similarity, 0.0), ops.cast(mask, "float32")))
 
 
 def gram(weights, frames, centers):
-    """weights [B,T,K], of either sign, frames [B,T,F], centers [K,F] -> Q [B,T,T], never a map of K x F values.
+    """weights [B,T,K], of either sign, frames [B,T,F], centers [K,F] -> Gram matrix Q [B,T,T], without building maps.
 
     Q_ts = sum_k w_tk w_sk (x_t - c_k).(x_s - c_k)
     """
@@ -29,9 +29,10 @@ def gram(weights, frames, centers):
 
 
 def balance(similarity, mask, iterations: int = ITERATIONS):
-    """Q [B,T,T], not negative, mask [B,T] -> lambda [B,T] of the equation above, by Sinkhorn's iterations.
+    """Q [B,T,T], not negative, mask [B,T] -> lambda [B,T] of `democratic_weights`, by Sinkhorn's iterations.
 
-    Each takes the mean, of logarithms, of lambda and of what would solve the equation, which at least halves the error.
+    Each iteration takes the geometric mean of lambda and of the lambda that would solve the equation, which at least
+    halves the error.
     """
     weights = mask
     for _ in range(iterations):

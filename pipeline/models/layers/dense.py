@@ -1,4 +1,4 @@
-"""Dense layers whose gradients are taken in the faster order: of descriptors, and of frames."""
+"""Dense layers for descriptors and for frames whose gradients multiply in the faster order."""
 
 import keras
 from keras import ops
@@ -7,10 +7,10 @@ from pipeline.models.layers.custom_gradient import custom_gradient
 
 
 class _Dense(keras.layers.Dense):
-    """Keras's layer, but for how it multiplies: by a descendant's `product(values [..,D], kernel [D,N])`, [..,N]."""
+    """Keras's Dense, except that a subclass multiplies by its `product(values [..,D], kernel [D,N])` -> [..,N]."""
 
     def call(self, values, training=None):
-        kernel = ops.reshape(self.kernel, self.kernel.shape)  # a tensor, in the type to compute with
+        kernel = ops.reshape(self.kernel, self.kernel.shape)  # reshaping gives a tensor in the compute dtype
         outputs = self.product(values, kernel)
         if self.bias is not None:
             outputs = ops.add(outputs, self.bias)
@@ -19,10 +19,10 @@ class _Dense(keras.layers.Dense):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class DescriptorDense(_Dense):
-    """x [B,D] -> x W + b, [B,N]: few rows, many weights.
+    """x [B,D] -> x W + b, [B,N], for few rows and many weights.
 
-    The gradient by x is (W dy^T)^T in place of dy W^T: with few rows and many float32 weights oneDNN takes up to four
-    times as long for the latter.
+    The gradient by x is computed as (W dy^T)^T and not as dy W^T. With few rows and many float32 weights, oneDNN takes
+    up to four times as long for the latter.
     """
 
     def product(self, values, kernel):
@@ -31,10 +31,10 @@ class DescriptorDense(_Dense):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class FrameDense(_Dense):
-    """x [B,T,F] -> x W + b, [B,T,N]: many rows.
+    """x [B,T,F] -> x W + b, [B,T,N], for many rows.
 
-    The gradient by W is (dy^T x)^T in place of x^T dy: with some N, 3000 for one, oneDNN takes half as long again for
-    the latter in bfloat16; with the others both take the same time.
+    The gradient by W is computed as (dy^T x)^T and not as x^T dy. In bfloat16, oneDNN takes half as long again for the
+    latter with some N, such as 3000; with others both take the same time.
     """
 
     def product(self, values, kernel):
@@ -44,7 +44,7 @@ class FrameDense(_Dense):
 
 @custom_gradient
 def _of_descriptors(values, kernel):
-    """[B,D], [D,N] -> [B,N]"""
+    """values [B,D], kernel [D,N] -> their product [B,N]."""
 
     def gradient(upstream):
         by_values = ops.transpose(ops.matmul(kernel, ops.transpose(upstream)))  # B,D
@@ -55,7 +55,7 @@ def _of_descriptors(values, kernel):
 
 @custom_gradient
 def _of_frames(rows, kernel):
-    """[BT,F], [F,N] -> [BT,N]"""
+    """rows [BT,F], kernel [F,N] -> their product [BT,N]."""
 
     def gradient(upstream):
         by_kernel = ops.transpose(ops.matmul(ops.transpose(upstream), rows))  # F,N

@@ -12,13 +12,14 @@ class LogitScale(keras.layers.Layer):
 
         gamma_h / sqrt(var_h + epsilon),        var_h = variance of q_t . k_s over the valid pairs of all videos
 
-    Batch norm of the attention logits without a center, which a softmax ignores; it replaces the fixed 1/sqrt(d). The
-    variance is exact and needs no logits. With k' the keys less their video's mean k~, it is the mean over the pairs of
+    This is batch norm of the attention logits without a center, since a softmax ignores one. It replaces the fixed
+    1/sqrt(d). The variance is exact, but is computed without the logits: with k~ the mean key of a video and k' its
+    keys less k~, it is the mean over the pairs of
 
         (q_t . k'_s)^2, summed in a video: <Q^T Q, K'^T K'>_F        plus        (q_t . k~ - mean of the same)^2
 
-    two non-negative terms, so nothing cancels. Statistics in float32, tracked like batch norm's. Parameters: h trained,
-    h tracked; a video costs 4(T+S)Fd FLOPs, where the logits themselves cost 2TSF.
+    which are two non-negative terms, so nothing cancels. Statistics are float32 and tracked like those of batch norm.
+    Parameters: h trained, h tracked. A video costs 4(T+S)Fd FLOPs; the logits themselves cost 2TSF.
     """
 
     def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, **kwargs):
@@ -55,7 +56,7 @@ def logit_variance(queries, keys, valid_queries, valid_keys):
     mean_key = ops.sum(keys * columns, axis=2, keepdims=True) / ops.maximum(counts, 1.0)  # B,h,1,d
     keys = (keys - mean_key) * columns
     within = ops.sum(_gram(queries) * _gram(keys), axis=(0, 2, 3))  # h
-    pairs = rows * counts  # B,1,T,1: how many pairs a query is in
+    pairs = rows * counts  # B,1,T,1: the number of pairs that a query is in
     total = ops.maximum(ops.sum(pairs), 1.0)
     along = ops.sum(queries * mean_key, axis=3, keepdims=True)  # B,h,T,1
     mean = ops.sum(pairs * along, axis=(0, 2), keepdims=True) / total  # 1,h,1,1
@@ -69,12 +70,13 @@ class MultiHeadAttention(keras.layers.Layer):
 
         O = BN([softmax_s(scale_h q_t . k_s) V]_h) W_o        q, k, v = rows W_q, keys W_k, keys W_v, in heads of F/h
 
-    `mask` is that of the rows, `keys_mask` that of the keys; None where every row is valid. Keys that are padding get
-    no weight; rows that are padding come out finite and count in no statistic. `LogitScale` gives each head's scale.
-    No biases: batch norm has the one that matters. Attention weights are not dropped (choice): that would be another
-    tensor of B x h x T x S. Applying the scale to the queries leaves one such tensor to keep, the weights.
+    `mask` is the mask of the rows and `keys_mask` that of the keys; None means that every row is valid. Keys that are
+    padding get no weight. Rows that are padding give finite values and count in no statistic. `LogitScale` gives each
+    head's scale. There are no biases, since the shift of the batch norm is the only one that matters. There is no
+    dropout of attention weights (our choice), which would need another tensor of B x h x T x S. The scale is applied to
+    the queries, so that only one such tensor is kept, the weights.
 
-    Parameters: 2F^2 + 2GF + 2F + h; a video costs 4TF^2 + 4SGF + 4TSF FLOPs and keeps hTS + 8TF values or so.
+    Parameters: 2F^2 + 2GF + 2F + h. A video costs 4TF^2 + 4SGF + 4TSF FLOPs and keeps about hTS + 8TF values.
 
     Sources: Vaswani et al. 2017, section 3.2.2; Kmiec, Bae, An 2018, section 3.1 (batch norm in the inner layers).
     """
@@ -114,7 +116,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return self.project(self.norm(heads, mask=mask, training=training))
 
     def attend(self, rows, keys, mask=None, keys_mask=None, training=False):
-        """-> softmax_s(scale_h q_t . k_s) [B,h,T,S]: over the valid keys they sum to 1."""
+        """Return the weights softmax_s(scale_h q_t . k_s), [B,h,T,S]; over the valid keys they sum to 1."""
         queries, keys = self._split(self.query(rows)), self._split(self.key(keys))  # B,h,T,d; B,h,S,d
         scale = self.scale(queries, keys, _valid(queries, mask), _valid(keys, keys_mask), training=training)  # h
         queries = queries * ops.cast(scale, queries.dtype)[:, None, None]
@@ -170,9 +172,9 @@ class TransformerEncoder(keras.layers.Layer):
 
         h = AttentionBlock(rows, keys)        rows' = LayerNorm(h + dropout(W2 ReLU(W1 h + b1) + b2)),  W1: F -> 4F
 
-    Masks as in `MultiHeadAttention`. `center=False` leaves out the last shift, for rows that go on to a batch norm,
-    which ignores it. Parameters: attention's, 8F^2 + 9F (F fewer without the shift); among rows 12F^2 + 11F + h in all.
-    A video costs 24TF^2 + 4T^2 F FLOPs and keeps hT^2 + 25TF values or so.
+    Masks are as in `MultiHeadAttention`. `center=False` omits the last shift, for rows that go on to a batch norm,
+    which ignores it. Parameters: those of the attention and 8F^2 + 9F (F fewer without the shift); if the rows attend
+    to each other, 12F^2 + 11F + h in all, and a video costs 24TF^2 + 4T^2 F FLOPs and keeps about hT^2 + 25TF values.
 
     Sources: Vaswani et al. 2017, section 3.1; Kmiec, Bae, An 2018, section 3.1.
     """
@@ -209,7 +211,9 @@ class TransformerEncoder(keras.layers.Layer):
 
 
 def row_dropout(rate: float, dtype) -> keras.layers.Dropout:
-    """Dropout of the same values in all rows of a video (choice), so that neither padding nor order moves a draw.
+    """Return a dropout that drops the same values in all rows of a video.
+
+    So neither padding nor the order of rows changes what is dropped (our choice).
 
     Source: Gal, Ghahramani 2016, section 4 (the same mask at every step).
     """
@@ -217,10 +221,10 @@ def row_dropout(rate: float, dtype) -> keras.layers.Dropout:
 
 
 def _valid(rows, mask):
-    """rows [B,h,T,d], mask [B,T] or None -> 1 on the valid rows, [B,T]."""
+    """rows [B,h,T,d], mask [B,T] or None -> 1 on the valid rows, 0 on padding, [B,T]."""
     return ops.ones_like(rows[:, 0, :, 0]) if mask is None else mask
 
 
 def _gram(rows):
-    """[B,h,T,d] -> the products of the columns summed over the rows, [B,h,d,d]."""
+    """rows [B,h,T,d] -> the products of pairs of columns, summed over the rows, [B,h,d,d]."""
     return ops.matmul(ops.transpose(rows, (0, 1, 3, 2)), rows)

@@ -1,4 +1,4 @@
-"""Batch norm over the valid frames of a batch, in five passes over the frames, the gradient's two among them."""
+"""Batch norm over the valid frames of a batch, in five passes over the frames, of which the gradient takes two."""
 
 import keras
 from keras import ops
@@ -13,11 +13,11 @@ class FrameNorm(keras.layers.BatchNormalization):
 
         mu_k = sum m x_k / n        var_k = sum m (x_k - mu_k)^2 / n        y = gamma (x - mu) / sqrt(var + e) + beta
 
-    in training, sums over all frames of the batch, n = sum m; at inference mu and var are the moving averages. It gives
-    what Keras's layer gives under a mask, and has its weights. That layer is bound by memory: in training it spreads
-    the mask over the features, twice, and makes some thirty tensors of the size of x, the gradient's included. Here
-    those are y and dx: the gradient is written out, and every pass over the frames is a `fused` loop. With p = sum dy
-    and q = sum dy (x - mu), over padding too:
+    This is for training; the sums are over all frames of the batch, and n = sum m. At inference mu and var are the
+    moving averages. The layer gives what Keras's layer gives with a mask, and has the same weights. Keras's layer is
+    bound by memory: in training it spreads the mask over the features, twice, and makes some thirty tensors of the size
+    of x, including those of the gradient. This layer makes only y and dx: the gradient is written out by hand, and
+    every pass over the frames is a `fused` loop. With p = sum dy and q = sum dy (x - mu), which include padding:
 
         dbeta = p        dgamma = q r        dx = gamma r (dy - m (p + (x - mu) q r^2) / n)        r = 1 / sqrt(var + e)
 
@@ -44,9 +44,9 @@ class FrameNorm(keras.layers.BatchNormalization):
 
 @custom_gradient
 def _normalize(rows, weights, mean, inverse, scale, shift):
-    """(x - mu) * inverse * scale + shift, [N,K]; mean and inverse [K] are those of the rows by weights [N,1].
+    """Return (x - mu) * inverse * scale + shift, [N,K]; mean and inverse [K] are of the rows, by weights [N,1].
 
-    Their gradients are in that of the rows, since they are made of them.
+    The gradient by the rows includes the part through mean and inverse, since these are computed from the rows.
     """
 
     def gradient(upstream):
@@ -58,7 +58,7 @@ def _normalize(rows, weights, mean, inverse, scale, shift):
     return _transformed(rows, mean, inverse * scale, shift), gradient
 
 
-# One sum over the rows each: XLA would take a sum anew for every row that it is subtracted from.
+# Each function takes one pass over the rows: within one loop, XLA would compute a sum anew for every row that uses it.
 
 
 @fused
@@ -78,7 +78,7 @@ def _transformed(rows, mean, factor, shift):
 
 @fused
 def _sums(upstream, rows, mean):
-    """p and q, [K]."""
+    """Return p and q, each [K]."""
     upstream = ops.cast(upstream, "float32")
     return ops.sum(upstream, axis=0), ops.sum(upstream * (ops.cast(rows, "float32") - mean), axis=0)
 

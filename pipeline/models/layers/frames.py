@@ -1,13 +1,13 @@
-"""From stored frames to values: the mask of valid frames, frames left out, and each feature dequantized."""
+"""From stored frames to values: make the mask of valid frames, drop frames at random, and dequantize each feature."""
 
 import keras
 from keras import ops
 
-# YouTube-8M stores value v in [-2, 2] as a byte q; this is the center of q's bin (starter code, utils.Dequantize).
+# YouTube-8M stores a value v in [-2, 2] as a byte q; these give the center of q's bin (starter code, utils.Dequantize).
 SCALE = 4 / 255
 OFFSET = 4 / 512 - 2
 LARGEST = 1e15
-"""Bound on a float: the squares of all values of a batch can still be added up."""
+"""The bound on float values: the squares of all values of a batch can still be summed in float32."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -24,9 +24,10 @@ class FrameMask(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class FrameDropout(keras.layers.Layer):
-    """valid [B,T], a mask -> in training, the mask without a random share `rate` of each video's valid frames.
+    """mask [B,T] -> in training, the mask without a random share `rate` of each video's valid frames.
 
-    Nothing is scaled up: poolings weigh the frames that they are shown. Each video keeps at least one frame.
+    The remaining frames are not scaled up, since poolings average the frames that they are shown. Each video keeps at
+    least one frame.
     """
 
     def __init__(self, rate: float, **kwargs):
@@ -51,9 +52,9 @@ class FrameDropout(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Feature(keras.layers.Layer):
-    """The columns of one feature: frames [B,T,F] -> values [B,T,size]; bytes are dequantized, floats bounded.
+    """frames [B,T,F] -> the columns of one feature [B,T,size]; bytes are dequantized, floats are bounded.
 
-    It happens inside the model so that one byte a value travels to the device.
+    Dequantizing inside the model means that each value travels to the device as one byte.
     """
 
     def __init__(self, start: int, size: int, quantized: bool, **kwargs):

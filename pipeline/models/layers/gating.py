@@ -1,4 +1,4 @@
-"""Gating: each value of a vector weighed by a sigmoid of the whole vector."""
+"""Gating: multiply each value of a vector by a sigmoid of the whole vector."""
 
 import keras
 from keras import ops

@@ -1,4 +1,4 @@
-"""Heads: from the video's descriptor to a probability for each class."""
+"""Heads: map a video's descriptor to a probability for each class."""
 
 import keras
 from keras import ops
@@ -11,8 +11,8 @@ from pipeline.models.layers.dense import DescriptorDense
 class MixtureOfExperts(keras.layers.Layer):
     """descriptor [B,D] -> probabilities float32 [B,V]: p_v = sum_{e<=E} gate_ve sigmoid(expert_ve).
 
-    For each class a softmax gate over E experts and one dummy that always says 0. L2 on all kernels.
-    (2E+1) D V + E V parameters. Sources: Jordan, Jacobs 1994; Abu-El-Haija et al. 2016.
+    Each class has a softmax gate over E experts and a dummy expert that always says 0. All kernels have an L2 penalty.
+    Parameters: (2E+1) D V + E V. Sources: Jordan, Jacobs 1994; Abu-El-Haija et al. 2016.
     """
 
     def __init__(self, num_classes: int, experts: int = 2, l2: float = 1e-6, **kwargs):
@@ -49,7 +49,7 @@ class MixtureOfExperts(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class Logistic(keras.layers.Layer):
-    """descriptor [B,D] -> probabilities float32 [B,V]: one logistic regression a class. L2 on the kernel."""
+    """descriptor [B,D] -> probabilities float32 [B,V]: a logistic regression for each class, with L2 on the kernel."""
 
     def __init__(self, num_classes: int, l2: float = 1e-6, **kwargs):
         super().__init__(**kwargs)
@@ -72,10 +72,10 @@ class Logistic(keras.layers.Layer):
 
 @custom_gradient
 def _mixture(gates, experts):
-    """Logits of the gates [B,E+1,V] and of the experts [B,E,V] -> p [B,V].
+    """logits of the gates [B,E+1,V] and of the experts [B,E,V] -> p [B,V].
 
-    With w the gates' softmax and s the experts' sigmoids, dp / dgate_e = w_e (s_e - p), where the dummy's s is 0, and
-    dp / dexpert_e = w_e s_e (1 - s_e). Written out they take a third of the time of the operations' own gradients.
+    With w the gates' softmax and s the experts' sigmoids, dp / dgate_e = w_e (s_e - p), where s is 0 for the dummy, and
+    dp / dexpert_e = w_e s_e (1 - s_e). Written out by hand, these take a third of the time of automatic gradients.
     """
     weights = ops.exp(gates - ops.max(gates, axis=1, keepdims=True))
     weights = weights / ops.sum(weights, axis=1, keepdims=True)  # B,E+1,V
@@ -98,7 +98,7 @@ def _l2(strength: float):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class L2(keras.regularizers.L2):
-    """weights -> l2 sum w^2, and 2 l2 w for its gradient: each one pass over the weights, where Keras's makes six."""
+    """weights -> l2 sum w^2, with the gradient 2 l2 w; each takes one pass over the weights, and Keras's takes six."""
 
     def __call__(self, weights):
         return self.l2 * _square(ops.reshape(weights, (1, -1)))
@@ -106,7 +106,7 @@ class L2(keras.regularizers.L2):
 
 @custom_gradient
 def _square(row):
-    """v [1,N] -> v v^T, a scalar."""
+    """row v [1,N] -> v v^T, a scalar."""
 
     def gradient(upstream):
         return 2 * upstream * row

@@ -1,4 +1,4 @@
-"""Batch norm of float features, from which a few videos of another size take nothing away."""
+"""Batch norm of float features that is robust against a few videos with values of another size."""
 
 import keras
 from keras import ops
@@ -6,30 +6,30 @@ from keras import ops
 from pipeline.runtime.fused import fused
 
 FAR = 5.0
-"""So many times as far from the center as usual is too far: for a video's values of a feature, and for a frame."""
+"""More than this many times the usual distance from the center is too far, for a video's feature and for a frame."""
 SHOWN = 64
-"""Videos that tell what is usual: the first of the batch, which is in no order."""
+"""The number of videos that define what is usual: the first of the batch, whose order is random."""
 ROUNDING = 1e-10
-"""Squares below this share of the center's own are 0 but for rounding."""
+"""Squares below this share of the center's square are 0 except for rounding."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class InputNorm(keras.layers.BatchNormalization):
     """frames x [B,T,F] that were read, mask [B,T] -> gamma z min(1, 5 / rms(z)), z = (x - mu) / sqrt(var + e).
 
-    It has the weights of Keras's layer, without the shift, and on data of one kind it gives what that layer gives
-    under the mask. Bytes are of one kind, floats need not be: one video in 500 with values 1000 times as large as the
-    others' makes the variance that is tracked 2000 times what the others need, and they are lost. So, for each feature,
+    The layer has the weights of Keras's layer without the shift, and on data of one kind it gives what that layer gives
+    with the mask. Bytes are of one kind, but floats need not be: if one video in 500 has values 1000 times as large as
+    the others', the tracked variance is 2000 times what the others need, and they are lost. So, for each feature,
 
         c: the median of the videos' means        q_b: the mean of (x - c)^2 over video b's frames
         mu, var: of the frames of the videos with q_b <= 5^2 max(Q, e), Q the upper quartile of q_b
 
-    and a frame whose root mean square over the features is above 5 is made as short as that, its direction kept: its
-    own prediction stays finite, and the layers after this one track statistics too. Up to a quarter of a batch's videos
-    may be of another size. Where most videos are constant, Q is 0 and tells of no size: all count.
+    and a frame whose root mean square over the features is above 5 is scaled down to 5, in the same direction. This
+    keeps its own prediction finite, and protects the statistics of the layers after this one. Up to a quarter of a
+    batch's videos may be of another size. If most videos are constant, Q is 0 and says nothing of size, so all count.
 
-    The center is no more than a point to measure from, near enough that var + (mu - c)^2, the mean of the q_b, loses
-    nothing. Frames are data: there is no gradient by them. A training step passes over the frames three times, as
+    The center is only a point to measure from; it is near enough that var + (mu - c)^2, the mean of the q_b, loses no
+    precision. Frames are data, so there is no gradient by them. A training step passes over the frames three times, as
     `FrameNorm` does, and sorts two arrays of 64 x F values.
     """
 
@@ -50,7 +50,7 @@ class InputNorm(keras.layers.BatchNormalization):
 
 
 def masked_moments(frames, mask, epsilon):
-    """frames [B,T,F], mask [B,T] -> mean and variance [F] of the valid frames of the videos that are of usual size."""
+    """frames [B,T,F], mask [B,T] -> mean and variance [F] of the valid frames of the videos of usual size."""
     counts = ops.sum(mask, axis=1, keepdims=True)  # B,1
     shares = mask / ops.maximum(counts, 1.0)
     means = _means(frames, shares)  # B,F
@@ -67,9 +67,9 @@ def masked_moments(frames, mask, epsilon):
 
 
 def _ranked(values, counts, share):
-    """values [B,F], counts [B,1] -> of each feature the value above `share` of the videos that have frames, [F]."""
+    """values [B,F], counts [B,1] -> for each feature the quantile `share` over the videos that have frames, [F]."""
     values, valid = values[:SHOWN], counts[:SHOWN] > 0
-    ordered = ops.sort(ops.where(valid, values, 1e38), axis=0)  # those without frames last
+    ordered = ops.sort(ops.where(valid, values, 1e38), axis=0)  # videos without frames come last
     last = ops.sum(ops.cast(valid, "int32")) - 1
     place = ops.cast(ops.ceil(share * ops.cast(last, "float32")), "int32")
     return ops.where(last < 0, 0.0, ops.take(ordered, ops.maximum(place, 0), axis=0))

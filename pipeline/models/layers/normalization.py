@@ -1,4 +1,4 @@
-"""L2 normalization in float32, with a gradient at 0 as well."""
+"""L2 normalization in float32 that has a gradient at 0 too."""
 
 from keras import ops
 
@@ -6,29 +6,29 @@ from pipeline.models.layers.custom_gradient import custom_gradient
 
 LEAST_NORM = 1e-6
 CLAMP = 0.01
-"""A sum of residuals counts for at least this share of its centers' part: below it rounding would decide."""
+"""The norm of a sum of residuals counts as at least this share of its centers' part: below it rounding decides."""
 
 
 def l2_normalize(vectors, least=LEAST_NORM):
     """v [..,N] -> v / max(||v||_2, least, 1e-6); `least` is a number or [..,1].
 
-    The bound is on the squares, before the root: with it after the root, as in `ops.normalize`, a vector of zeros has a
-    gradient of NaN on JAX and wherever XLA compiles. A cluster that no frame belongs to is such a vector.
+    The bound is applied to the squares, before the root. If it came after the root, as in `ops.normalize`, a vector of
+    zeros would have a gradient of NaN on JAX and wherever XLA compiles. A cluster without frames is such a vector.
     """
     vectors = ops.cast(vectors, "float32")
     return vectors * _inverse(_squares(vectors), least)
 
 
 def l2_normalize_rows(rows, least=LEAST_NORM):
-    """v [B,K,N] -> each row L2-normalized, side by side [B,KN]; `least`, of `l2_normalize`, is a number or [B,K,1]."""
+    """v [B,K,N] -> each row L2-normalized, side by side [B,KN]; `least` as in `l2_normalize`, a number or [B,K,1]."""
     return _side_by_side(l2_normalize(rows, least))
 
 
 def intra_normalize(rows, least=LEAST_NORM):
     """v [B,K,N] -> each row L2-normalized (intra-normalization), then all of them together, [B,KN].
 
-    What `l2_normalize(l2_normalize_rows(rows, least))` gives. The second norm comes from the rows' own, so that the
-    large tensor is scaled once.
+    The result is that of `l2_normalize(l2_normalize_rows(rows, least))`. The second norm is computed from the norms of
+    the rows, so that the large tensor is scaled only once.
     """
     rows = ops.cast(rows, "float32")
     squares = _squares(rows)  # B,K,1
@@ -39,7 +39,7 @@ def intra_normalize(rows, least=LEAST_NORM):
 
 @custom_gradient
 def _squares(vectors):
-    """v [..,N] -> ||v||_2^2, [..,1]. The gradient of a sum of squares would be as large as v before it meets v."""
+    """v [..,N] -> ||v||_2^2, [..,1]. The automatic gradient would make one more tensor as large as v."""
 
     def gradient(upstream):
         return (2 * upstream) * vectors

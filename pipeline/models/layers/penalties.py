@@ -1,4 +1,4 @@
-"""Penalties on centers and assignments: what a pooling layer may add to the training loss."""
+"""Penalties on centers and assignments that a pooling layer may add to the training loss."""
 
 from keras import ops
 
@@ -6,7 +6,7 @@ from pipeline.models.layers.normalization import l2_normalize
 
 
 def center_orthogonality(centers, frames, assignment, mask):
-    """centers [K,F] -> ||C C^T - I||^2 (Frobenius) of the centers as unit rows."""
+    """centers [K,F] -> ||C C^T - I||^2 (Frobenius), where the rows of C are the centers scaled to length 1."""
     units = l2_normalize(centers)
     return ops.sum(ops.square(ops.matmul(units, ops.transpose(units)) - ops.eye(units.shape[0])))
 
@@ -32,6 +32,6 @@ PENALTIES = {
 
 
 def _mean(values, mask):
-    """values [B,T], mask [B,T] -> the mean of the valid ones."""
+    """values [B,T], mask [B,T] -> the mean of the valid values."""
     mask = ops.cast(mask, "float32")
     return ops.sum(values * mask) / ops.maximum(ops.sum(mask), 1.0)

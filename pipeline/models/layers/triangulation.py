@@ -1,4 +1,4 @@
-"""Triangulation: unit vectors from centers to frames, and sums of them without building a single one."""
+"""Triangulation: unit vectors from centers to frames, summed without building any of them."""
 
 import functools
 
@@ -8,7 +8,7 @@ from keras import ops
 from pipeline.models.layers.assignment import SoftAssignment
 
 CLAMP = 1e-4
-"""The squared distance of x and c is at least this share of ||x||^2 + ||c||^2: below it rounding would decide."""
+"""The squared distance of x and c is at least this share of ||x||^2 + ||c||^2; below it rounding would decide."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -27,7 +27,8 @@ class Triangulation(keras.layers.Layer):
 
     def build(self, frames_shape):
         self.assignment.build(frames_shape)
-        # As spread as frames after batch norm: a center far inside of them would see all in their own direction.
+        # Centers are spread as widely as frames after batch norm. From a center far inside, each frame would lie in
+        # the frame's own direction.
         self.centers = self.add_weight(
             name="centres",
             shape=(self.clusters, frames_shape[-1]),
@@ -48,7 +49,7 @@ class Triangulation(keras.layers.Layer):
 
 
 def center_distances(frames, centers):
-    """frames [B,T,F], centers [K,F], float32 -> ||x_t - c_k|| [B,T,K], clamped from below."""
+    """frames [B,T,F], centers [K,F], float32 -> ||x_t - c_k|| [B,T,K], clamped from below by `CLAMP`."""
     lengths = ops.sum(ops.square(frames), axis=-1, keepdims=True) + ops.sum(ops.square(centers), axis=-1)  # B,T,K
     squared = lengths - 2 * ops.matmul(frames, ops.transpose(centers))
     return ops.sqrt(ops.maximum(squared, CLAMP * lengths + 1e-12))  # a root at 0 has no gradient
@@ -67,7 +68,7 @@ def residual_sums(weights, frames, centers):
 def residual_outer_sums(weights, frames, products, centers):
     """weights [B,T,K], of either sign, frames [B,T,D], centers [K,D] -> sum_t w_tk (x_t - c_k)(x_t - c_k)^T [B,K,D,D].
 
-    `products` [B,T,D(D+1)/2] are those of the frames, `Triangle.products`.
+    `products` [B,T,D(D+1)/2] are the `Triangle.products` of the frames.
     """
     triangle = Triangle(frames.shape[-1])
     matrices = triangle.unpack(weighted_sums(weights, products))  # B,K,D,D
@@ -86,15 +87,15 @@ def shift_outer_sums(second, first, mass, shift):
 
 
 def shift_outer_diagonals(squares, first, mass, shift):
-    """The diagonals alone of `shift_outer_sums`, from sum w y^2 [..,K,D]: [..,K,D]."""
+    """Return only the diagonals of `shift_outer_sums`, [..,K,D], from sum w y^2 [..,K,D]."""
     return squares - (2 * first - mass[..., None] * shift) * shift
 
 
 class Triangle:
     """The D(D+1)/2 different entries of a symmetric matrix of size D, and their order.
 
-    Diagonal by diagonal, around the edge: (i, i+s mod D) for s = 0 .. D/2. So the products of a vector with itself are
-    those with its rotations, whole rows at once; the first D are the squares.
+    They are ordered by diagonals that wrap around the edge: (i, i+s mod D) for s = 0 .. D/2. So the products of a
+    vector with itself are its products with its rotations, whole rows at once. The first D are the squares.
     """
 
     def __init__(self, size: int):

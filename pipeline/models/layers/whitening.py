@@ -1,4 +1,4 @@
-"""Whitening of triangulation embeddings: their mean and (co)variance in each cluster, tracked, and the inverse root."""
+"""Whiten triangulation embeddings: track their mean and (co)variance in each cluster, and take the inverse root."""
 
 import keras
 from keras import ops
@@ -12,25 +12,26 @@ from pipeline.models.layers.triangulation import (
 )
 
 SHRINKAGE = 1e-3
-"""Added to the (co)variances, relative to their mean: unit vectors in F dimensions have variances near 1/F."""
+"""Added to the (co)variances, relative to their mean, since unit vectors in F dimensions have variances near 1/F."""
 ROUNDING = 4e-6
-"""Of the terms that a covariance is the difference of: an eigenvalue below this share of them may be rounding alone."""
+"""A covariance is a difference of two terms; an eigenvalue below this share of them may be nothing but rounding."""
 ITERATIONS = 15
 
 
 class _Whitening(keras.layers.Layer):
-    """Base: the statistics of r_tk = (x_t - c_k) / d_tk over the valid frames of a batch, for each cluster.
+    """Base class: the statistics of r_tk = (x_t - c_k) / d_tk for each cluster, over the valid frames of a batch.
 
-    Training takes the batch's own, with gradients, and moves the tracked ones; inference takes the tracked ones. What
-    is tracked of the spread is in units of 1/F, so that it starts at one, as batch norm's does, at its own size.
+    Training uses the statistics of the batch, with gradients, and updates the tracked ones; inference uses the tracked
+    ones. The spread is tracked in units of 1/F, so that its initial value of 1, as in batch norm, is of the right size.
 
-    A (co)variance E[r r^T] - mu mu^T is what two larger sums leave. Of frames that are all alike, or all near a center,
-    it is 0 but for rounding, of either sign, and a negative one has no root. So each sum is taken of a video first and
-    then of the batch, which keeps the error near that of one video, and where the spread is below `ROUNDING` times
+    A (co)variance E[r r^T] - mu mu^T is the difference of two larger sums. If frames are all alike, or all near a
+    center, it is 0 except for rounding of either sign, and a negative one has no root. So each sum is taken over each
+    video first and then over the batch, which keeps the error near that of one video. If the spread is below `ROUNDING`
+    times
 
         E[(||x_t||^2 + ||c_k||^2) / d_tk^2]
 
-    the diagonal is raised to that. The spread of frames that differ stays as it is.
+    the diagonal is raised to that. The spread of frames that differ does not change.
     """
 
     def __init__(self, momentum: float = 0.99, **kwargs):
@@ -70,9 +71,9 @@ class _Whitening(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class DiagonalWhitening(_Whitening):
-    """Each value divided by its standard deviation: U_k is diagonal, U [K,F]. Of `products` only the squares are read.
+    """Divides each value by its standard deviation: U_k is diagonal, U [K,F]. It reads only the squares of `products`.
 
-    Tracked: 2KF values. A training step costs 6BTKF FLOPs more than inference.
+    It tracks 2KF values. A training step costs 6BTKF FLOPs more than inference.
     """
 
     def build(self, centers_shape):
@@ -80,7 +81,7 @@ class DiagonalWhitening(_Whitening):
         self.moving_variance = self._statistic("moving_variance", centers_shape, "ones")
 
     def _spread(self, products, sums, mass, centers, mean):
-        squares = products[:, : centers.shape[-1]]  # which `Triangle.products` begin with
+        squares = products[:, : centers.shape[-1]]  # `Triangle.products` begin with the squares
         variance = shift_outer_diagonals(squares, sums, mass, centers) - ops.square(mean)
         return ops.maximum(variance, 0.0), squares + mass[:, None] * ops.square(centers)  # K,F
 
@@ -97,7 +98,7 @@ class DiagonalWhitening(_Whitening):
 
     @staticmethod
     def inverse_root(variance):
-        """variance [K,F] -> U [K,F]. Frames that are all alike have no variance: there the last bound decides."""
+        """variance [K,F] -> U [K,F]. If frames are all alike there is no variance, and the last bound decides."""
         return ops.rsqrt(variance + ops.maximum(_shrinkage(variance), 1e-9))
 
     @staticmethod
@@ -113,10 +114,10 @@ class DiagonalWhitening(_Whitening):
 
 @keras.saving.register_keras_serializable(package="pipeline")
 class ZCAWhitening(_Whitening):
-    """Decorrelation that turns nothing: U_k = C_k^(-1/2), symmetric, U [K,D,D]. `products` are those of `Triangle`.
+    """Decorrelates without a rotation: U_k = C_k^(-1/2), symmetric, U [K,D,D]. `products` are those of `Triangle`.
 
-    Tracked: the mean and the different entries of the covariance, K D (D+3)/2 values. No eigendecomposition: the
-    inverse root costs 90 K D^3 FLOPs a batch.
+    It tracks the mean and the different entries of the covariance, K D (D+3)/2 values. The inverse root takes no
+    eigendecomposition and costs 90 K D^3 FLOPs per batch.
     """
 
     def build(self, centers_shape):
@@ -147,7 +148,7 @@ class ZCAWhitening(_Whitening):
 
     @staticmethod
     def inverse_root(covariance):
-        """covariance [K,D,D] -> U [K,D,D], after shrinkage; the last bound is for frames that are all alike."""
+        """covariance [K,D,D] -> U [K,D,D], after shrinkage, whose lower bound is for frames that are all alike."""
         shrinkage = ops.maximum(_shrinkage(_diagonal(covariance))[:, 0], 1e-6)  # K
         return newton_schulz(covariance + _on_diagonal(shrinkage, covariance))
 
@@ -163,17 +164,17 @@ class ZCAWhitening(_Whitening):
 
 
 def _sums(weights, values):
-    """weights [B,T,K], values [B,T,N] -> sum_bt w_btk v_bt, [K,N], of each video first."""
+    """weights [B,T,K], values [B,T,N] -> sum_bt w_btk v_bt, [K,N], summed over each video first."""
     return ops.sum(weighted_sums(weights, values), axis=0)
 
 
 def _mass(weights):
-    """weights [B,T,K] -> their sums [K], of each video first."""
+    """weights [B,T,K] -> their sums [K], summed over each video first."""
     return ops.sum(ops.sum(weights, axis=1), axis=0)
 
 
 def _shrinkage(variances):
-    """[K,F] -> what is added to them, [K,1]."""
+    """variances [K,F] -> what is added to them, [K,1]."""
     return SHRINKAGE * ops.mean(variances, axis=-1, keepdims=True)
 
 
@@ -182,7 +183,7 @@ def _diagonal(matrices):
 
 
 def _on_diagonal(values, matrices):
-    """[K], [K,D,D] -> values_k times the identity, [K,D,D]."""
+    """values [K], matrices [K,D,D] -> values_k times the identity, [K,D,D]."""
     return values[:, None, None] * ops.eye(matrices.shape[-1])
 
 
@@ -190,10 +191,10 @@ WHITENING = {"diagonal": DiagonalWhitening, "zca": ZCAWhitening}
 
 
 def newton_schulz(matrices):
-    """Symmetric positive definite [..,D,D] -> their inverse square roots, by products alone.
+    """symmetric positive definite matrices [..,D,D] -> their inverse square roots, computed by products only.
 
-    The smallest eigenvalue, relative to the Frobenius norm, grows 2.25 times a step: fifteen settle what is above
-    about 1/8000 of it. Source: Higham 2008, chapter 6.
+    In each step the smallest eigenvalue, relative to the Frobenius norm, grows 2.25 times. Fifteen steps suffice for
+    eigenvalues above about 1/8000 of the norm. Source: Higham 2008, chapter 6.
     """
     identity = ops.eye(matrices.shape[-1])
     norm = ops.sqrt(ops.sum(ops.square(matrices), axis=(-2, -1), keepdims=True))

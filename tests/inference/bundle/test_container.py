@@ -59,7 +59,7 @@ def test_the_same_content_gives_the_same_bytes():
     "name", ["../../outside", "/etc/cron.d/x", "weights/../../x", "weights/0000.npy", "a.pkl", "weights/٠٠٠٠.bin"]
 )
 def test_no_other_names(tmp_path, name):
-    refused(written(tmp_path / "a", {**GOOD, name: b"x"}), "which no bundle does")
+    refused(written(tmp_path / "a", {**GOOD, name: b"x"}), "which does not belong in a bundle")
 
 
 def test_nothing_compressed_is_read(tmp_path):
@@ -74,7 +74,7 @@ def test_no_more_is_declared_than_there_is(tmp_path):
     place = content.rindex(b"PK\x01\x02")
     struct.pack_into("<II", content, place + 20, 3 << 30, 3 << 30)  # compressed and whole size of the last entry
     path.write_bytes(content)
-    refused(path, "declares 32212.* bytes and has")
+    refused(path, "declares 32212.* bytes but has only")
 
 
 def test_entries_that_share_their_bytes_are_refused(tmp_path):
@@ -108,7 +108,7 @@ def test_an_encrypted_entry_is_refused(tmp_path):
     [
         (b"{", "damaged"),
         (b"[" * 100_000, "nested"),
-        (b'{"a": NaN}', "no JSON"),
+        (b'{"a": NaN}', "not valid JSON"),
         (b"\xff", "damaged"),
         (b"9" * 9999, "damaged"),
     ],
@@ -119,7 +119,7 @@ def test_json_that_is_none(tmp_path, text, match):
 
 def test_json_without_end_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.inference.bundle.container._LONGEST_JSON", 50)
-    refused(written(tmp_path / "a", {**GOOD, HEADER: b" " * 51 + b"{}"}), "53 bytes long, 50 at most")
+    refused(written(tmp_path / "a", {**GOOD, HEADER: b" " * 51 + b"{}"}), "53 bytes long; it may have at most 50")
 
 
 def test_files_that_are_no_bundle(tmp_path):

@@ -15,7 +15,7 @@ from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.encoding import encode_sequence_example
 
 HALF = dataclasses.replace(SMALL, max_frames=30, holdout_percent=50)
-UNCHOSEN = "nothing chooses the best epoch, the last one's weights are kept, and an ensemble's weights are equal"
+UNCHOSEN = "the best epoch cannot be chosen, so the last one's weights are kept, and an ensemble's weights are equal"
 
 
 def said(folder, dataset=HALF, **splits) -> list[str]:
@@ -48,7 +48,7 @@ def test_videos_that_are_cut_are_counted(tmp_path):
     cut = sum(1 + 3 * number % 17 > 12 for number in [*range(200), *range(300, 320)])
     dataset = dataclasses.replace(HALF, max_frames=12)
     assert said(tmp_path, dataset, train=range(200), test=range(300, 320)) == [
-        f"{cut} of 220 videos have more than 12 frames; what comes after is not read: --dataset.max-frames"
+        f"{cut} of 220 videos have more than 12 frames; the frames beyond are not read: see --dataset.max-frames"
     ]
 
 
@@ -56,7 +56,7 @@ def test_files_without_a_video_are_named(tmp_path):
     """One is empty, one holds nothing but what is quarantined."""
     remark, *others = said(tmp_path, train=range(200), train1=[], test=[video(1, [99])], test1=range(3))
     assert remark == (
-        f"2 files gave no video, being empty or damaged: {tmp_path / 'train1.tfrecord'}, {tmp_path / 'test.tfrecord'}"
+        f"2 files are empty or damaged and gave no video: {tmp_path / 'train1.tfrecord'}, {tmp_path / 'test.tfrecord'}"
     )
     assert [other.partition(" ")[0] for other in others] == ["3"]  # videos of both splits
 
@@ -65,7 +65,7 @@ def test_files_without_a_video_are_named(tmp_path):
 def test_constant_features_are_named(tmp_path, audio, what):
     videos = [video(number, [number % 9], audio) for number in range(200)]
     assert said(tmp_path, train=videos) == [
-        f"feature audio {what} every frame that was looked at: it tells videos apart in nothing"
+        f"feature audio {what} every frame that was looked at: it cannot tell videos apart"
     ]
 
 
@@ -74,7 +74,10 @@ def test_constant_features_are_named(tmp_path, audio, what):
     [
         (lambda number: [0, 1], "have the same labels, 0, 1: nothing can be learned"),
         (lambda number: [4], "have the same labels, 4: nothing can be learned"),
-        (lambda number: [number % 8 + 1, 0], "have label 0: it tells them apart in nothing (lists of labels that are"),
+        (
+            lambda number: [number % 8 + 1, 0],
+            "have label 0: it cannot tell them apart (perhaps the lists of labels are",
+        ),
         (lambda number: [number % 9], None),
         (lambda number: [number % 2], None),
     ],
@@ -93,14 +96,14 @@ def test_labels_of_every_video(tmp_path, labels, expected):
 def test_a_handful_of_videos_may_be_alike(tmp_path):
     dataset = dataclasses.replace(HALF, train_splits=("other",))
     (only,) = said(tmp_path, dataset, test=[video(number, [1], 0) for number in range(5)])
-    assert only == "nothing is trained on: dataset.train-splits names other; there are: test"
+    assert only == "there are no videos to train on: dataset.train-splits names other; there are: test"
 
 
 @pytest.mark.parametrize(
     ("percent", "videos", "expected"),
     [
         (0, range(200), f"nothing is held out (--dataset.holdout-percent is 0): {UNCHOSEN}"),
-        (0.001, range(50), f"0.001 % of 50 videos are none to hold out (--dataset.holdout-percent): {UNCHOSEN}"),
+        (0.001, range(50), f"0.001 % of 50 videos is too few to hold out any (--dataset.holdout-percent): {UNCHOSEN}"),
         (50, range(60), "the hold-out has only # videos; see --dataset.holdout-percent"),
         (50, [video(number, []) for number in range(200)], f"no video of the hold-out has labels: {UNCHOSEN}"),
     ],

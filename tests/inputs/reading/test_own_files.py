@@ -73,7 +73,7 @@ def test_bad_records_are_named_and_the_rest_is_read(tmp_path):
     messages = [str(each) for each in found[1:5]]
     for number, message in enumerate(messages, 1):
         assert f"{path}, record {number} at byte " in message
-    assert "has 5 bytes, 6 are declared; the model wants, for each frame: rgb, 6 uint8, audio, 2 uint8" in messages[0]
+    assert "has 5 bytes, 6 are declared; the model needs, for each frame: rgb, 6 uint8, audio, 2 uint8" in messages[0]
     assert "no frame feature under the key audio" in messages[1]
     assert "quantize them as the training features were" in messages[2]
     content[20] ^= 1
@@ -147,9 +147,9 @@ RGB, AUDIO = np.ones((4, 6), np.uint8), np.ones((4, 2), np.uint8)
         ({"rgb": RGB[:, :5], "audio": AUDIO}, r"rgb \[4, 5\], audio \[4, 2\]; .* 6 values in rgb"),
         ({"rgb": RGB[:3], "audio": AUDIO}, "each must be"),
         ({"rgb": RGB[:0], "audio": AUDIO[:0]}, "each must be"),
-        ({"rgb": RGB / 255, "audio": AUDIO}, "float64 where bytes are wanted: quantize"),
+        ({"rgb": RGB / 255, "audio": AUDIO}, "float64 but must be bytes: quantize"),
         ({"rgb": RGB.astype(int) * 256, "audio": AUDIO}, "not all from 0 to 255"),
-        ({"rgb": RGB.astype("U1"), "audio": AUDIO}, "bytes are wanted"),
+        ({"rgb": RGB.astype("U1"), "audio": AUDIO}, "they must be bytes"),
         ({"rgb": np.array([[object()] * 6]), "audio": AUDIO[:1]}, "cannot be read: Object arrays"),
         ({"frames": RGB[None], "num_frames": [4]}, r"frames \[1, 4, 6\]"),
         ({"num_frames": [4]}, r"frames \[0\]"),
@@ -157,7 +157,7 @@ RGB, AUDIO = np.ones((4, 6), np.uint8), np.ones((4, 2), np.uint8)
         ({"frames": np.ones((1, 4, 8), np.uint8), "num_frames": [4.0]}, "num_frames is 4.0"),
         ({"frames": np.ones((1, 4, 8), np.uint8), "num_frames": [0]}, "num_frames is 0"),
         ({"frames": np.ones((1, 4, 8), np.uint8), "num_frames": [4], "ids": ["a\n"]}, "no printable text"),
-        ({"frames": np.ones((1, 4, 8), np.float32), "num_frames": [4]}, "float32 where bytes are wanted"),
+        ({"frames": np.ones((1, 4, 8), np.float32), "num_frames": [4]}, "float32 but must be bytes"),
     ],
 )
 def test_arrays_that_cannot_be_read(tmp_path, arrays, reason):
