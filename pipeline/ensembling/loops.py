@@ -6,10 +6,10 @@ or a call of `np.unique`.
 
 import numpy as np
 
-from pipeline.runtime.compiled import compiled
+from pipeline.runtime.compiled import compile_numba
 
 
-@compiled
+@compile_numba
 def align(labels, ascending, values, starts, truth, bounds, num_classes, reach):
     """Return the (video, class) pairs that some weighted mean of M models' lists may rank among its `reach` best.
 
@@ -101,7 +101,7 @@ def align(labels, ascending, values, starts, truth, bounds, num_classes, reach):
     )
 
 
-@compiled
+@compile_numba
 def best_pairs(offsets, values, classes, keepers, correct, weights, reach):
     """Return the `reach` best pairs of each video by weighted mean; the smaller class wins a tie.
 
@@ -153,7 +153,7 @@ def best_pairs(offsets, values, classes, keepers, correct, weights, reach):
     return means[:total], hits[:total]
 
 
-@compiled
+@compile_numba
 def precision_sum(scores, found):
     """Return the sum of precision(i) * correct(i) over a ranking, as its expected value over the orders of ties.
 

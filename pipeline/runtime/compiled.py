@@ -8,7 +8,7 @@ import numba
 F = TypeVar("F", bound=Callable)
 
 
-def compiled(function: F) -> F:
+def compile_numba(function: F) -> F:
     """The same function as machine code that runs without the interpreter's lock.
 
     It is kept for later processes where numba can write: beside the source, in the user's cache, or in

@@ -1,15 +1,15 @@
 """The challenge's file of 2018: written, read back, and checked."""
 
-from pipeline.submission.lines import Fault
+from pipeline.submission.lines import SubmissionFault
 from pipeline.submission.named import write_named
-from pipeline.submission.rows import Written, write_submission
+from pipeline.submission.rows import WrittenFile, write_submission
 from pipeline.submission.scanning import read_submission
 from pipeline.submission.validation import CHALLENGE_CLASSES, check_submission
 
 __all__ = [
     "CHALLENGE_CLASSES",
-    "Fault",
-    "Written",
+    "SubmissionFault",
+    "WrittenFile",
     "check_submission",
     "read_submission",
     "write_named",

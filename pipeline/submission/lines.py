@@ -12,7 +12,7 @@ NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Fault:
+class SubmissionFault:
     """One thing wrong with a file."""
 
     line: int
@@ -26,47 +26,51 @@ class Fault:
         return f"line {self.line}, {self.column}: {self.reason}; {self.remedy}"
 
 
-def line_faults(number: int, line: str, table: dict[str, int], top_k: int) -> Iterator[Fault]:
+def line_faults(number: int, line: str, table: dict[str, int], top_k: int) -> Iterator[SubmissionFault]:
     """Everything wrong with one line, taken alone."""
     if not line.strip():
-        yield Fault(number, "character 1", "the line is blank", "remove it")
+        yield SubmissionFault(number, "character 1", "the line is blank", "remove it")
         return
     if line.count(",") != 1:
         at = len(line) if "," not in line else line.index(",", line.index(",") + 1)
         reason = f"{line.count(',')} commas, where one parts the id from the pairs"
-        yield Fault(number, f"character {at + 1}", reason, "write one line as id,label confidence label confidence ...")
+        yield SubmissionFault(
+            number, f"character {at + 1}", reason, "write one line as id,label confidence label confidence ..."
+        )
         return
     name, _, pairs = line.partition(",")
     if reason := id_fault(name):
-        yield Fault(number, "VideoId", f"id {short(name)}: {reason}", SUBMIT)
+        yield SubmissionFault(number, "VideoId", f"id {short(name)}: {reason}", SUBMIT)
     if not pairs.strip():
-        yield Fault(number, "pair 1", "no pairs", "each video needs a label and its confidence")
+        yield SubmissionFault(number, "pair 1", "no pairs", "each video needs a label and its confidence")
         return
     tokens = pairs.split(" ")
     if "" in tokens:
         at = min(len(name) + 2 + sum(len(token) + 1 for token in tokens[: tokens.index("")]), len(line))
-        yield Fault(number, f"character {at}", "a space too many", "part fields by one space, with none at the ends")
+        yield SubmissionFault(
+            number, f"character {at}", "a space too many", "part fields by one space, with none at the ends"
+        )
         tokens = [token for token in tokens if token]
     if len(tokens) % 2:
         reason = f"an odd number of fields, {len(tokens)}: some label or confidence is missing"
-        yield Fault(number, f"pair {len(tokens) // 2 + 1}", reason, SUBMIT)
+        yield SubmissionFault(number, f"pair {len(tokens) // 2 + 1}", reason, SUBMIT)
         return
     if len(tokens) > 2 * top_k:
-        yield Fault(number, f"pair {top_k + 1}", f"{len(tokens) // 2} pairs", f"keep the best {top_k}")
+        yield SubmissionFault(number, f"pair {top_k + 1}", f"{len(tokens) // 2} pairs", f"keep the best {top_k}")
     used: set[str] = set()
     last = "1"
     for place, (label, confidence) in enumerate(zip(tokens[::2], tokens[1::2]), start=1):
         column = f"pair {place}"
         if label not in table:
-            yield Fault(number, column, _label_fault(label, len(table)), f"labels are 0 to {len(table) - 1}")
+            yield SubmissionFault(number, column, _label_fault(label, len(table)), f"labels are 0 to {len(table) - 1}")
         elif label in used:
-            yield Fault(number, column, f"label {label} occurs twice", "keep its best confidence")
+            yield SubmissionFault(number, column, f"label {label} occurs twice", "keep its best confidence")
         used.add(label)
         if reason := _confidence_fault(confidence):
-            yield Fault(number, column, reason, "confidences are numbers from 0 to 1")
+            yield SubmissionFault(number, column, reason, "confidences are numbers from 0 to 1")
         elif float(confidence) > float(last):
             reason = f"confidence {confidence} ascends, after {last}"
-            yield Fault(number, column, reason, "write the most confident label first")
+            yield SubmissionFault(number, column, reason, "write the most confident label first")
             last = confidence
         else:
             last = confidence

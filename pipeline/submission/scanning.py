@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.inputs.index.ids import id_fault
 from pipeline.metrics import label_dtype
-from pipeline.submission.lines import HEADER, SUBMIT, Fault, line_faults, short
+from pipeline.submission.lines import HEADER, SUBMIT, SubmissionFault, line_faults, short
 
 _BLOCK = 1 << 20  # bytes of lines taken apart at once
 _PLAIN = re.compile(r"[^,]+,[-+.0-9eE ]+")  # of these characters `float` reads what a confidence may be, and no more
@@ -36,7 +36,7 @@ class SubmissionBlock(NamedTuple):
     """One a line, empty where the line has none."""
     rows: Rows | None
     """None where there are no lines."""
-    faults: list[Fault]
+    faults: list[SubmissionFault]
 
 
 def read_submission(
@@ -68,36 +68,38 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Submis
                 text = file.read(_BLOCK) + file.readline()
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 yield SubmissionBlock(
-                    first, [], None, [Fault(first, "file", f"cannot be unzipped ({error})", "copy it again")]
+                    first, [], None, [SubmissionFault(first, "file", f"cannot be unzipped ({error})", "copy it again")]
                 )
                 return
             if not text:
                 break
             faults = []
             if first == 1 and text.startswith(codecs.BOM_UTF8):
-                faults.append(Fault(1, "character 1", "the file begins with a byte order mark", "save it without"))
+                faults.append(
+                    SubmissionFault(1, "character 1", "the file begins with a byte order mark", "save it without")
+                )
                 text = text.removeprefix(codecs.BOM_UTF8)
             if not carriage_returns and b"\r\n" in text:
                 carriage_returns = True  # named once, for all lines
                 place = _place(text, text.index(b"\r\n"), first)
-                faults.append(Fault(*place, "the line ends in CR LF", "end lines with LF alone"))
+                faults.append(SubmissionFault(*place, "the line ends in CR LF", "end lines with LF alone"))
             if not text.endswith(b"\n"):
                 reason = "the last line has no newline: the file may have been cut off"
-                faults.append(Fault(*_place(text, len(text), first), reason, SUBMIT))
+                faults.append(SubmissionFault(*_place(text, len(text), first), reason, SUBMIT))
                 text += b"\n"
             text, undecodable = _decodable(text.replace(b"\r\n", b"\n"), first)
             header = text.partition(b"\n")[0].decode()
             if first == 1 and header.partition(",")[2].partition(" ")[0] in table:  # a row already
-                faults.append(Fault(1, "header", "the header is missing", f"add the line {HEADER}"))
+                faults.append(SubmissionFault(1, "header", "the header is missing", f"add the line {HEADER}"))
             elif first == 1:
                 if header != HEADER:
-                    faults.append(Fault(1, "header", f"the header reads {short(header)}", f"write {HEADER}"))
+                    faults.append(SubmissionFault(1, "header", f"the header reads {short(header)}", f"write {HEADER}"))
                 text, first = text.partition(b"\n")[2], 2
             block = _examine(first, text, table, top_k)
             yield block._replace(faults=sorted(faults + undecodable + block.faults, key=lambda fault: fault.line))
             first += len(block.ids)
     if first == 1:
-        yield SubmissionBlock(1, [], None, [Fault(1, "header", "the file is empty", SUBMIT)])
+        yield SubmissionBlock(1, [], None, [SubmissionFault(1, "header", "the file is empty", SUBMIT)])
 
 
 def _place(text: bytes, at: int, first: int) -> tuple[int, str]:
@@ -106,7 +108,7 @@ def _place(text: bytes, at: int, first: int) -> tuple[int, str]:
     return first + text.count(b"\n", 0, at), f"character {at - start + 1}"
 
 
-def _decodable(text: bytes, first: int) -> tuple[bytes, list[Fault]]:
+def _decodable(text: bytes, first: int) -> tuple[bytes, list[SubmissionFault]]:
     """The same lines with question marks for what is not UTF-8, and where that was."""
     with contextlib.suppress(UnicodeDecodeError):
         text.decode()
@@ -117,7 +119,7 @@ def _decodable(text: bytes, first: int) -> tuple[bytes, list[Fault]]:
             line.decode()
         except UnicodeDecodeError as error:
             reason = f"byte 0x{line[error.start]:02x} is not UTF-8"
-            faults.append(Fault(number, f"character {error.start + 1}", reason, "write the file as UTF-8"))
+            faults.append(SubmissionFault(number, f"character {error.start + 1}", reason, "write the file as UTF-8"))
     return text.decode(errors="replace").encode(), faults
 
 
@@ -127,7 +129,7 @@ def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Subm
     sizes: list[int] = []
     labels: list[int] = []
     scores: list[float] = []
-    faults: list[Fault] = []
+    faults: list[SubmissionFault] = []
     for number, line in enumerate(text.decode().split("\n")[:-1], first):
         name, comma, pairs = line.partition(",")
         ids.append(name if comma else "")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.submission.lines import NUMBER, SUBMIT, Fault, short
+from pipeline.submission.lines import NUMBER, SUBMIT, SubmissionFault, short
 from pipeline.submission.scanning import SubmissionBlock, scan_submission
 
 CHALLENGE_CLASSES = 3862
@@ -16,7 +16,7 @@ _DATE = re.compile(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|\d{1,4}-[A-Z][a-z]{2}|[A-Z][a
 
 def check_submission(
     path: Path, ids: Iterable[str] | None = None, num_classes: int = CHALLENGE_CLASSES, top_k: int = 20
-) -> list[Fault]:
+) -> list[SubmissionFault]:
     """Everything wrong with a file, by line; empty if it is valid.
 
     Args:
@@ -29,8 +29,8 @@ def check_submission(
     """
     expected = None if ids is None else dict.fromkeys(ids)
     seen: dict[str, int] = {}  # id -> line
-    unknown: dict[Fault, str] = {}
-    kept: list[Fault] = []
+    unknown: dict[SubmissionFault, str] = {}
+    kept: list[SubmissionFault] = []
     count, last_line = 0, 1
     for block in scan_submission(path, num_classes, top_k):
         faults, names = block.faults, set(block.ids)
@@ -50,30 +50,35 @@ def check_submission(
     more = count - len(kept)
     if missing:
         some = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        kept.append(Fault(last_line, "VideoId", f"ids missing from the file: {len(missing)}: {some}", SUBMIT))
+        kept.append(SubmissionFault(last_line, "VideoId", f"ids missing from the file: {len(missing)}: {some}", SUBMIT))
     if not seen and not kept:
-        kept.append(Fault(1, "file", "no videos follow the header", SUBMIT))
+        kept.append(SubmissionFault(1, "file", "no videos follow the header", SUBMIT))
     if more:
         kept.append(
-            Fault(kept[-1].line, "file", f"{more} more faults after the first {FAULT_LIMIT}", "correct those first")
+            SubmissionFault(
+                kept[-1].line, "file", f"{more} more faults after the first {FAULT_LIMIT}", "correct those first"
+            )
         )
     return kept
 
 
 def _id_faults(
     block: SubmissionBlock, seen: dict[str, int], expected: dict[str, None] | None
-) -> Iterator[tuple[Fault, str]]:
+) -> Iterator[tuple[SubmissionFault, str]]:
     """Ids that occur twice, with "", and unknown ones, with the id; adds all of them to those seen."""
     for line, name in enumerate(block.ids, block.first):
         if not name:
             continue
         if name in seen:
             reason = f"id {short(name)} is on line {seen[name]} already"
-            yield Fault(line, "VideoId", reason, "keep one line for each video"), ""
+            yield SubmissionFault(line, "VideoId", reason, "keep one line for each video"), ""
             continue
         seen[name] = line
         if expected is not None and name not in expected:
-            yield Fault(line, "VideoId", f"unknown id {short(name)}", "predict the split that is asked for"), name
+            yield (
+                SubmissionFault(line, "VideoId", f"unknown id {short(name)}", "predict the split that is asked for"),
+                name,
+            )
 
 
 def _spreadsheet_form(name: str) -> str:
@@ -85,7 +90,7 @@ def _spreadsheet_form(name: str) -> str:
     return "#NAME?" if name.startswith(("-", "+", "=", "@")) else name
 
 
-def _explain(fault: Fault, name: str, missing: dict[str, str]) -> Fault:
+def _explain(fault: SubmissionFault, name: str, missing: dict[str, str]) -> SubmissionFault:
     """Say so where an unknown id is what a spreadsheet made of a missing one, given by `_spreadsheet_form`."""
     remedy = f"{SUBMIT} and do not open it in a spreadsheet"
     if (original := missing.get(_spreadsheet_form(name))) is not None:

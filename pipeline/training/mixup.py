@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.inputs.reading.buffers import BufferPool
-from pipeline.runtime.compiled import compiled
+from pipeline.runtime.compiled import compile_numba
 
 _memory = BufferPool()
 
@@ -33,7 +33,7 @@ def mix_batch(
     return mixed, labels * share[:, None] + labels[partner] * (1 - share[:, None])
 
 
-@compiled
+@compile_numba
 def _mix_bytes(
     frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, weight: np.ndarray, mixed: np.ndarray
 ) -> None:
@@ -55,7 +55,7 @@ def _mix_bytes(
         mixed[video, num_frames[video] :] = 0
 
 
-@compiled
+@compile_numba
 def _mix_floats(
     frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, share: np.ndarray, mixed: np.ndarray
 ) -> None:

@@ -2,7 +2,7 @@
 
 from numba.core import caching
 
-from pipeline.runtime.compiled import compiled
+from pipeline.runtime.compiled import compile_numba
 
 
 def triangle(number):
@@ -14,10 +14,10 @@ def triangle(number):
 
 def test_machine_code_is_kept_for_later_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(caching.config, "CACHE_DIR", str(tmp_path))
-    assert compiled(triangle)(100) == 5050
+    assert compile_numba(triangle)(100) == 5050
     assert list(tmp_path.rglob("*.nbc"))
 
 
 def test_without_a_folder_to_keep_it_in(monkeypatch):
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    assert compiled(triangle)(100) == 5050
+    assert compile_numba(triangle)(100) == 5050

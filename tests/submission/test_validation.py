@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from pipeline.submission import check_submission, read_submission, scanning
-from pipeline.submission.lines import HEADER, Fault
+from pipeline.submission.lines import HEADER, SubmissionFault
 from pipeline.submission.validation import FAULT_LIMIT
 
 IDS = ["aDoE", "1e10", "NaN", "-abc", "0012", "true"]
@@ -220,7 +220,9 @@ def test_faults_beyond_the_limit_are_counted(path):
 
 
 def test_a_fault_reads_as_a_sentence():
-    assert str(Fault(3, "pair 2", "what is wrong", "what to do")) == "line 3, pair 2: what is wrong; what to do"
+    assert (
+        str(SubmissionFault(3, "pair 2", "what is wrong", "what to do")) == "line 3, pair 2: what is wrong; what to do"
+    )
 
 
 def test_a_damaged_gzip_is_a_fault(tmp_path):

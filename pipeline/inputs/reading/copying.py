@@ -12,9 +12,9 @@ from numba.types import ExternalFunction, int32, int64, uintp
 
 from pipeline.config import DatasetConfig
 from pipeline.inputs.reading.streaming import WIDTH, copy_streaming, fence_streaming_stores
-from pipeline.inputs.records.parsing import layouts
+from pipeline.inputs.records.parsing import feature_layouts
 from pipeline.inputs.records.wire import FIRST, SECOND
-from pipeline.runtime.compiled import compiled
+from pipeline.runtime.compiled import compile_numba
 
 # Of the C library that the process runs on: a file is read, and bytes are moved, without a turn of the interpreter.
 _pread = ExternalFunction("pread", int64(int32, uintp, uintp, int64))
@@ -47,7 +47,7 @@ class Encoding(NamedTuple):
 
     @classmethod
     def of(cls, dataset: DatasetConfig) -> "Encoding":
-        found = layouts(dataset)
+        found = feature_layouts(dataset)
         keys, headers = [layout.key.encode() for layout in found], [layout.header for layout in found]
         section, most_rows = (FIRST, 1) if dataset.level == "video" else (SECOND, np.iinfo(np.int64).max)
         return cls(
@@ -62,7 +62,7 @@ class Encoding(NamedTuple):
         )
 
 
-@compiled
+@compile_numba
 def advise_readahead(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
     """Ask the system to have these parts of open files in memory soon: int32, int64, int64 [n].
 
@@ -76,7 +76,7 @@ def advise_readahead(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.n
             _posix_fadvise(descriptor, offset, length, np.int32(_WILL_NEED))
 
 
-@compiled
+@compile_numba
 def read_records(
     descriptors: np.ndarray,
     offsets: np.ndarray,
@@ -114,7 +114,7 @@ def read_records(
     fence_streaming_stores()
 
 
-@compiled
+@compile_numba
 def _read(descriptor: int, offset: int, length: int, alignment: int, buffer: np.ndarray) -> bool:
     whole = (length + alignment - 1) // alignment * alignment
     if whole > len(buffer):
@@ -128,7 +128,7 @@ def _read(descriptor: int, offset: int, length: int, alignment: int, buffer: np.
     return True
 
 
-@compiled
+@compile_numba
 def _find(data: np.ndarray, encoding: Encoding, places: np.ndarray) -> bool:
     """Note where each feature starts and stops; False if one is missing, or anything else is out of the ordinary."""
     places[:] = -1
@@ -159,7 +159,7 @@ def _find(data: np.ndarray, encoding: Encoding, places: np.ndarray) -> bool:
     return places.min() >= 0
 
 
-@compiled
+@compile_numba
 def _enter(data: np.ndarray, position: int, tag: int, end: int) -> tuple[int, int]:
     """Start and stop of the value of a field with this tag; a start of -1 where there is none that ends by `end`."""
     if position >= end or data[position] != tag:
@@ -176,7 +176,7 @@ def _enter(data: np.ndarray, position: int, tag: int, end: int) -> tuple[int, in
     return -1, -1
 
 
-@compiled
+@compile_numba
 def _feature(data: np.ndarray, key: int, key_end: int, encoding: Encoding) -> int:
     """Which feature has this key; -1 where none has."""
     first = 0
@@ -192,7 +192,7 @@ def _feature(data: np.ndarray, key: int, key_end: int, encoding: Encoding) -> in
     return -1
 
 
-@compiled
+@compile_numba
 def _regular(data: np.ndarray, encoding: Encoding, places: np.ndarray, num_frames: int) -> bool:
     """Whether the features have as many rows as they must, each behind the header that every writer gives it."""
     first = most = 0
@@ -213,7 +213,7 @@ def _regular(data: np.ndarray, encoding: Encoding, places: np.ndarray, num_frame
     return min(most, encoding.max_frames) == num_frames
 
 
-@compiled
+@compile_numba
 def _copy(
     data: np.ndarray, encoding: Encoding, places: np.ndarray, num_frames: int, chosen: np.ndarray, frames: np.ndarray
 ) -> bool:
@@ -236,7 +236,7 @@ def _copy(
     return True
 
 
-@compiled
+@compile_numba
 def _move(target: int, source: int, size: int) -> None:
     if (target | size) % np.uintp(WIDTH):
         _memcpy(target, source, size)

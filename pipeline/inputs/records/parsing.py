@@ -48,7 +48,7 @@ def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
     entries, lists = messages_by_key(payload)
     whole = _features(payload, entries if dataset.level == "video" else lists, dataset)
     features = [rows[: dataset.max_frames] for rows in whole]
-    peaks = [_peak(layout, rows) for layout, rows in zip(layouts(dataset), features)]
+    peaks = [_peak(layout, rows) for layout, rows in zip(feature_layouts(dataset), features)]
     id, labels = read_id(payload, entries, dataset), read_labels(payload, entries, dataset)
     return ParsedRecord(id, labels, len(features[0]), features, len(whole[0]), peaks)
 
@@ -104,7 +104,7 @@ class Layout(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
+def feature_layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
     """Return the layout of each declared feature, in order."""
     found = []
     for feature in dataset.features:
@@ -118,7 +118,7 @@ def layouts(dataset: DatasetConfig) -> tuple[Layout, ...]:
 
 def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> list[np.ndarray]:
     features: list[np.ndarray] = []
-    for layout in layouts(dataset):
+    for layout in feature_layouts(dataset):
         place = holder.get(layout.key)
         if place is None:
             remedy = "write zeros where a video has none, or do not declare it"

@@ -53,7 +53,7 @@ class FoundFeature:
         return f"{self.name}: {rows}{widths} {self.kind}".replace("  ", " ")
 
 
-def describe(payload: Buffer) -> list[FoundFeature]:
+def describe_record(payload: Buffer) -> list[FoundFeature]:
     """Return every feature of an Example or SequenceExample, by level and name; raises ParseError if it is neither."""
     context, lists = messages_by_key(payload)
     found = [_describe(payload, key, "video", [context[key]]) for key in sorted(context)]
@@ -76,7 +76,7 @@ def check_first_record(payload: Buffer, dataset: DatasetConfig, where: str) -> N
         SchemaError: the record differs. The message lists every difference, what to change, and what the record holds.
     """
     try:
-        found = describe(payload)
+        found = describe_record(payload)
     except ParseError as error:
         raise SchemaError(f"{where}: neither an Example nor a SequenceExample: {error}") from error
     faults = [*_feature_faults(payload, dataset, found), *_id_faults(dataset, found), *_label_faults(payload, dataset)]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import ParseError
-from pipeline.inputs.records.schema import FoundFeature, SchemaError, check_first_record, describe
+from pipeline.inputs.records.schema import FoundFeature, SchemaError, check_first_record, describe_record
 
 FRAME = DatasetConfig("youtube8m", (FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)), 3862)
 VIDEO = DatasetConfig(
@@ -70,7 +70,7 @@ def test_describe_names_everything():
         mixed=[in_floats(2), in_bytes(b"abc")],
         empty=[],
     )
-    assert describe(payload) == [
+    assert describe_record(payload) == [
         FoundFeature("id", "video", "bytes", 1, (4,)),
         FoundFeature("labels", "video", "int64", 1, (3,)),
         FoundFeature("none", "video", "empty", 1, (0,)),
@@ -80,9 +80,9 @@ def test_describe_names_everything():
         FoundFeature("ragged", "frame", "float", 3, (2, 5)),
         FoundFeature("rgb", "frame", "bytes", 3, (1024,)),
     ]
-    assert str(describe(payload)[-2]) == "ragged: 3 frames of 2 or 5 float"
+    assert str(describe_record(payload)[-2]) == "ragged: 3 frames of 2 or 5 float"
     with pytest.raises(ParseError):
-        describe(b"no record")
+        describe_record(b"no record")
 
 
 def test_what_is_declared_passes():
