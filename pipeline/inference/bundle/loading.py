@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import DatasetConfig
 from pipeline.inference.bundle.container import BundleError, Container, open_bundle, weights_name
 from pipeline.inference.bundle.header import StoredModel, parse_header
-from pipeline.inference.bundle.quantization import dequantize, stored_size
+from pipeline.inference.bundle.quantization import dequantize_weight, stored_weight_bytes
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.models import build_model
 
@@ -35,12 +35,12 @@ def _model(container: Container, name: str, stored: StoredModel, dataset: Datase
     shapes = [tuple(weight.shape) for weight in model.weights]
     if len(shapes) != len(stored.encodings):
         raise BundleError(f"{container.path}: {name} has {len(stored.encodings)} weights, its model {len(shapes)}")
-    sizes = [stored_size(shape, encoding) for shape, encoding in zip(shapes, stored.encodings)]
+    sizes = [stored_weight_bytes(shape, encoding) for shape, encoding in zip(shapes, stored.encodings)]
     if sum(sizes) != size:
         raise BundleError(f"{container.path}: {name} has {size} bytes where its model's weights take {sum(sizes)}")
     with container.open(name) as file:
         for weight, shape, encoding, length in zip(model.weights, shapes, stored.encodings, sizes):
-            weight.assign(dequantize(file.read(length), shape, encoding))
+            weight.assign(dequantize_weight(file.read(length), shape, encoding))
         file.read(1)  # the end, where the checksum is verified
     return model
 

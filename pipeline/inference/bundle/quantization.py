@@ -1,7 +1,7 @@
 """Store a weight in float32, in float16, or in 8 bits with a scale for each output channel.
 
 The aim is a small file; the arithmetic stays as it is. Weights are stored coarsely and are dequantized when they are
-loaded, on any backend. Keras's own `quantize` has another aim: it replaces Dense, EinsumDense and Embedding layers by
+loaded, on any backend. Keras's own `quantize_weight` has another aim: it replaces Dense, EinsumDense and Embedding layers by
 layers that multiply in 8 bits, and does not touch the other weights, which most poolings have.
 """
 
@@ -21,7 +21,7 @@ _WORST = 2.0**-10
 vanishes among the subnormal numbers, gives far more."""
 
 
-def quantize(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Encoding, bytes]:
+def quantize_weight(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Encoding, bytes]:
     """Return how a weight is stored, and its bytes, little-endian.
 
     Only large trainable matrices are stored coarsely. Vectors (biases, scales) are small anyway. Running means,
@@ -49,8 +49,8 @@ def quantize(values: np.ndarray, trainable: bool, wanted: Encoding) -> tuple[Enc
     return "float32", values.tobytes()
 
 
-def dequantize(stored: bytes, shape: Sequence[int], encoding: Encoding) -> np.ndarray:
-    """Return the weight, float32 of `shape`, from the `stored_size` bytes that `quantize` gave.
+def dequantize_weight(stored: bytes, shape: Sequence[int], encoding: Encoding) -> np.ndarray:
+    """Return the weight, float32 of `shape`, from the `stored_weight_bytes` bytes that `quantize_weight` gave.
 
     Raises:
         ValueError: a value is not finite.
@@ -66,7 +66,7 @@ def dequantize(stored: bytes, shape: Sequence[int], encoding: Encoding) -> np.nd
     return values.reshape(shape)
 
 
-def stored_size(shape: Sequence[int], encoding: Encoding) -> int:
+def stored_weight_bytes(shape: Sequence[int], encoding: Encoding) -> int:
     """Return the bytes that a stored weight takes. Raises ValueError if no weight of this shape is stored so."""
     size = math.prod(shape)
     if encoding == "int8":

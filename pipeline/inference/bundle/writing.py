@@ -17,7 +17,7 @@ from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle import container
 from pipeline.inference.bundle.header import Header, StoredModel
-from pipeline.inference.bundle.quantization import Encoding, quantize
+from pipeline.inference.bundle.quantization import Encoding, quantize_weight
 from pipeline.inference.runs import TrainedRun
 from pipeline.models import build_model
 
@@ -88,7 +88,7 @@ def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
                 f"{run.folder}: the weight {weight.path} is {values.dtype}; a bundle can only hold float32"
             )
         try:
-            encoding, content = quantize(values, weight.trainable, wanted)
+            encoding, content = quantize_weight(values, weight.trainable, wanted)
         except ValueError:
             raise StageError(f"{run.stored}: the weight {weight.path} is not finite: train it again") from None
         encodings.append(encoding)

@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inference.bundle.quantization import LEAST_SIZE, dequantize, quantize, stored_size
+from pipeline.inference.bundle.quantization import LEAST_SIZE, dequantize_weight, quantize_weight, stored_weight_bytes
 
 rng = np.random.default_rng(0)
 MATRIX = rng.normal(size=(64, 40)).astype(np.float32) * np.geomspace(1e-3, 1e3, 40, dtype=np.float32)
 
 
 def there_and_back(values, wanted, trainable=True):
-    encoding, stored = quantize(values, trainable, wanted)
-    assert len(stored) == stored_size(values.shape, encoding)
-    back = dequantize(stored, values.shape, encoding)
+    encoding, stored = quantize_weight(values, trainable, wanted)
+    assert len(stored) == stored_weight_bytes(values.shape, encoding)
+    back = dequantize_weight(stored, values.shape, encoding)
     assert back.dtype == np.float32 and back.shape == values.shape
     return encoding, back
 
@@ -36,7 +36,7 @@ def test_int8_moves_a_value_by_half_a_step_of_its_channel_at_most():
     for channel in range(40):
         step = max(abs(float(value)) for value in MATRIX[:, channel]) / 127
         assert np.abs(back[:, channel] - MATRIX[:, channel]).max() <= step * 0.5001
-    assert len(quantize(MATRIX, True, "int8")[1]) == 64 * 40 + 4 * 40
+    assert len(quantize_weight(MATRIX, True, "int8")[1]) == 64 * 40 + 4 * 40
 
 
 @given(st.sampled_from(["float16", "int8"]), st.integers(0, 2**32 - 1), st.floats(-30, 30))
@@ -87,15 +87,15 @@ def test_values_that_are_not_finite_are_refused(bad):
     values = MATRIX.copy()
     values[0, 0] = bad
     with pytest.raises(ValueError, match="not finite"):
-        quantize(values, True, "int8")
+        quantize_weight(values, True, "int8")
     with pytest.raises(ValueError, match="not finite"):
-        dequantize(values.tobytes(), values.shape, "float32")
+        dequantize_weight(values.tobytes(), values.shape, "float32")
     scales = np.full(40, bad, np.float32).tobytes()
     with pytest.raises(ValueError, match="not finite"):
-        dequantize(scales + bytes(range(1, 41)) * 64, (64, 40), "int8")
+        dequantize_weight(scales + bytes(range(1, 41)) * 64, (64, 40), "int8")
 
 
 def test_a_number_has_no_channels():
     for shape in ((), (5,), (5, 0)):
         with pytest.raises(ValueError, match="no channels"):
-            stored_size(shape, "int8")
+            stored_weight_bytes(shape, "int8")
