@@ -1,7 +1,7 @@
 """Store a weight in float32, in float16, or in 8 bits with a scale for each output channel.
 
 The aim is a small file; the arithmetic stays as it is. Weights are stored coarsely and are dequantized when they are
-loaded, on any backend. Keras's own `quantize_weight` has another aim: it replaces Dense, EinsumDense and Embedding layers by
+loaded, on any backend. Keras's own `quantize` has another aim: it replaces Dense, EinsumDense and Embedding layers by
 layers that multiply in 8 bits, and does not touch the other weights, which most poolings have.
 """
 
