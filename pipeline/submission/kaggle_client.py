@@ -13,8 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from pipeline.config.errors import StageError
-from pipeline.transfer.retrying import RetryPolicy
-from pipeline.transfer.source import Unavailable
+from pipeline.transfer.source import RetryPolicy, Unavailable
 
 NEW_TOKEN = "make a new token at https://www.kaggle.com/settings/api"
 _LOG_IN = (
