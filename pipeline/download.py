@@ -19,12 +19,10 @@ from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds, Within, Workers
 from pipeline.transfer import archive, origins
-from pipeline.transfer.delivery import deliver, forecast
-from pipeline.transfer.fetch import Wanted
-from pipeline.transfer.names import Fraction, numbered
-from pipeline.transfer.retrying import RetryPolicy
-from pipeline.transfer.small import read_small
-from pipeline.transfer.source import Refused, Source, Unavailable
+from pipeline.transfer.fetch import Fetch, Wanted
+from pipeline.transfer.http import read_whole
+from pipeline.transfer.names import Fraction, official_name
+from pipeline.transfer.source import Refused, RetryPolicy, Source, Unavailable
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def main() -> None:
     home, raw = flags.places.raw(name).parent, flags.places.raw(name)
     try:
         if flags.origin:
-            offer = origins.from_elsewhere(
+            source, files = origins.from_elsewhere(
                 flags.origin, flags.splits, fraction, flags.credentials, flags.retry_policy, flags.timeout
             )
         elif name == origins.AUDIOSET and not flags.partition:
@@ -82,11 +80,13 @@ def main() -> None:
             if partition is None:
                 made = "run synthesize, which makes its files" if experiment.synthesis else "name a source with --from"
                 raise StageError(f"dataset {name} has no mirrors: {made}")
-            offer = origins.from_mirrors(partition, flags.splits, fraction, mirrors, flags.retry_policy, flags.timeout)
+            source, files = origins.from_mirrors(
+                partition, flags.splits, fraction, mirrors, flags.retry_policy, flags.timeout
+            )
     except (Refused, Unavailable) as error:
         raise StageError(str(error)) from error
-    wanted = [Wanted(file, _place(raw / place)) for place, file in offer.files.items()]
-    if _bring(flags, offer.source, wanted, home) and not flags.origin:
+    wanted = [Wanted(file, _place(raw / place)) for place, file in files.items()]
+    if _bring(flags, source, wanted, home) and not flags.origin:
         _class_names(name, mirrors, home, flags)
 
 
@@ -107,7 +107,7 @@ def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Pa
         print(f"{raw}: {', '.join(splits)} are there")
         return
     source, file = origins.audioset_archive(mirrors, flags.timeout)
-    path = home / Path(file.name).name
+    path = home / file.name
     if _bring(flags, source, [Wanted(file, path)], home):
         for folder, count in archive.unpack(path, absent).items():
             print(f"{absent[folder]}: {count} files")
@@ -117,18 +117,19 @@ def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Pa
 
 def _bring(flags: Flags, source: Source, wanted: list[Wanted], home: Path) -> bool:
     """Download the files and return True, or False after a dry run; raise StageError with what is missing."""
+    fetch = Fetch(source, home, flags.workers, flags.retry_policy)
     if flags.dry_run:
-        print(forecast(source, wanted, home, flags.workers, flags.retry_policy, flags.rate))
+        print(fetch.forecast(wanted, flags.rate))
         print("nothing was downloaded")
         return False
-    found = deliver(source, wanted, home, flags.workers, flags.retry_policy, flags.verify)
-    print(f"{home}: all {len(wanted)} files are there and verified, {len(found.complete)} were before")
+    before = fetch.deliver(wanted, flags.verify)
+    print(f"{home}: all {len(wanted)} files are there and verified, {before} were before")
     return True
 
 
 def _place(path: Path) -> Path:
     """Return where a shard belongs: under its own name, or the one that the official script gave it before."""
-    other = numbered(path.name)
+    other = official_name(path.name)
     return path.with_name(other) if other and path.with_name(other).exists() and not path.exists() else path
 
 
@@ -138,7 +139,7 @@ def _class_names(name: str, mirrors: Sequence[str], home: Path, flags: Flags) ->
     if known is None or (path := home / known[1].name).exists():
         return
     try:
-        text = read_small(*known, replace(flags.retry_policy, attempts=min(3, flags.attempts)))
+        text = read_whole(*known, replace(flags.retry_policy, attempts=min(3, flags.attempts)))
         with atomic_file(path) as temporary:
             temporary.write_bytes(text)
     except (Refused, Unavailable, OSError) as error:

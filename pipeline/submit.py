@@ -62,7 +62,7 @@ def main() -> None:
     if flags.upload:
         from pipeline.transfer import gcs  # its client takes half a second to import
 
-        gcs.parts(flags.upload)  # a wrong address is refused before anything runs
+        gcs.bucket_and_path(flags.upload)  # a wrong address is refused before anything runs
     if flags.kaggle:
         try:
             from pipeline.submission.kaggle import Kaggle  # so are missing credentials

@@ -42,8 +42,6 @@ UNMIRRORED = {
         "submission/lines.py",
         "submission/upload.py",
         "training/teacher.py",
-        "transfer/small.py",
-        "transfer/source.py",
     ),
     "tests/test_metrics.py": ("metrics/precision.py", "metrics/ranking.py", "metrics/streaming.py"),
     "tests/test_report.py: the page as a browser shows it": tuple(

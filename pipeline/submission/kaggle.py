@@ -19,8 +19,7 @@ from pipeline.config.errors import StageError
 from pipeline.submission.kaggle_client import NEW_TOKEN, client, credentials
 from pipeline.submission.log import SubmissionState
 from pipeline.submission.upload import Upload
-from pipeline.transfer.retrying import RetryPolicy
-from pipeline.transfer.source import Refused, Unavailable
+from pipeline.transfer.source import Refused, RetryPolicy, Unavailable
 
 T = TypeVar("T")
 

@@ -21,13 +21,11 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
 from pipeline.transfer.names import safe_name
-from pipeline.transfer.source import Refused, Remote
+from pipeline.transfer.source import Refused
 
-MIRRORS = {
-    place: f"https://storage.googleapis.com/{place}_audioset/youtube_corpus/v1" for place in ("us", "eu", "asia")
-}
-ARCHIVE = Remote("features/features.tar.gz")
-CLASS_NAMES = Remote("csv/class_labels_indices.csv")
+ARCHIVE = "youtube_corpus/v1/features/features.tar.gz"
+"""In AudioSet's bucket."""
+CLASS_NAMES = "youtube_corpus/v1/csv/class_labels_indices.csv"
 """Label, machine's identifier, name."""
 FOLDERS = {"train": "bal_train", "eval": "eval", "unbalanced": "unbal_train"}
 """Split -> its folder in the archive; the last has 2 million clips."""
@@ -92,18 +90,15 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
         tqdm(total=size, desc=f"unpack {archive.name}", unit="B", unit_scale=True) as bar,
         GzipFile(fileobj=file) as unzipped,
     ):
-        stream = _Forward(unzipped)
         try:
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
+            # As a stream, so that no header leads back to what has been read.
+            with tarfile.open(fileobj=unzipped, mode="r|", bufsize=1 << 20, tarinfo=_Header) as tar:
                 while member := tar.next():
                     place, name = _place(member)
                     if place in folders and name.endswith(".tfrecord"):
                         yield place, name, tar.extractfile(member).read()
                     bar.update(file.tell() - bar.n)
-            # tarfile takes for the end whatever is no header; the end is a block of zeros, and the checksum behind it.
-            if stream.last != bytes(tarfile.BLOCKSIZE):
-                raise EOFError("it ends within a member")
-            while stream.read(1 << 20):
+            while unzipped.read(1 << 20):  # gzip's checksum is behind the end
                 pass
         except Refused as error:
             raise StageError(f"{archive} is not AudioSet's: {error}") from error
@@ -112,42 +107,34 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
         bar.update(size - bar.n)
 
 
+class _Header(tarfile.TarInfo):
+    """A header of a size that can be, and never the end where the archive has none."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        # For tarfile these are the end, as a block of zeros is.
+        except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError, tarfile.InvalidHeaderError) as error:
+            raise tarfile.ReadError(f"it has no end, but: {error}") from error
+        _check_size(header)
+        return header
+
+
 def _place(member: tarfile.TarInfo) -> tuple[str, str]:
     """The folder of a member and its own name, both empty for what is no file; raises Refused."""
     if member.isdir():
         return "", ""
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         raise Refused(f"its member {member.name!r} is neither a plain file nor a folder")
-    if not 0 <= member.size <= _LARGEST:
-        raise Refused(f"its member {member.name!r} has {member.size} bytes, and none may have more than {_LARGEST}")
+    _check_size(member)  # which extended headers may have changed
     parts = safe_name(member.name.removeprefix("./")).split("/")
     return (parts[-2], parts[-1]) if len(parts) > 1 else ("", "")
 
 
-class _Forward:
-    """What tarfile reads from: bytes in their order and few at a time, whatever a header claims."""
-
-    def __init__(self, file: GzipFile):
-        self.last = b""
-        """What was read last."""
-        self._file = file
-        self._position = 0
-
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= _LARGEST:
-            raise Refused(f"it has a header of {size} bytes")
-        self.last = self._file.read(size)
-        self._position += len(self.last)
-        return self.last
-
-    def seek(self, position: int) -> None:
-        if position < self._position:
-            raise Refused("it has a member of a size below zero")
-        while self._position < position and self.read(min(1 << 20, position - self._position)):
-            pass
-
-    def tell(self) -> int:
-        return self._position
+def _check_size(member: tarfile.TarInfo) -> None:
+    if not 0 <= member.size <= _LARGEST:
+        raise Refused(f"its member {member.name!r} has {member.size} bytes, and none may have more than {_LARGEST}")
 
 
 # ----------------------------------------------------------------------------------------------------------- into place

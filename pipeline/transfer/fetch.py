@@ -1,23 +1,24 @@
-"""Many files from a source to their places: in parallel, resumed, verified, tried again, and what is missing told."""
+"""Many files to their places: resumed, verified, within the space there is, and what is missing told."""
 
 import dataclasses
 import errno
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TypeVar
 
 from tqdm import tqdm
 
-from pipeline.transfer.checksum import checksums_of
-from pipeline.transfer.ledger import Ledger
-from pipeline.transfer.part import Part
-from pipeline.transfer.retrying import RetryPolicy, Stopped
-from pipeline.transfer.source import Measuring, Refused, Remote, Source, Unavailable
+from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.locks import locked
+from pipeline.config.errors import StageError
+from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
+from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
 
-R = TypeVar("R")
+MISSING = "download-missing.txt"
+"""In a dataset's folder: each file that was asked for and is not there, and why. No such file: nothing is missing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,31 +39,129 @@ class Wanted:
         """Whether a file is there that only has to be read to know whether it is right."""
         return self.file.is_verifiable() and self.path.is_file() and not self.path.is_symlink()
 
+    def bytes_to_come(self) -> int:
+        """At most, as far as the size is known, on top of what is on the disk."""
+        part = partial_path(self.path)
+        there = part.stat().st_size if part.exists() else 0
+        return 0 if self.size is None or self.is_checkable() else max(0, self.size - there)
+
 
 class Fetch:
-    """Transfers from a source, several at a time.
+    """Transfers of files from a source to places below a dataset's folder.
 
     Args:
+        home: the folder; it has the list of the missing, and the record of what was verified.
         workers: transfers at a time.
         retry_policy: how often and how soon one is tried again.
-        ledger: learns what was verified.
     """
 
-    def __init__(self, source: Source, ledger: Ledger, workers: int, retry_policy: RetryPolicy):
+    def __init__(self, source: Source, home: Path, workers: int, retry_policy: RetryPolicy):
         self._source = source
-        self._ledger = ledger
+        self._home = home
+        self._ledger = Ledger(home)
         self._workers = workers
         self._retry_policy = retry_policy
         self._turns = threading.Semaphore(workers)
         self._stopping = threading.Event()
-        self._lock = threading.Lock()
 
-    def measured(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+    def survey(self, wanted: Sequence[Wanted], verify: bool = False) -> tuple[list[Wanted], list[Wanted]]:
+        """Those files that were verified before and are unchanged since, and the rest, with sizes as far as can be.
+
+        Args:
+            verify: all are to be read again.
+
+        Raises:
+            StageError: a verified file is there whose content is another one than is wanted.
+        """
+        complete, rest = [], []
+        for one in wanted:
+            known = self._ledger.verified(one.path)
+            if known and difference(one.file, known):
+                raise StageError(
+                    f"{one.path} is there, was verified, and isn't what the source has under this name; "
+                    "move it away, or choose another --data-dir"
+                )
+            if known:  # its checksums may tell more than the source does
+                one = Wanted(dataclasses.replace(known, name=one.file.name), one.path)
+            (complete if known and not verify else rest).append(one)
+        return complete, self._measured(rest)
+
+    def forecast(self, wanted: Sequence[Wanted], rate: float) -> str:
+        """Files, bytes, free disk, and the time at `rate` MB/s, in words; nothing is written.
+
+        Raises:
+            StageError: as `survey`.
+        """
+        complete, rest = self.survey(wanted)
+        total = sum(one.size or 0 for one in (*complete, *rest))
+        to_come, free = sum(one.bytes_to_come() for one in rest), free_space(self._home)
+        minutes = to_come / (rate * 1e6) / 60
+        unknown = f" and {count} files of unknown size" if (count := sum(one.size is None for one in rest)) else ""
+        return (
+            f"{len(wanted)} files, {total / 1e9:.3f} GB{unknown}; {len(complete)} are there\n"
+            f"to come: {to_come / 1e9:.3f} GB{unknown}; free at {self._home}: {free / 1e9:.3f} GB"
+            + (" (too little)" if to_come > free else "")
+            + f"\nat {rate:g} MB/s: {f'{minutes / 60:.1f} hours' if minutes > 90 else f'{minutes:.1f} minutes'}"
+        )
+
+    def deliver(self, wanted: Sequence[Wanted], verify: bool) -> int:
+        """Make everything that is wanted be there; returns how many files were before.
+
+        Raises:
+            StageError: with what is missing, which is listed in MISSING too; or there is too little space, and nothing
+                was transferred; or as `survey`.
+        """
+        with locked(self._home):
+            self._home.mkdir(parents=True, exist_ok=True)
+            complete, rest = self.survey(wanted, verify)
+            to_come, free = sum(one.bytes_to_come() for one in rest), free_space(self._home)
+            if to_come > free:
+                raise StageError(
+                    f"too little disk: {to_come / 1e9:.3f} GB are to come, and {self._home} has {free / 1e9:.3f} GB "
+                    "free. Make room, choose a smaller --fraction, or another --data-dir; nothing was transferred"
+                )
+            # Written beforehand: after a kill, or on a full disk, there is a list nevertheless.
+            listed = self._home / MISSING
+            _list_missing(listed, {one.path: "not transferred yet" for one in rest})
+            missing = self.transfer(rest, sum(one.size or 0 for one in complete))
+            try:
+                _list_missing(listed, missing)
+            except OSError as error:
+                print(f"{listed} lists what was missing before, and cannot be written anew: {error.strerror}")
+        if missing:
+            lines = [f"  {path}: {reason}" for path, reason in list(missing.items())[:20]]
+            if len(missing) > 20:
+                lines.append(f"  and {len(missing) - 20} more")
+            lines.append("the same command again transfers only these")
+            raise StageError(
+                "\n".join([f"{len(missing)} of {len(wanted)} files are missing (listed in {listed}):", *lines])
+            )
+        return len(complete)
+
+    def transfer(self, wanted: Sequence[Wanted], there: int = 0) -> dict[Path, str]:
+        """Make every file be there, verified; returns why those that are not, aren't. `there`: bytes not to transfer.
+
+        A fault of one file leaves the others alone; a full disk ends all.
+        """
+        missing: dict[Path, str] = {}
+        total = there + sum(one.size or 0 for one in wanted)
+        with tqdm(total=total, initial=there, desc="download", unit="B", unit_scale=True, unit_divisor=1000) as bar:
+            for one, fault in self._each(lambda one: self._transfer(one, bar), wanted):
+                if fault is None:
+                    continue
+                missing[one.path] = _reason(fault)
+                if _is_full(fault):
+                    self._stopping.set()
+                if not isinstance(fault, Stopped):
+                    bar.write(f"failed: {one.path}: {missing[one.path]}", file=sys.stderr)
+        return {one.path: missing[one.path] for one in wanted if one.path in missing}
+
+    def _measured(self, wanted: Sequence[Wanted]) -> list[Wanted]:
         """With the sizes that the source can tell beforehand; what it can't tell stays as it is."""
         unknown = [one for one in wanted if one.size is None]
-        if not unknown or not isinstance(self._source, Measuring):
+        if not unknown:
             return list(wanted)
-        found: dict[Path, Wanted] = {one.path: one for one in wanted}
+        found = {one.path: one for one in wanted}
         retry_policy = dataclasses.replace(self._retry_policy, attempts=min(3, self._retry_policy.attempts))
 
         def measure(one: Wanted) -> None:
@@ -74,32 +173,13 @@ class Fetch:
             found[one.path] = Wanted(file, one.path, size)
 
         with tqdm(total=len(unknown), desc="sizes", unit=" files") as bar:
-            for _, _ in self._each(measure, unknown):
+            for _ in self._each(measure, unknown):
                 bar.update()
         return list(found.values())
 
-    def bring(self, wanted: Sequence[Wanted], there: int = 0) -> dict[Path, str]:
-        """Make every file be there, verified; returns why those that are not, aren't. `there`: bytes not to transfer.
-
-        A fault of one file leaves the others alone; a full disk ends all.
-        """
-        missing: dict[Path, str] = {}
-        total = there + sum(one.size or 0 for one in wanted)
-        with tqdm(total=total, initial=there, desc="download", unit="B", unit_scale=True, unit_divisor=1000) as bar:
-            for one, fault in self._each(lambda one: self._bring(one, bar), wanted):
-                if fault is None:
-                    continue
-                missing[one.path] = _reason(fault)
-                if _is_full(fault):
-                    self._stopping.set()
-                if not isinstance(fault, Stopped):
-                    with self._lock:
-                        bar.write(f"failed: {one.path}: {missing[one.path]}", file=sys.stderr)
-        return {one.path: missing[one.path] for one in wanted if one.path in missing}
-
     def _each(
         self, action: Callable[[Wanted], None], wanted: Sequence[Wanted]
-    ) -> Iterator[tuple[Wanted, Exception | None]]:
+    ) -> Iterator[tuple[Wanted, BaseException | None]]:
         """Each with what went wrong, as they end."""
         # More threads than turns: while one file is being written to the disk for good, another one is transferred.
         with ThreadPoolExecutor(2 * self._workers, "transfer") as pool:
@@ -115,76 +195,62 @@ class Fetch:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _bring(self, wanted: Wanted, bar: tqdm) -> None:
+    def _transfer(self, wanted: Wanted, bar: tqdm) -> None:
         def told(count: int) -> None:
             if self._stopping.is_set():
                 raise Stopped
-            with self._lock:
+            with bar.get_lock():
                 bar.update(count)
 
+        def foreseen(count: int) -> None:
+            if wanted.size is None:
+                with bar.get_lock():
+                    bar.total = max(bar.total, bar.n + count)
+
         with self._turns:
-            part = self._receive(wanted, bar, told)
-        if part:
-            part.take_name()
-            self._ledger.record(wanted.path, part.checksums)
-
-    def _receive(self, wanted: Wanted, bar: tqdm, told: Callable[[int], None]) -> Part | None:
-        """All bytes of a file, verified; None where it is there already."""
-        if self._stopping.is_set():
-            raise Stopped
-        if wanted.is_checkable():
-            checksums = checksums_of(wanted.path, told)
-            if (fault := checksums.fault(wanted.file)) is None:
-                self._ledger.record(wanted.path, checksums)
-                return None
-            told(-checksums.size)
-            with self._lock:
+            if self._stopping.is_set():
+                raise Stopped
+            if wanted.is_checkable():
+                checksums = checksums_of(wanted.path, told)
+                if (fault := difference(wanted.file, checksums)) is None:
+                    self._ledger.record(wanted.path, checksums)
+                    return
+                told(-checksums.size)
                 bar.write(f"{wanted.path} is damaged ({fault}): it is fetched again", file=sys.stderr)
-        part = Part(wanted.path, wanted.file.is_verifiable(), told)
-        try:
-            self._retry_policy.call(
-                lambda: self._attempt(wanted, part, bar), self._stopping, reached=lambda: part.furthest
-            )
-        except BaseException:
-            part.close()
-            raise
-        return part
-
-    def _attempt(self, wanted: Wanted, part: Part, bar: tqdm) -> None:
-        """Read on from what there is, to the end, and verify it."""
-        file = wanted.file
-        if file.is_verifiable() and not part.checksums.fault(file):
-            return
-        if file.size is not None and part.size >= file.size:
-            part.begin_anew()
-        with self._source.open(file, part.size) as body:
-            if body.start not in (0, part.size):
-                raise Unavailable(f"{file.name}: bytes from {part.size} on were asked for, not from {body.start}")
-            if body.start != part.size:
-                part.begin_anew()
-            whole = dataclasses.replace(file, size=body.size if file.size is None else file.size)
-            if whole.size is None and not file.is_verifiable():
-                raise Refused(f"{file.name}: neither its size nor a checksum is known, so that it cannot be verified")
-            if wanted.size is None and body.size is not None:
-                with self._lock:
-                    bar.total = max(bar.total, bar.n + body.size - part.size)
-            for chunk in body.chunks:
-                part.write(chunk)
-                if whole.size is not None and part.size > whole.size:
-                    break
-            if whole.size is not None and part.size < whole.size:
-                raise Unavailable(f"{file.name} broke off after {part.size} of {whole.size} bytes")
-            # Inside the block, so that the source learns of wrong bytes.
-            if fault := part.checksums.fault(whole):
-                part.begin_anew()
-                raise Unavailable(f"{file.name} has wrong bytes: {fault}")
+            part = PartialFile(wanted.path, wanted.file.is_verifiable(), told)
+            try:
+                self._retry_policy.call(
+                    lambda: part.fill(self._source, wanted.file, foreseen), self._stopping, lambda: part.furthest
+                )
+            except BaseException:
+                part.close()
+                raise
+        part.take_name()
+        self._ledger.record(wanted.path, part.checksums)
 
 
-def _is_full(fault: Exception) -> bool:
+def free_space(folder: Path) -> int:
+    """Bytes free on the disk of a folder, which need not be there yet."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _list_missing(path: Path, missing: dict[Path, str]) -> None:
+    if not missing:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_file(path) as temporary:
+        lines = [f"{file}\t{' '.join(reason.split())}\n" for file, reason in missing.items()]
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _is_full(fault: BaseException) -> bool:
     return isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _reason(fault: Exception) -> str:
+def _reason(fault: BaseException) -> str:
     if isinstance(fault, Stopped):
         return "not transferred, as the transfers were ended"
     if _is_full(fault):

@@ -19,9 +19,9 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from tqdm import tqdm
 
 from pipeline.config.errors import StageError
-from pipeline.transfer.checksum import checksums_of
 from pipeline.transfer.names import safe_name
-from pipeline.transfer.source import Body, Refused, Remote, Unavailable
+from pipeline.transfer.source import Body, Refused, Remote, Source, Unavailable, retry_after
+from pipeline.transfer.verified import checksums_of
 
 # Otherwise the client asks for the bucket beside every request, in a thread of its own, and anew if that is refused.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
@@ -32,14 +32,13 @@ _CONNECT = 10.0
 """Seconds in which a connection is made."""
 _PASSING = (408, 429)
 _CONNECTION = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
-_URL = re.compile(r"gs://(?P<bucket>[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(?:/(?P<path>.*))?", re.DOTALL)
 _LOG_IN = "log in with `gcloud auth application-default login`, or set $GOOGLE_APPLICATION_CREDENTIALS"
 
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-class Bucket:
-    """The objects below gs://bucket/prefix, a Source: the prefix is a folder, or one object.
+class Bucket(Source):
+    """The objects below gs://bucket/prefix: the prefix is a folder, or one object.
 
     Credentials are not looked for unless asked: public buckets need none, and looking can take minutes. With
     $STORAGE_EMULATOR_HOST in the environment everything goes there.
@@ -55,7 +54,7 @@ class Bucket:
     """
 
     def __init__(self, url: str, credentials: bool = False, timeout: float = 60.0):
-        name, path = parts(url)
+        name, path = bucket_and_path(url)
         self.prefix = path.rstrip("/")
         self._bucket = _client(credentials).bucket(name)
         self._once: dict[str, Any] = {"timeout": (_CONNECT, timeout), "retry": None}
@@ -155,7 +154,7 @@ def upload(path: Path, url: str, timeout: float = 60.0, patience: float = 300.0)
         Refused: no right to write, no such bucket, or another content is there.
         Unavailable: it did not work in that time.
     """
-    bucket, name = parts(url)
+    bucket, name = bucket_and_path(url)
     if not name or name.endswith("/"):
         raise StageError(f"{url} names no object: write gs://BUCKET/NAME")
     sums = checksums_of(path)
@@ -167,10 +166,9 @@ def upload(path: Path, url: str, timeout: float = 60.0, patience: float = 300.0)
         if sent:
             blob = client.bucket(bucket).blob(name, chunk_size=_CHUNK)
             blob.crc32c = checksum  # the service refuses other bytes
-            bar = {"desc": path.name, "unit": "B", "unit_scale": True}
             with (
                 path.open("rb") as file,
-                tqdm.wrapattr(file, "read", total=sums.size, **bar) as stream,
+                tqdm.wrapattr(file, "read", total=sums.size, desc=path.name, unit="B", unit_scale=True) as stream,
                 # It fails for somebody else's object, and for our own when the answer was lost.
                 contextlib.suppress(api.PreconditionFailed),
             ):
@@ -189,12 +187,12 @@ def upload(path: Path, url: str, timeout: float = 60.0, patience: float = 300.0)
 # -------------------------------------------------------------------------------------------------------------- common
 
 
-def parts(url: str) -> tuple[str, str]:
+def bucket_and_path(url: str) -> tuple[str, str]:
     """The bucket and the path of gs://BUCKET/PATH; raises StageError."""
-    match = _URL.fullmatch(url)
-    if match is None:
+    found = re.fullmatch(r"gs://([a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(?:/(.*))?", url, re.DOTALL)
+    if found is None:
         raise StageError(f"{url!r} is no address of a bucket: write gs://BUCKET/PATH")
-    return match["bucket"], match["path"] or ""
+    return found[1], found[2] or ""
 
 
 def _client(credentials: bool) -> storage.Client:
@@ -222,24 +220,13 @@ def _explained(url: str) -> Iterator[None]:
         yield
     except api.NotFound:
         raise Refused(f"{url}: there is no such object or bucket") from None
-    except (*_CONNECTION, auth.TransportError) as error:
+    except (*_CONNECTION, auth.TransportError, api.RetryError, media.DataCorruption, media.InvalidResponse) as error:
         raise Unavailable(f"{url}: {type(error).__name__}: {error}") from error
     except (api.Unauthorized, api.Forbidden, auth.GoogleAuthError) as error:  # the last for 401 without credentials
         raise Refused(f"{url}: not open to everybody, or not to you: {_LOG_IN}") from error
     except api.GoogleAPICallError as error:
         message = f"{url}: the service answers {error.code:d}"
         if error.code in _PASSING or error.code >= 500:
-            raise Unavailable(message, _after(error)) from error
+            after = retry_after(error.response.headers) if error.response is not None else None
+            raise Unavailable(message, after) from error
         raise Refused(f"{message}: {error.message}") from error
-    except api.RetryError as error:
-        raise Unavailable(f"{url}: {error.cause}") from error
-    except media.DataCorruption as error:
-        raise Unavailable(f"{url}: other bytes arrived than were sent") from error
-    except media.InvalidResponse as error:
-        raise Unavailable(f"{url}: the service gives an answer that makes no sense: {error}") from error
-
-
-def _after(error: api.GoogleAPICallError) -> float | None:
-    """Seconds of the header Retry-After."""
-    value = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-    return float(value) if value.isdecimal() else None

@@ -1,6 +1,7 @@
-"""Names of files: which are safe to write, the two forms of a shard's number, and which belong to a fraction."""
+"""Names of files: which are safe to write, and how YouTube-8M lists, numbers and parts its shards."""
 
 import hashlib
+import json
 import re
 import string
 import urllib.parse
@@ -8,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.config.errors import StageError
-from pipeline.transfer.source import Refused
+from pipeline.transfer.source import Refused, Remote, Unavailable
 
+SPLITS = {"2": ("train", "validate", "test"), "3": ("validate", "test")}
+"""Of each version of YouTube-8M; 3 has the segments of 2019."""
 DIGITS = string.ascii_lowercase + string.ascii_uppercase + string.digits
 """Of a shard's number on the mirrors, in base 62: `trainpj` is the shard that the official script calls `train0939`."""
-SHARDS = len(DIGITS) ** 2
-"""Of a split."""
 
-_NUMBERED = re.compile(r"(train|validate|test)(\d{4})(\.tfrecord)")
-_LETTERED = re.compile(r"(train|validate|test)([a-zA-Z0-9]{2})(\.tfrecord)")
+# ---------------------------------------------------------------------------------------------------------- safe names
 
 
 def safe_name(name: str) -> str:
@@ -55,30 +55,64 @@ def _fault(name: str) -> str | None:
     return None
 
 
-def shard_number(digits: str) -> int:
-    """The number that two base-62 digits are: pj -> 939."""
-    return DIGITS.index(digits[0]) * len(DIGITS) + DIGITS.index(digits[1])
+# ------------------------------------------------------------------------------------------------------- YouTube-8M's
 
 
-def numbered(name: str) -> str | None:
+def plan_of(partition: str) -> str:
+    """Where the plan of a partition such as 2/frame/train lies on a mirror; raises StageError where it is none."""
+    found = re.fullmatch(r"([0-9]+)/(frame|video)/([a-z]+)", partition, re.ASCII)
+    if not found:
+        raise StageError(f"{partition} is no partition of YouTube-8M: they are as 2/frame/train or 2/video/test")
+    version, level, split = found.groups()
+    if split not in (known := SPLITS.get(version, SPLITS["2"])):
+        raise StageError(f"{version}/{level} has no split {split}; it has: {', '.join(known)}")
+    return f"{version}/download_plans/{level}_{split}.json"
+
+
+def read_plan(text: bytes, address: str) -> list[Remote]:
+    """The files of a plan: {"files": {name: md5}}, each by its name on the mirror; `address` is for the messages.
+
+    Raises:
+        Unavailable: it is not JSON; ask again.
+        Refused: it is no plan, or has a name that is not safe.
+    """
+    try:
+        plan = json.loads(text)
+    except ValueError:  # cut short, or the page of somebody on the way
+        raise Unavailable(f"{address} is not JSON") from None
+    try:
+        listed = [Remote(name, md5=md5.lower()) for name, md5 in plan["files"].items()]
+    except (KeyError, TypeError, AttributeError):
+        raise Refused(f'{address} is not a download plan: it should be {{"files": {{name: md5, ...}}}}') from None
+    for file in listed:
+        if not re.fullmatch("[0-9a-f]{32}", file.md5):
+            raise Refused(f"{address}: {file.md5!r}, of {file.name}, is no md5")
+        if "/" in safe_name(file.name):
+            raise Refused(f"{address}: {file.name!r} is not a name to write to: it has a slash")
+    if not listed:
+        raise Refused(f"{address} lists no files")
+    return listed
+
+
+def official_name(name: str) -> str | None:
     """The name under which the official script stores a shard, trainpj.tfrecord -> train0939.tfrecord."""
-    if found := _LETTERED.fullmatch(name):
-        return f"{found[1]}{shard_number(found[2]):04}{found[3]}"
+    if found := re.fullmatch(r"(train|validate|test)([a-zA-Z0-9])([a-zA-Z0-9])\.tfrecord", name):
+        return f"{found[1]}{DIGITS.index(found[2]) * len(DIGITS) + DIGITS.index(found[3]):04}.tfrecord"
     return None
 
 
-def lettered(name: str) -> str:
+def mirror_name(name: str) -> str:
     """A shard's name on the mirrors: train0939.tfrecord -> trainpj.tfrecord; any other name as it is."""
-    found = _NUMBERED.fullmatch(name)
-    if found and (number := int(found[2])) < SHARDS:
-        return f"{found[1]}{DIGITS[number // len(DIGITS)]}{DIGITS[number % len(DIGITS)]}{found[3]}"
+    found = re.fullmatch(r"(train|validate|test)([0-9]{4})\.tfrecord", name)
+    if found and (number := int(found[2])) < len(DIGITS) ** 2:
+        return f"{found[1]}{DIGITS[number // len(DIGITS)]}{DIGITS[number % len(DIGITS)]}.tfrecord"
     return name
 
 
 def split_of(name: str) -> str | None:
     """The split that a shard's name tells, as `train` of trainpj.tfrecord and train0939.tfrecord."""
-    found = _LETTERED.fullmatch(lettered(PurePosixPath(name).name))
-    return found[1] if found else None
+    number = official_name(mirror_name(PurePosixPath(name).name))
+    return number and number[: -len("0000.tfrecord")]
 
 
 @dataclass(frozen=True)
@@ -92,16 +126,13 @@ class Fraction:
     def parse(cls, text: str) -> "Fraction":
         """From X/Y, or X,Y as in the official script; raises StageError."""
         found = re.fullmatch(r"(\d+)[/,](\d+)", text, re.ASCII)
-        if not found:
-            raise StageError(f"--fraction {text}: write X/Y, for example 1/100 for the first hundredth of the files")
-        part, parts = int(found[1]), int(found[2])
-        if not 1 <= part <= parts:
-            raise StageError(f"--fraction {text}: of {parts} parts there is no part {part}; X/Y needs 1 <= X <= Y")
-        return cls(part, parts)
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            raise StageError(f"--fraction {text}: write X/Y with 1 <= X <= Y, as 1/100 for a hundredth of the files")
+        return cls(int(found[1]), int(found[2]))
 
     def __contains__(self, name: str) -> bool:
         """Whether a file belongs to it, by the last part of its name, as the mirrors write it."""
-        key = lettered(PurePosixPath(name).name)
+        key = mirror_name(PurePosixPath(name).name)
         return int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest(), 16) % self.parts == self.part - 1
 
     def __str__(self) -> str:

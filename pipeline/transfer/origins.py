@@ -1,39 +1,52 @@
-"""Where a dataset comes from: its partition, its mirrors, or what the user names instead."""
+"""Where a dataset comes from: its mirrors, or a bucket, a directory or a list of URLs that the user names."""
 
+import contextlib
 import functools
 import os
 import re
 import urllib.parse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.errors import StageError
 from pipeline.transfer import archive
-from pipeline.transfer.http import Mirrors
-from pipeline.transfer.local import Directory
-from pipeline.transfer.names import Fraction, safe_name, split_of
-from pipeline.transfer.plan import SPLITS, Partition, at_fraction, read_plan
-from pipeline.transfer.retrying import RetryPolicy
-from pipeline.transfer.small import read_small
-from pipeline.transfer.source import Refused, Remote, Source
+from pipeline.transfer.http import Mirrors, read_whole
+from pipeline.transfer.names import SPLITS, Fraction, plan_of, read_plan, safe_name, split_of
+from pipeline.transfer.source import Body, Refused, Remote, RetryPolicy, Source, Unavailable
 
 PARTITIONS = {"youtube8m": "2/frame", "youtube8m_video": "2/video"}
 """Of YouTube-8M, by the dataset's name."""
 AUDIOSET = "audioset"
 """The dataset that comes as one archive."""
 MIRRORS = ("us", "eu", "asia")
-_HOST = "data.yt8m.org"
-_CLASS_NAMES = ("2/vocabulary.csv", "https://research.google.com/youtube8m/csv/2/vocabulary.csv")
-"""Below a mirror, and where the challenge's site has it."""
+_PLANS, _YOUTUBE8M, _AUDIOSET = "data.yt8m.org", "{}.data.yt8m.org", "{}_audioset"
+"""Buckets."""
+_CHUNK = 1 << 20
+
+# ---------------------------------------------------------------------------------------------------------- the mirrors
 
 
-@dataclass(frozen=True)
-class Offer:
-    """A source, and what is asked of it: files named <split>/<name>, as they are to lie below raw/."""
+def checked_mirrors(mirrors: Sequence[str]) -> list[str]:
+    """By default all there are; raises StageError for what is none."""
+    for mirror in mirrors:
+        if mirror not in MIRRORS and not mirror.startswith(("http://", "https://")):
+            raise StageError(f"--mirror {mirror}: there are {', '.join(MIRRORS)}, and any http://HOST:PORT")
+    return [mirror.rstrip("/") for mirror in mirrors] or list(MIRRORS)
 
-    source: Source
-    files: dict[str, Remote]
+
+def bucket_addresses(mirrors: Sequence[str], bucket: str) -> list[str]:
+    """Where a public bucket is read over HTTP; `{}` in its name stands for a mirror's. An address stands for itself."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
+    found = []
+    for mirror in mirrors:
+        name = bucket.format(mirror)
+        if mirror not in MIRRORS:
+            found.append(mirror)
+        elif emulator:
+            found.append(f"{emulator}/{name}")
+        else:  # first where encryption proves who answers; a bucket with the name of a host answers there too
+            found += [f"https://storage.googleapis.com/{name}"] + [f"http://{name}"] * ("." in name)
+    return list(dict.fromkeys(found))
 
 
 def from_mirrors(
@@ -43,54 +56,59 @@ def from_mirrors(
     mirrors: Sequence[str],
     retry_policy: RetryPolicy,
     timeout: float,
-) -> Offer:
-    """The files of a partition such as 2/frame, by the plans of its splits; no splits: all that it has.
+) -> tuple[Source, dict[str, Remote]]:
+    """A partition such as 2/frame by the plans of its splits, no splits: all that it has.
+
+    Returns:
+        The source, and its files by <split>/<name>, as they are to lie below raw/.
 
     Raises:
         StageError: there is no such partition, split or mirror.
         Refused, Unavailable: a plan cannot be had.
     """
     splits = splits or SPLITS.get(partition.partition("/")[0], SPLITS["2"])
-    wanted = [Partition.parse(f"{partition}/{split}") for split in splits]
-    plans = list(dict.fromkeys(address for mirror in mirrors for address in _plans_at(mirror)))
-    reader = Mirrors([], lambda file: [f"{address}/{file.name}" for address in plans], timeout)
-    files = []
-    for part in wanted:
-        listed = read_small(reader, Remote(part.plan), retry_policy, functools.partial(read_plan, address=part.plan))
-        files += [Remote(f"{part.split}/{file.name}", md5=file.md5) for file in at_fraction(listed, fraction)]
-    addresses = [address for mirror in mirrors for address in _yt8m_at(mirror)]
-    source = Mirrors(
-        files,
-        lambda file: [f"{address}/{partition}/{urllib.parse.quote(file.name)}" for address in addresses],
-        timeout,
-    )
-    return Offer(source, {file.name: file for file in files})
+    plans = {split: plan_of(f"{partition}/{split}") for split in splits}
+    hosts = bucket_addresses(mirrors, _PLANS)
+    reader = Mirrors(lambda file: [f"{host}/{file.name}" for host in hosts], timeout)
+    files = {}
+    for split, plan in plans.items():
+        listed = read_whole(reader, Remote(plan), retry_policy, functools.partial(read_plan, address=plan))
+        chosen = [Remote(f"{split}/{file.name}", md5=file.md5) for file in listed if file.name in fraction]
+        files |= {file.name: file for file in chosen}
+    copies = [f"{address}/{partition}" for address in bucket_addresses(mirrors, _YOUTUBE8M)]
+    source = Mirrors(lambda file: [f"{copy}/{urllib.parse.quote(file.name)}" for copy in copies], timeout)
+    return source, files
 
 
 def audioset_archive(mirrors: Sequence[str], timeout: float) -> tuple[Mirrors, Remote]:
     """AudioSet's archive of features, and the source that has it."""
-    addresses = [_audioset_at(mirror) for mirror in mirrors]
-    return Mirrors([archive.ARCHIVE], lambda file: [f"{at}/{file.name}" for at in addresses], timeout), archive.ARCHIVE
+    addresses = [f"{at}/{archive.ARCHIVE}" for at in bucket_addresses(mirrors, _AUDIOSET)]
+    return Mirrors(lambda file: addresses, timeout), Remote(PurePosixPath(archive.ARCHIVE).name)
 
 
 def class_names(dataset: str, mirrors: Sequence[str], timeout: float) -> tuple[Mirrors, Remote] | None:
-    """The file of class names, where the dataset has one."""
+    """The file of class names, and the source that has it, where the dataset has one."""
     if dataset == AUDIOSET:
-        addresses = [f"{_audioset_at(mirror)}/{archive.CLASS_NAMES.name}" for mirror in mirrors]
-        name = PurePosixPath(archive.CLASS_NAMES.name).name
+        addresses = [f"{at}/{archive.CLASS_NAMES}" for at in bucket_addresses(mirrors, _AUDIOSET)]
     elif dataset in PARTITIONS:
-        addresses = [f"{at}/{_CLASS_NAMES[0]}" for mirror in mirrors for at in _yt8m_at(mirror)]
-        addresses += _CLASS_NAMES[1:] if set(mirrors) & set(MIRRORS) else ()
-        name = "vocabulary.csv"
+        addresses = [f"{at}/2/vocabulary.csv" for at in bucket_addresses(mirrors, _YOUTUBE8M)]
+        if set(mirrors) & set(MIRRORS):
+            addresses.append("https://research.google.com/youtube8m/csv/2/vocabulary.csv")
     else:
         return None
-    return Mirrors([], lambda file: addresses, timeout), Remote(name)
+    return Mirrors(lambda file: addresses, timeout), Remote(PurePosixPath(addresses[0]).name)
+
+
+# ------------------------------------------------------------------------------------------------ what the user names
 
 
 def from_elsewhere(
     place: str, splits: Sequence[str], fraction: Fraction, credentials: bool, retry_policy: RetryPolicy, timeout: float
-) -> Offer:
+) -> tuple[Source, dict[str, Remote]]:
     """The *.tfrecord files of gs://bucket/prefix, a directory, or a file of URLs; no splits: all there are.
+
+    Returns:
+        As `from_mirrors`.
 
     Raises:
         StageError: there is no such place, or a file's split cannot be told, or nothing is left of what is asked for.
@@ -100,28 +118,32 @@ def from_elsewhere(
         from pipeline.transfer.gcs import Bucket  # takes a second to import
 
         source: Source = Bucket(place, credentials=credentials, timeout=timeout)
+        listed = retry_policy.call(source.files)
     elif Path(place).is_dir():
         source = Directory(Path(place))
+        listed = source.files()
     elif Path(place).is_file():
-        source = url_list(Path(place), timeout)
+        source, listed = url_list(Path(place), timeout)
     else:
         raise StageError(f"--from {place}: there is no such directory or file of URLs; buckets are gs://BUCKET/PREFIX")
     placed: dict[str, Remote] = {}
-    listed = retry_policy.call(source.files)
-    for file in at_fraction([file for file in listed if file.name.endswith(".tfrecord")], fraction):
+    for file in listed:
+        if not file.name.endswith(".tfrecord") or file.name not in fraction:
+            continue
         split, name = _split(file.name, splits), PurePosixPath(file.name).name
         if splits and split not in splits:
             continue
         if (twice := placed.setdefault(f"{split}/{name}", file)) is not file:
             raise StageError(f"--from {place}: {twice.name} and {file.name} would both be {split}/{name}")
     there = {name.partition("/")[0] for name in placed}
-    if absent := [split for split in splits if split not in there] or not placed:
-        of = f" of the split {absent[0]}" if absent is not True else ""
+    absent = [f" of the split {split}" for split in splits if split not in there]
+    if absent or not placed:
+        of = "".join(absent[:1])
         raise StageError(f"--from {place}: it has no *.tfrecord files{of} (fraction {fraction}, {len(listed)} files)")
-    return Offer(source, placed)
+    return source, placed
 
 
-def url_list(path: Path, timeout: float) -> Mirrors:
+def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
     """The files of a list: one URL a line, and after a space its md5 where it is known; # begins a comment.
 
     A file is named by its URL's path. Raises StageError naming the line that is wrong.
@@ -136,7 +158,7 @@ def url_list(path: Path, timeout: float) -> Mirrors:
         found = re.fullmatch(r"https?://[^/?#\s]+/([^?#\s]*)(\?\S*)?", url)
         if not found:
             raise StageError(f"{path}, line {number}: {url!r} is no http:// or https:// address of a file")
-        if md5 and (len(md5) != 32 or set(md5) - set("0123456789abcdef")):
+        if not re.fullmatch("([0-9a-f]{32})?", md5):
             raise StageError(f"{path}, line {number}: {md5!r} is no md5")
         try:
             name = urllib.parse.unquote(safe_name(found[1]))
@@ -145,7 +167,50 @@ def url_list(path: Path, timeout: float) -> Mirrors:
         if urls.setdefault(name, url) != url:
             raise StageError(f"{path}, line {number}: {url} would have the same name as {urls[name]}")
         files.append(Remote(name, md5=md5 or None))
-    return Mirrors(files, lambda file: [urls[file.name]], timeout)
+    return Mirrors(lambda file: [urls[file.name]], timeout), files
+
+
+class Directory(Source):
+    """The files below a folder: a mounted disk or bucket, or somebody's copy. Links are refused."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def files(self) -> list[Remote]:
+        """All files below the folder, by name; raises Refused naming a link, or where there is no such folder."""
+        if not self.root.is_dir():
+            raise Refused(f"{self.root} is not a directory")
+        found = []
+        for path in self.root.rglob("*"):
+            if path.is_symlink():
+                raise Refused(f"{path} is a link; name the directory in which the files themselves are")
+            if not path.is_dir():
+                found.append(Remote(safe_name(path.relative_to(self.root).as_posix()), path.stat().st_size))
+        return sorted(found, key=lambda file: file.name)
+
+    @contextlib.contextmanager
+    def open(self, file: Remote, offset: int = 0) -> Iterator[Body]:
+        path = self.root / safe_name(file.name)
+        try:
+            opened = open(path, "rb", buffering=0, opener=_open_no_link)  # noqa: SIM115 (Path.open has no opener)
+        except OSError as error:
+            raise Refused(f"{path} cannot be read: {error.strerror}") from error
+        with opened:
+            size = os.fstat(opened.fileno()).st_size
+            start = offset if offset <= size else 0
+            opened.seek(start)
+            yield Body(start, size, self._chunks(opened, path))
+
+    def _chunks(self, opened, path: Path) -> Iterator[bytes]:
+        try:
+            while chunk := opened.read(_CHUNK):
+                yield chunk
+        except OSError as error:  # a mounted bucket's network, a failing disk
+            raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _split(name: str, splits: Sequence[str]) -> str:
@@ -158,37 +223,3 @@ def _split(name: str, splits: Sequence[str]) -> str:
     if not split.replace("_", "").isalnum() or split == "holdout":
         raise StageError(f"{name}: to which split it belongs cannot be told; lay it in a folder, or name one --splits")
     return split
-
-
-def checked_mirrors(mirrors: Sequence[str]) -> list[str]:
-    """By default all there are; raises StageError for what is none."""
-    for mirror in mirrors:
-        if mirror not in MIRRORS and not mirror.startswith(("http://", "https://")):
-            raise StageError(f"--mirror {mirror}: there are {', '.join(MIRRORS)}, and any http://HOST:PORT")
-    return [mirror.rstrip("/") for mirror in mirrors] or list(MIRRORS)
-
-
-def _storage() -> tuple[str, bool]:
-    """Where buckets are read over HTTP, and whether that is an emulator."""
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
-    return emulator or "https://storage.googleapis.com", bool(emulator)
-
-
-def _bucket_at(bucket: str) -> list[str]:
-    """The addresses of a bucket with the name of a host: where encryption proves who answers, then its own."""
-    storage, emulated = _storage()
-    return [f"{storage}/{bucket}"] + ([] if emulated else [f"http://{bucket}"])
-
-
-def _yt8m_at(mirror: str) -> list[str]:
-    return _bucket_at(f"{mirror}.{_HOST}") if mirror in MIRRORS else [mirror]
-
-
-def _plans_at(mirror: str) -> list[str]:
-    return _bucket_at(_HOST) if mirror in MIRRORS else [mirror]
-
-
-def _audioset_at(mirror: str) -> str:
-    if mirror not in MIRRORS:
-        return f"{mirror}/youtube_corpus/v1"
-    return archive.MIRRORS[mirror].replace("https://storage.googleapis.com", _storage()[0])

@@ -13,8 +13,7 @@ from pipeline.config.errors import StageError
 from pipeline.submission import kaggle
 from pipeline.submission.kaggle import Kaggle
 from pipeline.submission.log import SubmissionState
-from pipeline.transfer.retrying import RetryPolicy
-from pipeline.transfer.source import Refused, Unavailable
+from pipeline.transfer.source import Refused, RetryPolicy, Unavailable
 
 PATIENCE = RetryPolicy(attempts=3, pause=0.01)
 

@@ -21,6 +21,7 @@ from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
 from pipeline.transfer import archive
 from pipeline.transfer.archive import UNPACKED, is_unpacked, unpack
+from pipeline.transfer.origins import bucket_addresses
 
 TOP = "audioset_v1_embeddings"
 NAMES = ["-0", "--", "__", "_-", "AA", "Aa", "aA", "aa", "9z"]
@@ -376,6 +377,6 @@ def test_a_file_system_that_takes_a_for_A_is_refused(tmp_path, folders, monkeypa
 
 
 def test_the_places_are_those_of_audioset():
-    assert archive.ARCHIVE.name == "features/features.tar.gz"
+    assert archive.ARCHIVE == "youtube_corpus/v1/features/features.tar.gz"
     assert set(archive.FOLDERS.values()) == {"bal_train", "eval", "unbal_train"}
-    assert archive.MIRRORS["eu"] == "https://storage.googleapis.com/eu_audioset/youtube_corpus/v1"
+    assert bucket_addresses(["eu"], "{}_audioset") == ["https://storage.googleapis.com/eu_audioset"]

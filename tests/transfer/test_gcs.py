@@ -16,9 +16,7 @@ from pipeline.config.errors import StageError
 from pipeline.transfer import gcs
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.gcs import Bucket, upload, upload_all
-from pipeline.transfer.ledger import Ledger
-from pipeline.transfer.retrying import RetryPolicy
-from pipeline.transfer.source import Refused, Remote, Unavailable
+from pipeline.transfer.source import Refused, Remote, RetryPolicy, Unavailable
 
 CONTENT = random.Random(1).randbytes(100_003)
 
@@ -40,7 +38,7 @@ def read(bucket: Bucket, name: str, offset: int = 0) -> bytes:
 
 
 def content_of(url: str) -> bytes | None:
-    bucket, name = gcs.parts(url)
+    bucket, name = gcs.bucket_and_path(url)
     with storage.Client.create_anonymous_client() as client:
         blob = client.bucket(bucket).get_blob(name)
         return blob and blob.download_as_bytes()
@@ -213,7 +211,7 @@ def fetched(url: str, folder: Path, attempts: int = 40) -> dict[Path, str]:
     bucket = Bucket(url, timeout=1)
     retry_policy = RetryPolicy(attempts=attempts, pause=0.01, longest=0.05)
     wanted = [Wanted(file, folder / file.name) for file in retry_policy.call(bucket.files)]
-    return Fetch(bucket, Ledger(folder / "ledger", folder), 3, retry_policy).bring(wanted)
+    return Fetch(bucket, folder, 3, retry_policy).transfer(wanted)
 
 
 def test_a_flipped_bit_is_found_by_the_checksum_and_read_again(put, network, tmp_path):
@@ -356,7 +354,7 @@ def test_the_checksum_sent_is_the_files(put, network, tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     url = f"{put({})}/a"
     upload(tmp_path / "a", url)
-    bucket, name = gcs.parts(url)
+    bucket, name = gcs.bucket_and_path(url)
     with storage.Client.create_anonymous_client() as client:
         stored = client.bucket(bucket).get_blob(name).crc32c
     assert stored == base64.b64encode(crc32c(b"abc").to_bytes(4)).decode()

@@ -26,7 +26,7 @@ def root(tmp_path):
 
 
 def mirrors(*urls, timeout=0.5) -> Mirrors:
-    return Mirrors([], lambda file: [f"{url}/{file.name}" for url in urls], timeout)
+    return Mirrors(lambda file: [f"{url}/{file.name}" for url in urls], timeout)
 
 
 def read(source, file, offset=0):

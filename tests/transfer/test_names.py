@@ -1,11 +1,12 @@
 import hashlib
+import json
 import string
 
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.transfer.names import Fraction, lettered, numbered, safe_name, shard_number, split_of
-from pipeline.transfer.source import Refused
+from pipeline.transfer.names import Fraction, mirror_name, official_name, plan_of, read_plan, safe_name, split_of
+from pipeline.transfer.source import Refused, Remote, Unavailable
 
 OFFICIAL = string.ascii_lowercase + string.ascii_uppercase + string.digits
 
@@ -55,15 +56,18 @@ def test_names_that_lead_elsewhere_are_refused_by_name(name):
 
 
 def test_shard_numbers_are_base_62():
-    assert (shard_number("aa"), shard_number("ab"), shard_number("ba"), shard_number("99")) == (0, 1, 62, 3843)
-    assert numbered("trainpj.tfrecord") == "train0939.tfrecord"  # as the official script does
-    assert [numbered(name) for name in names_of("test")] == [f"test{n:04}.tfrecord" for n in range(3844)]
-    assert [lettered(f"test{n:04}.tfrecord") for n in range(3844)] == names_of("test")
+    known = {"aa": "0000", "ab": "0001", "ba": "0062", "99": "3843"}
+    assert {digits: official_name(f"test{digits}.tfrecord") for digits in known} == {
+        digits: f"test{number}.tfrecord" for digits, number in known.items()
+    }
+    assert official_name("trainpj.tfrecord") == "train0939.tfrecord"  # as the official script does
+    assert [official_name(name) for name in names_of("test")] == [f"test{n:04}.tfrecord" for n in range(3844)]
+    assert [mirror_name(f"test{n:04}.tfrecord") for n in range(3844)] == names_of("test")
 
 
 @pytest.mark.parametrize("name", ["train3844.tfrecord", "train9999.tfrecord", "other0001.tfrecord", "x", "trainpj"])
 def test_other_names_have_one_form(name):
-    assert lettered(name) == name and numbered(name) is None and split_of(name) is None
+    assert mirror_name(name) == name and official_name(name) is None and split_of(name) is None
 
 
 def test_splits_are_told_by_shards_names():
@@ -103,7 +107,9 @@ def test_fractions_part_the_files_whatever_their_form():
     parts = [[name for name in names if name in Fraction(part, 7)] for part in range(1, 8)]
     assert sorted(name for chosen in parts for name in chosen) == sorted(names)
     for part, chosen in enumerate(parts, 1):
-        assert [n for n in map(numbered, names) if n in Fraction(part, 7)] == [numbered(name) for name in chosen]
+        assert [n for n in map(official_name, names) if n in Fraction(part, 7)] == [
+            official_name(name) for name in chosen
+        ]
         assert all(f"some/folder/{name}" in Fraction(part, 7) for name in chosen)
 
 
@@ -117,3 +123,57 @@ def test_fractions_are_read(text):
 def test_what_is_no_fraction_is_said(text):
     with pytest.raises(StageError, match="--fraction"):
         Fraction.parse(text)
+
+
+# ---------------------------------------------------------------------------------------------------------------- plans
+
+
+MD5 = "0123456789abcdef0123456789ABCDEF"
+
+
+def test_partitions_know_their_plans():
+    assert plan_of("2/frame/train") == "2/download_plans/frame_train.json"
+    assert plan_of("3/frame/validate") == "3/download_plans/frame_validate.json"
+    assert plan_of("2/video/test") == "2/download_plans/video_test.json"
+
+
+@pytest.mark.parametrize("text", ["", "2/frame", "2/frame/holdout", "3/frame/train", "2/audio/train", "2/frame/../x"])
+def test_what_is_no_partition_is_said(text):
+    with pytest.raises(StageError, match=r"partition|no split"):
+        plan_of(text)
+
+
+def test_plans_are_read():
+    plan = json.dumps({"files": {"trainpj.tfrecord": MD5, "trainaa.tfrecord": MD5}}).encode()
+    assert read_plan(plan, "here") == [
+        Remote("trainpj.tfrecord", md5=MD5.lower()),
+        Remote("trainaa.tfrecord", md5=MD5.lower()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ([], "not a download plan"),
+        ({}, "not a download plan"),
+        ({"files": []}, "not a download plan"),
+        ({"files": {"a": 3}}, "not a download plan"),
+        ({"files": {"a": "12"}}, "no md5"),
+        ({"files": {}}, "lists no files"),
+        ({"files": {"../a.tfrecord": MD5}}, "../a.tfrecord"),
+        ({"files": {"/etc/passwd": MD5}}, "/etc/passwd"),
+        ({"files": {"..%2fa": MD5}}, "..%2fa"),
+        ({"files": {"a/b.tfrecord": MD5}}, "a/b.tfrecord"),
+        ({"files": {"a\\b": MD5}}, "backslash"),
+    ],
+)
+def test_bad_plans_are_refused_with_what_is_wrong(plan, said):
+    with pytest.raises(Refused) as caught:
+        read_plan(json.dumps(plan).encode(), "http://here")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"<html>", b'{"files": {"a": ', b"\xff\xfe"])
+def test_what_is_not_json_may_be_another_time(text):
+    with pytest.raises(Unavailable, match="here"):
+        read_plan(text, "here")

@@ -7,6 +7,7 @@ from servers.fault_server import requests_of, serving
 from pipeline.config.errors import StageError
 from pipeline.transfer.names import Fraction
 from pipeline.transfer.origins import (
+    Directory,
     audioset_archive,
     checked_mirrors,
     class_names,
@@ -14,8 +15,7 @@ from pipeline.transfer.origins import (
     from_mirrors,
     url_list,
 )
-from pipeline.transfer.retrying import RetryPolicy
-from pipeline.transfer.source import Refused, Remote
+from pipeline.transfer.source import Refused, Remote, RetryPolicy
 
 PATIENCE = RetryPolicy(attempts=3, pause=0.001)
 WHOLE = Fraction()
@@ -31,10 +31,10 @@ def plans(root, **listed):
 def test_plans_give_the_files_of_their_splits(tmp_path):
     plans(tmp_path, train=["trainac.tfrecord", "trainpj.tfrecord"], test=["test00.tfrecord"])
     with serving(tmp_path) as url:
-        offer = from_mirrors("2/frame", ["train", "test"], WHOLE, [url], PATIENCE, 1)
-        assert list(offer.files) == ["train/trainac.tfrecord", "train/trainpj.tfrecord", "test/test00.tfrecord"]
-        half = from_mirrors("2/frame", ["train", "test"], Fraction(10, 16), [url], PATIENCE, 1)
-        assert list(half.files) == ["train/trainpj.tfrecord"]  # md5 ...b9: 9 modulo 16
+        _source, files = from_mirrors("2/frame", ["train", "test"], WHOLE, [url], PATIENCE, 1)
+        assert list(files) == ["train/trainac.tfrecord", "train/trainpj.tfrecord", "test/test00.tfrecord"]
+        _, half = from_mirrors("2/frame", ["train", "test"], Fraction(10, 16), [url], PATIENCE, 1)
+        assert list(half) == ["train/trainpj.tfrecord"]  # md5 ...b9: 9 modulo 16
         with pytest.raises(Refused, match="404"):
             from_mirrors("2/frame", [], WHOLE, [url], PATIENCE, 1)
 
@@ -43,10 +43,20 @@ def test_a_mirror_with_a_bad_plan_is_passed_over(tmp_path):
     plans(tmp_path / "bad", train=["../trainpj.tfrecord"])
     plans(tmp_path / "good", train=["trainpj.tfrecord"])
     with serving(tmp_path / "bad") as bad, serving(tmp_path / "good") as good:
-        offer = from_mirrors("2/frame", ["train"], WHOLE, [bad, good], PATIENCE, 1)
-        assert list(offer.files) == ["train/trainpj.tfrecord"]
+        _source, files = from_mirrors("2/frame", ["train"], WHOLE, [bad, good], PATIENCE, 1)
+        assert list(files) == ["train/trainpj.tfrecord"]
         with pytest.raises(Refused, match=r"\.\./trainpj"):
             from_mirrors("2/frame", ["train"], WHOLE, [bad], PATIENCE, 1)
+
+
+def test_fractions_keep_the_order(tmp_path):
+    names = [f"train{n:04}.tfrecord" for n in range(100, 0, -1)]
+    plans(tmp_path, train=names)
+    with serving(tmp_path) as url:
+        halves = [list(from_mirrors("2/frame", ["train"], Fraction(n, 2), [url], PATIENCE, 1)[1]) for n in (1, 2)]
+    order = [f"train/{name}" for name in names]
+    assert sorted(halves[0] + halves[1], key=order.index) == order
+    assert [sorted(half, key=order.index) for half in halves] == halves and all(halves)
 
 
 @pytest.mark.parametrize("partition", ["2", "2/audio", "frame", "../frame"])
@@ -70,8 +80,8 @@ def test_the_emulators_host_stands_for_the_mirrors(tmp_path, monkeypatch):
     log = tmp_path / "log"
     with serving(tmp_path, log=str(log)) as url:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
-        offer = from_mirrors("2/frame", ["train"], WHOLE, ["eu"], PATIENCE, 1)
-        assert offer.source.measure(offer.files["train/trainpj.tfrecord"]).size == 5
+        source, files = from_mirrors("2/frame", ["train"], WHOLE, ["eu"], PATIENCE, 1)
+        assert source.measure(files["train/trainpj.tfrecord"]).size == 5
         source, file = audioset_archive(["us"], 1)
         with pytest.raises(Refused):
             source.measure(file)
@@ -100,7 +110,7 @@ def test_splits_are_told_by_folders_or_by_names(tmp_path):
         tmp_path, "frame/train/x.tfrecord", "shards/trainpj.tfrecord", "test0001.tfrecord", "eval/train12.tfrecord",
         "bal_train/00.tfrecord", "README.md", "a/b/other/z.tfrecord",
     )  # fmt: skip
-    found = from_elsewhere(place, (), WHOLE, False, PATIENCE, 1).files
+    _, found = from_elsewhere(place, (), WHOLE, False, PATIENCE, 1)
     assert {there: file.name for there, file in found.items()} == {
         "train/x.tfrecord": "frame/train/x.tfrecord",
         "train/trainpj.tfrecord": "shards/trainpj.tfrecord",
@@ -109,7 +119,7 @@ def test_splits_are_told_by_folders_or_by_names(tmp_path):
         "train/00.tfrecord": "bal_train/00.tfrecord",
         "other/z.tfrecord": "a/b/other/z.tfrecord",
     }
-    only = from_elsewhere(place, ("eval",), WHOLE, False, PATIENCE, 1).files
+    _, only = from_elsewhere(place, ("eval",), WHOLE, False, PATIENCE, 1)
     assert {there: file.name for there, file in only.items()} == {"eval/train12.tfrecord": "eval/train12.tfrecord"}
 
 
@@ -117,7 +127,7 @@ def test_a_split_that_cannot_be_told_is_asked_for(tmp_path):
     place = directory(tmp_path, "x.tfrecord")
     with pytest.raises(StageError, match=r"x\.tfrecord.*--splits"):
         from_elsewhere(place, (), WHOLE, False, PATIENCE, 1)
-    assert list(from_elsewhere(place, ("eval",), WHOLE, False, PATIENCE, 1).files) == ["eval/x.tfrecord"]
+    assert list(from_elsewhere(place, ("eval",), WHOLE, False, PATIENCE, 1)[1]) == ["eval/x.tfrecord"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +148,7 @@ def test_what_cannot_be_delivered_is_said(tmp_path, names, splits, said):
 
 def test_fractions_of_renamed_shards_are_those_of_the_mirrors_names(tmp_path):
     place = directory(tmp_path, "train/train0939.tfrecord", "train/train0940.tfrecord")
-    found = from_elsewhere(place, (), Fraction(10, 16), False, PATIENCE, 1).files
+    _, found = from_elsewhere(place, (), Fraction(10, 16), False, PATIENCE, 1)
     assert list(found) == ["train/train0939.tfrecord"]  # trainpj
 
 
@@ -153,7 +163,7 @@ def test_lists_of_urls(tmp_path):
         "# shards\n\nhttp://a.org/2/frame/train/trainpj.tfrecord  0123456789ABCDEF0123456789abcdef # first\n"
         "https://b.org/x%20y.tfrecord?token=1/../2\n"
     )
-    assert url_list(path, 1).files() == [
+    assert url_list(path, 1)[1] == [
         Remote("2/frame/train/trainpj.tfrecord", md5="0123456789abcdef" * 2),
         Remote("x y.tfrecord"),
     ]
@@ -190,7 +200,56 @@ def test_two_urls_of_one_name_are_refused(tmp_path):
 
 def test_buckets_are_read_like_everything_else(put):
     place = put({"2/train/trainpj.tfrecord": b"pj", "2/train/trainac.tfrecord": b"ac", "2/README": b"?"})
-    offer = from_elsewhere(f"{place}/2", (), Fraction(10, 16), False, PATIENCE, 5)
-    assert list(offer.files) == ["train/trainpj.tfrecord"]
-    with offer.source.open(offer.files["train/trainpj.tfrecord"]) as body:
+    source, files = from_elsewhere(f"{place}/2", (), Fraction(10, 16), False, PATIENCE, 5)
+    assert list(files) == ["train/trainpj.tfrecord"]
+    with source.open(files["train/trainpj.tfrecord"]) as body:
         assert b"".join(body.chunks) == b"pj"
+
+
+# ---------------------------------------------------------------------------------------------------------- directories
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "root"
+    (root / "train" / "deep").mkdir(parents=True)
+    (root / "train" / "b").write_bytes(b"123")
+    (root / "train" / "deep" / "-a").write_bytes(b"")
+    (root / "z").write_bytes(b"x" * 3_000_000)
+    return root
+
+
+def test_all_files_with_their_sizes(folder):
+    assert Directory(folder).files() == [Remote("train/b", 3), Remote("train/deep/-a", 0), Remote("z", 3_000_000)]
+
+
+@pytest.mark.parametrize(("offset", "start"), [(0, 0), (1_500_000, 1_500_000), (3_000_000, 3_000_000), (3_000_001, 0)])
+def test_bytes_from_an_offset(folder, offset, start):
+    with Directory(folder).open(Remote("z", 3_000_000), offset) as body:
+        assert (body.start, body.size) == (start, 3_000_000)
+        assert b"".join(body.chunks) == b"x" * (3_000_000 - start)
+
+
+@pytest.mark.parametrize("link", ["train/link", "link"])
+def test_links_are_refused(folder, tmp_path, link):
+    (folder / link).symlink_to(tmp_path)
+    with pytest.raises(Refused, match="link"):
+        Directory(folder).files()
+    (folder / link).unlink()
+    (folder / link).symlink_to(folder / "z")
+    with pytest.raises(Refused, match="link"):
+        Directory(folder).files()
+    with pytest.raises(Refused), Directory(folder).open(Remote(link)):
+        pass
+
+
+@pytest.mark.parametrize("name", ["../outside", "missing", "train", "/etc/passwd"])
+def test_what_is_not_there_is_refused(folder, name):
+    (folder.parent / "outside").write_bytes(b"")
+    with pytest.raises(Refused), Directory(folder).open(Remote(name)):
+        pass
+
+
+def test_a_missing_directory_is_refused(tmp_path):
+    with pytest.raises(Refused, match="not a directory"):
+        Directory(tmp_path / "missing").files()

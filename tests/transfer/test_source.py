@@ -2,8 +2,7 @@ import threading
 
 import pytest
 
-from pipeline.transfer.retrying import LONGEST_WAIT, RetryPolicy, Stopped
-from pipeline.transfer.source import RateLimited, Refused, Unavailable
+from pipeline.transfer.source import LONGEST_WAIT, RateLimited, Refused, RetryPolicy, Stopped, Unavailable
 
 
 class Clock(threading.Event):
