@@ -160,7 +160,7 @@ def test_run_all_takes_paths_of_the_folder_the_user_is_in(tmp_path):
     command = [ROOT / "run_all.sh", "--preset", "mine.py", "--raw", "train=empty"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 1
-    assert "--raw train=empty: no *.tfrecord files there" in result.stderr
+    assert "--raw train=empty: there are no *.tfrecord files there" in result.stderr
 
 
 # ---------------------------------------------------------------------------------------------------------- bad records
