@@ -9,12 +9,12 @@ from pipeline.artifacts.done import Done
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
-from pipeline.submission.rows import WrittenFile, write_submission
+from pipeline.submission.rows import WrittenSubmission, write_submission
 
 
 def write_named(
     folder: Path, name: str, store: PredictionStore, ids: Sequence[str], num_classes: int, settings: SubmissionConfig
-) -> tuple[Path, WrittenFile]:
+) -> tuple[Path, WrittenSubmission]:
     """Write `<name>-<hash>.csv`, or `.csv.gz`, into a folder; the hash is of the text, so both have the same.
 
     Raises:

@@ -21,7 +21,7 @@ _LARGEST = np.iinfo(np.int32).max  # label
 _ROUNDING = 1e-6  # confidences this far outside [0, 1] are rounding, further out they are wrong
 
 
-class WrittenFile(NamedTuple):
+class WrittenSubmission(NamedTuple):
     """A file that was written."""
 
     rows: int
@@ -31,7 +31,7 @@ class WrittenFile(NamedTuple):
 
 def write_submission(
     path: Path, batches: Iterable[tuple[list[str], ArrayLike, ArrayLike]], top_k: int = 20
-) -> WrittenFile:
+) -> WrittenSubmission:
     """Write batches of (N ids, labels int [N,K], scores float [N,K]), gzipped where the path ends in `.gz`.
 
     The first `top_k` pairs of each row are written as `%d %g` of the label and the float32 score, -0 as 0. A gzipped
@@ -62,7 +62,7 @@ def write_submission(
                 rows = slice(low, low + _ROWS)
                 put(_lines(ids[rows], labels[rows, :top_k], scores[rows, :top_k]).encode())
             count += len(ids)
-    return WrittenFile(count, digest.hexdigest())
+    return WrittenSubmission(count, digest.hexdigest())
 
 
 def _check_shapes(ids: list[str], labels: NDArray, scores: NDArray) -> None:

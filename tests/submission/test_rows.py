@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.inputs.index.ids import id_fault
-from pipeline.submission import WrittenFile, check_submission, read_submission, rows, scanning, write_submission
+from pipeline.submission import WrittenSubmission, check_submission, read_submission, rows, scanning, write_submission
 from pipeline.submission.lines import HEADER
 
 IDS = ["aDoE", "1e10", "NaN", "-abc", "0012", "true", "élan", "東京"]
@@ -53,7 +53,7 @@ def test_written_files_are_valid_and_read_back(tmp_path_factory, batch, top_k, n
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scanning, "_BLOCK", block)
         patch.setattr(rows, "_ROWS", 3)
-        assert write_submission(path, parts, top_k) == WrittenFile(len(ids), hashlib.sha256(expected).hexdigest())
+        assert write_submission(path, parts, top_k) == WrittenSubmission(len(ids), hashlib.sha256(expected).hexdigest())
         assert check_submission(path, ids, num_classes, top_k) == []
         chunks = list(read_submission(path, num_classes))
     content = path.read_bytes()
