@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from fixtures.support import SMALL, run_here, write_shard
+from fixtures.support import SMALL, run_here, train_here
 
 from pipeline.artifacts.models import digest_model, list_snapshots
 from pipeline.artifacts.predictions import PredictionStore
@@ -32,10 +32,7 @@ def experiment(model):
 def trained(tmp_path_factory):
     """Runs `average` and `twin`, of the same weights, which have kept three snapshots each."""
     folder = tmp_path_factory.mktemp("soup")
-    (folder / "small.py").write_text(PRESET)
-    write_shard(folder / "raw" / "train.tfrecord", range(60))
-    run_here("ingest", folder, "--raw", f"train={folder}/raw", "--workers", 1)
-    run_here("train", folder)
+    train_here(folder, PRESET)
     shutil.copytree(runs(folder) / "average", runs(folder) / "twin")
     return folder
 

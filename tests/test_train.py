@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from fixtures.support import SMALL, run_here, write_shard
+from fixtures.support import SMALL, run_here, train_here, write_shard
 
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import ConfigError, StageError
@@ -106,10 +106,7 @@ def test_an_ensemble_that_cannot_teach_yet(tmp_path):
 def once(tmp_path_factory):
     """A folder with a run that is trained to its end."""
     folder = tmp_path_factory.mktemp("once")
-    (folder / "small.py").write_text(PRESET)
-    write_shard(folder / "raw" / "train.tfrecord", range(60))
-    run_here("ingest", folder, "--raw", f"train={folder}/raw", "--workers", 1)
-    run_here("train", folder)
+    train_here(folder, PRESET)
     return folder
 
 

@@ -19,7 +19,7 @@ from pipeline.config.errors import StageError
 from pipeline.submission.kaggle_client import NEW_TOKEN, client, credentials
 from pipeline.submission.log import SubmissionState
 from pipeline.submission.upload import Upload
-from pipeline.transfer.source import Refused, RetryPolicy, Unavailable
+from pipeline.transfer.source import Refused, RetryPolicy, Unavailable, retry_after
 
 T = TypeVar("T")
 
@@ -141,8 +141,7 @@ class Kaggle:
                 status, reason = _answer(error.response)
                 said = self._hidden(f"the site answers {status}: {reason}")
                 if status in _PASSING or status >= 500:
-                    after = error.response.headers.get("Retry-After", "")
-                    raise Unavailable(said, float(after) if after.isdecimal() else None) from None
+                    raise Unavailable(said, retry_after(error.response.headers)) from None
                 raise Refused(f"{said}{self._remedy(status)}") from None
             except requests.RequestException as error:
                 raise Unavailable(self._hidden(f"{type(error).__name__}: {error}")) from None
