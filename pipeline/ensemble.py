@@ -21,11 +21,11 @@ from pipeline.cli.stages import STAGES
 from pipeline.config import EnsembleConfig, from_dict, to_dict
 from pipeline.config.errors import StageError
 from pipeline.ensembling.choosing import choose_weights, gap_table
-from pipeline.ensembling.holdout import read_together
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import blend_inputs, prediction_store, why_stale
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.inputs.predicted import read_together
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,9 @@ def _cook(
     if work.is_up_to_date(made, inputs):
         return
     backend.start_backend()
+    from pipeline.training.origin import describe_origin, now
+
+    origin = describe_origin()
     with work.replace(made, inputs) as output:
         metrics, taken = _average(members, output.folder / MODEL, method, index, configs[0], inference)
         summaries = [read_json(run / "summary.json") for run in runs]
@@ -97,6 +100,7 @@ def _cook(
             "run": folder.name,
             "seconds": sum(summary["seconds"] for summary in summaries),
             "best": {**metrics, "step": summaries[0]["steps"]},
+            "origin": {**origin, "ended": now()},
             "soup": {**soup, "gap_after": metrics.get("gap")},
         }
         write_json(output.folder / RUN_CONFIG, {**configs[0], "soup": made, "inputs": inputs})

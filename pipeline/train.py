@@ -102,9 +102,10 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _
 def _train(plan: _Plan, index: Index) -> None:
     backend.start_backend()
     from pipeline.training.loop import CHECKPOINT, Trainer
+    from pipeline.training.origin import describe_origin, now
     from pipeline.training.soft_labels import SoftLabels
 
-    folder, experiment = plan.folder, plan.experiment
+    folder, experiment, origin = plan.folder, plan.experiment, describe_origin()
     share = experiment.training.teacher_share
     soft_labels = SoftLabels(plan.teacher.store, folder / "teacher", index, share) if plan.teacher else None
     trainer = Trainer(
@@ -123,6 +124,7 @@ def _train(plan: _Plan, index: Index) -> None:
         "seconds": state.seconds,
         "examples_per_second": state.timed_examples / state.seconds if state.seconds else None,
         "best": state.best,
+        "origin": {**origin, "ended": now()},
     }
     write_json(folder / "summary.json", summary)
     if soft_labels:

@@ -1,6 +1,6 @@
 """Split the hold-out for an ensemble: choose and tune on one half, and measure the choice on the other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from pipeline.ensembling.recipe import Member
 from pipeline.ensembling.scales import Scale, quantiles_of, to_values
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.index.ids import hash_ids
+from pipeline.inputs.predicted import read_together
 from pipeline.metrics import LabelLists
 
 _MOST_BYTES = 1 << 30  # that the candidates of both halves may take together
@@ -29,33 +30,6 @@ def is_tuning_half(ids: Sequence[str]) -> NDArray[np.bool_]:
 
 def _draws(ids: Sequence[str]) -> NDArray[np.integer]:
     return hash_ids(list(ids)).view(">u8")[1::2]
-
-
-def read_together(
-    stores: Sequence[PredictionStore], index: Index, split: str
-) -> Iterator[tuple[NDArray[np.int64], list[Predictions]]]:
-    """Yield, part by part, rows of the index and the predictions of several runs for them.
-
-    Raises StageError if a store is unfinished, is cut into other parts, or does not hold the split's videos.
-    """
-    sizes = {store.videos_per_part for store in stores}
-    if len(sizes) > 1:
-        raise StageError(
-            f"the runs' predictions of {split} are cut into parts of {sizes} videos, and all must be cut alike: "
-            "run infer again with the same settings for each"
-        )
-    rows, position = index.rows(split), 0
-    for parts in zip(*(store.read() for store in stores)):
-        chosen = rows[position : position + len(parts[0].ids)]
-        position += len(chosen)
-        ids = index.ids_of(chosen)
-        for part, store in zip(parts, stores):
-            if part.ids != ids:
-                raise StageError(f"{store.folder} holds other videos than {split} of {index.folder}: run infer again")
-        yield chosen, list(parts)
-    if position < len(rows):
-        folders = ", ".join(str(store.folder) for store in stores)
-        raise StageError(f"{len(rows) - position} videos of {split} are missing from {folders}: run infer again")
 
 
 def score_quantiles(store: PredictionStore) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
 """Numbers -> pages: figures that need no other file."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the page: raised by whoever changes what it shows or how, so that pages are made again."""

@@ -1,145 +1,76 @@
-"""A dataset's card: one page of plots from the numbers in dataset.json, as SVG that needs no other file."""
+"""A dataset's card: the pictures of its index on one page, as SVG that needs no other file."""
 
 import textwrap
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from pipeline.reporting.style import COLORS, line, svg_picture
+from pipeline.artifacts.files import atomic_file
+from pipeline.reporting.histograms import dataset_pictures
+from pipeline.reporting.palette import palette
 
 NAME = "card.svg"
-REASONS = 8
-"""Kinds of reasons that have a bar of their own."""
+_SIDE, _MARGIN, _LINE, _HEAD = 390, 36, 17, 92  # a picture's width; around; a caption's line; the title
+_LETTERS = 62  # in a line of a caption
+_STYLE = Markup("""<style>
+.card {{ {light} color-scheme: light dark; background: var(--paper); }}
+@media (prefers-color-scheme: dark) {{ .card {{ {dark} }} }}
+.card text {{ font-family: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }}
+.card .told {{ fill: var(--muted); font-size: 12px; }}
+.card .title {{ fill: var(--ink); font-size: 20px; font-weight: 600; }}
+</style>""")
+_TEXT = Markup('<text class="{}" x="{}" y="{}">{}</text>')
 
 
 def write_card(path: Path, summary: dict[str, Any]) -> None:
-    """Draw the summary of an index, as in dataset.json; the same numbers give the same bytes."""
-    with matplotlib.rc_context({"svg.hashsalt": summary["digest"], "svg.fonttype": "none", "text.parse_math": False}):
-        draw(summary).savefig(path, format="svg", metadata={"Date": None})
+    """Draw an index's dataset.json; the same numbers give the same bytes."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(draw_card(summary) + "\n", encoding="utf-8")
 
 
-def draw(summary: dict[str, Any]) -> Figure:
-    """The page as a figure: labels by rank, labels and frames a video, values of each feature, what is quarantined."""
-    dataset, statistics = summary["dataset"], summary["statistics"]
-    figure = Figure(figsize=(11, 12), layout="constrained")
-    places = figure.subplot_mosaic([["labels", "labels"], ["sets", "frames"], ["values", "values"], ["bad", "bad"]])
-    counts = ", ".join(f"{split} {count:,}" for split, count in summary["counts"].items())
-    made_up = " (synthetic)" if dataset["synthetic"] else ""
-    figure.suptitle(f"{dataset['name']}{made_up}: {counts} videos of {len(summary['shards']):,} shards")
-    _ranks(places["labels"], statistics["videos_a_label"], dataset["num_classes"])
-    _shares(places["sets"], statistics["labels_a_video"], "labels a video")
-    _shares(places["frames"], statistics["frames_a_video"], f"frames a video, at most {dataset['max_frames']}")
-    places["frames"].set_title(_cut(summary))
-    _values(places["values"], statistics["values"])
-    _reasons(places["bad"], statistics["reasons"], summary["quarantined"]["count"])
-    return figure
-
-
-def pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
-    """The plots of the card one by one, for a page, each with what is to be seen in it."""
-    statistics, classes = summary["statistics"], summary["dataset"]["num_classes"]
-    labels, values_of = statistics["videos_a_label"], statistics["values"]
-    occur = ", ".join(f"{split} {len(counts):,}" for split, counts in labels.items())
-    made = [
-        (
-            svg_picture(
-                "ranks",
-                f"Videos that have a label, by the label's rank. Labels that occur: {occur} of {classes:,}",
-                lambda axes: _ranks(axes, labels, classes),
-            ),
-            "Each label by how many videos have it. The steeper the line, the more the frequent labels weigh in GAP.",
-        )
-    ]
-    for name, label in (("labels_a_video", "labels a video"), ("frames_a_video", "frames a video")):
-        counts = statistics[name]
-        plot = svg_picture(
-            name,
-            f"Share of videos by {label}: {_means(counts)}",
-            lambda axes, counts=counts, label=label: _shares(axes, counts, label),
-        )
-        more = _cut(summary) if name == "frames_a_video" else ""
-        more = f" {more.replace('there', 'at the last length')}." if more else ""
-        told = f"Videos by {label}. Where splits differ here, so do their scores, whatever the model.{more}"
-        made.append((plot, told))
-    if any(values_of.values()):
-        words = f"Share of quantized values from 0 to 255, by feature: {_means(values_of)}"
-        plot = svg_picture("values", words, lambda axes: _values(axes, values_of))
-        made.append((plot, "The bytes of the features. What lies beyond the range that was quantized is at its ends."))
-    return made
-
-
-def _means(counts: dict[str, dict[str, int]]) -> str:
-    means = {
-        name: sum(int(value) * times for value, times in found.items()) / sum(found.values())
-        for name, found in counts.items()
-        if found
-    }
-    return ", ".join(f"{name} mean {mean:.1f}" for name, mean in means.items())
-
-
-def _cut(summary: dict[str, Any]) -> str:
-    """How many videos are longer than what is read of them; nothing where none is, or nobody counted."""
-    cut = summary.get("cut", {"count": 0})
-    return f"{cut['count']:,} of {cut['of']:,} videos are cut there" if cut["count"] else ""
-
-
-def _ranks(axes: Axes, splits: dict[str, dict[str, int]], classes: int) -> None:
-    for number, (split, counts) in enumerate(splits.items()):
-        if counts:
-            ranked = sorted(counts.values(), reverse=True)
-            axes.loglog(range(1, len(ranked) + 1), ranked, label=f"{split}: {len(ranked)} of {classes}", **line(number))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.0f}"))
-        axis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="rank of the label", ylabel="videos", title="Videos that have a label, by its rank")
-    _finish(axes)
-
-
-def _shares(axes: Axes, splits: dict[str, dict[str, int]], what: str) -> None:
-    for number, (split, counts) in enumerate(splits.items()):
-        if counts:
-            values = np.array([int(value) for value in counts])
-            dense = np.zeros(values.max() - values.min() + 1)
-            dense[values - values.min()] = list(counts.values())
-            mean = values @ list(counts.values()) / dense.sum()
-            edges = np.arange(values.min(), values.max() + 2) - 0.5
-            axes.stairs(100 * dense / dense.sum(), edges, label=f"{split}: mean {mean:.1f}", **line(number))
-    axes.set(xlabel=what, ylabel="% of videos")
-    _finish(axes)
-
-
-def _values(axes: Axes, features: dict[str, dict[str, int]]) -> None:
-    for number, (feature, counts) in enumerate(features.items()):
-        if counts:
-            shares = np.zeros(256)
-            shares[[int(value) for value in counts]] = list(counts.values())
-            shares *= 100 / shares.sum()
-            ends = f"{shares[0] + shares[-1]:.2g} % at 0 and 255"
-            axes.stairs(shares, np.arange(257) - 0.5, label=f"{feature}: {ends}", **line(number))
-    axes.set(
-        xlabel="quantized value", ylabel="% of values", title="Values, one frame of the first videos of each shard"
+def draw_card(summary: dict[str, Any]) -> Markup:
+    """The card as an SVG element: two columns of pictures, each with its caption, light or dark as the reader's."""
+    width = 2 * _SIDE + 3 * _MARGIN
+    placed, heights = [], [_HEAD, _HEAD]  # of both columns
+    for picture, caption in dataset_pictures(summary):
+        column = heights.index(min(heights))
+        x, y = _MARGIN + column * (_SIDE + _MARGIN), heights[column]
+        high = _height(picture)
+        placed.append(_at(picture, x, y, high))
+        lines = textwrap.wrap(caption, _LETTERS)
+        placed += [_TEXT.format("told", x, y + high + _LINE * (n + 1), each) for n, each in enumerate(lines)]
+        heights[column] = y + high + _LINE * len(lines) + _MARGIN
+    light, dark = map(Markup, palette())
+    size = f"{width} {max(heights)}"
+    return Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" class="card" viewBox="0 0 {}" width="{}" height="{}">{}'
+        '<rect width="100%" height="100%" style="fill: var(--paper)"/>{}{}</svg>'
+    ).format(
+        size, width, max(heights), _STYLE.format(light=light, dark=dark), _title(summary), Markup("").join(placed)
     )
-    _finish(axes)
 
 
-def _reasons(axes: Axes, reasons: dict[str, int], count: int) -> None:
-    shown = dict(list(reasons.items())[:REASONS])
-    if rest := count - sum(shown.values()):
-        shown["all others"] = rest
-    names = ["\n".join(textwrap.wrap(name, 60)) for name in shown]
-    axes.barh(range(len(shown)), list(shown.values()), color=COLORS[0])
-    axes.set_yticks(range(len(shown)), names, fontsize="small")
-    axes.invert_yaxis()
-    axes.set(xlabel="records", title=f"Quarantined: {count:,} records", xlim=None if shown else (0, 1))
+def _title(summary: dict[str, Any]) -> Markup:
+    dataset, shards = summary["dataset"], len(summary["shards"])
+    made_up = " (synthetic)" if dataset["synthetic"] else ""
+    videos = ", ".join(f"{split} {count:,}" for split, count in summary["counts"].items())
+    quarantined = summary["quarantined"]["count"]
+    bad = f"{quarantined:,} records left out" if quarantined else "every record is sound"
+    features = " and ".join(f"{each['name']} {each['size']:,} {each['dtype']}" for each in dataset["features"])
+    lines = f"{features}, {dataset['num_classes']:,} classes, {shards:,} shards; {bad}"
+    return _TEXT.format("title", _MARGIN, 40, f"{dataset['name']}{made_up}: {videos} videos") + _TEXT.format(
+        "told", _MARGIN, 64, lines
+    )
 
 
-def _finish(axes: Axes) -> None:
-    axes.grid(alpha=0.3)
-    if axes.has_data():
-        axes.legend(frameon=False)
+def _height(picture: Markup) -> int:
+    """Of a picture that is as wide as a column."""
+    _, _, width, height = map(float, picture.split('viewBox="', 1)[1].split('"', 1)[0].split())
+    return round(height * _SIDE / width)
+
+
+def _at(picture: Markup, x: int, y: int, height: int) -> Markup:
+    """The same picture at a place of a larger one."""
+    place = Markup('<svg x="{}" y="{}" width="{}" height="{}" ').format(x, y, _SIDE, height)
+    return Markup(picture.replace(Markup("<svg "), place, 1))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.calibration import BINS
 from pipeline.metrics.diagnostics import Diagnostics, VideoGroup
+from pipeline.reporting.curves import curve
 from pipeline.reporting.runs import Run
-from pipeline.reporting.style import COLORS, INK, MUTED, PAPER, line, svg_picture
+from pipeline.reporting.style import COLORS, INK, MUTED, PAPER, legend_below, line, svg_picture
 
 By = dict[str, Diagnostics]
 """Split -> what is known of it."""
@@ -22,25 +24,28 @@ SHADES = 4
 """Groups of similarly frequent classes in each power of ten."""
 LEAST = 30
 """Pairs without which a share of them is not drawn."""
+_UNIT = (-0.02, 1.02)  # the limits of a share, with room for the dots at its ends
+_WIDE = 4  # a loss that falls by this factor has a logarithmic axis
+_NONE = 0.5  # where classes without a training video lie on a logarithmic axis
 
 
 def plot_training_curves(runs: Sequence[Run], named: int, key: str, label: str) -> Markup:
     """A number by training step, of all runs; the first `named` of them stand out, in the colors of their order."""
-    series = {
-        run.name: [(each["step"], each[key]) for each in run.log if math.isfinite(each.get(key, math.nan))]
-        for run in runs
-    }
+    series = {run.name: curve(run.log, key) for run in runs}
     drawn = [(number, points) for number, points in enumerate(series.values()) if points]
+    values = [value for _, points in drawn for _, value in points]
+    logarithmic = key == "loss" and min(values, default=0) > 0 and max(values) > _WIDE * min(values)
 
     def paint(axes: Axes) -> None:
         for number, points in reversed(drawn):
             plain = {"color": MUTED, "linewidth": 0.8, "alpha": 0.6}
             axes.plot(*zip(*points), **(line(number) if number < named else plain))
-            if number < named:
-                axes.plot(*points[-1], "o", color=COLORS[number % len(COLORS)], markersize=4)
+            if number < named or len(points) == 1:
+                color = COLORS[number % len(COLORS)] if number < named else MUTED
+                axes.plot(*points[-1], "o", color=color, markersize=4)
         if key == "gap" and drawn:
             axes.set_ylim(bottom=_floor([[value for _, value in points] for _, points in drawn]))
-        if key == "loss":
+        if logarithmic:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_minor_locator(NullLocator())
@@ -67,15 +72,12 @@ def plot_ensemble_steps(tuned: Sequence[float], reported: Sequence[float]) -> Ma
     number = np.arange(1, len(tuned) + 1)
 
     def paint(axes: Axes) -> None:
-        for place, (values, label) in enumerate(((reported, "reported"), (tuned, "tuned"))):
-            axes.plot(number, values, marker="o", markersize=4, **line(place))
-            axes.annotate(
-                label, (number[-1], values[-1]), (8, 0), textcoords="offset points", va="center", color=INK, fontsize=11
-            )
-        axes.set(xlabel="step", title="GAP@20 on each half of the hold-out", xlim=(0.5, len(number) * 1.2 + 0.5))
-        ticks = MaxNLocator(8, integer=True).tick_values(1, len(number))
-        axes.set_xticks([tick for tick in ticks if 1 <= tick <= len(number)])
+        for place, (values, label) in enumerate(((reported, "reported half"), (tuned, "tuned half"))):
+            axes.plot(number, values, marker="o", markersize=4, label=label, **line(place))
+        axes.set(xlabel="step", title="GAP@20 on each half of the hold-out")
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.grid(axis="x", visible=False)
+        legend_below(axes)
 
     words = "; ".join(f"step {n}: {t:.4f} and {r:.4f}" for n, t, r in zip(number, tuned, reported))
     return svg_picture("steps", f"GAP on the half tuned on, and on the other. {words}", paint, 2.8)
@@ -96,15 +98,14 @@ def plot_reliability(of: By) -> Markup:
             edges = np.linspace(0, 1, BINS + 1)
             share = 100 * found.pairs / max(found.pairs.sum(), 1)
             lower.stairs(share, edges, linewidth=1.5, **line(number))
-        upper.set(title="correct pairs", xlim=(0, 1), ylim=(0, 1))
-        lower.set(title="% of pairs", xlabel="confidence", yscale="log")
-        for axis in (upper.xaxis, upper.yaxis):
+        upper.set(title="% of pairs that are correct", xlim=_UNIT, ylim=_UNIT)
+        lower.set(title="% of all pairs", xlabel="confidence", yscale="log")
+        for axis in (upper.xaxis, upper.yaxis, lower.xaxis):
             axis.set_major_formatter(_percent)
-        lower.xaxis.set_major_formatter(_percent)
         lower.yaxis.set_major_locator(FixedLocator([0.01, 0.1, 1, 10, 100]))
         lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         lower.minorticks_off()
-        _legend(upper, of)
+        legend_below(upper)
 
     words = []
     for split, diagnostics in of.items():
@@ -130,24 +131,15 @@ def plot_precision_recall(of: By) -> Markup:
     """Precision and recall of all pairs from a confidence on."""
 
     def paint(axes: Axes) -> None:
-        for number, diagnostics in enumerate(of.values()):
+        for number, (split, diagnostics) in enumerate(of.items()):
             at, precision, recall = diagnostics.all.by_threshold(int(diagnostics.positives.sum()), LEAST)
-            axes.plot(at, precision, color=COLORS[number], linestyle="-")
+            axes.plot(at, precision, color=COLORS[number], linestyle="-", label=split)
             axes.plot(at, recall, color=COLORS[number], linestyle="--")
-            if number == 0:
-                _say(axes, at, precision, 0.42, "correct", "right")
-                _say(axes, at, recall, 0.42, "found", "left")
-        axes.set(
-            xlabel="confidence of at least",
-            title="pairs that are correct, labels that are found",
-            xlim=(0, 1),
-            ylim=(0, 1),
-        )
+        axes.set(xlabel="least confidence", title="% of kept pairs, % of labels", xlim=_UNIT, ylim=_UNIT)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(_percent)
-        for number, split in enumerate(of):
-            axes.plot([], [], color=COLORS[number], label=split)
-        _legend(axes, of)
+        styles = {"pairs that are correct": "-", "labels that are found": "--"}
+        legend_below(axes, [Line2D([], [], color=INK, linestyle=dash, label=name) for name, dash in styles.items()])
 
     words = []
     for split, diagnostics in of.items():
@@ -164,7 +156,7 @@ def plot_precision_recall(of: By) -> Markup:
 def plot_class_precisions(split: str, number: int, precisions: NDArray, training: NDArray) -> Markup:
     """Average precision of each class [V] by the number of its training videos [V], and the median of similar ones."""
     there = np.isfinite(precisions)
-    x, y = np.maximum(training[there], 1), precisions[there]
+    x, y = np.maximum(training[there], _NONE), precisions[there]
     bins = np.floor(np.log10(x) * SHADES).astype(int)
     groups = [np.flatnonzero(bins == place) for place in np.unique(bins)]
     middle = [(np.median(x[part]), np.median(y[part])) for part in groups if len(part) >= 5]
@@ -181,7 +173,7 @@ def plot_class_precisions(split: str, number: int, precisions: NDArray, training
         axes.set(xlim=(low - 0.1, high + 0.1), ylim=(-0.02, 1.02), xlabel="training videos of the class")
         axes.set_title(f"average precision, {split}")
         axes.xaxis.set_major_locator(FixedLocator(_decades(low, high)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{10**value:,.0f}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{10**value:,.0f}" if value >= 0 else "0"))
 
     words = "; ".join(f"{a:,.0f} training videos {b:.2f}" for a, b in middle)
     return svg_picture(f"classes {split}", f"Average precision of {len(x)} classes of {split}. Medians: {words}", paint)
@@ -193,7 +185,7 @@ def _decades(low: float, high: float) -> list[float]:
     if high - low < 1:
         digits = (1, 2, 5)
     places = [power + math.log10(digit) for power in range(math.floor(low), math.ceil(high) + 1) for digit in digits]
-    return [place for place in places if low - 0.1 <= place <= high + 0.1]
+    return [place for place in places if max(low - 0.1, 0) <= place <= high + 0.1] + ([low] if low < 0 else [])
 
 
 def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) -> Markup:
@@ -201,21 +193,22 @@ def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) ->
 
     def paint(axes: Axes) -> None:
         most = max(group.videos for found in of.values() for group in found)
-        for number, found in enumerate(of.values()):
+        best = 0.0
+        for number, (split, found) in enumerate(of.items()):
             kept = [group for group in found if math.isfinite(group.gap)]
             middle = [(group.low + group.high) / 2 for group in kept]
             gaps = [group.gap for group in kept]
+            best = max([best, *gaps])
             axes.plot(middle, gaps, linewidth=1, **{**line(number), "alpha": 0.5})
             axes.hlines(gaps, [g.low - 0.4 for g in kept], [g.high + 0.4 for g in kept], COLORS[number], linewidth=1.6)
             axes.scatter(
                 middle, gaps, [12 + 110 * g.videos / most for g in kept], COLORS[number], marker="os^D"[number % 4]
             )
-        axes.set(xlabel=label, title="GAP@20", ylim=(0, None))
+            axes.plot([], [], marker="os^D"[number % 4], label=split, **line(number))
+        axes.set(xlabel=label, title="GAP@20", ylim=(-0.05 * (best or 1), 1.1 * (best or 1)))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.grid(axis="x", visible=False)
-        for number, split in enumerate(of):
-            axes.plot([], [], marker="os^D"[number % 4], label=split, **line(number))
-        _legend(axes, of)
+        legend_below(axes)
 
     words = ". ".join(
         f"{split}: " + "; ".join(f"{span(g)} {g.gap:.3f} ({g.videos:,} videos)" for g in found)
@@ -226,19 +219,6 @@ def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) ->
 
 def span(group: VideoGroup) -> str:
     return f"{group.low}" if group.low == group.high else f"{group.low} to {group.high}"
-
-
-def _say(axes: Axes, x: NDArray, y: NDArray, at: float, text: str, side: str) -> None:
-    """Name a line where it is, above it."""
-    place = int(np.searchsorted(x, at))
-    if np.isfinite(y[place]):
-        aside = (-4 if side == "right" else 4, 7)
-        axes.annotate(text, (x[place], y[place]), aside, textcoords="offset points", ha=side, color=INK, fontsize=11)
-
-
-def _legend(axes: Axes, of: Sequence[str]) -> None:
-    if len(of) > 1:
-        axes.legend(loc="best")
 
 
 _percent = FuncFormatter(lambda value, _: f"{100 * value:.0f} %")

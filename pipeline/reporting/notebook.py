@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, zip_longest
-from pathlib import Path
 
 from markupsafe import Markup
 
@@ -16,6 +15,7 @@ from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import Index
 from pipeline.presets import load_experiment
 from pipeline.reporting import runs, style
+from pipeline.reporting.palette import CSS, palette
 
 PRESET = "PRESET"
 """The environment variable that names it."""
@@ -95,9 +95,8 @@ class Pictures:
 
 def _rules() -> Markup:
     """The page's colors on light paper, and its rules for pictures, for what is in a `.pictures` alone."""
-    css = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    light = re.search(r":root \{(.*?)\}", css, re.S)[1]
-    heat = re.findall(r"^\.heat [^{]+\{[^}]+\}$", css, re.M)
+    light, _ = palette()
+    heat = re.findall(r"^\.heat [^{]+\{[^}]+\}$", CSS.read_text(encoding="utf-8"), re.M)
     return Markup("\n".join([f".pictures {{ {light} }}", _OWN, *(f".pictures {rule}" for rule in heat)]))
 
 

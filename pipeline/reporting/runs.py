@@ -1,23 +1,37 @@
 """The runs of a preset as their files tell: what was trained, how it went, what it scores, what is blended."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
-from pipeline.artifacts.predictions import Predictions, PredictionStore
-from pipeline.ensembling.holdout import read_together
+from pipeline.artifacts.predictions import PredictionStore
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store, why_stale
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.inputs.predicted import read_together
 from pipeline.metrics import LabelLists
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.training import log
+
+
+class Origin(NamedTuple):
+    """When, with what code and where a run was trained."""
+
+    ended: str
+    """In ISO 8601, UTC."""
+    seconds: float
+    """That its steps took, without those that compile, and without evaluations."""
+    commit: str | None
+    """None where the code was no checkout."""
+    changed: bool
+    """Whether the checkout had changes that were not committed."""
+    machine: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class Run:
     batch_size: int | None = None
     speed: float | None = None
     """Examples a second in training."""
+    origin: Origin | None = None
+    """None where training has not ended, or an earlier version did not note it."""
 
     @property
     def name(self) -> str:
@@ -93,6 +109,16 @@ def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda
         scores,
         comparable,
         *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
+        _origin(summary),
+    )
+
+
+def _origin(summary: dict[str, Any]) -> Origin | None:
+    if "origin" not in summary:
+        return None
+    origin, git = summary["origin"], summary["origin"]["git"] or {}
+    return Origin(
+        origin["ended"], summary["seconds"], git.get("commit"), git.get("dirty", False), origin["machine"]
     )
 
 
@@ -103,8 +129,9 @@ def read_blend(ensemble: Path) -> Blend:
 
 
 def best_by_gap(runs: list[Run], split: str) -> Run | None:
-    """The best by GAP of those that have predicted a split."""
-    return max((run for run in runs if split in run.scores), key=lambda run: run.comparable[split], default=None)
+    """The best by GAP of those that have predicted a split; a run before a blend that is no better."""
+    scored = [run for run in runs if split in run.scores]
+    return max(scored, key=lambda run: (run.comparable[split], not run.blended), default=None)
 
 
 def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
@@ -112,13 +139,7 @@ def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
     rows = index.rows(split)
     num_labels = np.diff(index.labels_of(rows)[1])
     found = Diagnostics(index.dataset.num_classes, index.num_frames[rows], num_labels)
-    for chosen, part in read_parts(run, index, split):
+    for chosen, (part,) in read_together([run.store(split)], index, split):
         truth = LabelLists(*index.labels_of(chosen))
         found.accumulate(part.labels, part.scores, truth, index.num_frames[chosen])
     return found
-
-
-def read_parts(run: Run, index: Index, split: str) -> Iterator[tuple[np.ndarray, Predictions]]:
-    """A run's predictions of a split, part by part, each with the rows of its videos."""
-    for chosen, (part,) in read_together([run.store(split)], index, split):
-        yield chosen, part

@@ -2,12 +2,14 @@
 
 import io
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,6 +22,7 @@ INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
 """Stand for colors of the page."""
 WIDTH = 5.4
 """Inches, of 72 units: 12 points in a figure are 11 on a phone, and more on a wide screen."""
+_LETTERS, _HANDLE = 58, 8  # that fit into a line of the legend, and of them what stands before a label
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"} | {
     color.lower(): f"c{number}" for number, color in enumerate(COLORS, 1)
 }
@@ -62,6 +65,17 @@ _SETTINGS = {
 def line(number: int) -> dict[str, Any]:
     """Color and dashes of the number-th thing, counted from 0."""
     return {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
+
+
+def legend_below(axes: Axes, more: Sequence[Artist] = ()) -> None:
+    """Name below the figure what has a label, and `more` artists: in the axes a legend would lie on what is drawn."""
+    artists, _ = axes.get_legend_handles_labels()
+    artists += more
+    if artists:
+        labels = [textwrap.fill(str(artist.get_label()), _LETTERS - _HANDLE) for artist in artists]
+        columns = _LETTERS // (max(len(part) for label in labels for part in label.split("\n")) + _HANDLE)
+        place = {"loc": "outside lower left", "ncols": min(max(columns, 1), len(labels)), "borderaxespad": 0.2}
+        axes.figure.legend(artists, labels, **place)
 
 
 def svg_picture(name: str, alternative: str, paint: Callable[..., object], height: float = 3.4, **axes: Any) -> Markup:

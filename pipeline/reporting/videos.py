@@ -6,10 +6,11 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.inputs.index import Index
+from pipeline.inputs.predicted import read_together
 from pipeline.metrics import LabelLists
 from pipeline.metrics.matching import hash_label_sets, matches, telling_videos, video_precisions
 from pipeline.reporting import heat
-from pipeline.reporting.runs import Run, read_parts
+from pipeline.reporting.runs import Run
 
 LEAST = 5
 """Predictions shown of each video; as many as it has labels, if those are more."""
@@ -38,11 +39,12 @@ class Video:
 
 def choose_videos(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
     """Videos of a split, the best, the middle and the worst predicted ones, in this order."""
-    judged = [_judge(chosen, part.labels, part.scores, index) for chosen, part in read_parts(run, index, split)]
+    stores = [run.store(split)]
+    judged = [_judge(chosen, part.labels, part.scores, index) for chosen, (part,) in read_together(stores, index, split)]
     kinds = telling_videos(*map(np.concatenate, zip(*judged))) if judged else {}
     kind_of = {place: kind for kind, places in kinds.items() for place in places}
     found, done = {}, 0
-    for chosen, part in read_parts(run, index, split):
+    for chosen, (part,) in read_together(stores, index, split):
         for place in range(done, done + len(chosen)):
             if place in kind_of:
                 at = place - done

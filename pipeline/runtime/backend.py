@@ -1,8 +1,10 @@
 """The start of Keras and its backend: what it runs on, without the notices that TensorFlow prints on the way."""
 
+import collections
 import contextlib
 import gc
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -37,6 +39,29 @@ def start_tracing() -> None:
 
         # Where there is a GPU a recurrent layer is one operation of cuDNN's, and what it does is not in the graph.
         tf.config.set_visible_devices([], "GPU")
+
+
+def describe_machine() -> str:
+    """Return the backend, what it runs on, and the system: `tensorflow on 2 processors, Linux x86_64`."""
+    import keras
+
+    name = keras.backend.backend()
+    kinds = collections.Counter(_kinds(name))
+    devices = [f"{number} {kind}" if number > 1 else kind for kind, number in kinds.items()]
+    on = ", ".join(devices) or f"{len(os.sched_getaffinity(0))} processors"
+    return f"{name} on {on}, {platform.system()} {platform.machine()}"
+
+
+def _kinds(backend: str) -> list[str]:
+    """The product name of each accelerator that the backend sees."""
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
 
 
 def _devices(backend: str) -> list[str]:

@@ -9,7 +9,7 @@ from fixtures.made_up_runs import make_index, make_run
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.ensembling import holdout
-from pipeline.ensembling.holdout import holdout_candidates, is_tuning_half, read_together, score_quantiles
+from pipeline.ensembling.holdout import holdout_candidates, is_tuning_half, score_quantiles
 from pipeline.ensembling.recipe import Member
 from pipeline.inputs.index.ids import hash_ids, is_held_out
 from pipeline.metrics import LabelLists, StreamingMetrics
@@ -77,17 +77,3 @@ def test_quantiles_of_some_videos_are_near_those_of_all(stores, monkeypatch):
     assert exact[0] == everything.min() and exact[-1] == everything.max()
     monkeypatch.setattr(holdout, "_MOST_SCORES", everything.size // 2)
     np.testing.assert_allclose(score_quantiles(stores[0])[50:200], exact[50:200], atol=0.1)
-
-
-def test_runs_that_cannot_be_read_side_by_side_are_refused(index, stores, tmp_path):
-    rows = [rows for rows, _ in read_together(stores, index, "holdout")]
-    np.testing.assert_array_equal(np.concatenate(rows), index.rows("holdout"))
-    with pytest.raises(StageError, match="one/predictions/holdout holds other videos than test"):
-        list(read_together(stores, index, "test"))
-    stores[1].parts()[-1].unlink()
-    stores[1].finish({}, {})
-    with pytest.raises(StageError, match=r"videos of holdout are missing from .*two"):
-        list(read_together(stores, index, "holdout"))
-    (stores[1].folder / "plan.json").write_text('{"videos_per_part": 7}')
-    with pytest.raises(StageError, match="cut into parts of"):
-        list(read_together(stores, index, "holdout"))

@@ -1,0 +1,158 @@
+"""Pictures of a dataset from the counts in dataset.json: labels, frames, values, and what was left out."""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from pipeline.reporting.style import COLORS, legend_below, line, svg_picture
+
+BARS = 40
+"""Bars of a histogram, at most."""
+REASONS = 8
+"""Reasons to leave a record out that have a bar of their own."""
+_STEP, _SHIFT = 4 / 255, 4 / 512 - 2  # a quantized q stands for _STEP q + _SHIFT: see inputs.index.check.count_values
+
+
+def dataset_pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
+    """Return the pictures of an index's dataset.json, each with its caption."""
+    statistics, dataset = summary["statistics"], summary["dataset"]
+    made = [_ranks(statistics["videos_a_label"], dataset["num_classes"])]
+    labeled = {split: each for split, each in statistics["labels_a_video"].items() if summary["labelled"][split]}
+    made.append(_shares("labels", labeled))
+    plot, caption = _shares("frames", statistics["frames_a_video"])
+    cut = summary.get("cut", {"count": 0})  # an earlier version did not count them
+    if cut["count"]:
+        most = dataset["max_frames"]
+        caption += f" {cut['count']:,} of {cut['of']:,} videos are longer than {most:,} frames, and are cut there."
+    made.append((plot, caption))
+    for kind, of_kind in (("bytes", _values_of_bytes), ("floats", _values_of_floats)):
+        features = [each["name"] for each in dataset["features"] if (each["dtype"] == "uint8") == (kind == "bytes")]
+        counts = {name: statistics["values"][name] for name in features if statistics["values"].get(name)}
+        if counts:
+            made.append(of_kind(counts))
+    if summary["quarantined"]["count"]:
+        made.append(_reasons(statistics["reasons"], summary["quarantined"]["count"]))
+    return made
+
+
+def whole_bins(low: int, high: int, most: int = BARS) -> NDArray[np.float64]:
+    """Return edges, halfway between whole numbers, of bins that are all of 1, 2, 5, 10, ... whole numbers.
+
+    They hold the numbers from `low` to `high`; the first of each bin is a multiple of its width.
+    """
+    widths = (digit * 10**power for power in range(19) for digit in (1, 2, 5))
+    width = next(each for each in widths if high // each - low // each < most)
+    return np.arange(low // width, high // width + 2) * width - 0.5
+
+
+def _ranks(splits: dict[str, dict[str, int]], classes: int) -> tuple[Markup, str]:
+    splits = {split: counts for split, counts in splits.items() if counts}
+
+    def paint(axes: Axes) -> None:
+        for number, (split, counts) in enumerate(splits.items()):
+            ranked = sorted(counts.values(), reverse=True)
+            lone = {"marker": "o", "markersize": 5} if len(ranked) == 1 else {}
+            name = f"{split}: {len(ranked):,} of {classes:,} labels"
+            axes.loglog(range(1, len(ranked) + 1), ranked, label=name, **line(number), **lone)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else ""))
+            axis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel="rank of the label", title="videos that have a label")
+        legend_below(axes)
+
+    occur = ", ".join(f"{split} {len(counts):,}" for split, counts in splits.items())
+    return (
+        svg_picture("ranks", f"Videos that have a label, by its rank. Labels that occur: {occur} of {classes:,}", paint),
+        "The labels, the most frequent first. The steeper the line falls, the more the frequent labels count in GAP.",
+    )
+
+
+def _shares(what: str, splits: dict[str, dict[str, int]]) -> tuple[Markup, str]:
+    """Of `labels` or `frames`: how many videos have how many."""
+    found = {split: _numbers(counts) for split, counts in splits.items() if counts}
+    every = np.concatenate([values for values, _ in found.values()] or [np.zeros(1, int)])
+    edges = whole_bins(int(every.min()), int(every.max()))
+    width = int(edges[1] - edges[0])
+
+    def paint(axes: Axes) -> None:
+        for number, (split, (values, times)) in enumerate(found.items()):
+            heights = 100 * np.histogram(values, edges, weights=times)[0] / times.sum()
+            axes.stairs(heights, edges, label=f"{split}: mean {values @ times / times.sum():.1f}", **line(number))
+        ranges = f", in ranges of {width:,}" if width > 1 else ""
+        axes.set(xlabel=f"{what} of a video{ranges}", title="% of videos", ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        legend_below(axes)
+
+    means = ", ".join(f"{split} mean {values @ times / times.sum():.1f}" for split, (values, times) in found.items())
+    return (
+        svg_picture(f"{what} of a video", f"Share of videos by number of {what}: {means}", paint),
+        f"How many {what} a video has. Where splits differ here, their scores differ too, whatever the model.",
+    )
+
+
+def _values_of_bytes(features: dict[str, dict[str, int]]) -> tuple[Markup, str]:
+    plot = _values("bytes", features, np.arange(257) - 0.5, "byte", "at 0 and 255")
+    return plot, (
+        "The features’ bytes, of one frame of the first videos of each shard. The ends hold what lies beyond the "
+        "range that was quantized."
+    )
+
+
+def _values_of_floats(features: dict[str, dict[str, int]]) -> tuple[Markup, str]:
+    plot = _values("floats", features, (np.arange(257) - 0.5) * _STEP + _SHIFT, "value", "below −2 and above 2")
+    return plot, (
+        "The features’ values, of one frame of the first videos of each shard. The ends hold what lies beyond −2 and 2."
+    )
+
+
+def _values(name: str, features: dict[str, dict[str, int]], edges: NDArray, label: str, ends: str) -> Markup:
+    shares = {}
+    for feature, counts in features.items():
+        values, times = _numbers(counts)
+        shares[feature] = 100 * np.bincount(values, times, 256) / times.sum()
+
+    def paint(axes: Axes) -> None:
+        for number, (feature, share) in enumerate(shares.items()):
+            axes.stairs(share, edges, label=f"{feature}: {share[0] + share[-1]:.2g} % {ends}", **line(number))
+        axes.set(xlabel=label, title="% of values", ylim=(0, None))
+        legend_below(axes)
+
+    middles = (edges[1:] + edges[:-1]) / 2
+    means = ", ".join(f"{feature} mean {share @ middles / 100:.1f}" for feature, share in shares.items())
+    return svg_picture(f"values {name}", f"Share of the features’ values: {means}", paint)
+
+
+def _reasons(reasons: dict[str, int], count: int) -> tuple[Markup, str]:
+    """The most frequent reasons, and all others together."""
+    shown = dict(list(reasons.items())[:REASONS])
+    if rest := count - sum(shown.values()):
+        shown["all others"] = rest
+    names = ["\n".join(textwrap.wrap(name, 34)) for name in shown]
+    lines = sum(name.count("\n") + 1 for name in names)
+
+    def paint(axes: Axes) -> None:
+        axes.barh(range(len(shown)), list(shown.values()), 0.6, color=COLORS[0])
+        for place, times in enumerate(shown.values()):
+            axes.annotate(f"{times:,}", (times, place), (4, 0), textcoords="offset points", va="center")
+        axes.set_yticks(range(len(shown)), names)
+        axes.invert_yaxis()
+        axes.set(title="records that were left out", xlim=(0, max(shown.values()) * 1.15))
+        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.grid(axis="y", visible=False)
+
+    told = "; ".join(f"{times:,}: {name}" for name, times in shown.items())
+    return (
+        svg_picture("reasons", f"Records that were left out, by reason. {told}", paint, 0.9 + 0.24 * lines),
+        f"{count:,} records were left out, and why. left_out.parquet, beside the index, names each.",
+    )
+
+
+def _numbers(counts: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers and how often each occurs."""
+    return np.array([int(value) for value in counts], np.int64), np.array(list(counts.values()), np.int64)

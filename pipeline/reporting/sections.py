@@ -1,0 +1,147 @@
+"""What each section of the page shows: the rows of its tables, its pictures, and the numbers of its sentences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.inputs.index import HOLDOUT, TRAIN, Index
+from pipeline.metrics.diagnostics import Diagnostics
+from pipeline.reporting import figures
+from pipeline.reporting.runs import Blend, Run, best_by_gap
+from pipeline.reporting.style import COLORS, DASH_ARRAYS
+
+METRICS = {"gap": "GAP@20", "map_all_kept": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "map": "MAP@20"}
+"""The leaderboard's scores, in the order and with the titles of its columns."""
+NAMED = 6
+"""Runs that have a color of their own among the training curves."""
+LISTED = 10
+"""Rows of each table of classes and of confusions."""
+ENOUGH = 10
+"""Videos of a split that a class must have to be listed, if enough classes have so many."""
+
+
+def role(split: str, index: Index) -> str:
+    if split == TRAIN:
+        return "the models are trained on them"
+    if split == HOLDOUT:
+        return "no model is trained on them, but they choose the steps, the runs and the weights"
+    return "scored, and nothing is chosen by them" if index.labeled(split) else "without labels: predicted, not scored"
+
+
+def leaderboard(runs: Sequence[Run], priors: Mapping[str, float] | None, split: str) -> dict[str, Any]:
+    """Rows by GAP, the best of each column, and what the blend gains over the best single run."""
+    rows = sorted((run for run in runs if split in run.scores), key=lambda run: (-run.gap(split), run.blended, run.name))
+    single = best_by_gap([run for run in rows if not run.blended], split)
+    blended = best_by_gap([run for run in rows if run.blended], split)
+    return {
+        "rows": rows,
+        "best": {key: max(run.scores[split][key] for run in rows) for key in METRICS},
+        "single": single,
+        "gain": blended.gap(split) - single.gap(split) if single and blended else None,
+        "priors": priors,
+        "videos": rows[0].scores[split]["videos"],
+    }
+
+
+def training(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """The curves of all runs, and the key to those that stand out; None if no run has a log."""
+
+    def highest(run: Run) -> float:
+        return max((record["gap"] for record in run.log if "gap" in record), default=-1.0)
+
+    logged = sorted((run for run in runs if run.log), key=lambda run: (-highest(run), run.name))
+    if not logged:
+        return None
+    scored = any("gap" in record for run in logged for record in run.log)
+    return {
+        "loss": figures.plot_training_curves(logged, NAMED, "loss", "training loss"),
+        "gap": figures.plot_training_curves(logged, NAMED, "gap", "GAP@20 on the hold-out") if scored else None,
+        "key": [
+            {
+                "name": run.name,
+                "color": f"c{number % len(COLORS) + 1}",
+                "dash": DASH_ARRAYS[number % len(DASH_ARRAYS)],
+            }
+            for number, run in enumerate(logged[:NAMED])
+        ],
+        "others": max(len(logged) - NAMED, 0),
+    }
+
+
+def origins(runs: Sequence[Run]) -> list[Run]:
+    """The runs of which it is known when and where they were trained, the latest first."""
+    known = [run for run in runs if run.origin]
+    return sorted(sorted(known, key=lambda run: run.name), key=lambda run: run.origin.ended, reverse=True)
+
+
+def ensemble(blend: Blend | None) -> dict[str, Any] | None:
+    """The weights of the blend, and how they were found; None if it is of one run, which is not a blend."""
+    if blend is None or len(blend.recipe.used) < 2:
+        return None
+    members = sorted(blend.recipe.members, key=lambda member: (-member.weight, member.run))
+    most, whole = members[0].weight, sum(member.weight for member in members)
+    plot = None
+    if len(blend.steps) > 2:
+        plot = figures.plot_ensemble_steps(
+            [step["tuned"] for step in blend.steps], [step["reported"] for step in blend.steps]
+        )
+    return {
+        "members": [{"run": each.run, "share": each.weight / whole, "bar": each.weight / most} for each in members],
+        "used": len(blend.recipe.used),
+        "plot": plot,
+    }
+
+
+def confidence(of: dict[str, Diagnostics]) -> dict[str, Any] | None:
+    if not of:
+        return None
+    return {
+        "reliability": figures.plot_reliability(of),
+        "thresholds": figures.plot_precision_recall(of),
+        "errors": [
+            (split, found.all.reliability().error, found.best.reliability().error) for split, found in of.items()
+        ],
+    }
+
+
+def classes(index: Index, names: Sequence[str], of: dict[str, Diagnostics], split: str) -> dict[str, Any]:
+    """The picture of a split's classes, the best and the worst of them, and what is confused."""
+    found, number = of[split], list(of).index(split)
+    trained = index.labels_of(index.rows(TRAIN))[0] if index.has_training else np.zeros(0, np.int64)
+    videos = np.bincount(trained, minlength=index.dataset.num_classes)
+    precisions, positives = found.class_precisions(), found.positives
+    least = ENOUGH if np.count_nonzero(positives >= ENOUGH) >= 2 * LISTED else 1
+    kept = np.flatnonzero(positives >= least)
+    order = kept[np.lexsort((kept, -precisions[kept]))].tolist()
+    half = min(LISTED, (len(order) + 1) // 2)
+
+    def row(label: int) -> dict[str, Any]:
+        there = {"videos": int(positives[label]), "training": int(videos[label])}
+        return {"name": names[label], "precision": float(precisions[label]), **there}
+
+    return {
+        "split": split,
+        "confused": [
+            ("most often", found.confusions.most(LISTED)),
+            ("most beyond chance", found.confusions.closest(LISTED)),
+        ],
+        "positives": positives,
+        "picture": figures.plot_class_precisions(split, number, precisions, videos),
+        "present": int(np.count_nonzero(positives)),
+        "zero": int(np.count_nonzero(precisions == 0)),
+        "least": least,
+        "best": [row(label) for label in order[:half]],
+        "worst": [row(label) for label in order[half:][-half:][::-1]],
+    }
+
+
+def groups(of: dict[str, Diagnostics]) -> list[dict[str, Any]]:
+    """GAP by the number of labels, and by the number of frames."""
+    made = []
+    for name, label in (("labels", "labels of a video"), ("frames", "frames of a video")):
+        found = {split: getattr(each, f"by_{name}")() for split, each in of.items()}
+        several = any(len(each) > 1 for each in found.values())
+        plot = figures.plot_gap_by_group(name, label, found) if several else None
+        made.append({"name": name, "label": label, "groups": found, "picture": plot})
+    return made
