@@ -46,9 +46,7 @@ def draw_card(summary: dict[str, Any]) -> Markup:
     return Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" class="card" viewBox="0 0 {}" width="{}" height="{}">{}'
         '<rect width="100%" height="100%" style="fill: var(--paper)"/>{}{}</svg>'
-    ).format(
-        size, width, max(heights), _STYLE.format(light=light, dark=dark), _title(summary), Markup("").join(placed)
-    )
+    ).format(size, width, max(heights), _STYLE.format(light=light, dark=dark), _title(summary), Markup("").join(placed))
 
 
 def _title(summary: dict[str, Any]) -> Markup:

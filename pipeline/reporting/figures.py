@@ -44,7 +44,8 @@ def plot_training_curves(runs: Sequence[Run], named: int, key: str, label: str) 
                 color = COLORS[number % len(COLORS)] if number < named else MUTED
                 axes.plot(*points[-1], "o", color=color, markersize=4)
         if key == "gap" and drawn:
-            axes.set_ylim(bottom=_floor([[value for _, value in points] for _, points in drawn]))
+            floor = _floor([[value for _, value in points] for _, points in drawn])
+            axes.set_ylim(bottom=max(floor, axes.get_ylim()[0]))
         if logarithmic:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -135,10 +136,10 @@ def plot_precision_recall(of: By) -> Markup:
             at, precision, recall = diagnostics.all.by_threshold(int(diagnostics.positives.sum()), LEAST)
             axes.plot(at, precision, color=COLORS[number], linestyle="-", label=split)
             axes.plot(at, recall, color=COLORS[number], linestyle="--")
-        axes.set(xlabel="least confidence", title="% of kept pairs, % of labels", xlim=_UNIT, ylim=_UNIT)
+        axes.set(xlabel="least confidence", title="% correct, % found", xlim=_UNIT, ylim=_UNIT)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(_percent)
-        styles = {"pairs that are correct": "-", "labels that are found": "--"}
+        styles = {"correct pairs": "-", "found labels": "--"}
         legend_below(axes, [Line2D([], [], color=INK, linestyle=dash, label=name) for name, dash in styles.items()])
 
     words = []
@@ -150,7 +151,7 @@ def plot_precision_recall(of: By) -> Markup:
             if np.isfinite(precision[at])
         )
         words.append(f"{split}: {told}")
-    return svg_picture("thresholds", f"Precision and recall by least confidence. {'. '.join(words)}", paint)
+    return svg_picture("thresholds", f"Precision and recall by least confidence. {'. '.join(words)}", paint, 4.8)
 
 
 def plot_class_precisions(split: str, number: int, precisions: NDArray, training: NDArray) -> Markup:
@@ -202,7 +203,12 @@ def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) ->
             axes.plot(middle, gaps, linewidth=1, **{**line(number), "alpha": 0.5})
             axes.hlines(gaps, [g.low - 0.4 for g in kept], [g.high + 0.4 for g in kept], COLORS[number], linewidth=1.6)
             axes.scatter(
-                middle, gaps, [12 + 110 * g.videos / most for g in kept], COLORS[number], marker="os^D"[number % 4]
+                middle,
+                gaps,
+                [12 + 110 * g.videos / most for g in kept],
+                COLORS[number],
+                marker="os^D"[number % 4],
+                alpha=0.7,
             )
             axes.plot([], [], marker="os^D"[number % 4], label=split, **line(number))
         axes.set(xlabel=label, title="GAP@20", ylim=(-0.05 * (best or 1), 1.1 * (best or 1)))

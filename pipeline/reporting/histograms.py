@@ -41,13 +41,15 @@ def dataset_pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
 
 
 def whole_bins(low: int, high: int, most: int = BARS) -> NDArray[np.float64]:
-    """Return edges, halfway between whole numbers, of bins that are all of 1, 2, 5, 10, ... whole numbers.
+    """Return the edges of bins of 1, 2, 5, 10, ... whole numbers that hold those from `low` to `high`.
 
-    They hold the numbers from `low` to `high`; the first of each bin is a multiple of its width.
+    Each edge lies halfway between two whole numbers. All bins begin with a multiple of their width, except that the
+    first begins with `low`, and the last ends with `high`: a bin beyond them would seem to be half empty.
     """
     widths = (digit * 10**power for power in range(19) for digit in (1, 2, 5))
     width = next(each for each in widths if high // each - low // each < most)
-    return np.arange(low // width, high // width + 2) * width - 0.5
+    inner = np.arange(low // width + 1, high // width + 1) * width
+    return np.array([low, *inner, high + 1]) - 0.5
 
 
 def _ranks(splits: dict[str, dict[str, int]], classes: int) -> tuple[Markup, str]:
@@ -67,7 +69,9 @@ def _ranks(splits: dict[str, dict[str, int]], classes: int) -> tuple[Markup, str
 
     occur = ", ".join(f"{split} {len(counts):,}" for split, counts in splits.items())
     return (
-        svg_picture("ranks", f"Videos that have a label, by its rank. Labels that occur: {occur} of {classes:,}", paint),
+        svg_picture(
+            "ranks", f"Videos that have a label, by its rank. Labels that occur: {occur} of {classes:,}", paint
+        ),
         "The labels, the most frequent first. The steeper the line falls, the more the frequent labels count in GAP.",
     )
 
@@ -77,14 +81,16 @@ def _shares(what: str, splits: dict[str, dict[str, int]]) -> tuple[Markup, str]:
     found = {split: _numbers(counts) for split, counts in splits.items() if counts}
     every = np.concatenate([values for values, _ in found.values()] or [np.zeros(1, int)])
     edges = whole_bins(int(every.min()), int(every.max()))
-    width = int(edges[1] - edges[0])
+    width = int(np.diff(edges).max())
 
     def paint(axes: Axes) -> None:
         for number, (split, (values, times)) in enumerate(found.items()):
-            heights = 100 * np.histogram(values, edges, weights=times)[0] / times.sum()
-            axes.stairs(heights, edges, label=f"{split}: mean {values @ times / times.sum():.1f}", **line(number))
-        ranges = f", in ranges of {width:,}" if width > 1 else ""
-        axes.set(xlabel=f"{what} of a video{ranges}", title="% of videos", ylim=(0, None))
+            heights = 100 * np.histogram(values, edges, weights=times)[0] / times.sum() / np.diff(edges)
+            axes.stairs(
+                heights, edges, label=f"{split}: mean {values @ times / times.sum():.1f}", linewidth=1.6, **line(number)
+            )
+        mean = f", mean of {width:,} numbers" if width > 1 else ""
+        axes.set(xlabel=f"{what} of a video", title=f"% of videos with so many{mean}", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         legend_below(axes)
@@ -119,7 +125,9 @@ def _values(name: str, features: dict[str, dict[str, int]], edges: NDArray, labe
 
     def paint(axes: Axes) -> None:
         for number, (feature, share) in enumerate(shares.items()):
-            axes.stairs(share, edges, label=f"{feature}: {share[0] + share[-1]:.2g} % {ends}", **line(number))
+            axes.stairs(
+                share, edges, label=f"{feature}: {share[0] + share[-1]:.2g} % {ends}", linewidth=1.6, **line(number)
+            )
         axes.set(xlabel=label, title="% of values", ylim=(0, None))
         legend_below(axes)
 

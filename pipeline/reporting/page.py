@@ -80,9 +80,7 @@ def _context(report: Report) -> dict[str, Any]:
         # The hold-out comes first, and chooses. The last split chooses nothing, if there is another one.
         "headline": looked_into[-1] if looked_into else None,
         "others": looked_into[:-1],
-        "leaderboards": {
-            split: sections.leaderboard(report.runs, report.priors.get(split), split) for split in scored
-        },
+        "leaderboards": {split: sections.leaderboard(report.runs, report.priors.get(split), split) for split in scored},
         "holdout": HOLDOUT if HOLDOUT in scored else None,
         "few": FEW,
         "least_pairs": figures.LEAST,

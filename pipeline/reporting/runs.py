@@ -117,9 +117,7 @@ def _origin(summary: dict[str, Any]) -> Origin | None:
     if "origin" not in summary:
         return None
     origin, git = summary["origin"], summary["origin"]["git"] or {}
-    return Origin(
-        origin["ended"], summary["seconds"], git.get("commit"), git.get("dirty", False), origin["machine"]
-    )
+    return Origin(origin["ended"], summary["seconds"], git.get("commit"), git.get("dirty", False), origin["machine"])
 
 
 def read_blend(ensemble: Path) -> Blend:

@@ -31,7 +31,9 @@ def role(split: str, index: Index) -> str:
 
 def leaderboard(runs: Sequence[Run], priors: Mapping[str, float] | None, split: str) -> dict[str, Any]:
     """Rows by GAP, the best of each column, and what the blend gains over the best single run."""
-    rows = sorted((run for run in runs if split in run.scores), key=lambda run: (-run.gap(split), run.blended, run.name))
+    rows = sorted(
+        (run for run in runs if split in run.scores), key=lambda run: (-run.gap(split), run.blended, run.name)
+    )
     single = best_by_gap([run for run in rows if not run.blended], split)
     blended = best_by_gap([run for run in rows if run.blended], split)
     return {

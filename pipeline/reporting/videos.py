@@ -40,7 +40,9 @@ class Video:
 def choose_videos(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
     """Videos of a split, the best, the middle and the worst predicted ones, in this order."""
     stores = [run.store(split)]
-    judged = [_judge(chosen, part.labels, part.scores, index) for chosen, (part,) in read_together(stores, index, split)]
+    judged = [
+        _judge(chosen, part.labels, part.scores, index) for chosen, (part,) in read_together(stores, index, split)
+    ]
     kinds = telling_videos(*map(np.concatenate, zip(*judged))) if judged else {}
     kind_of = {place: kind for kind, places in kinds.items() for place in places}
     found, done = {}, 0

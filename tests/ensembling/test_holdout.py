@@ -7,7 +7,6 @@ import pytest
 from fixtures.made_up_runs import make_index, make_run
 
 from pipeline.artifacts.predictions import PredictionStore
-from pipeline.config.errors import StageError
 from pipeline.ensembling import holdout
 from pipeline.ensembling.holdout import holdout_candidates, is_tuning_half, score_quantiles
 from pipeline.ensembling.recipe import Member
