@@ -16,7 +16,7 @@ from pipeline.metrics.calibration import BINS
 from pipeline.metrics.diagnostics import Diagnostics, VideoGroup
 from pipeline.reporting.curves import curve
 from pipeline.reporting.runs import Run
-from pipeline.reporting.style import COLORS, INK, MUTED, PAPER, legend_below, line, svg_picture
+from pipeline.reporting.style import INK, MUTED, PAPER, color_of, legend_below, line, svg_picture
 
 By = dict[str, Diagnostics]
 """Split -> what is known of it."""
@@ -24,6 +24,7 @@ SHADES = 4
 """Groups of similarly frequent classes in each power of ten."""
 LEAST = 30
 """Pairs without which a share of them is not drawn."""
+_MARKERS = "os^D"
 _UNIT = (-0.02, 1.02)  # the limits of a share, with room for the dots at its ends
 _WIDE = 4  # a loss that falls by this factor has a logarithmic axis
 _NONE = 0.5  # where classes without a training video lie on a logarithmic axis
@@ -41,7 +42,7 @@ def plot_training_curves(runs: Sequence[Run], named: int, key: str, label: str) 
             plain = {"color": MUTED, "linewidth": 0.8, "alpha": 0.6}
             axes.plot(*zip(*points), **(line(number) if number < named else plain))
             if number < named or len(points) == 1:
-                color = COLORS[number % len(COLORS)] if number < named else MUTED
+                color = color_of(number) if number < named else MUTED
                 axes.plot(*points[-1], "o", color=color, markersize=4)
         if key == "gap" and drawn:
             floor = _floor([[value for _, value in points] for _, points in drawn])
@@ -88,14 +89,14 @@ def plot_reliability(of: By) -> Markup:
     """The share of correct pairs by confidence, and how many pairs there are."""
 
     def paint(upper: Axes, lower: Axes) -> None:
-        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
+        upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1.4, linestyle=":")
         for number, (split, diagnostics) in enumerate(of.items()):
             found = diagnostics.all.reliability()
             there = found.pairs > 0
             low, high = (bound[there] for bound in found.interval())
             x, y = found.confidence[there], found.correct[there]
-            upper.vlines(x, low, high, color=COLORS[number], linewidth=1.2)
-            upper.plot(x, y, marker="os^D"[number % 4], markersize=5, label=split, **line(number))
+            upper.vlines(x, low, high, color=color_of(number), linewidth=1.2)
+            upper.plot(x, y, marker=_MARKERS[number % 4], markersize=5, label=split, **line(number))
             edges = np.linspace(0, 1, BINS + 1)
             share = 100 * found.pairs / max(found.pairs.sum(), 1)
             lower.stairs(share, edges, linewidth=1.5, **line(number))
@@ -134,8 +135,8 @@ def plot_precision_recall(of: By) -> Markup:
     def paint(axes: Axes) -> None:
         for number, (split, diagnostics) in enumerate(of.items()):
             at, precision, recall = diagnostics.all.by_threshold(int(diagnostics.positives.sum()), LEAST)
-            axes.plot(at, precision, color=COLORS[number], linestyle="-", label=split)
-            axes.plot(at, recall, color=COLORS[number], linestyle="--")
+            axes.plot(at, precision, color=color_of(number), linestyle="-", label=split)
+            axes.plot(at, recall, color=color_of(number), linestyle="--")
         axes.set(xlabel="least confidence", title="% correct, % found", xlim=_UNIT, ylim=_UNIT)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(_percent)
@@ -166,7 +167,9 @@ def plot_class_precisions(split: str, number: int, precisions: NDArray, training
         dots = Path(np.repeat(np.column_stack([np.log10(x), y]), 2, axis=0), [Path.MOVETO, Path.LINETO] * len(x))
         dots.should_simplify = False
         # One path of dots, each a line without length: a circle of its own for each class would be ten times as long.
-        axes.add_patch(PathPatch(dots, fill=False, edgecolor=COLORS[number], alpha=0.5, linewidth=4, capstyle="round"))
+        axes.add_patch(
+            PathPatch(dots, fill=False, edgecolor=color_of(number), alpha=0.5, linewidth=4, capstyle="round")
+        )
         for color, width in ((PAPER, 5), (INK, 2)):
             points = [(math.log10(a), b) for a, b in middle]
             axes.plot(*(zip(*points) if points else ([], [])), "o-", color=color, linewidth=width, markersize=width + 3)
@@ -201,16 +204,18 @@ def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) ->
             gaps = [group.gap for group in kept]
             best = max([best, *gaps])
             axes.plot(middle, gaps, linewidth=1, **{**line(number), "alpha": 0.5})
-            axes.hlines(gaps, [g.low - 0.4 for g in kept], [g.high + 0.4 for g in kept], COLORS[number], linewidth=1.6)
+            axes.hlines(
+                gaps, [g.low - 0.4 for g in kept], [g.high + 0.4 for g in kept], color_of(number), linewidth=1.6
+            )
             axes.scatter(
                 middle,
                 gaps,
                 [12 + 110 * g.videos / most for g in kept],
-                COLORS[number],
-                marker="os^D"[number % 4],
+                color_of(number),
+                marker=_MARKERS[number % 4],
                 alpha=0.7,
             )
-            axes.plot([], [], marker="os^D"[number % 4], label=split, **line(number))
+            axes.plot([], [], marker=_MARKERS[number % 4], label=split, **line(number))
         axes.set(xlabel=label, title="GAP@20", ylim=(-0.05 * (best or 1), 1.1 * (best or 1)))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.grid(axis="x", visible=False)

@@ -41,15 +41,16 @@ def dataset_pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
 
 
 def whole_bins(low: int, high: int, most: int = BARS) -> NDArray[np.float64]:
-    """Return the edges of bins of 1, 2, 5, 10, ... whole numbers that hold those from `low` to `high`.
+    """Return the edges of bins for the whole numbers from `low` to `high`: 1, 2, 5, 10, ... of them in each.
 
-    Each edge lies halfway between two whole numbers. All bins begin with a multiple of their width, except that the
-    first begins with `low`, and the last ends with `high`: a bin beyond them would seem to be half empty.
+    Each edge lies halfway between two whole numbers. The last bin takes what is left over: at least half a bin's width,
+    and less than one and a half.
     """
     widths = (digit * 10**power for power in range(19) for digit in (1, 2, 5))
-    width = next(each for each in widths if high // each - low // each < most)
-    inner = np.arange(low // width + 1, high // width + 1) * width
-    return np.array([low, *inner, high + 1]) - 0.5
+    numbers = high + 1 - low
+    width = next(each for each in widths if numbers <= each * most)
+    bins = max((2 * numbers + width) // (2 * width), 1)
+    return np.append(low + width * np.arange(bins), high + 1) - 0.5
 
 
 def _ranks(splits: dict[str, dict[str, int]], classes: int) -> tuple[Markup, str]:
@@ -81,7 +82,7 @@ def _shares(what: str, splits: dict[str, dict[str, int]]) -> tuple[Markup, str]:
     found = {split: _numbers(counts) for split, counts in splits.items() if counts}
     every = np.concatenate([values for values, _ in found.values()] or [np.zeros(1, int)])
     edges = whole_bins(int(every.min()), int(every.max()))
-    width = int(np.diff(edges).max())
+    width = int(edges[1] - edges[0])
 
     def paint(axes: Axes) -> None:
         for number, (split, (values, times)) in enumerate(found.items()):
@@ -89,8 +90,8 @@ def _shares(what: str, splits: dict[str, dict[str, int]]) -> tuple[Markup, str]:
             axes.stairs(
                 heights, edges, label=f"{split}: mean {values @ times / times.sum():.1f}", linewidth=1.6, **line(number)
             )
-        mean = f", mean of {width:,} numbers" if width > 1 else ""
-        axes.set(xlabel=f"{what} of a video", title=f"% of videos with so many{mean}", ylim=(0, None))
+        mean = f" per {what[:-1]} count, averaged over {width:,}" if width > 1 and len(edges) > 2 else ""
+        axes.set(xlabel=f"{what} of a video", title=f"% of videos{mean}", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         legend_below(axes)
@@ -105,15 +106,15 @@ def _shares(what: str, splits: dict[str, dict[str, int]]) -> tuple[Markup, str]:
 def _values_of_bytes(features: dict[str, dict[str, int]]) -> tuple[Markup, str]:
     plot = _values("bytes", features, np.arange(257) - 0.5, "byte", "at 0 and 255")
     return plot, (
-        "The features’ bytes, of one frame of the first videos of each shard. The ends hold what lies beyond the "
-        "range that was quantized."
+        "The features’ bytes, of one frame of the first videos of each shard. 0 and 255 are not drawn: they also stand "
+        "for what lies beyond the range that was quantized."
     )
 
 
 def _values_of_floats(features: dict[str, dict[str, int]]) -> tuple[Markup, str]:
     plot = _values("floats", features, (np.arange(257) - 0.5) * _STEP + _SHIFT, "value", "below −2 and above 2")
     return plot, (
-        "The features’ values, of one frame of the first videos of each shard. The ends hold what lies beyond −2 and 2."
+        "The features’ values, of one frame of the first videos of each shard, without those below −2 and above 2."
     )
 
 
@@ -126,7 +127,11 @@ def _values(name: str, features: dict[str, dict[str, int]], edges: NDArray, labe
     def paint(axes: Axes) -> None:
         for number, (feature, share) in enumerate(shares.items()):
             axes.stairs(
-                share, edges, label=f"{feature}: {share[0] + share[-1]:.2g} % {ends}", linewidth=1.6, **line(number)
+                share[1:-1],
+                edges[1:-1],
+                label=f"{feature}: {share[0] + share[-1]:.2g} % {ends}",
+                linewidth=1.6,
+                **line(number),
             )
         axes.set(xlabel=label, title="% of values", ylim=(0, None))
         legend_below(axes)

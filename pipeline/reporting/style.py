@@ -62,9 +62,14 @@ _SETTINGS = {
 }
 
 
+def color_of(number: int) -> str:
+    """Of the number-th thing, counted from 0."""
+    return COLORS[number % len(COLORS)]
+
+
 def line(number: int) -> dict[str, Any]:
     """Color and dashes of the number-th thing, counted from 0."""
-    return {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
+    return {"color": color_of(number), "linestyle": DASHES[number % len(DASHES)]}
 
 
 def legend_below(axes: Axes, more: Sequence[Artist] = ()) -> None:

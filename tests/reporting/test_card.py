@@ -1,9 +1,8 @@
-"""The page of plots: well-formed, complete, the same each time, and right about its numbers."""
+"""The card of a dataset: well-formed, complete, the same each time, and light or dark as the reader's screen."""
 
 import re
 import xml.etree.ElementTree
 
-import numpy as np
 import pytest
 from fixtures.support import SMALL, write_shard
 
@@ -11,53 +10,59 @@ from pipeline.inputs.index import Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
 from pipeline.reporting import card
+from pipeline.reporting.histograms import dataset_pictures
 
 
 @pytest.fixture
 def summary(tmp_path) -> dict:
-    sources = [Source(tmp_path / f"{split}.tfrecord", split) for split in ("train", "test")]
-    write_shard(sources[0].path, range(40))
-    write_shard(sources[1].path, range(50, 60))
-    data = bytearray(sources[1].path.read_bytes())
-    data[30] ^= 1
-    sources[1].path.write_bytes(data)
+    source = Source(tmp_path / "train.tfrecord", "train")
+    write_shard(source.path, range(40))
     (tmp_path / "index").mkdir()
-    return write_index(tmp_path / "index", SMALL, sources, [check_shard(s.path, SMALL) for s in sources])
+    return write_index(tmp_path / "index", SMALL, [source], [check_shard(source.path, SMALL)])
 
 
-def test_the_page_needs_no_other_file(tmp_path, summary):
+def rectangles(text: str) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of each picture of a card."""
+    root = xml.etree.ElementTree.fromstring(text)
+    sizes = [[float(each.get(name)) for name in ("x", "y", "width", "height")] for each in root if each.get("viewBox")]
+    return [(x, y, x + width, y + height) for x, y, width, height in sizes]
+
+
+def test_it_needs_no_other_file_and_has_every_picture(tmp_path, summary):
     card.write_card(tmp_path / "card.svg", summary)
     text = (tmp_path / "card.svg").read_text(encoding="utf-8")
-    xml.etree.ElementTree.fromstring(text)
     assert not re.findall(r'(?:href|src)="(?!#)[^"]*"', text)
-    for words in ("small: train 40, holdout 0, test 9 videos", "train: mean", "rgb:", "Quarantined: 1 records"):
+    for words in ("small: train 40, holdout 0 videos", "every record is sound", "train: mean", "rgb:"):
         assert words in text
-    assert "checksum of the record is wrong" in text
+    assert len(rectangles(text)) == len(dataset_pictures(summary)) == 4
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert ids and len(ids) == len(set(ids))
     card.write_card(tmp_path / "again.svg", summary)
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "card.svg").read_bytes()
 
 
-def test_lines_are_the_numbers(summary):
-    axes = {a.get_xlabel(): a for a in card.draw(summary).axes}
-    counts = sorted(summary["statistics"]["videos_a_label"]["train"].values(), reverse=True)
-    line = axes["rank of the label"].lines[0]
-    assert line.get_ydata().tolist() == counts and line.get_xdata().tolist() == list(range(1, len(counts) + 1))
-    (bar,) = axes["records"].patches
-    assert bar.get_width() == 1
-    for name in ("labels a video", "frames a video, at most 12", "quantized value"):
-        for steps in axes[name].patches:
-            assert np.isclose(steps.get_data().values.sum(), 100)
+def test_every_color_is_defined_for_light_and_dark(summary):
+    text = str(card.draw_card(summary))
+    light, dark = re.findall(r"\.card \{(.*?)\}", text, re.S)[:2]
+    used = set(re.findall(r"var\((--\w+)\)", text))
+    assert (
+        used and used <= set(re.findall(r"(--\w+):", light)) and used - {"--c7"} <= set(re.findall(r"(--\w+):", dark))
+    )
+    assert "prefers-color-scheme: dark" in text and not re.findall(r'(?:fill|stroke)(?:=|:)"?\s*#', text)
 
 
-def test_videos_that_are_cut_are_shown(summary):
-    """Video n has 1 + 3n mod 17 frames, of which 12 are read; one record is damaged."""
-    lengths = [1 + 3 * number % 17 for number in [*range(40), *range(51, 60)]]
-    title = f"{sum(length > 12 for length in lengths)} of 49 videos are cut there"
-    assert title in [axes.get_title() for axes in card.draw(summary).axes]
-    assert any("are cut at the last length." in told for _, told in card.pictures(summary))
-    del summary["cut"]  # as an earlier version wrote it
-    assert not [axes for axes in card.draw(summary).axes if "cut" in axes.get_title()]
-    assert not any(" cut " in told for _, told in card.pictures(summary))
+def test_pictures_fill_the_card_and_lie_on_none(summary):
+    summary["quarantined"]["count"] = 3
+    summary["statistics"]["reasons"] = {"the checksum of the record is wrong": 2}
+    text = str(card.draw_card(summary))
+    assert "3 records left out" in text and "all others" in text
+    placed = rectangles(text)
+    width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)" width', text).groups())
+    for number, (left, top, right, bottom) in enumerate(placed):
+        assert 0 <= left < right <= width and 0 <= top < bottom <= height
+        for other in placed[:number]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+    assert height - max(bottom for *_, bottom in placed) < 120, "below the last picture there is its caption alone"
 
 
 def test_an_index_of_nothing_has_a_card_too(tmp_path):
@@ -68,11 +73,3 @@ def test_an_index_of_nothing_has_a_card_too(tmp_path):
         tmp_path / "card.svg", write_index(tmp_path / "index", SMALL, [source], [check_shard(source.path, SMALL)])
     )
     assert "0 videos" in (tmp_path / "card.svg").read_text()
-
-
-def test_many_kinds_of_reasons_are_summed_up(summary):
-    summary["statistics"]["reasons"] = {f"reason {number}": 100 - number for number in range(30)}
-    summary["quarantined"]["count"] = sum(summary["statistics"]["reasons"].values())
-    bars = next(a for a in card.draw(summary).axes if a.get_xlabel() == "records").patches
-    assert len(bars) == card.REASONS + 1
-    assert sum(bar.get_width() for bar in bars) == summary["quarantined"]["count"]
