@@ -45,7 +45,7 @@ UNMIRRORED = {
     ),
     "tests/test_metrics.py": ("metrics/precision.py", "metrics/ranking.py", "metrics/streaming.py"),
     "tests/test_report.py: the page as a browser shows it": tuple(
-        f"reporting/{name}.py" for name in ("figures", "page", "runs", "videos")
+        f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
     ),
 }
 """Where files without a test of their own name are tested."""

@@ -72,6 +72,7 @@ def test_uniform_is_the_mean_of_the_snapshots(folder):
     seeds = [variable for variable in averaged.variables if "seed" in variable.path]
     assert len(seeds) == 1
     about = summary(folder, "average-soup")
+    assert about["origin"]["ended"] >= summary(folder, "average")["origin"]["ended"], "each has its own"
     assert about["best"]["gap"] == pytest.approx(gap_of(folder, "average-soup"), abs=1e-6)
     assert about["soup"]["gap_before"] == summary(folder, "average")["best"]["gap"]
     assert about["soup"]["gap_after"] == about["best"]["gap"]

@@ -1,21 +1,35 @@
 """What a user sees when the backend starts."""
 
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 from fixtures.support import ROOT
 
+from pipeline.runtime import backend
+
 
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_one_line_says_what_it_runs_on(name):
     environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
-    command = [sys.executable, "-c", "from pipeline.runtime import backend; backend.start_backend()"]
+    command = [
+        sys.executable,
+        "-c",
+        "from pipeline.runtime import backend as b; b.start_backend(); print(b.describe_machine())",
+    ]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0
-    assert result.stdout.startswith(f"{name} on ") and result.stdout.count("\n") == 1
+    started, machine = result.stdout.splitlines()
+    assert started.startswith(f"{name} on ") and machine.startswith(f"{name} on ")
+    assert machine.endswith(f", {platform.system()} {platform.machine()}")
     assert result.stderr == ""
+
+
+def test_a_machine_is_told_by_its_devices(monkeypatch):
+    monkeypatch.setattr(backend, "_kinds", lambda name: ["NVIDIA H100", "NVIDIA H100", "TPU v5"])
+    assert " on 2 NVIDIA H100, TPU v5, " in backend.describe_machine()
 
 
 def test_what_was_held_back_is_shown_when_it_fails():
