@@ -1,4 +1,4 @@
-"""Show a preset's runs on one page: leaderboard, training, ensemble, calibration, classes, videos and the data.
+"""Show a preset's runs on one page: scores, training, ensemble, calibration, classes, some videos, and the data.
 
 Reads runs/<preset>/*/ and the index; writes reports/<preset>.html, which needs no network and no other file.
 """
@@ -68,7 +68,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
         predicted[folder], faults = runs.fresh_splits(folder, index)
         left_out += faults
         if not is_of_index(folder, index):
-            left_out.append(f"what was told when {folder} was made, since that was from another index")
+            left_out.append(f"the history of {folder}, which is of another index")
     for fault in left_out:
         print(f"left out: {fault}", file=sys.stderr)
     splits = [split for split in index.scored_splits() if any(split in there for there in predicted.values())]
@@ -114,7 +114,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
 
 
 def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> str:
-    """Return a hash of all that the page shows, and of its format."""
+    """Return a hash of the page's format and of all files that it is made from."""
     tellers = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
     files = [file for folder in folders for name in tellers for file in sorted(folder.glob(f"**/{name}"))]
@@ -125,7 +125,7 @@ def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> s
 
 
 def _made_from(page: Path) -> Done | None:
-    """Read from a page what it was made from; None if there is no page, no inputs if it does not say."""
+    """Read what a page says it was made from; None if there is no page, no inputs if it does not say."""
     if not page.exists():
         return None
     with page.open(encoding="utf-8", errors="replace") as file:

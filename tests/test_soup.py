@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fixtures.support import SMALL, run_here, train_here
 
+from pipeline.artifacts.files import write_json
 from pipeline.artifacts.models import digest_model, list_snapshots
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
@@ -60,6 +61,9 @@ def gap_of(folder, run) -> float:
 
 
 def test_uniform_is_the_mean_of_the_snapshots(folder):
+    trained = summary(folder, "average")
+    long_ago = {**trained["origin"], "ended": "2001-01-01T00:00:00+00:00"}
+    write_json(runs(folder) / "average" / "summary.json", {**trained, "origin": long_ago})
     run_here("soup", folder, "--method", "uniform")
     soup = runs(folder) / "average-soup"
     members = [load_model(path) for path in list_snapshots(runs(folder) / "average")]
@@ -72,7 +76,8 @@ def test_uniform_is_the_mean_of_the_snapshots(folder):
     seeds = [variable for variable in averaged.variables if "seed" in variable.path]
     assert len(seeds) == 1
     about = summary(folder, "average-soup")
-    assert about["origin"]["ended"] >= summary(folder, "average")["origin"]["ended"], "each has its own"
+    assert set(about["origin"]) == set(trained["origin"]) == {"git", "machine", "ended"}
+    assert about["origin"]["ended"] >= trained["origin"]["ended"], "its own"
     assert about["best"]["gap"] == pytest.approx(gap_of(folder, "average-soup"), abs=1e-6)
     assert about["soup"]["gap_before"] == summary(folder, "average")["best"]["gap"]
     assert about["soup"]["gap_after"] == about["best"]["gap"]

@@ -1,4 +1,4 @@
-"""Numbers -> pages: figures that need no other file."""
+"""From numbers to pages and figures that need no other file."""
 
 FORMAT = 2
-"""Of the page: raised by whoever changes what it shows or how, so that pages are made again."""
+"""Of the page. Raise it when you change what the page shows, so that pages are made again."""

@@ -1,4 +1,4 @@
-"""The report's figures: what each draws, and the same in words."""
+"""Draw the figures of training, ensemble, confidence, classes and groups; each also says in words what it shows."""
 
 import math
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from pipeline.reporting.runs import Run
 from pipeline.reporting.style import INK, MUTED, PAPER, color_of, legend_below, line, svg_picture
 
 By = dict[str, Diagnostics]
-"""Split -> what is known of it."""
+"""The diagnostics of each split."""
 SHADES = 4
-"""Groups of similarly frequent classes in each power of ten."""
+"""The number of groups that classes form between 10, 100, 1000, ... training videos."""
 LEAST = 30
-"""Pairs without which a share of them is not drawn."""
+"""A share of fewer pairs is not drawn."""
 _MARKERS = "os^D"
 _UNIT = (-0.02, 1.02)  # the limits of a share, with room for the dots at its ends
 _WIDE = 4  # a loss that falls by this factor has a logarithmic axis
@@ -31,7 +31,7 @@ _NONE = 0.5  # where classes without a training video lie on a logarithmic axis
 
 
 def plot_training_curves(runs: Sequence[Run], named: int, key: str, label: str) -> Markup:
-    """A number by training step, of all runs; the first `named` of them stand out, in the colors of their order."""
+    """Draw `key` of all runs' logs by training step; the first `named` runs have colors, in their order."""
     series = {run.name: curve(run.log, key) for run in runs}
     drawn = [(number, points) for number, points in enumerate(series.values()) if points]
     values = [value for _, points in drawn for _, value in points]
@@ -64,13 +64,13 @@ def plot_training_curves(runs: Sequence[Run], named: int, key: str, label: str) 
 
 
 def _floor(series: list[list[float]]) -> float:
-    """Where the axis of GAP begins: runs begin near nothing, and end near each other."""
+    """Return where the axis of GAP begins: at the ends of the runs, which differ less than their beginnings."""
     low, high = min(values[-1] for values in series), max(max(values) for values in series)
     return max(0.0, low - max(0.6 * (high - low), 0.25 * high))
 
 
 def plot_ensemble_steps(tuned: Sequence[float], reported: Sequence[float]) -> Markup:
-    """GAP after each step of making the ensemble, on the half it was tuned on and on the other."""
+    """Draw GAP after each step in which the ensemble was made, on the tuned and on the reported half."""
     number = np.arange(1, len(tuned) + 1)
 
     def paint(axes: Axes) -> None:
@@ -86,7 +86,7 @@ def plot_ensemble_steps(tuned: Sequence[float], reported: Sequence[float]) -> Ma
 
 
 def plot_reliability(of: By) -> Markup:
-    """The share of correct pairs by confidence, and how many pairs there are."""
+    """Draw the share of correct pairs by confidence, and the share of pairs that have it."""
 
     def paint(upper: Axes, lower: Axes) -> None:
         upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1.4, linestyle=":")
@@ -130,7 +130,7 @@ def plot_reliability(of: By) -> Markup:
 
 
 def plot_precision_recall(of: By) -> Markup:
-    """Precision and recall of all pairs from a confidence on."""
+    """Draw precision and recall of the pairs from a confidence on."""
 
     def paint(axes: Axes) -> None:
         for number, (split, diagnostics) in enumerate(of.items()):
@@ -156,7 +156,14 @@ def plot_precision_recall(of: By) -> Markup:
 
 
 def plot_class_precisions(split: str, number: int, precisions: NDArray, training: NDArray) -> Markup:
-    """Average precision of each class [V] by the number of its training videos [V], and the median of similar ones."""
+    """Draw average precision by number of training videos, a dot for each class, and the median of similar classes.
+
+    Args:
+        split: the split of the precisions.
+        number: its place among the splits, from 0, which gives the color.
+        precisions: [V], NaN for a class that no video has; these are not drawn.
+        training: the number of training videos of each class, [V].
+    """
     there = np.isfinite(precisions)
     x, y = np.maximum(training[there], _NONE), precisions[there]
     bins = np.floor(np.log10(x) * SHADES).astype(int)
@@ -166,7 +173,7 @@ def plot_class_precisions(split: str, number: int, precisions: NDArray, training
     def paint(axes: Axes) -> None:
         dots = Path(np.repeat(np.column_stack([np.log10(x), y]), 2, axis=0), [Path.MOVETO, Path.LINETO] * len(x))
         dots.should_simplify = False
-        # One path of dots, each a line without length: a circle of its own for each class would be ten times as long.
+        # One path, in which a dot is a line without length: an element a dot would make the page ten times as long.
         axes.add_patch(
             PathPatch(dots, fill=False, edgecolor=color_of(number), alpha=0.5, linewidth=4, capstyle="round")
         )
@@ -184,7 +191,7 @@ def plot_class_precisions(split: str, number: int, precisions: NDArray, training
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """Places on a logarithmic axis for 1, 2, 5, 10, ..., not too many of them."""
+    """Return logarithms to put ticks at: of 1, 10, 100, ..., and of numbers between them if the axis is short."""
     digits = (1, 3) if high - low < 2.2 else (1,)
     if high - low < 1:
         digits = (1, 2, 5)
@@ -193,7 +200,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def plot_gap_by_group(name: str, label: str, of: dict[str, list[VideoGroup]]) -> Markup:
-    """GAP by a number that videos have; a bar for the range of each group, and a dot the larger the more videos."""
+    """Draw the GAP of groups of videos: a bar as wide as the group's range, and a dot as large as the group."""
 
     def paint(axes: Axes) -> None:
         most = max(group.videos for found in of.values() for group in found)

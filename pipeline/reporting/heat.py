@@ -1,20 +1,20 @@
-"""What a model looks at in one video, as a picture: clusters by frames, the darker the more a frame counts."""
+"""Draw what a model looks at in one video: clusters by frames, the darker the more a frame counts."""
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 ROWS, COLUMNS, LEVELS = 10, 60, 8
-"""Clusters shown, frames told apart, and shades, at most."""
-_WIDTH, _LEFT, _HEIGHT, _GAP = 400, 42, 13, 2  # of the picture; of its row labels; of a row; between two
+"""The most clusters, columns and shades of a picture."""
+_WIDTH, _LEFT, _HEIGHT, _GAP = 400, 42, 13, 2  # widths of the picture and its labels; height of a row; gap of rows
 
 
 def heat_map(weights: NDArray[np.floating], feature: str) -> Markup:
-    """The clusters of the highest peaks, in the order of when they peak, as inline SVG in the page's colors.
+    """Return inline SVG of the clusters with the highest peaks, in the order of their peaks, in the page's colors.
 
     Args:
-        weights: how much each frame counts for each cluster, of either sign, [T,K]; valid frames only.
-        feature: its name.
+        weights: how much each frame counts for each cluster, [T,K], of either sign; valid frames only.
+        feature: the name of the feature.
     """
     frames, clusters = weights.shape
     peaks = np.abs(weights).max(axis=0)  # K
@@ -45,7 +45,7 @@ def heat_map(weights: NDArray[np.floating], feature: str) -> Markup:
 
 
 def _cells(shades: NDArray[np.integer]) -> Markup:
-    """One path a shade: of columns and rows [C,R], what is positive in one color, what is negative in another."""
+    """Draw shades, int [C,R] by column and row, one path for each: positive ones in one color, negative in another."""
     width = (_WIDTH - _LEFT) / len(shades)
     paths = []
     for shade in np.unique(shades[shades != 0]).tolist():

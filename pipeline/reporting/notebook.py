@@ -1,4 +1,4 @@
-"""What the notebooks need: a preset's artifacts, and the report's pictures outside of its page."""
+"""What the notebooks import: a preset's artifacts, and the report's pictures outside of its page."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from pipeline.reporting import runs, style
 from pipeline.reporting.palette import CSS, palette
 
 PRESET = "PRESET"
-"""The environment variable that names it."""
+"""The environment variable that names the preset."""
 
 _OWN = """.pictures {
   color-scheme: light; background: var(--paper); color: var(--ink); font: 14px system-ui, sans-serif;
@@ -36,20 +36,20 @@ _LINE = Markup(
 
 @dataclass(frozen=True)
 class Artifacts:
-    """What the stages have made of one preset."""
+    """What the stages have made for one preset."""
 
     flags: CommonFlags
-    """Which preset it is, and where things lie."""
+    """The preset, and where its files lie."""
     index: Index
     names: list[str]
-    """Of the classes."""
+    """The names of the classes."""
 
     @classmethod
     def of(cls, preset: str | None = None) -> "Artifacts":
-        """Those of a preset, by name or file; by default $PRESET, or the demo.
+        """Open the artifacts of a preset, by name or file; by default $PRESET, or the demo.
 
         Raises:
-            StageError: there is no index; it names the command that makes everything.
+            StageError: there is no index. The message names the command that makes everything.
         """
         flags = CommonFlags(preset or os.environ.get(PRESET) or CommonFlags.preset)
         dataset = load_experiment(flags.preset).dataset
@@ -59,7 +59,7 @@ class Artifacts:
         return cls(flags, Index.open(folder), read_class_names(folder.parent, dataset.num_classes))
 
     def runs(self, split: str) -> list[runs.Run]:
-        """The trained runs and their blend that have predicted a split, best first; StageError if there are none."""
+        """Return the runs and the blend that have predicted a split, best first; StageError if there are none."""
         folders = list_scored(self.flags.places, self.flags.preset_name)
         every = [runs.read_run(folder, self.index) for folder in folders]
         scored = sorted((run for run in every if split in run.scores), key=lambda run: (-run.gap(split), run.name))
@@ -70,12 +70,12 @@ class Artifacts:
 
 
 class Pictures:
-    """Pictures of `pipeline.reporting`, shown by a notebook side by side, on paper of their own whatever its colors.
+    """Pictures of `pipeline.reporting` side by side in a notebook, on light paper whatever the notebook's colors.
 
     Args:
-        pictures: what `figures` and `heat` give.
-        captions: a line below each of them.
-        key: names of lines, in the order of their colors and dashes.
+        pictures: what functions of `figures` and `heat` return.
+        captions: a line below each picture.
+        key: the names of lines, in the order of their colors and dashes.
     """
 
     def __init__(self, *pictures: Markup, captions: Sequence[str] = (), key: Sequence[str] = ()):
@@ -94,7 +94,7 @@ class Pictures:
 
 
 def _rules() -> Markup:
-    """The page's colors on light paper, and its rules for pictures, for what is in a `.pictures` alone."""
+    """Return the page's light colors and its rules for pictures, limited to `.pictures`."""
     light, _ = palette()
     heat = re.findall(r"^\.heat [^{]+\{[^}]+\}$", CSS.read_text(encoding="utf-8"), re.M)
     return Markup("\n".join([f".pictures {{ {light} }}", _OWN, *(f".pictures {rule}" for rule in heat)]))

@@ -1,4 +1,4 @@
-"""The report's page: what is known of a preset's runs, as one HTML file that needs nothing else."""
+"""Render the report's page: all about a preset's runs, in one HTML file that needs no other."""
 
 import math
 from dataclasses import dataclass
@@ -16,41 +16,41 @@ from pipeline.reporting.runs import Blend, Run
 from pipeline.reporting.videos import Video
 
 FEW = 1000
-"""A split with fewer videos says little of small differences."""
+"""If a split has fewer videos, the page warns that small differences say nothing."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the page tells."""
+    """Everything that the page shows."""
 
     preset: str
     index: Index
     names: list[str]
-    """Of the classes."""
+    """The names of the classes."""
     runs: list[Run]
-    """Trained ones and their blend; those without predictions too."""
+    """The trained runs and their blend, also those without predictions."""
     blend: Blend | None
     run: Run | None
-    """The one that is looked into; None where no labeled split is predicted."""
+    """The run that the page looks into; None if no labeled split is predicted."""
     diagnostics: dict[str, Diagnostics]
-    """Of that run, each labeled split that it has predicted."""
+    """Of that run, on each labeled split that it has predicted."""
     priors: dict[str, dict[str, float]]
-    """Scores of the label priors on each split of the leaderboard; none where the index has no training videos."""
+    """The scores of the label priors on each split; empty if the index has no training videos."""
     left_out: tuple[str, ...] = ()
-    """Why predictions are not told of: they are missing, or not from what there is now."""
+    """What the page does not show, and why: predictions that are missing or out of date."""
     single: Run | None = None
-    """The one whose predictions of some videos are shown."""
+    """The run whose predictions of some videos are shown."""
     videos: tuple[Video, ...] = ()
     videos_split: str = ""
     digest: str = ""
-    """Of all that the page is made from."""
+    """A hash of all that the page is made from."""
 
 
 def render(report: Report) -> str:
-    """The page; the same report gives the same bytes."""
+    """Return the page; the same report gives the same bytes."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names of labels, videos and runs are strangers' text
+        autoescape=True,  # the names of labels, videos and runs are not to be trusted
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

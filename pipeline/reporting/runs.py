@@ -1,4 +1,4 @@
-"""The runs of a preset as their files tell: what was trained, how it went, what it scores, what is blended."""
+"""Read a preset's runs from their files: origin, training log, scores, predictions, and how they are blended."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Origin(NamedTuple):
     ended: str
     """In ISO 8601, UTC."""
     seconds: float
-    """That its steps took, without those that compile, and without evaluations."""
+    """The time of its training steps, without those that compile, and without evaluations."""
     commit: str | None
     """None where the code was no checkout."""
     changed: bool
@@ -36,15 +36,15 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One row of the leaderboard: a trained run, or the blend of several."""
+    """One row of the leaderboard: a trained run, a bundle, or the blend of several runs."""
 
     folder: Path
     log: list[dict[str, Any]]
-    """The records of its training, each with its step."""
+    """The records of metrics.jsonl, each with its step."""
     scores: dict[str, dict[str, float]]
-    """Of each labeled split that it has predicted."""
+    """The metrics on each labeled split that it has predicted."""
     comparable: dict[str, float]
-    """GAP of each by which runs are compared: see `Scores.comparable`."""
+    """The GAP on each split by which runs are compared: see `Scores.comparable`."""
     parameters: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -63,11 +63,11 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        """Whether its model is here: not of a blend, nor of a bundle, of which the predictions alone are."""
+        """Whether its model is here. Of a blend and of a bundle only the predictions are."""
         return (self.folder / RUN_CONFIG).exists()
 
     def gap(self, split: str = HOLDOUT) -> float:
-        """Below every GAP where the split is not predicted."""
+        """Return the GAP on a split; -1, below every GAP, if it is not predicted."""
         return self.scores.get(split, {}).get("gap", -1.0)
 
     def store(self, split: str) -> PredictionStore:
@@ -81,17 +81,17 @@ class Blend:
     recipe: Recipe
     method: str
     steps: list[dict[str, Any]]
-    """`step`, and the GAP on the half of the hold-out that it was `tuned` on and on the other one, `reported`."""
+    """Of each step its name, `step`, and the GAP on both halves of the hold-out, `tuned` and `reported`."""
 
 
 def fresh_splits(folder: Path, index: Index) -> tuple[list[str], list[str]]:
-    """The labeled splits that a run has predicted from what there is now, in the index's order; why not the others."""
+    """Return the labeled splits of which a run has predictions that are up to date, and why the others are left out."""
     faults = {split: why_stale(folder, split, index) for split in index.scored_splits() if index.labeled(split)}
     return [split for split, fault in faults.items() if not fault], list(filter(None, faults.values()))
 
 
 def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda: None) -> Run:
-    """A run with its scores; `progress` hears of each split. Raises StageError where a file is damaged."""
+    """Read a run with its scores; `progress` is called after each split. Raises StageError if a file is damaged."""
     scores, comparable = {}, {}
     for split in fresh_splits(folder, index)[0]:
         found = scores_of(prediction_store(folder, split), index, split)
@@ -121,19 +121,19 @@ def _origin(summary: dict[str, Any]) -> Origin | None:
 
 
 def read_blend(ensemble: Path) -> Blend:
-    """Raises StageError where the ensemble's weights are damaged."""
+    """Read how the ensemble was made. Raises StageError if its weights are damaged."""
     values = read_json(ensemble / WEIGHTS)
     return Blend(Recipe.read(ensemble / WEIGHTS), values["method"], values["steps"])
 
 
 def best_by_gap(runs: list[Run], split: str) -> Run | None:
-    """The best by GAP of those that have predicted a split; a run before a blend that is no better."""
+    """Return the best run on a split by GAP, None if none has predicted it; of equals a run before the blend."""
     scored = [run for run in runs if split in run.scores]
     return max(scored, key=lambda run: (run.comparable[split], not run.blended), default=None)
 
 
 def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
-    """What a run's predictions of a labeled split are good for. Raises StageError where they are of other videos."""
+    """Diagnose a run's predictions of a labeled split. Raises StageError if they are of other videos."""
     rows = index.rows(split)
     num_labels = np.diff(index.labels_of(rows)[1])
     found = Diagnostics(index.dataset.num_classes, index.num_frames[rows], num_labels)

@@ -22,6 +22,7 @@ ENOUGH = 10
 
 
 def role(split: str, index: Index) -> str:
+    """Return what a split is for."""
     if split == TRAIN:
         return "the models are trained on them"
     if split == HOLDOUT:
@@ -30,7 +31,7 @@ def role(split: str, index: Index) -> str:
 
 
 def leaderboard(runs: Sequence[Run], priors: Mapping[str, float] | None, split: str) -> dict[str, Any]:
-    """Rows by GAP, the best of each column, and what the blend gains over the best single run."""
+    """Return the rows by GAP, the best score of each column, and what the blend gains over the best single run."""
     rows = sorted(
         (run for run in runs if split in run.scores), key=lambda run: (-run.gap(split), run.blended, run.name)
     )
@@ -47,7 +48,7 @@ def leaderboard(runs: Sequence[Run], priors: Mapping[str, float] | None, split: 
 
 
 def training(runs: Sequence[Run]) -> dict[str, Any] | None:
-    """The curves of all runs, and the key to those that stand out; None if no run has a log."""
+    """Return the curves of all runs, and the key to those with a color; None if no run has a log."""
 
     def highest(run: Run) -> float:
         return max((record["gap"] for record in run.log if "gap" in record), default=-1.0)
@@ -72,13 +73,13 @@ def training(runs: Sequence[Run]) -> dict[str, Any] | None:
 
 
 def origins(runs: Sequence[Run]) -> list[Run]:
-    """The runs of which it is known when and where they were trained, the latest first."""
+    """Return the runs that noted when and where they were trained, the latest first."""
     known = [run for run in runs if run.origin]
     return sorted(sorted(known, key=lambda run: run.name), key=lambda run: run.origin.ended, reverse=True)
 
 
 def ensemble(blend: Blend | None) -> dict[str, Any] | None:
-    """The weights of the blend, and how they were found; None if it is of one run, which is not a blend."""
+    """Return the weights of the blend, and how they were found; None if only one run has a weight."""
     if blend is None or len(blend.recipe.used) < 2:
         return None
     members = sorted(blend.recipe.members, key=lambda member: (-member.weight, member.run))
@@ -96,6 +97,7 @@ def ensemble(blend: Blend | None) -> dict[str, Any] | None:
 
 
 def confidence(of: dict[str, Diagnostics]) -> dict[str, Any] | None:
+    """Return how often pairs of each confidence are correct, in pictures and errors; None if nothing is scored."""
     if not of:
         return None
     return {
@@ -108,7 +110,7 @@ def confidence(of: dict[str, Diagnostics]) -> dict[str, Any] | None:
 
 
 def classes(index: Index, names: Sequence[str], of: dict[str, Diagnostics], split: str) -> dict[str, Any]:
-    """The picture of a split's classes, the best and the worst of them, and what is confused."""
+    """Return the picture of a split's classes, the best and the worst classes, and which ones are confused."""
     found, number = of[split], list(of).index(split)
     trained = index.labels_of(index.rows(TRAIN))[0] if index.has_training else np.zeros(0, np.int64)
     videos = np.bincount(trained, minlength=index.dataset.num_classes)
@@ -139,7 +141,7 @@ def classes(index: Index, names: Sequence[str], of: dict[str, Diagnostics], spli
 
 
 def groups(of: dict[str, Diagnostics]) -> list[dict[str, Any]]:
-    """GAP by the number of labels, and by the number of frames."""
+    """Return GAP by number of labels, and by number of frames."""
     made = []
     for name, label in (("labels", "labels of a video"), ("frames", "frames of a video")):
         found = {split: getattr(each, f"by_{name}")() for split, each in of.items()}

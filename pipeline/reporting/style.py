@@ -1,4 +1,4 @@
-"""How figures look: one size, colors that all eyes tell apart, and SVG that takes them from the page."""
+"""How figures look: one width, colors that all eyes can tell apart, and SVG in the page's colors."""
 
 import io
 import re
@@ -14,20 +14,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart whatever the eyes: Okabe, Ito 2008. Lines of different colors differ by their dashes too."""
+"""The colors of Okabe and Ito (2008), also for color-blind eyes. Lines differ by their dashes too."""
 DASHES = ("-", "--", "-.", ":")
 DASH_ARRAYS = ("none", "6 3", "8 3 2 3", "2 3")
-"""The same for a key outside of the figure."""
+"""The same dashes for a key outside of the figure."""
 INK, MUTED, RULE, PAPER = "#010101", "#020202", "#030303", "#040404"
-"""Stand for colors of the page."""
+"""These stand for colors of the page."""
 WIDTH = 5.4
-"""Inches, of 72 units: 12 points in a figure are 11 on a phone, and more on a wide screen."""
-_LETTERS, _HANDLE = 58, 8  # that fit into a line of the legend, and of them what stands before a label
+"""In inches of 72 units: 12 points in a figure are 11 pixels on a phone, and more on a wide screen."""
+_LETTERS, _HANDLE = 58, 8  # how many letters a line of the legend has, and how many the sign before a label takes
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"} | {
     color.lower(): f"c{number}" for number, color in enumerate(COLORS, 1)
 }
 _FINE = re.compile(r"(?<=\.\d\d)\d+")
-"""What a number has beyond two decimals."""
+"""The decimals of a number after the second."""
 _SETTINGS = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a $ in a name is a $
@@ -63,17 +63,17 @@ _SETTINGS = {
 
 
 def color_of(number: int) -> str:
-    """Of the number-th thing, counted from 0."""
+    """Return the color of line `number`, from 0."""
     return COLORS[number % len(COLORS)]
 
 
 def line(number: int) -> dict[str, Any]:
-    """Color and dashes of the number-th thing, counted from 0."""
+    """Return color and dashes of line `number`, from 0."""
     return {"color": color_of(number), "linestyle": DASHES[number % len(DASHES)]}
 
 
 def legend_below(axes: Axes, more: Sequence[Artist] = ()) -> None:
-    """Name below the figure what has a label, and `more` artists: in the axes a legend would lie on what is drawn."""
+    """Put the legend below the figure, with `more` artists at its end: within the axes it would lie on lines."""
     artists, _ = axes.get_legend_handles_labels()
     artists += more
     if artists:
@@ -84,13 +84,13 @@ def legend_below(axes: Axes, more: Sequence[Artist] = ()) -> None:
 
 
 def svg_picture(name: str, alternative: str, paint: Callable[..., object], height: float = 3.4, **axes: Any) -> Markup:
-    """A figure as inline SVG in the page's colors.
+    """Draw a figure, and return it as inline SVG in the page's colors.
 
     Args:
-        name: of this figure, of which a page has one.
-        alternative: what it shows, in words, for those who do not see it.
-        paint: draws on the axes that it is given: one, or as many as `axes` tells `Figure.subplots`.
-        height: inches.
+        name: the name of the figure, unique on its page; ids are made from it.
+        alternative: what the figure shows, in words, for those who do not see it.
+        paint: draws on the axes; it is given as many as `axes`, the arguments of `Figure.subplots`, ask for.
+        height: in inches.
     """
     with matplotlib.rc_context(_SETTINGS | {"svg.hashsalt": name}):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -102,7 +102,7 @@ def svg_picture(name: str, alternative: str, paint: Callable[..., object], heigh
 
 
 def _inline(figure: ElementTree.Element, alternative: str) -> ElementTree.Element:
-    """Matplotlib's file as an element of a page: named, in the page's colors, with the ids that are referred to."""
+    """Turn Matplotlib's file into an element of a page: named, in the page's colors, with the ids that are used."""
     box = figure.get("viewBox")
     figure.remove(figure[0])  # a style of every element, which the page has
     for element in figure.iter():
@@ -116,12 +116,12 @@ def _inline(figure: ElementTree.Element, alternative: str) -> ElementTree.Elemen
 
 
 def _local(name: str) -> str:
-    """A name without its namespace: a page knows those of SVG."""
+    """Return a name without its namespace, which a page does not need."""
     return name.rpartition("}")[2]
 
 
 def _value(name: str, value: str) -> str:
-    """An attribute with short numbers; a style in the page's colors and font."""
+    """Shorten the numbers of an attribute; in a style, use the page's colors and font."""
     if name == "style":
         declared = dict(declaration.split(": ") for declaration in value.split("; "))
         declared.pop("font-family", None)

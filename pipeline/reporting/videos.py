@@ -1,4 +1,4 @@
-"""Some telling videos: what they show, what one run says, and which frames it looked at."""
+"""Choose some videos of a split: their labels, what a run predicts, and which frames it looks at."""
 
 from dataclasses import dataclass, field
 
@@ -13,32 +13,32 @@ from pipeline.reporting import heat
 from pipeline.reporting.runs import Run
 
 LEAST = 5
-"""Predictions shown of each video; as many as it has labels, if those are more."""
+"""The number of predictions shown of a video; more if it has more labels, but not more than MOST."""
 MOST = 12
 _VIDEOS = 512  # worked on at once
 
 
 @dataclass
 class Video:
-    """One video, and what a run says of it."""
+    """One video, and what a run predicts for it."""
 
     row: int
     kind: str
-    """Of the run's predictions: best, middle or worst."""
+    """best, middle or worst: how well the run predicts it."""
     id: str
     num_frames: int
     precision: float
-    """Average precision of all that is kept of its predictions."""
+    """Average precision of all predictions that are kept."""
     labels: list[tuple[str, int | None]]
-    """Each true one by name, and at which place, from 1, it was predicted; None if at none that is kept."""
+    """The name of each true label, and its rank among the predictions, from 1; None if it is not kept."""
     predictions: list[tuple[str, float, bool]]
-    """The first ones: name, confidence, whether it is true."""
+    """The first ones: name, confidence, and whether the label is true."""
     pictures: list[tuple[str, int, Markup]] = field(default_factory=list)
-    """Of each feature, its number of clusters, and which frames counted for which; none where a family has none."""
+    """For each feature: its name, its number of clusters, and the picture; empty if the family has no clusters."""
 
 
 def choose_videos(run: Run, index: Index, split: str, names: list[str]) -> list[Video]:
-    """Videos of a split, the best, the middle and the worst predicted ones, in this order."""
+    """Return the videos of a split that are predicted best, in the middle, and worst, in this order."""
     stores = [run.store(split)]
     judged = [
         _judge(chosen, part.labels, part.scores, index) for chosen, (part,) in read_together(stores, index, split)
@@ -74,7 +74,7 @@ def choose_videos(run: Run, index: Index, split: str, names: list[str]) -> list[
 
 
 def add_frame_weights(run: Run, index: Index, videos: list[Video]) -> None:
-    """Load a run's model and add to each video the pictures of what it looks at. The backend must have been started."""
+    """Load a run's model, and give each video the pictures of what it looks at. Start the backend first."""
     from pipeline.inference.frame_weights import frame_weights_of_run
 
     weights, valid = frame_weights_of_run(run.folder, index, np.array([video.row for video in videos]))
@@ -87,7 +87,7 @@ def add_frame_weights(run: Run, index: Index, videos: list[Video]) -> None:
 
 
 def _judge(rows: np.ndarray, labels: np.ndarray, scores: np.ndarray, index: Index) -> tuple[np.ndarray, ...]:
-    """Average precision, number of labels, first confidence and set of labels of each video."""
+    """Return for each video: average precision, number of labels, first confidence, and a hash of its labels."""
     precisions, numbers, sets = [], [], []
     for low in range(0, len(rows), _VIDEOS):
         truth = LabelLists(*index.labels_of(rows[low : low + _VIDEOS]))
