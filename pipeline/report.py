@@ -99,6 +99,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
         runs=every,
         blend=runs.read_blend(ensemble) if ensemble in folders and is_of_index(ensemble, index) else None,
         run=run,
+        asked=asked is not None,
         diagnostics=diagnostics,
         priors={each: score_priors(index, each) for each in splits if index.has_training},
         left_out=tuple(left_out),

@@ -32,6 +32,8 @@ class Report:
     blend: Blend | None
     run: Run | None
     """The run that the page looks into; None if no labeled split is predicted."""
+    asked: bool
+    """Whether the user named that run; otherwise the hold-out chose it."""
     diagnostics: dict[str, Diagnostics]
     """Of that run, on each labeled split that it has predicted."""
     priors: dict[str, dict[str, float]]
@@ -89,7 +91,7 @@ def _context(report: Report) -> dict[str, Any]:
         "alone": report.blend.recipe.used[0].run if report.blend and len(report.blend.recipe.used) == 1 else None,
         "ensemble": sections.ensemble(report.blend),
         "confidence": sections.confidence(of),
-        "classes": [sections.classes(index, report.names, of, split) for split in of],
+        "classes": [sections.classes(index, report.names, of, split) for split in reversed(of)],
         "groups": sections.groups(of),
         "data": histograms.dataset_pictures(index.summary),
         "quarantined": index.summary["quarantined"]["count"],
