@@ -62,6 +62,8 @@ def test_pictures_fill_the_card_and_lie_on_none(summary):
         assert 0 <= left < right <= width and 0 <= top < bottom <= height
         for other in placed[:number]:
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in placed]
+    assert sum(areas) > 0.5 * width * height, "two columns"
     assert height - max(bottom for *_, bottom in placed) < 120, "below the last picture there is its caption alone"
 
 
