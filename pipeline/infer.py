@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pipeline.artifacts.done import digest_file
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.locks import locked
-from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS, find_run
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS, find_run
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
@@ -22,7 +22,9 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, InferenceConfig
+from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
+from pipeline.config.ranges import RunName
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
@@ -78,7 +80,8 @@ def _folder(flags: Flags, family: str) -> Path:
     if not flags.bundle:
         return find_run(flags.places, flags.preset_name, flags.run or family)
     folder = flags.places.run(flags.preset_name, flags.bundle.stem)
-    if (folder / RUN_CONFIG).exists() or folder.name == ENSEMBLE or folder.name.startswith("."):
+    check_value(f"the name of --bundle {flags.bundle}", flags.bundle.stem, RunName)
+    if (folder / RUN_CONFIG).exists():
         raise StageError(f"predictions of {flags.bundle} would go to {folder}, which has another use: rename the file")
     return folder
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.done import DONE, Done, digest_file, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.hidden import visible
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_scored
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
@@ -117,8 +118,8 @@ def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> s
     """Return a hash of all that the page shows, and of its format."""
     tellers = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
-    files = [file for folder in folders for name in tellers for file in sorted(folder.glob(f"**/{name}"))]
-    files += [vocabulary] if vocabulary.is_file() else sorted(vocabulary.glob("*.csv"))
+    files = [file for folder in folders for name in tellers for file in sorted(visible(folder, f"**/{name}"))]
+    files += [vocabulary] if vocabulary.is_file() else sorted(visible(vocabulary, "*.csv"))
     return digest_json(
         FORMAT, index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files]
     )

@@ -10,6 +10,7 @@ import tyro
 
 from pipeline.cli.flags import BaseFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
+from pipeline.cli.paths import PATHS
 from pipeline.config import POOLING, ConfigError, Experiment, check_model_fits_dataset
 from pipeline.presets import load_experiment
 
@@ -51,6 +52,7 @@ def parse_flags(
         args=arguments,
         prog=f"python -m {_stage_name(flags)}",
         description=_first_paragraph(flags),
+        registry=PATHS,
     )
     for section in defaults:
         experiment = _with_section(experiment, section, getattr(parsed, section))

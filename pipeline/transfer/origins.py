@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors, read_whole
@@ -177,11 +178,11 @@ class Directory(Source):
         self.root = root
 
     def files(self) -> list[Remote]:
-        """All files below the folder, by name; raises Refused naming a link, or where there is no such folder."""
+        """All files of data below the folder, by name; Refused names a link, or that there is no such folder."""
         if not self.root.is_dir():
             raise Refused(f"{self.root} is not a directory")
         found = []
-        for path in self.root.rglob("*"):
+        for path in visible(self.root, "**/*"):
             if path.is_symlink():
                 raise Refused(f"{path} is a link; name the directory in which the files themselves are")
             if not path.is_dir():

@@ -216,6 +216,10 @@ def folder(tmp_path):
     (root / "train" / "b").write_bytes(b"123")
     (root / "train" / "deep" / "-a").write_bytes(b"")
     (root / "z").write_bytes(b"x" * 3_000_000)
+    for none in (".DS_Store", "Icon\r", "train/._b", "train/@eaDir/b"):
+        (root / none).parent.mkdir(exist_ok=True)
+        (root / none).touch()
+    (root / "train" / ".link").symlink_to(tmp_path)
     return root
 
 
