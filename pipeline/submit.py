@@ -22,6 +22,7 @@ from pipeline.config.ranges import Seconds
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.scoring import best_run
 from pipeline.inputs.index import Index
+from pipeline.inputs.text import read_lines
 from pipeline.submission import CHALLENGE_CLASSES, check_submission, provenance, write_named
 from pipeline.submission.log import SubmissionLog, submit_and_record
 from pipeline.submission.splits import split_to_submit
@@ -134,7 +135,7 @@ def _check(flags: Flags) -> None:
                 f"--ids {flags.ids}: there is no such index or file; give the folder of an index, or a file with one "
                 "id on each line"
             )
-        ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
+        ids = list(dict.fromkeys(line for _, line in read_lines(flags.ids)))
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")
     faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)

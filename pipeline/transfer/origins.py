@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
+from pipeline.inputs.text import read_lines
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors, read_whole
 from pipeline.transfer.names import SPLITS, Fraction, plan_of, read_plan, safe_name, split_of
@@ -151,8 +152,8 @@ def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
     """
     urls: dict[str, str] = {}
     files = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        url, _, md5 = line.partition("#")[0].strip().partition(" ")
+    for number, line in read_lines(path):
+        url, md5 = [*line.partition("#")[0].split(maxsplit=1), "", ""][:2]
         if not url:
             continue
         md5 = md5.strip().lower()
