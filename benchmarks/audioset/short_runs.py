@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import tyro
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -23,6 +22,7 @@ from benchmarks.audioset.picture import BLEND, INK, RUN, SETTINGS
 from benchmarks.audioset.runs import stage
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import RUN_CONFIG
+from pipeline.reporting.style import drawing
 from pipeline.training.log import read_log
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -102,7 +102,7 @@ def _row(family: str, part: int, places: dict[str, str]) -> dict[str, Any]:
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Write the curves as SVG: GAP on the eval clips by the number of training clips, a panel a family."""
     families = list(dict.fromkeys(row["family"] for row in rows))
-    with matplotlib.rc_context(SETTINGS | {"axes.spines.left": True}):
+    with drawing(SETTINGS | {"axes.spines.left": True}):
         figure = Figure(figsize=(2.9 * len(families) + 0.6, 3.0), layout="constrained")
         panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
         for axes, family in zip(panels, families):

@@ -4,14 +4,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from pipeline.reporting.style import COLORS, line, svg_picture
+from pipeline.reporting.style import COLORS, drawing, line, svg_picture
 
 NAME = "card.svg"
 REASONS = 8
@@ -20,7 +19,7 @@ REASONS = 8
 
 def write_card(path: Path, summary: dict[str, Any]) -> None:
     """Draw the summary of an index, as in dataset.json; the same numbers give the same bytes."""
-    with matplotlib.rc_context({"svg.hashsalt": summary["digest"], "svg.fonttype": "none", "text.parse_math": False}):
+    with drawing({"svg.hashsalt": summary["digest"], "svg.fonttype": "none", "text.parse_math": False}):
         draw(summary).savefig(path, format="svg", metadata={"Date": None})
 
 

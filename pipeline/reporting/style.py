@@ -1,8 +1,9 @@
 """How figures look: one size, colors that all eyes tell apart, and SVG that takes them from the page."""
 
+import contextlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -59,6 +60,15 @@ _SETTINGS = {
 }
 
 
+@contextlib.contextmanager
+def drawing(settings: dict[str, Any]) -> Iterator[None]:
+    """Matplotlib as it comes, with these settings and none of the user's matplotlibrc, which may want LaTeX."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
+        yield
+
+
 def line(number: int) -> dict[str, Any]:
     """Color and dashes of the number-th thing, counted from 0."""
     return {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
@@ -73,7 +83,7 @@ def svg_picture(name: str, alternative: str, paint: Callable[..., object], heigh
         paint: draws on the axes that it is given: one, or as many as `axes` tells `Figure.subplots`.
         height: inches.
     """
-    with matplotlib.rc_context(_SETTINGS | {"svg.hashsalt": name}):
+    with drawing(_SETTINGS | {"svg.hashsalt": name}):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         made = figure.subplots(**axes)
         paint(*([made] if isinstance(made, Axes) else made))

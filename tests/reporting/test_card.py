@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from fixtures.support import SMALL, write_shard
@@ -33,7 +34,8 @@ def test_the_page_needs_no_other_file(tmp_path, summary):
     for words in ("small: train 40, holdout 0, test 9 videos", "train: mean", "rgb:", "Quarantined: 1 records"):
         assert words in text
     assert "checksum of the record is wrong" in text
-    card.write_card(tmp_path / "again.svg", summary)
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 40, "axes.xmargin": 0.4, "savefig.bbox": "tight"}):
+        card.write_card(tmp_path / "again.svg", summary)
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "card.svg").read_bytes()
 
 
