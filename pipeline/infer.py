@@ -19,6 +19,7 @@ from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, InferenceConfig
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 class Flags(ReadingFlags):
     model: str | None = None
     """Pooling family of the run, which has its name unless --run gives another."""
-    run: str | None = None
+    run: PathOrName | None = None
     """Run to predict with, by name or path (a path needs no --preset); by default the model's name."""
     bundle: Path | None = None
     """Bundle to predict with instead of a run: a file that `export` made."""

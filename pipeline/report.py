@@ -17,6 +17,7 @@ from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_scored
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -31,7 +32,7 @@ _TOLD = "what it tells"
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
-    run: str | None = None
+    run: PathOrName | None = None
     """Run to show in detail, by name or path; by default the best on the hold-out, of the runs and their blend."""
     vocabulary: Path | None = None
     """CSV file with the names of the classes; by default the one that download put beside the index."""

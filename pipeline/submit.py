@@ -15,6 +15,7 @@ from pipeline.artifacts.predictions import list_predicted_splits
 from pipeline.cli.flags import CommonFlags, SplitFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -30,7 +31,7 @@ from pipeline.submission.splits import split_to_submit
 
 @dataclass(frozen=True)
 class Flags(SplitFlags, CommonFlags):
-    run: str | None = None
+    run: PathOrName | None = None
     """Run to submit, by name or path; by default the best on the hold-out, of the runs and their blend."""
     check: Path | None = None
     """Submission file to check; nothing is written then. Each fault is printed with line, column, reason and remedy.
