@@ -21,6 +21,7 @@ from tqdm import tqdm
 from benchmarks.audioset.picture import BLEND, INK, RUN, SETTINGS
 from benchmarks.audioset.runs import stage
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.hidden import visible
 from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.reporting.style import drawing
 from pipeline.training.log import read_log
@@ -66,7 +67,7 @@ def _ingest(flags: Flags, part: int) -> dict[str, str]:
     folder = flags.folder.absolute() / f"part-{part}"
     shards = folder / "shards"
     shards.mkdir(parents=True, exist_ok=True)
-    for path in sorted(flags.train.absolute().glob("*.tfrecord"))[::part]:
+    for path in sorted(visible(flags.train.absolute(), "*.tfrecord"))[::part]:
         if not (shards / path.name).exists():
             (shards / path.name).symlink_to(path)
     places = {"PIPELINE_DATA": str(folder / "data"), "PIPELINE_RUNS": str(folder / "runs")}
