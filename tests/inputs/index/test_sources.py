@@ -25,7 +25,7 @@ def test_files_are_in_the_order_of_their_bytes(tmp_path):
 
 def test_hidden_files_are_no_data(tmp_path):
     """What systems lay beside files, in folders of their own too; a link counts by its own name."""
-    for name in ("train/a", "train/._a", ".Trashes/b", ".store/.c", "__MACOSX/a", "@eaDir/a", "train/~$a"):
+    for name in ("train/a", "train/._a", ".Trashes/b", ".store/.c", "__MACOSX/m", "@eaDir/e", "train/~$t"):
         path = tmp_path / f"{name}.tfrecord"
         path.parent.mkdir(exist_ok=True)
         path.touch()
