@@ -192,7 +192,7 @@ def _reports(sources: list[Source], videos: int, labels: np.ndarray, offsets: np
 
 
 def _label_sets() -> tuple[tuple[np.ndarray, np.ndarray], str]:
-    path = Path(os.environ.get("YT8M_SHARED_DATA", "../shared/data")) / "validate_labels.csv.gz"
+    path = Path(os.environ.get("YT8M_SHARED_DATA") or "../shared/data") / "validate_labels.csv.gz"
     if path.exists():
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             rows = [np.array(row[1].split(), np.int32) for row in csv.reader(file) if row[1][:1].isdigit()]

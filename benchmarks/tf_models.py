@@ -46,7 +46,7 @@ from pipeline.config import (
 PACKAGE = "tf-models-official==2.20.0"
 PEER = "tf-models-official"
 PROGRAM = Path(__file__).parent / "peers" / "dbof.py"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 FRAMES, UNITS = 300, 3000
 EXPERIMENT = Experiment(
     DatasetConfig("youtube8m", (FeatureConfig("rgb_and_audio", 1152),), 3862),

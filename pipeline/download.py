@@ -14,6 +14,7 @@ import tyro
 from pipeline.artifacts.files import atomic_file
 from pipeline.cli.flags import CommonFlags
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -37,7 +38,7 @@ class Flags(CommonFlags):
     mirror: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Mirror to download from: us, eu, asia or http://HOST:PORT, repeatable. By default all three.
     When one fails, the next is asked."""
-    origin: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    origin: Annotated[PathOrName | None, tyro.conf.arg(name="from")] = None
     """Source to use instead of the mirrors: gs://BUCKET/PREFIX, a directory, or a file that lists URLs.
     The list has a URL on each line, with its md5 where known."""
     credentials: bool = False

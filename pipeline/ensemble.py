@@ -16,6 +16,7 @@ from pipeline.artifacts.predictions import Predictions, PredictionStore, list_pr
 from pipeline.cli.flags import CommonFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import EnsembleConfig, from_dict, to_dict
@@ -30,7 +31,7 @@ from pipeline.inputs.predicted import read_together
 
 @dataclass(frozen=True)
 class Flags(CommonFlags):
-    runs: tuple[str, ...] = ()
+    runs: tuple[PathOrName, ...] = ()
     """Names or paths of the runs to blend; by default every run of the preset that has predictions."""
     split: tuple[str, ...] = ()
     """Splits to blend; by default those that are not trained on and that every run in the blend has predicted."""

@@ -13,6 +13,7 @@ from pipeline.artifacts.places import find_run, list_scored
 from pipeline.cli.flags import CommonFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -27,7 +28,7 @@ _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
 
 @dataclass(frozen=True)
 class Flags(CommonFlags):
-    run: str | None = None
+    run: PathOrName | None = None
     """Run to score, by name or path; by default all runs of the preset, their ensemble, and the label priors."""
     csv: Path | None = None
     """Submission file (CSV) to score instead of runs."""

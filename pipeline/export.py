@@ -16,6 +16,7 @@ from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import InferenceConfig
@@ -36,7 +37,7 @@ ROOM = 4096
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
-    run: str | None = None
+    run: PathOrName | None = None
     """Run or ensemble to bundle, by name or path; by default the best on the hold-out, as `submit` takes it."""
     weights: Literal["float32", "float16", "int8"] = "float16"
     """Type in which large matrices are stored: a smaller type makes a smaller file, with rounded weights.

@@ -14,15 +14,18 @@ from tqdm import tqdm
 from pipeline.artifacts.done import digest_file
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.locks import locked
-from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS, find_run
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS, find_run
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, InferenceConfig
+from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
+from pipeline.config.ranges import RunName
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 class Flags(ReadingFlags):
     model: str | None = None
     """Pooling family of the run, which has its name unless --run gives another."""
-    run: str | None = None
+    run: PathOrName | None = None
     """Run to predict with, by name or path (a path needs no --preset); by default the model's name."""
     bundle: Path | None = None
     """Bundle to predict with instead of a run: a file that `export` made."""
@@ -78,7 +81,8 @@ def _folder(flags: Flags, family: str) -> Path:
     if not flags.bundle:
         return find_run(flags.places, flags.preset_name, flags.run or family)
     folder = flags.places.run(flags.preset_name, flags.bundle.stem)
-    if (folder / RUN_CONFIG).exists() or folder.name == ENSEMBLE or folder.name.startswith("."):
+    check_value(f"the name of --bundle {flags.bundle}", flags.bundle.stem, RunName)
+    if (folder / RUN_CONFIG).exists():
         raise StageError(f"predictions of {flags.bundle} would go to {folder}, which has another use: rename the file")
     return folder
 

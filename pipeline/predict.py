@@ -20,6 +20,7 @@ import tyro
 from pipeline.artifacts.places import find_run
 from pipeline.cli.flags import CommonFlags
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 class Flags(CommonFlags):
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Files with the features of videos: .tfrecord or .npz."""
-    run: str
+    run: PathOrName
     """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
     top: TopK = 5
     """Number of labels named for each video, the best first."""

@@ -12,10 +12,12 @@ from tqdm import tqdm
 
 from pipeline.artifacts.done import DONE, Done, digest_file, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.hidden import visible
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_scored
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -30,7 +32,7 @@ _TOLD = "what it tells"
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
-    run: str | None = None
+    run: PathOrName | None = None
     """Run to show in detail, by name or path; by default the best on the hold-out, of the runs and their blend."""
     vocabulary: Path | None = None
     """CSV file with the names of the classes; by default the one that download put beside the index."""
@@ -118,8 +120,8 @@ def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> s
     """Return a hash of the page's format and of all files that it is made from."""
     tellers = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
-    files = [file for folder in folders for name in tellers for file in sorted(folder.glob(f"**/{name}"))]
-    files += [vocabulary] if vocabulary.is_file() else sorted(vocabulary.glob("*.csv"))
+    files = [file for folder in folders for name in tellers for file in sorted(visible(folder, f"**/{name}"))]
+    files += [vocabulary] if vocabulary.is_file() else sorted(visible(vocabulary, "*.csv"))
     return digest_json(
         FORMAT, index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files]
     )

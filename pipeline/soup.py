@@ -20,6 +20,7 @@ from pipeline.artifacts.places import RUN_CONFIG, find_run
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
@@ -35,9 +36,9 @@ _ALIKE = ("dataset", "sampling", "model")
 class Flags(ReadingFlags):
     model: str | None = None
     """Pooling family of the run, which has its name unless --run gives another."""
-    run: str | None = None
+    run: PathOrName | None = None
     """Run whose snapshots are averaged, by name or path; by default the model's name."""
-    runs: tuple[str, ...] = ()
+    runs: tuple[PathOrName, ...] = ()
     """Other runs of the same architecture, by name or path, whose snapshots are averaged too.
     A mean with runs that began with other weights (--training.seed) is rarely any good; greedy leaves them out."""
     method: Literal["uniform", "greedy"] = "greedy"

@@ -15,6 +15,7 @@ from pipeline.artifacts.predictions import list_predicted_splits
 from pipeline.cli.flags import CommonFlags, SplitFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
@@ -22,6 +23,7 @@ from pipeline.config.ranges import Seconds
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.scoring import best_run
 from pipeline.inputs.index import Index
+from pipeline.inputs.text import read_lines
 from pipeline.submission import CHALLENGE_CLASSES, check_submission, provenance, write_named
 from pipeline.submission.log import SubmissionLog, submit_and_record
 from pipeline.submission.splits import split_to_submit
@@ -29,7 +31,7 @@ from pipeline.submission.splits import split_to_submit
 
 @dataclass(frozen=True)
 class Flags(SplitFlags, CommonFlags):
-    run: str | None = None
+    run: PathOrName | None = None
     """Run to submit, by name or path; by default the best on the hold-out, of the runs and their blend."""
     check: Path | None = None
     """Submission file to check; nothing is written then. Each fault is printed with line, column, reason and remedy.
@@ -134,7 +136,7 @@ def _check(flags: Flags) -> None:
                 f"--ids {flags.ids}: there is no such index or file; give the folder of an index, or a file with one "
                 "id on each line"
             )
-        ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
+        ids = list(dict.fromkeys(line for _, line in read_lines(flags.ids)))
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")
     faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)

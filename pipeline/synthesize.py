@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import read_json, remove_leftovers, write_json
+from pipeline.artifacts.hidden import visible
 from pipeline.cli.flags import CommonFlags, ForceFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
@@ -41,7 +42,7 @@ def main() -> None:
     folder = flags.places.raw(dataset.name)
     config = {"dataset": to_dict(dataset), "synthesis": to_dict(synthesis)}
     with stage_output(folder, _begun, lock=folder.parent) as work:
-        if not work.begun and folder.exists() and any(folder.iterdir()):
+        if not work.begun and folder.exists() and any(visible(folder, "*")):
             raise StageError(f"{folder} holds files that synthesize did not make; choose another --data-dir")
         if not work.is_up_to_date(config, {}, force=flags.force, keep="--force makes it anew"):
             _synthesize(work, flags, dataset, synthesis, config)

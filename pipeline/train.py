@@ -10,14 +10,14 @@ from typing import Any
 from pipeline.artifacts.done import Done, stage_output
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.models import MODEL, digest_model
-from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG
+from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.cli.flags import ForceFlags, ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import Experiment, to_dict
-from pipeline.config.errors import StageError
+from pipeline.config.ranges import RunName
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
@@ -30,7 +30,7 @@ _KEEP = "Give this run another name with --run of train, or train it anew with -
 class Flags(ForceFlags, ReadingFlags):
     model: str | None = None
     """Pooling family of the model; by default the preset's first."""
-    run: str | None = None
+    run: RunName | None = None
     """Name of the run, and of its folder in runs/<preset>/; by default the model's name."""
     dry_run: bool = False
     """Only check the settings and print what would be done: nothing is trained, and nothing is deleted."""
@@ -50,11 +50,6 @@ class _Plan:
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["train"].sections)
     run = flags.run or experiment.model.family
-    if run == ENSEMBLE or run.startswith(".") or "/" in run:
-        raise StageError(
-            f"--run {run} cannot be the name of a run: choose one without / that does not begin with a dot and is not "
-            f"{ENSEMBLE}, the blend of all runs"
-        )
     folder = flags.places.run(flags.preset_name, run)
     index = open_index(flags, experiment)
     with stage_output(folder, _begun) as work:

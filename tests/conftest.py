@@ -48,7 +48,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data. Skips where it is missing; in continuous integration that is a failure."""
-    folder = Path(os.environ.get("YT8M_SHARED_DATA", ROOT / ".." / "shared" / "data")).resolve()
+    folder = Path(os.environ.get("YT8M_SHARED_DATA") or ROOT / ".." / "shared" / "data").resolve()
     if not (folder / "MANIFEST.md").exists():
         message = f"needs the real data, which is not at {folder}; set YT8M_SHARED_DATA"
         if os.environ.get("CI"):

@@ -13,7 +13,7 @@ from fixtures.support import ROOT, stage_command, stage_environment
 from pipeline import evaluate, export, infer, submit
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.predictions import PredictionStore
-from pipeline.config.errors import StageError
+from pipeline.config.errors import ConfigError, StageError
 from pipeline.inference.bundle.header import read_header, read_scores
 
 
@@ -151,10 +151,14 @@ def test_its_predictions_are_scored_and_submitted_like_a_runs(small, run, blende
 def test_a_bundle_brings_its_own_models_and_its_own_name(small, run, blended):
     with pytest.raises(StageError, match="leave out --run"):
         run(infer, "--bundle", blended, "--run", "average")
-    for name in ("netvlad", "ensemble"):
+    for name, error, message in (
+        ("netvlad", StageError, "which has another use: rename the file"),
+        ("ensemble", ConfigError, r"the name of --bundle .*ensemble\.zip must be a plain name .* and not ensemble"),
+        ("-x", ConfigError, "must be a plain name"),
+    ):
         other = small / f"{name}.zip"
         other.write_bytes(blended.read_bytes())
-        with pytest.raises(StageError, match="which has another use: rename the file"):
+        with pytest.raises(error, match=message):
             run(infer, "--bundle", other)
 
 

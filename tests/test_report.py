@@ -296,7 +296,7 @@ def test_what_cannot_be_told_is_said(folder, path):
         ("--run", "nobody"): "is not a run; runs of preset small",
         ("--run", RUN, "--runs-dir", "elsewhere"): "is not a run",
         ("--runs-dir", "elsewhere"): "has no runs in elsewhere: run train",
-        ("--vocabulary", "missing.csv"): r"missing\.csv cannot be read as a vocabulary",
+        ("--vocabulary", "missing.csv"): r"missing\.csv cannot be read: No such file",
     }.items():
         with pytest.raises(StageError, match=message):
             run_here("report", folder, *arguments)

@@ -99,6 +99,15 @@ def test_another_file_of_the_same_name_is_not_replaced(tmp_path, submit, put):
     assert csv.exists()
 
 
+@pytest.mark.parametrize("content", ["a\r\nb\r\n", "\ufeffa\nb", "a \r\rb\t\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_list_of_ids_may_be_of_any_editor(tmp_path, stage, content, encoding):
+    csv, ids = tmp_path / "s.csv", tmp_path / "ids.txt"
+    csv.write_text("VideoId,LabelConfidencePairs\na,1 0.5\nb,2 0.5\n")
+    ids.write_bytes(content.lstrip("\ufeff" if encoding == "utf-16" else "").encode(encoding))
+    assert stage("submit", "--check", csv, "--ids", ids).stdout == f"{csv}: valid, 2 videos\n"
+
+
 def test_what_cannot_work_is_said_clearly(tmp_path, submit, put, network, monkeypatch):
     for arguments, message in (
         (("--upload", "s3://bucket/x"), "write gs://BUCKET/PATH"),

@@ -21,6 +21,9 @@ def test_files_that_it_did_not_make_are_left_alone(tmp_path, stage, tiny_preset)
 
 def test_other_settings_are_refused_by_name(tmp_path, stage, tiny_preset):
     small = ("--synthesis.train-videos", 8, "--synthesis.test-videos", 4, "--workers", 1)
+    hidden = tmp_path / "data" / "tiny" / "raw" / ".DS_Store"
+    hidden.parent.mkdir(parents=True)
+    hidden.touch()  # which is nobody's
     stage("synthesize", "--preset", tiny_preset, *small)
     shards = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrecord")}
     result = stage("synthesize", "--preset", tiny_preset, *small, "--synthesis.seed", 7, check=False)

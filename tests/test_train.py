@@ -185,3 +185,11 @@ def test_a_split_that_there_is_not_is_refused_before_any_is_predicted(tmp_path, 
     with pytest.raises(ConfigError, match="nosuch"):
         run_here("infer", tmp_path, "--split", "train", "nosuch")
     assert not (trained / "predictions" / "train").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/a", ".a", "-a", "a\n", "é" * 101, "ensemble"])
+def test_a_run_stays_in_its_presets_folder(tmp_path, name):
+    """Refused before anything is read: there is no index here."""
+    with pytest.raises(ConfigError, match=r"^--run must be a plain name of at most 200 bytes, .* and not ensemble"):
+        run_here("train", tmp_path, f"--run={name}", preset="demo")
+    assert not list(tmp_path.iterdir())

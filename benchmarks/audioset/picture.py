@@ -4,8 +4,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
+
+from pipeline.reporting.style import drawing
 
 RUN, BLEND = "#0072B2", "#D55E00"
 INK = "#767c83"
@@ -35,7 +36,7 @@ def draw(rows: list[dict[str, Any]], blends: list[dict[str, Any]], path: Path) -
         families.setdefault(row["family"], []).append(row["gap"])
     lines = sorted(((statistics.mean(gaps), name, gaps) for name, gaps in families.items()), key=lambda line: line[:2])
     made = sorted((row["gap"], row["name"]) for row in blends if not row["bytes"])
-    with matplotlib.rc_context(SETTINGS):
+    with drawing(SETTINGS):
         figure = Figure(figsize=(8.2, 0.32 * (len(lines) + len(made)) + 1.1), layout="constrained")
         axes = figure.subplots()
         names = []

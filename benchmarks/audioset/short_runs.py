@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import tyro
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -22,7 +21,9 @@ from tqdm import tqdm
 from benchmarks.audioset.picture import BLEND, INK, RUN, SETTINGS
 from benchmarks.audioset.runs import stage
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.hidden import visible
 from pipeline.artifacts.places import RUN_CONFIG
+from pipeline.reporting.style import drawing
 from pipeline.training.log import read_log
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -66,7 +67,7 @@ def _ingest(flags: Flags, part: int) -> dict[str, str]:
     folder = flags.folder.absolute() / f"part-{part}"
     shards = folder / "shards"
     shards.mkdir(parents=True, exist_ok=True)
-    for path in sorted(flags.train.absolute().glob("*.tfrecord"))[::part]:
+    for path in sorted(visible(flags.train.absolute(), "*.tfrecord"))[::part]:
         if not (shards / path.name).exists():
             (shards / path.name).symlink_to(path)
     places = {"PIPELINE_DATA": str(folder / "data"), "PIPELINE_RUNS": str(folder / "runs")}
@@ -102,7 +103,7 @@ def _row(family: str, part: int, places: dict[str, str]) -> dict[str, Any]:
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Write the curves as SVG: GAP on the eval clips by the number of training clips, a panel a family."""
     families = list(dict.fromkeys(row["family"] for row in rows))
-    with matplotlib.rc_context(SETTINGS | {"axes.spines.left": True}):
+    with drawing(SETTINGS | {"axes.spines.left": True}):
         figure = Figure(figsize=(2.9 * len(families) + 0.6, 3.0), layout="constrained")
         panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
         for axes, family in zip(panels, families):

@@ -4,7 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.hidden import is_hidden, visible
+from pipeline.artifacts.paths import folder_of_variable, path_of
+from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
+from pipeline.config.ranges import FolderName
 
 RUN_CONFIG = "config.json"
 ENSEMBLE = "ensemble"
@@ -29,10 +33,10 @@ class Places:
     @classmethod
     def from_environment(cls) -> "Places":
         return cls(
-            data_dir=Path(os.environ.get("PIPELINE_DATA", "data")),
-            runs_dir=Path(os.environ.get("PIPELINE_RUNS", "runs")),
-            submissions_dir=Path(os.environ.get("PIPELINE_SUBMISSIONS", "submissions")),
-            reports_dir=Path(os.environ.get("PIPELINE_REPORTS", "reports")),
+            data_dir=folder_of_variable("PIPELINE_DATA", "data"),
+            runs_dir=folder_of_variable("PIPELINE_RUNS", "runs"),
+            submissions_dir=folder_of_variable("PIPELINE_SUBMISSIONS", "submissions"),
+            reports_dir=folder_of_variable("PIPELINE_REPORTS", "reports"),
         )
 
     def raw(self, dataset: str) -> Path:
@@ -46,10 +50,18 @@ class Places:
 
 
 def find_run(places: Places, preset: str, run: str) -> Path:
-    """Return a run's folder, given its name or path; raise StageError with a list of the runs if there is none."""
-    folder = Path(run) if os.sep in run or Path(run, RUN_CONFIG).exists() else places.run(preset, run)
-    hidden = folder.name.startswith(".") and folder.name.strip(".")
-    if hidden or not ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists()):
+    """Return a run's folder, given its name or path.
+
+    Raises:
+        StageError: there is no such run; the message lists the runs.
+        ConfigError: it is no path, and no name that a run may have.
+    """
+    path = path_of(run)
+    folder = path
+    if os.sep not in str(path) and not (path / RUN_CONFIG).exists():
+        check_value("run", run, FolderName)
+        folder = places.run(preset, run)
+    if is_hidden(folder.name) or not ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists()):
         there = ", ".join(path.name for path in list_runs(places, preset)) or "none"
         raise StageError(f"{folder} is not a run; runs of preset {preset}: {there}")
     return folder
@@ -70,5 +82,4 @@ def list_scored(places: Places, preset: str) -> list[Path]:
 
 def _holding(folder: Path, name: str) -> list[Path]:
     """List the folders inside a folder that hold a file of this name, without hidden ones and the ensemble."""
-    found = (path.parent for path in folder.glob(f"*/{name}"))
-    return sorted(path for path in found if path.name != ENSEMBLE and not path.name.startswith("."))
+    return sorted(path.parent for path in visible(folder, f"*/{name}") if path.parent.name != ENSEMBLE)

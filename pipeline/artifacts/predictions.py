@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import DONE, Done, StageOutput, digest_file, digest_json
 from pipeline.artifacts.files import atomic_file, read_json, remove_folder, remove_leftovers, write_json
+from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
 
 _PLAN = "plan.json"
@@ -129,8 +130,7 @@ class PredictionStore:
 
 def list_predicted_splits(run: Path) -> list[str]:
     """List the splits for which a run has finished predictions."""
-    folders = (done.parent for done in run.glob(f"predictions/*/{DONE}"))
-    return sorted(folder.name for folder in folders if not folder.name.startswith("."))
+    return sorted(done.parent.name for done in visible(run, f"predictions/*/{DONE}"))
 
 
 def _read(part: Path) -> Predictions:

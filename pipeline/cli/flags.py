@@ -1,14 +1,15 @@
 """Flags that several stages share, each declared once. Flags of a single stage are in its own file."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from pipeline.artifacts.places import Places
+from pipeline.cli.paths import SplitFiles
 from pipeline.config import CheckedFields
 from pipeline.config.ranges import Count, OutlierRatio, Workers
+from pipeline.presets import name_of_preset
 from pipeline.runtime.parallel import default_workers
 
 
@@ -37,7 +38,7 @@ class CommonFlags(BaseFlags):
 
     @property
     def preset_name(self) -> str:
-        return Path(self.preset).stem if self.preset.endswith(".py") else self.preset
+        return name_of_preset(self.preset)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ReadingFlags(CommonFlags):
 class IngestFlags(BaseFlags):
     """Flags that say what is indexed."""
 
-    raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    raw: Annotated[tuple[SplitFiles, ...], tyro.conf.UseAppendAction] = ()
     """Files to index as a split, where they are: SPLIT=DIR_OR_GLOB, repeatable.
     Without it: the files that the last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
     append: bool = False

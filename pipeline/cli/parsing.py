@@ -10,8 +10,10 @@ import tyro
 
 from pipeline.cli.flags import BaseFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
+from pipeline.cli.paths import PATHS
 from pipeline.config import POOLING, ConfigError, Experiment, check_model_fits_dataset
 from pipeline.presets import load_experiment
+from pipeline.runtime.backend import check_backend
 
 
 def parse_flags(
@@ -51,7 +53,9 @@ def parse_flags(
         args=arguments,
         prog=f"python -m {_stage_name(flags)}",
         description=_first_paragraph(flags),
+        registry=PATHS,
     )
+    check_backend()  # a stage that starts it late would refuse it late
     for section in defaults:
         experiment = _with_section(experiment, section, getattr(parsed, section))
     if "pooling" in defaults:  # other stages see only a part of the settings of a training

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
+from pipeline.runtime.surroundings import keep_out
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -15,6 +16,7 @@ def run_stage(main: Callable[[], None]) -> None:
     The exit status is 2 for wrong settings, as for unknown flags, and 1 for other errors. It is 1 too, without a
     message, when the program that reads the output, such as `head`, has ended.
     """
+    keep_out()
     try:
         try:
             main()

@@ -27,8 +27,7 @@ class CheckedFields:
     def __post_init__(self) -> None:
         mine: type = type(self)
         for name, kind in field_types(mine).items():
-            for fault in field_faults(self.flag(name), getattr(self, name), kind):
-                raise ConfigError(fault)
+            check_value(self.flag(name), getattr(self, name), kind)
         self.check_together()
 
     def check_together(self) -> None:
@@ -45,6 +44,12 @@ def field_types(kind: type) -> dict[str, Any]:
     """Return the declared type of each field of a configuration, ranges included."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {name: hint for name, hint in hints.items() if typing.get_origin(hint) is not ClassVar}
+
+
+def check_value(name: str, value: Any, kind: Any) -> None:
+    """Raise ConfigError with the first fault of a value that is declared as `kind` and known as `name`."""
+    for fault in field_faults(name, value, kind):
+        raise ConfigError(fault)
 
 
 def field_faults(name: str, value: Any, kind: Any) -> Iterator[str]:

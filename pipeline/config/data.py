@@ -1,6 +1,5 @@
 """Settings of a dataset: its features, its classes, how its videos are split, and how a synthetic one is made."""
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -8,11 +7,6 @@ from pipeline.config.checked import CheckedFields
 from pipeline.config.errors import ConfigError
 from pipeline.config.ranges import MOST_CLASSES, FolderName, Frames, Key, Matching, Seed, Several, Size, Within
 
-_LAYERS = re.compile(
-    r"frames|num_frames|mask|frame_dropout|descriptor(_norm|_dropout)?|hidden(_norm|_relu)?|gating|output_gating|head"
-    r"|head_hidden_\d+(_norm|_relu)?|head_dropout_\d+"
-)
-"""Names of the model's own layers. Layers are also named after features, so no feature may have such a name."""
 _SPLIT_VIDEOS = 64**4 // 2
 """Most videos in a synthetic split: ids have four characters out of 64, and two splits share them."""
 
@@ -21,8 +15,8 @@ _SPLIT_VIDEOS = 64**4 // 2
 class FeatureConfig(CheckedFields, section="dataset.features"):
     """One feature of a record: `size` values for each frame, stored as `dtype` under the key `source`."""
 
-    name: Annotated[str, Matching(r"[A-Za-z0-9_.-]{1,100}", "letters, digits and any of _ . - (see source)")]
-    """Name of the feature; the model's layers for it are named after it."""
+    name: Key
+    """Name of the feature, which stands for it in messages, reports and files of your own."""
     size: Size
     """Number of values that the feature has in each frame."""
     dtype: Literal["uint8", "float32"] = "uint8"
@@ -69,15 +63,9 @@ class DatasetConfig(CheckedFields, section="dataset"):
                 "they are read into one array. Store all of them as uint8, or all as float32"
             )
         names = [feature.name for feature in self.features]
-        taken = {f"{name}_{part}" for name in names for part in ("norm", "noise", "pooling")}
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise ConfigError(f"dataset.features: two are named {name}; give each a name of its own")
-            if name in taken or _LAYERS.fullmatch(name):
-                raise ConfigError(
-                    f"dataset.features: {name} is the name of a layer of the model; choose another name, and give the "
-                    f"key in the records as source {self.features[number].key}"
-                )
         if "holdout" in self.train_splits:
             raise ConfigError(
                 "dataset.train-splits must not contain holdout, the name of the hold-out that is taken from them; "

@@ -36,6 +36,11 @@ class Experiment(CheckedFields, section=""):
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
     synthesis: SynthesisConfig | None = None
 
+    def check_together(self) -> None:
+        """Fit the pooling's defaults to the dataset's features; what is declared stays as it is."""
+        pooling = self.model.pooling.fitted([feature.size for feature in self.dataset.features])
+        object.__setattr__(self, "model", dataclasses.replace(self.model, pooling=pooling))
+
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Convert a configuration to plain JSON values."""

@@ -39,9 +39,11 @@ class Matching:
 
     pattern: str
     what: str
+    most_bytes: int = 4000
 
     def allows(self, value: str) -> bool:
-        return re.fullmatch(self.pattern, value) is not None
+        size = len(value.encode(errors="surrogatepass"))
+        return re.fullmatch(self.pattern, value) is not None and size <= self.most_bytes
 
     def __str__(self) -> str:
         return self.what
@@ -68,8 +70,8 @@ MOST_CLASSES = 1 << 15
 
 Size = Annotated[int, Within(1, LARGEST_SIZE)]
 """Size of a layer."""
-Sizes = Annotated[tuple[Size, ...], Several(least=1)]
-"""Sizes of layers: one value for each feature, or one for all of them."""
+Sizes = tuple[Size, ...]
+"""Sizes of layers: one value for each feature, or one for all of them; none stands for the defaults."""
 Frames = Annotated[int, Within(1, 1 << 20, unit="frames")]
 """Number of frames; the largest is twelve days at one frame a second."""
 Videos = Annotated[int, Within(1, 1 << 20, unit="videos")]
@@ -86,11 +88,12 @@ Count = Annotated[int, Within(0, 1 << 40)]
 OutlierRatio = Annotated[float, Within(0, 1e30, unit="times the median video's largest value")]
 Seed = Annotated[int, Within(0, (1 << 32) - 1)]
 """Random seed; NumPy and Keras take 32 bits."""
-FolderName = Annotated[
-    str,
-    Matching(
-        r"(?![.\-\s])[^/\\\x00-\x1f\x7f-\x9f]{1,200}(?<!\s)",
-        "a plain folder's name, without / and \\ and not beginning with . or -",
-    ),
-]
-Key = Annotated[str, Matching(r"[^\x00-\x1f\x7f-\x9f]{1,1000}", "a key of a record: printable, not empty")]
+_NAME = r"(?![.\-~\s])[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,200}(?<!\s)"
+_PLAIN = (
+    "a plain name of at most 200 bytes, without / and \\ and control characters, not beginning with . - ~ or a space"
+)
+# File systems take 255 bytes, and what is written beside a file adds to its name.
+FolderName = Annotated[str, Matching(_NAME, _PLAIN, most_bytes=200)]
+"""Name of a dataset, a split, a preset: it never leads out of the folder that it is put in."""
+RunName = Annotated[str, Matching(rf"(?!ensemble\Z){_NAME}", f"{_PLAIN}, and not ensemble, the blend of all", 200)]
+Key = Annotated[str, Matching(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}", "a key of a record: printable, not empty")]

@@ -7,13 +7,15 @@ import numpy as np
 from pipeline.inputs.index import Index
 
 Weights = dict[str, np.ndarray]
-"""Feature name -> float32 [B,T,K]; empty if the family has no weights of frames."""
+"""Name of a feature, or of its layers, -> float32 [B,T,K]; empty if the family has no weights of frames."""
 BATCH_SIZE = 16
 """How many videos are in memory at a time, with all that is computed from their frames."""
 
 
 def frame_weights(model, inputs: dict[str, np.ndarray]) -> Weights:
     """Return how much each frame counts for each of the K clusters (or what a family has instead) of each feature.
+
+    A feature is named as its layers are; see `pipeline.models.naming`.
 
     These are the numbers that the model itself pools with, and each family describes its own at `frame_weights`:
     assignments for NetVLAD and related families, attention for the families that have it, a frame's share of the maxima
@@ -52,6 +54,7 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
     from pipeline.inputs.reading.batches import evaluation_batches
     from pipeline.inputs.reading.reader import FrameReader
     from pipeline.models import load_model
+    from pipeline.models.naming import layer_names
 
     run = TrainedRun.read(folder)
     check_run_fits_index(run.dataset, folder, index)
@@ -63,7 +66,10 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
             valid.append(inputs["num_frames"][:count])
     finally:
         reader.close()
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}, np.concatenate(valid)
+    features = [feature.name for feature in run.dataset.features]
+    named = {layers: name for layers, name in zip(layer_names(features), features) if layers in found[0]}
+    weights = {name: np.concatenate([part[layers] for part in found]) for layers, name in named.items()}
+    return weights, np.concatenate(valid)
 
 
 def cluster_usage(weights: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 
 from pipeline.artifacts.files import atomic_folder
+from pipeline.artifacts.hidden import visible
 from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
@@ -35,7 +36,7 @@ def write_saved_model(ensemble: Ensemble, folder: Path) -> None:
             f"a SavedModel belongs to TensorFlow and cannot be written on {keras.backend.backend()}: "
             "set KERAS_BACKEND=tensorflow"
         )
-    if folder.exists() and not (folder.is_dir() and ((folder / _MARK).exists() or not any(folder.iterdir()))):
+    if folder.exists() and not (folder.is_dir() and ((folder / _MARK).exists() or not any(visible(folder, "*")))):
         raise StageError(f"{folder} exists and is no SavedModel; it would be replaced: choose another folder")
     import tensorflow as tf
 

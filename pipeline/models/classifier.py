@@ -10,6 +10,7 @@ from pipeline.models.layers.frames import Feature, FrameDropout, FrameMask
 from pipeline.models.layers.gating import ContextGating, SqueezeExcite
 from pipeline.models.layers.heads import Logistic, MixtureOfExperts
 from pipeline.models.layers.input_norm import InputNorm
+from pipeline.models.naming import layer_names
 
 
 def build_classifier(model: ModelConfig, dataset: DatasetConfig, precision: str) -> keras.Model:
@@ -36,20 +37,20 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
         pooled_mask = FrameDropout(classifier.frame_dropout, name="frame_dropout")(mask)
     pooled = []
     start = 0
-    for number, feature in enumerate(dataset.features):
-        values = Feature(start, feature.size, feature.dtype == "uint8", name=feature.name)(frames)
+    names = layer_names([feature.name for feature in dataset.features])
+    pooling = model.pooling.fitted([feature.size for feature in dataset.features])
+    for number, (feature, name) in enumerate(zip(dataset.features, names)):
+        values = Feature(start, feature.size, feature.dtype == "uint8", name=name)(frames)
         if classifier.input_batch_norm:
             # No shift: a shift of all frames is lost in the next batch norm, or is equal to a shift of the centers.
             scale = FAMILIES[model.family].scale_matters
             norm = FrameNorm if feature.dtype == "uint8" else InputNorm
-            values = norm(center=False, scale=scale, name=f"{feature.name}_norm")(values, mask=mask)
+            values = norm(center=False, scale=scale, name=f"{name}_norm")(values, mask=mask)
         if classifier.feature_noise:
-            values = keras.layers.GaussianNoise(classifier.feature_noise, name=f"{feature.name}_noise")(values)
-        settings = model.pooling.of_feature(number, len(dataset.features))
+            values = keras.layers.GaussianNoise(classifier.feature_noise, name=f"{name}_noise")(values)
+        settings = pooling.of_feature(number, len(dataset.features))
         try:
-            pooled.append(
-                FAMILIES[model.family](**settings, name=f"{feature.name}_pooling")(values, pooled_mask)
-            )  # B,D
+            pooled.append(FAMILIES[model.family](**settings, name=f"{name}_pooling")(values, pooled_mask))  # B,D
         except ValueError as error:
             raise ConfigError(f"{model.family} cannot pool feature {feature.name}: {error}") from error
         start += feature.size

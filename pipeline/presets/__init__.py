@@ -6,7 +6,10 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+from pipeline.artifacts.paths import path_of
 from pipeline.config import POOLING, ConfigError, Experiment, find_by_name
+from pipeline.config.checked import check_value
+from pipeline.config.ranges import FolderName
 
 
 def presets() -> dict[str, str]:
@@ -22,11 +25,18 @@ def first_line(path: Path) -> str:
     return path.read_text(encoding="utf-8").removeprefix('"""').splitlines()[0].removesuffix('"""')
 
 
+def name_of_preset(preset: str) -> str:
+    """Return the name of a preset given by its name or its file: that of the folder of its runs."""
+    return path_of(preset).name.removesuffix(".py") if preset.endswith(".py") else preset
+
+
 def load_preset(preset: str) -> ModuleType:
     """Load a preset's module: MODELS, which `run_all` trains, and `experiment(model) -> Experiment`."""
     if preset.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(Path(preset).stem, preset)
-        if not Path(preset).is_file() or spec is None or spec.loader is None:
+        path, name = path_of(preset), name_of_preset(preset)
+        check_value(f"the name of preset {preset}", name, FolderName)
+        spec = importlib.util.spec_from_file_location(name, path)
+        if not path.is_file() or spec is None or spec.loader is None:
             raise ConfigError(f"there is no preset file {preset}; pipeline/presets/demo.py is an example of one")
         module = importlib.util.module_from_spec(spec)
         try:

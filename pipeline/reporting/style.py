@@ -1,9 +1,10 @@
 """How figures look: one width, colors that all eyes can tell apart, and SVG in the page's colors."""
 
+import contextlib
 import io
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -67,6 +68,15 @@ def color_of(number: int) -> str:
     return COLORS[number % len(COLORS)]
 
 
+@contextlib.contextmanager
+def drawing(settings: dict[str, Any]) -> Iterator[None]:
+    """Matplotlib as it comes, with these settings and none of the user's matplotlibrc, which may want LaTeX."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
+        yield
+
+
 def line(number: int) -> dict[str, Any]:
     """Return color and dashes of line `number`, from 0."""
     return {"color": color_of(number), "linestyle": DASHES[number % len(DASHES)]}
@@ -92,7 +102,7 @@ def svg_picture(name: str, alternative: str, paint: Callable[..., object], heigh
         paint: draws on the axes; it is given as many as `axes`, the arguments of `Figure.subplots`, ask for.
         height: in inches.
     """
-    with matplotlib.rc_context(_SETTINGS | {"svg.hashsalt": name}):
+    with drawing(_SETTINGS | {"svg.hashsalt": name}):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         made = figure.subplots(**axes)
         paint(*([made] if isinstance(made, Axes) else made))

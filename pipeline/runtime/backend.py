@@ -10,19 +10,42 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from pipeline.config.errors import ConfigError, StageError
+
+BACKENDS = ("tensorflow", "jax")
+_VARIABLES = ("KERAS_BACKEND", "TF_", "XLA_", "JAX_", "CUDA_", "LD_LIBRARY_PATH")
+"""Names of what may be set for a backend begin with these."""
+
+
+def check_backend() -> None:
+    """Raise ConfigError if KERAS_BACKEND is none that the models run on; it is often set for another project."""
+    if (name := os.environ.get("KERAS_BACKEND")) and name not in BACKENDS:
+        raise ConfigError(f"KERAS_BACKEND is {name}: set it to {' or '.join(BACKENDS)}, or unset it for {BACKENDS[0]}")
+
 
 def start_backend() -> None:
     """Import Keras and its backend, and print which devices there are.
 
     TensorFlow's start-up notices go to the standard error before any setting of it is read. They are held back, and
     shown after all where they matter: the import fails, or there is an NVIDIA driver and no GPU was found.
-    """
-    with _held_back() as notices:
-        with _uncollected():
-            import keras
 
-        name = keras.backend.backend()
-        devices = _devices(name)
+    Raises:
+        ConfigError: KERAS_BACKEND is none that the models run on.
+        StageError: the backend cannot start; the message names what is set for it.
+    """
+    check_backend()
+    try:
+        with _held_back() as notices:
+            with _uncollected():
+                import keras
+
+            name = keras.backend.backend()
+            devices = _devices(name)
+    except Exception as error:
+        there = [name for name in sorted(os.environ) if name.startswith(_VARIABLES)]
+        remedy = f"; mend or unset what is wrong of {', '.join(there)}" if there else ""
+        backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+        raise StageError(f"{backend} cannot start ({type(error).__name__}: {error}){remedy}") from error
     if not devices and shutil.which("nvidia-smi"):
         sys.stderr.write("".join(notices))
         print("an NVIDIA driver is here, but no GPU was found: see above", file=sys.stderr)
@@ -96,6 +119,10 @@ def _uncollected() -> Iterator[None]:
 def _held_back() -> Iterator[list[str]]:
     """Standard error, also that of compiled code, goes into the list at the block's end; it is shown if that fails."""
     held: list[str] = []
+    flags = os.environ.get("XLA_FLAGS" if os.environ.get("KERAS_BACKEND") == "jax" else "TF_XLA_FLAGS")
+    if flags:  # wrong ones end the process here, and what names them must not be lost
+        yield held
+        return
     sys.stderr.flush()
     shown = os.dup(2)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as notices:

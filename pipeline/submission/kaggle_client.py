@@ -42,7 +42,7 @@ def credentials(timeout: float) -> tuple[str, Callable[[], dict[str, str]]]:
         source = "$KAGGLE_API_TOKEN" if variable == "KAGGLE_API_TOKEN" else "~/.kaggle/access_token"
         keys = {"api_token": token.strip()}
     elif username and key:
-        source = "$KAGGLE_KEY" if "KAGGLE_KEY" in os.environ else str(file)
+        source = "$KAGGLE_KEY" if os.environ.get("KAGGLE_KEY") else str(file)
         keys = {"username": username, "password": key}
     elif login:
         # The package's own way would write the token down, and delete a log-in that has expired.
@@ -61,4 +61,4 @@ def _username_and_key() -> tuple[Path, object, object]:
     file, values = Path(folder, "kaggle.json"), {}
     with contextlib.suppress(OSError, ValueError, TypeError):
         values = dict(json.loads(file.read_text(encoding="utf-8")))
-    return file, *(os.environ.get(f"KAGGLE_{name.upper()}", values.get(name)) for name in ("username", "key"))
+    return file, *(os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) for name in ("username", "key"))

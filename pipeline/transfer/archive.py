@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.hidden import is_hidden, visible
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
 from pipeline.transfer.names import safe_name
@@ -95,7 +96,7 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
             with tarfile.open(fileobj=unzipped, mode="r|", bufsize=1 << 20, tarinfo=_Header) as tar:
                 while member := tar.next():
                     place, name = _place(member)
-                    if place in folders and name.endswith(".tfrecord"):
+                    if place in folders and name.endswith(".tfrecord") and not is_hidden(member.name):
                         yield place, name, tar.extractfile(member).read()
                     bar.update(file.tell() - bar.n)
             while unzipped.read(1 << 20):  # gzip's checksum is behind the end
@@ -172,5 +173,5 @@ def _check_case(folder: Path) -> None:
 
 
 def _present(folder: Path) -> dict[str, Any]:
-    sizes = [path.lstat().st_size for path in folder.glob("*.tfrecord")]
+    sizes = [path.lstat().st_size for path in visible(folder, "*.tfrecord")]
     return {"files": len(sizes), "bytes": sum(sizes)}

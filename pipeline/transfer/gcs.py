@@ -18,6 +18,7 @@ from google.cloud.storage import exceptions as media
 from google.cloud.storage.retry import DEFAULT_RETRY
 from tqdm import tqdm
 
+from pipeline.artifacts.hidden import is_hidden
 from pipeline.config.errors import StageError
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Body, Refused, Remote, Source, Unavailable, retry_after
@@ -60,7 +61,7 @@ class Bucket(Source):
         self._once: dict[str, Any] = {"timeout": (_CONNECT, timeout), "retry": None}
 
     def files(self) -> list[Remote]:
-        """Every object, named from the prefix on, with its size and checksums; placeholders of folders are left out.
+        """Every object of data, named from the prefix on, with its size and checksums; no placeholders of folders.
 
         Raises:
             Refused: there are none, no right to list them, or a name that leads out of the destination.
@@ -73,7 +74,8 @@ class Bucket(Source):
                 if blob.name == self.prefix:
                     found.append(_remote(blob.name.rpartition("/")[2], blob))
                 elif blob.name.startswith(folder) and not blob.name.endswith("/"):
-                    found.append(_remote(blob.name.removeprefix(folder), blob))
+                    name = blob.name.removeprefix(folder)
+                    found += [] if is_hidden(name) else [_remote(name, blob)]
         if not found:
             raise Refused(f"{self._url(self.prefix)}: there is no object of this name, nor any below it")
         return found

@@ -8,7 +8,9 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
+from pipeline.inputs.text import read_lines
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors, read_whole
 from pipeline.transfer.names import SPLITS, Fraction, plan_of, read_plan, safe_name, split_of
@@ -150,8 +152,8 @@ def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
     """
     urls: dict[str, str] = {}
     files = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        url, _, md5 = line.partition("#")[0].strip().partition(" ")
+    for number, line in read_lines(path):
+        url, md5 = [*line.partition("#")[0].split(maxsplit=1), "", ""][:2]
         if not url:
             continue
         md5 = md5.strip().lower()
@@ -177,11 +179,11 @@ class Directory(Source):
         self.root = root
 
     def files(self) -> list[Remote]:
-        """All files below the folder, by name; raises Refused naming a link, or where there is no such folder."""
+        """All files of data below the folder, by name; Refused names a link, or that there is no such folder."""
         if not self.root.is_dir():
             raise Refused(f"{self.root} is not a directory")
         found = []
-        for path in self.root.rglob("*"):
+        for path in visible(self.root, "**/*"):
             if path.is_symlink():
                 raise Refused(f"{path} is a link; name the directory in which the files themselves are")
             if not path.is_dir():

@@ -4,10 +4,10 @@ import pytest
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.places import Places, find_run, list_runs, list_scored
-from pipeline.config.errors import StageError
+from pipeline.config.errors import ConfigError, StageError
 
 
-def test_runs_are_found_by_name_and_by_path(tmp_path):
+def test_runs_are_found_by_name_and_by_path(tmp_path, monkeypatch):
     places = Places(runs_dir=tmp_path)
     for name in ("one", "two", "ensemble"):
         write_json(places.run("demo", name) / "config.json", {})
@@ -19,9 +19,15 @@ def test_runs_are_found_by_name_and_by_path(tmp_path):
     assert [run.name for run in list_scored(places, "demo")] == ["bundle", "one", "two"]
     write_json(places.run("demo", "ensemble") / "weights.json", {})
     assert [run.name for run in list_scored(places, "demo")] == ["bundle", "one", "two", "ensemble"]
+    write_json(tmp_path / "config.json", {})
+    for name in (".three.28929.part", "..", "-x", "a\n", "x" * 201):
+        with pytest.raises(ConfigError, match="run must be a plain name of at most 200 bytes"):
+            find_run(places, "demo", name)
     with pytest.raises(StageError, match=r"part is not a run"):
-        find_run(places, "demo", ".three.28929.part")
+        find_run(places, "demo", str(tmp_path / "demo" / ".three.28929.part"))
     assert find_run(places, "demo", "two") == tmp_path / "demo" / "two"
     assert find_run(Places(), "other", str(tmp_path / "demo" / "one")) == tmp_path / "demo" / "one"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_run(Places(), "other", "~/demo/one") == tmp_path / "demo" / "one"
     with pytest.raises(StageError, match=r"three is not a run; runs of preset demo: one, two"):
         find_run(places, "demo", "three")

@@ -94,6 +94,17 @@ def test_a_preset_may_be_a_file_of_the_users(tmp_path):
         load_experiment(str(tmp_path / "other.py"))
 
 
+@pytest.mark.parametrize("name", ["..py", ".a.py", "-a.py", " a.py", f"{'é' * 101}.py", "a\x1b.py"])
+def test_the_file_of_a_preset_names_a_folder(tmp_path, name):
+    """Runs, submissions and pages are named after it."""
+    path = tmp_path / name
+    path.write_text("from pipeline.presets.demo import *\n")
+    with pytest.raises(ConfigError, match=r"the name of preset .*py must be a plain name of at most 200 bytes"):
+        parse_flags(Flags, [], [f"--preset={path}"])
+    good = path.rename(tmp_path / "a b.c.py")
+    assert parse_flags(Flags, [], [f"--preset={good}"])[0].preset_name == "a b.c"
+
+
 PRESET = """
 from pipeline.config import *
 MODELS = ("average",)

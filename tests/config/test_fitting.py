@@ -125,22 +125,50 @@ def test_accumulation_does_not_mend_batches_of_one():
     )
 
 
-def test_no_feature_is_named_like_a_layer():
-    """Each layer of a whole model is named for its feature, or has a name that is refused for one."""
-    everything = ClassifierConfig(
-        frame_dropout=0.1,
-        feature_noise=0.1,
-        descriptor_batch_norm=True,
-        hidden=4,
-        dropout=0.1,
-        head_hidden=(4, 4),
-        head_dropout=0.1,
-        output_gating="context",
-    )
-    model = build_model(experiment("netvlad", everything).model, DATASET)
-    own = {f"{name}{part}" for name in ("rgb", "audio") for part in ("", "_norm", "_noise", "_pooling")}
-    names = {layer.name for layer in model.layers}
-    assert own < names
-    for name in names - own:
-        with pytest.raises(ConfigError, match=f"dataset.features: {name} is the name of a layer"):
-            dataclasses.replace(DATASET, features=(FeatureConfig(name, 4),))
+@pytest.mark.parametrize("family", POOLING)
+def test_defaults_fit_any_features(family):
+    """Of YouTube-8M's features they are what its preset says, and heads and groups divide whatever they must."""
+    for sizes in [(1,), (7,), (24,), (1000,), (1, 7), (24, 1000), (1000, 1, 24)]:
+        features = tuple(FeatureConfig(f"f{number}", size) for number, size in enumerate(sizes))
+        dataset = dataclasses.replace(DATASET, features=features)
+        model = ModelConfig(family, POOLING[family](), BARE)
+        whole = Experiment(dataset, model)
+        check_model_fits_dataset(whole)
+        assert () not in vars(whole.model.pooling).values()
+        assert Experiment(dataset, whole.model) == whole
+        if max(sizes) < 10:
+            assert build_model(model, dataset).output_shape == (None, 5)
+
+
+def test_the_defaults_of_two_features_are_those_of_youtube8m():
+    dataset = dataclasses.replace(DATASET, features=(FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)))
+
+    def fitted(family: str, dataset: DatasetConfig = dataset, **settings):
+        return vars(Experiment(dataset, ModelConfig(family, POOLING[family](**settings))).model.pooling)
+
+    assert fitted("nextvlad") == {"clusters": (128, 64), "groups": (8, 4), "expansion": 2, "dropout": 0.5}
+    assert fitted("attention_netvlad")["heads"] == (64, 8)
+    assert fitted("latent_attention") | {"dropout": 0} == {
+        "latents": (64,),
+        "heads": (16, 2),
+        "blocks": 2,
+        "dropout": 0,
+    }
+    assert fitted("recurrent", units=(3,))["units"] == (3,)
+    assert fitted("attention_netvlad", DATASET) | {"dropout": 0} == {
+        "clusters": (256, 64),
+        "heads": (4, 8),
+        "encoders": 2,
+        "dropout": 0,
+    }
+    assert fitted("nextvlad", DATASET, expansion=1)["groups"] == (4, 4)
+
+
+def test_what_is_declared_is_never_fitted():
+    one = dataclasses.replace(DATASET, features=(FeatureConfig("rgb", 12),))
+    with pytest.raises(ConfigError, match=r"pooling\.clusters has 2 values for 1 features"):
+        check_model_fits_dataset(Experiment(one, ModelConfig("netvlad", POOLING["netvlad"]((256, 64)))))
+    with pytest.raises(ConfigError, match="64 heads do not divide a row of 12 values"):
+        check_model_fits_dataset(
+            Experiment(one, ModelConfig("attention_netvlad", POOLING["attention_netvlad"](heads=(64,))))
+        )

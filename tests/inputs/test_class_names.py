@@ -34,14 +34,35 @@ def test_a_name_that_two_classes_have_tells_them_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "label_id,label_name\n1,Music\n0,Speech\n",
+        "index,mid,display_name\r\n0,/m/09x0r,Speech\r\n1,/m/04rlf,Music",
+        "Index,TrainVideoCount,KnowledgeGraphId,Name\r0,788288,/m/03bt1gh,Speech\r1,539945,/m/01mw1,Music\r",
+        "index;label\n0;Speech\n1;Music\n;\n",
+        "id\tname\n0\tSpeech\n1\tMusic\n",
+        "label,name\n0,Speech\n1,Music\n",
+        "label,class\n0,Speech\n1,Music\n",
+        "Class ID,Class-Name\n0,Speech\n1,Music\n",
+    ],
+)
+def test_columns_are_told_by_the_names_that_people_give_them(tmp_path, text):
+    path = tmp_path / "names.csv"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_bytes(text.encode(encoding))
+        assert read_class_names(path, 2) == ["Speech", "Music"]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("number,word\n0,Speech\n", "must have columns index and name"),
-        ("", "must have columns index and name"),
+        ("number,word\n0,Speech\n", r"must have a column with the number .*; its first line is 'number,word'"),
+        ("label\n0\n", "must have a column"),
+        ("", "must have a column"),
         ("index,name\n0,Speech\n7,Music\n", "line 3: the class must be a number below 2"),
         ("index,name\nzero,Speech\n", "line 2: the class must be a number"),
         ("index,name\n0\n", "line 2"),
-        ("index,name\n0,\udcff\n", "cannot be read as a vocabulary"),
+        ("index,name\n0,\udcff\n", "line 2: byte 0xff is not UTF-8"),
     ],
 )
 def test_what_is_no_vocabulary_is_refused_by_file_and_line(tmp_path, text, message):

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree
 
+import matplotlib
 import pytest
 from fixtures.support import SMALL, write_shard
 
@@ -37,7 +38,8 @@ def test_it_needs_no_other_file_and_has_every_picture(tmp_path, summary):
     assert len(rectangles(text)) == len(dataset_pictures(summary)) == 4
     ids = re.findall(r' id="([^"]+)"', text)
     assert ids and len(ids) == len(set(ids))
-    card.write_card(tmp_path / "again.svg", summary)
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 40, "axes.xmargin": 0.4, "savefig.bbox": "tight"}):
+        card.write_card(tmp_path / "again.svg", summary)
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "card.svg").read_bytes()
 
 

@@ -3,6 +3,8 @@
 import re
 import xml.etree.ElementTree
 
+import matplotlib
+
 from pipeline.reporting import style
 
 HOSTILE = 'a "$x_1$" <b> & #123456 id="q" > --> 0.123456'
@@ -50,6 +52,20 @@ def test_the_same_picture_has_the_same_bytes_and_another_name_other_ids():
 
     ids = [set(re.findall(r' id="([^"]+)"', style.svg_picture(name, "", paint))) for name in ("one", "two")]
     assert ids[0] and not ids[0] & ids[1]
+
+
+def test_a_users_settings_of_matplotlib_change_no_byte():
+    before = drawn()
+    theirs = {
+        "text.usetex": True,
+        "font.size": 40,
+        "font.family": "serif",
+        "savefig.pad_inches": 3,
+        "axes.xmargin": 0.4,
+    }
+    with matplotlib.rc_context(theirs | {"svg.fonttype": "path", "lines.marker": "o", "savefig.bbox": "tight"}):
+        assert drawn() == before
+        assert matplotlib.rcParams["font.size"] == 40
 
 
 def test_lines_differ_by_more_than_color():

@@ -8,12 +8,15 @@ import sys
 import pytest
 from fixtures.support import ROOT
 
+from pipeline.config import ConfigError
+from pipeline.config.errors import StageError
 from pipeline.runtime import backend
 
 
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_one_line_says_what_it_runs_on(name):
     environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
+    environment.pop("XLA_FLAGS", None)
     command = [
         sys.executable,
         "-c",
@@ -72,3 +75,41 @@ def test_what_was_imported_is_not_looked_at_by_the_collector():
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.stdout.splitlines()[-1] == "True True True", result.stderr
+
+
+@pytest.mark.parametrize("name", ["theano", "torch", "openvino", "nonsense", "Jax"])
+def test_a_backend_of_another_project_is_refused_by_its_name(monkeypatch, name):
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    with pytest.raises(ConfigError, match=f"KERAS_BACKEND is {name}: set it to tensorflow or jax, or unset it"):
+        backend.check_backend()
+    for good in ("", "tensorflow", "jax"):
+        monkeypatch.setenv("KERAS_BACKEND", good)
+        backend.check_backend()
+
+
+def test_a_backend_that_cannot_start_names_what_is_set_for_it_but_no_secret(monkeypatch):
+    def fail(name):
+        raise RuntimeError("Unable to initialize backend 'nonsense'")
+
+    monkeypatch.setattr(backend, "_devices", fail)
+    monkeypatch.setenv("JAX_PLATFORMS", "nonsense")
+    monkeypatch.setenv("TF_VAR_password", "xyzzy")
+    with pytest.raises(
+        StageError, match=r"cannot start \(RuntimeError: Unable to .*\); mend .* JAX_PLATFORMS"
+    ) as error:
+        backend.start_backend()
+    assert "xyzzy" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "variable"), [("tensorflow", "TF_XLA_FLAGS"), ("jax", "XLA_FLAGS")])
+def test_flags_that_end_the_process_are_named(monkeypatch, capfd, name, variable):
+    """Nothing is held back where they are set: a process that is ended shows nothing afterwards."""
+    for each in ("TF_XLA_FLAGS", "XLA_FLAGS"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    for flags, shown in (("", ""), ("--nonsense=3", "Unknown flag")):
+        monkeypatch.setenv(variable, flags)
+        with backend._held_back():
+            os.write(2, b"Unknown flag")
+            assert capfd.readouterr().err == shown
+        capfd.readouterr()

@@ -227,6 +227,7 @@ def test_credentials_are_found_where_the_package_finds_them(site, tmp_path, monk
     before = login.read_bytes()
     assert source() == "`kaggle auth login`" and login.read_bytes() == before
     (home / "kaggle.json").write_text(json.dumps({"username": script.username, "key": script.key}))
+    monkeypatch.setenv("KAGGLE_KEY", "")
     assert source() == str(home / "kaggle.json")
     (home / "kaggle.json").write_text(json.dumps({"username": script.username, "key": "wrong"}))
     monkeypatch.setenv("KAGGLE_KEY", script.key)

@@ -86,9 +86,11 @@ def unzipped(data: bytes) -> bytes | None:
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_members_get_into_place_and_others_are_skipped(tmp_path, folders, format):
     others = {f"{TOP}/unbal_train/00.tfrecord": b"x" * 70_000, f"{TOP}/README": b"r", f"{TOP}/eval/.DS_Store": b"d"}
+    others |= {f"{TOP}/eval/._aa.tfrecord": b"m", "__MACOSX/eval/cc.tfrecord": b"m"}
     path = tar(tmp_path / "a.tar.gz", MEMBERS | others, format=format)
     assert unpack(path, folders) == {"bal_train": 9, "eval": 11}
     assert there(tmp_path) == expected(MEMBERS)
+    (folders["eval"] / "._aa.tfrecord").touch()
     assert all(map(is_unpacked, folders.values()))
     assert unpack(path, {"unbal_train": tmp_path / "data" / "more"}) == {"unbal_train": 1}
     assert path.exists()

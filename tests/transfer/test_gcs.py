@@ -53,7 +53,14 @@ def small_chunks(monkeypatch) -> None:
 
 
 def test_a_listing_tells_names_from_the_prefix_on_with_sizes_and_checksums(put):
-    url = put({"2/frame/train/a.tfrecord": CONTENT, "2/frame/train/-B/b": b"", "2/frame/train_old/c": b"x"})
+    url = put(
+        {
+            "2/frame/train/a.tfrecord": CONTENT,
+            "2/frame/train/-B/b": b"",
+            "2/frame/train_old/c": b"x",
+            "2/frame/train/._a": b"",
+        }
+    )
     files = {file.name: file for file in Bucket(f"{url}/2/frame/train").files()}
     assert files == {
         "a.tfrecord": Remote("a.tfrecord", len(CONTENT), hashlib.md5(CONTENT).hexdigest(), crc32c(CONTENT)),

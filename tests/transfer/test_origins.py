@@ -157,12 +157,16 @@ def test_a_place_that_is_not_there_is_said(tmp_path):
         from_elsewhere(str(tmp_path / "missing"), (), WHOLE, False, PATIENCE, 1)
 
 
-def test_lists_of_urls(tmp_path):
+@pytest.mark.parametrize(("encoding", "end"), [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r")])
+def test_lists_of_urls(tmp_path, encoding, end):
     path = tmp_path / "urls.txt"
-    path.write_text(
-        "# shards\n\nhttp://a.org/2/frame/train/trainpj.tfrecord  0123456789ABCDEF0123456789abcdef # first\n"
-        "https://b.org/x%20y.tfrecord?token=1/../2\n"
+    lines = (
+        "# shards",
+        "",
+        "http://a.org/2/frame/train/trainpj.tfrecord \t0123456789ABCDEF0123456789abcdef # first",
+        "https://b.org/x%20y.tfrecord?token=1/../2 ",
     )
+    path.write_bytes(end.join(lines).encode(encoding))
     assert url_list(path, 1)[1] == [
         Remote("2/frame/train/trainpj.tfrecord", md5="0123456789abcdef" * 2),
         Remote("x y.tfrecord"),
@@ -216,6 +220,10 @@ def folder(tmp_path):
     (root / "train" / "b").write_bytes(b"123")
     (root / "train" / "deep" / "-a").write_bytes(b"")
     (root / "z").write_bytes(b"x" * 3_000_000)
+    for none in (".DS_Store", "Icon\r", "train/._b", "train/@eaDir/b"):
+        (root / none).parent.mkdir(exist_ok=True)
+        (root / none).touch()
+    (root / "train" / ".link").symlink_to(tmp_path)
     return root
 
 

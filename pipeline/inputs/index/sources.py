@@ -4,14 +4,22 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.artifacts.hidden import is_hidden, visible
+from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
+from pipeline.config.ranges import FolderName
 from pipeline.inputs.index import HOLDOUT, Source
 
 
 def parse_sources(raw: list[str]) -> list[Source]:
-    """Return the files that SPLIT=DIR_OR_GLOB arguments name, ordered by the bytes of their names; skip hidden files.
+    """Return the files that SPLIT=DIR_OR_GLOB arguments name, ordered by the bytes of their names.
 
-    Raises StageError if an argument is malformed or names no file, or if two name the same file.
+    What a folder or a pattern brings along that is no data (see `pipeline.artifacts.hidden`) is passed over. A file
+    that is named outright is read.
+
+    Raises:
+        StageError: an argument is malformed or names no file, or two name the same file.
+        ConfigError: the name of a split cannot be that of a folder.
     """
     sources = []
     for item in raw:
@@ -20,9 +28,8 @@ def parse_sources(raw: list[str]) -> list[Source]:
             raise StageError(f"--raw {item}: write SPLIT=DIR_OR_GLOB, for example train=/data/train")
         if split == HOLDOUT:
             raise StageError(f"--raw {item}: holdout is taken from the training splits; choose another name")
-        path = Path(place)
-        found = path.glob("*.tfrecord") if path.is_dir() else map(Path, glob.glob(place))  # noqa: PTH207 (absolute too)
-        files = _in_order(file.resolve() for file in found if _is_data(file))
+        check_value(f"--raw {item}: the split", split, FolderName)
+        files = _in_order(file.resolve() for file in _named(place) if file.is_file())
         if not files:
             raise StageError(f"--raw {item}: there are no *.tfrecord files there")
         sources += [Source(file, split) for file in files]
@@ -32,8 +39,8 @@ def parse_sources(raw: list[str]) -> list[Source]:
 
 
 def find_sources(root: Path) -> list[Source]:
-    """Return the files of data/<dataset>/raw, where each folder is a split; skip hidden files and folders."""
-    found = (file for file in root.glob("*/*.tfrecord") if _is_data(file) and not file.parent.name.startswith("."))
+    """Return the files of data/<dataset>/raw, where each folder is a split; pass over what is no data."""
+    found = (file for file in visible(root, "*/*.tfrecord") if file.is_file())
     return [Source(file, file.parent.name) for file in _in_order(found)]
 
 
@@ -43,12 +50,16 @@ def size_and_mtime(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _is_data(path: Path) -> bool:
-    """Return whether a path is a file that is not hidden.
-
-    macOS puts `._a.tfrecord` beside `a.tfrecord`, and the names of half-written files begin with a dot.
-    """
-    return path.is_file() and not path.name.startswith(".")
+def _named(place: str) -> Iterable[Path]:
+    """Return what a folder, a file or a pattern names."""
+    path = Path(place)
+    if path.is_dir():
+        return visible(path, "*.tfrecord")
+    if path.exists():
+        return [path]
+    fixed = next((number for number, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts))
+    found = map(Path, glob.glob(place))  # noqa: PTH207 (absolute too)
+    return (file for file in found if not is_hidden("/".join(file.parts[fixed:])))
 
 
 def _in_order(files: Iterable[Path]) -> list[Path]:

@@ -110,10 +110,11 @@ def _remedy(reason: str, dataset: DatasetConfig) -> str:
 
 def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     with np.load(path, allow_pickle=False) as arrays:
-        if "num_frames" in arrays:
+        named = {feature.name: feature.size for feature in dataset.features}
+        # A feature may be named num_frames, or frames; the frames of several videos have three dimensions.
+        if "num_frames" in arrays and ("num_frames" not in named or np.ndim(arrays.get("frames")) == 3):
             yield from _in_batch(path, {name: arrays[name] for name in arrays.files}, dataset)
             return
-        named = {feature.name: feature.size for feature in dataset.features}
         if missing := named.keys() - set(arrays.files):
             yield UnreadableVideo(
                 str(path),

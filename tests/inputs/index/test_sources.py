@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.config.errors import StageError
+from pipeline.config.errors import ConfigError, StageError
 from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_mtime
 
 
@@ -24,8 +24,8 @@ def test_files_are_in_the_order_of_their_bytes(tmp_path):
 
 
 def test_hidden_files_are_no_data(tmp_path):
-    """What macOS lays beside files, in folders of its own too; a link counts by its own name."""
-    for name in ("train/a", "train/._a", ".Trashes/b", ".store/.c"):
+    """What systems lay beside files, in folders of their own too; a link counts by its own name."""
+    for name in ("train/a", "train/._a", ".Trashes/b", ".store/.c", "__MACOSX/m", "@eaDir/e", "train/~$t"):
         path = tmp_path / f"{name}.tfrecord"
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -34,8 +34,23 @@ def test_hidden_files_are_no_data(tmp_path):
     for place in ("train", "train/*", "train/*.tfrecord"):
         found = parse_sources([f"train={tmp_path / place}"])
         assert {source.path.name for source in found} == {"a.tfrecord", ".c.tfrecord"}
+    found = parse_sources([f"train={tmp_path}/*/*.tfrecord"])
+    assert {source.path.name for source in found} == {"a.tfrecord", ".c.tfrecord"}
     with pytest.raises(StageError, match=re.escape("no *.tfrecord files there")):
         parse_sources([f"train={tmp_path}/train/.*"])
+
+
+def test_a_file_that_is_named_outright_is_read(tmp_path):
+    """And so is what lies in a folder that is named outright, whatever it is called."""
+    for name in ("._a.tfrecord", "[1].tfrecord", ".b/@eaDir/c.tfrecord", ".b/@eaDir/.d.tfrecord"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("._a.tfrecord", "[1].tfrecord"):
+        (found,) = parse_sources([f"train={tmp_path / name}"])
+        assert found.path == tmp_path / name
+    for place in (".b/@eaDir", ".b/@eaDir/*"):
+        assert [source.path.name for source in parse_sources([f"train={tmp_path / place}"])] == ["c.tfrecord"]
 
 
 @pytest.mark.parametrize(
@@ -44,12 +59,13 @@ def test_hidden_files_are_no_data(tmp_path):
         ("train", "write SPLIT=DIR_OR_GLOB"),
         ("=x", "write SPLIT=DIR_OR_GLOB"),
         ("a/b=x", "write SPLIT=DIR_OR_GLOB"),
+        (f"{'a' * 201}=x", "the split must be a plain name of at most 200 bytes"),
         ("holdout=x", "holdout is taken from the training splits"),
         ("train=/nowhere/*.tfrecord", "no *.tfrecord files there"),
     ],
 )
 def test_what_names_no_files_is_refused(raw, message):
-    with pytest.raises(StageError, match=re.escape(message)):
+    with pytest.raises((StageError, ConfigError), match=re.escape(message)):
         parse_sources([raw])
 
 

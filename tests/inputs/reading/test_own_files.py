@@ -128,6 +128,18 @@ def test_several_videos_as_one_array(tmp_path):
     ]
 
 
+def test_features_may_be_named_as_the_arrays_of_several_videos_are(tmp_path):
+    features = (FeatureConfig("frames", 6), FeatureConfig("num_frames", 2))
+    dataset = replace(SMALL, features=features)
+    video = frames_of(4)
+    np.savez(tmp_path / "clip.npz", frames=video[:, :6], num_frames=video[:, 6:])
+    (found,) = read_videos(tmp_path / "clip.npz", dataset)
+    np.testing.assert_array_equal(found.frames, video[: SMALL.max_frames])
+    np.savez(tmp_path / "clips.npz", frames=video[None], num_frames=np.array([len(video)]))
+    (found,) = read_videos(tmp_path / "clips.npz", dataset)
+    np.testing.assert_array_equal(found.frames, video[: SMALL.max_frames])
+
+
 def test_videos_of_one_vector(tmp_path):
     dataset = replace(FLOATS, level="video")
     np.savez(tmp_path / "a.npz", x=np.array([1.0, 2.0, 3.0]))
