@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
-from pipeline.artifacts.files import read_json, remove_leftovers, write_json
+from pipeline.artifacts.files import holds_files, read_json, remove_leftovers, write_json
 from pipeline.cli.flags import CommonFlags, ForceFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
@@ -41,7 +41,7 @@ def main() -> None:
     folder = flags.places.raw(dataset.name)
     config = {"dataset": to_dict(dataset), "synthesis": to_dict(synthesis)}
     with stage_output(folder, _begun, lock=folder.parent) as work:
-        if not work.begun and folder.exists() and any(folder.iterdir()):
+        if not work.begun and holds_files(folder):
             raise StageError(f"{folder} holds files that synthesize did not make; choose another --data-dir")
         if not work.is_up_to_date(config, {}, force=flags.force, keep="--force makes it anew"):
             _synthesize(work, flags, dataset, synthesis, config)

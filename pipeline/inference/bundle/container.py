@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.artifacts.failures import is_refusal
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
 
@@ -103,6 +104,8 @@ def open_bundle(path: Path) -> Iterator[Container]:
     except FileNotFoundError:
         raise BundleError(f"{path} is missing") from None
     except _FAULTS as error:
+        if is_refusal(error):
+            raise
         raise BundleError(f"{path} is not a bundle, or is damaged ({error}): export it again") from error
 
 
