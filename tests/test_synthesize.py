@@ -30,7 +30,7 @@ def test_files_that_it_did_not_make_are_left_alone(tmp_path, stage, tiny_preset)
 
 @pytest.mark.parametrize("before", [False, True])
 def test_a_kill_before_the_settings_have_their_name(tmp_path, stage, tiny_preset, monkeypatch, before):
-    """The folder is there then, with a temporary file in it and nothing else; beside it what --force had not deleted."""
+    """The folder then holds a temporary file alone; beside it lies what --force had not deleted."""
     small = ("--preset", tiny_preset, "--synthesis.train-videos", 8, "--synthesis.test-videos", 4, "--workers", 1)
     raw = tmp_path / "data" / "tiny" / "raw"
     if before:

@@ -11,8 +11,8 @@ from pipeline.artifacts.temporary import final_path
 from pipeline.config.errors import ConfigError, StageError
 
 _ROOM = "make room, the same command goes on"
-_ELSEWHERE = "choose another folder (--data-dir, --runs-dir, --submissions-dir, --output; $PIPELINE_REPORTS)"
-_FILES = "allow more open files (ulimit -n) or lower --workers, the same command goes on"
+_ELSEWHERE = "choose another folder (--data-dir, --runs-dir, --submissions-dir, --reports-dir)"
+_FILES = "allow more open files (ulimit -n), the same command goes on"
 _DISK = "see to the disk or its connection, the same command goes on"
 REMEDIES = {
     errno.ENOSPC: _ROOM,

@@ -15,6 +15,8 @@ from pipeline.config.errors import StageError
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _UNABLE = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """What file systems without locks say: NFS without its lock service, Lustre without `-o flock`, some FUSE."""
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+"""What is said where nothing may be written beside a place."""
 
 
 @contextlib.contextmanager
@@ -25,7 +27,8 @@ def locked(place: Path) -> Iterator[bool]:
     there and then deletes or makes it must do all of that inside one block. The system ends the lock when the process
     ends, however it does, and keeps it apart from processes of the same number in other containers.
 
-    Yields whether other processes are kept out. If the file system has no locks, they are not, and a line warns.
+    Yields whether other processes are kept out. If the file system has no locks, or nothing may be written beside
+    `place`, they are not, and a line warns.
 
     Raises:
         StageError: another process holds the lock; the message names it.
@@ -33,7 +36,15 @@ def locked(place: Path) -> Iterator[bool]:
     """
     path = place.with_name(f".{place.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, guarded = _locked(path, place)
+    try:
+        descriptor, guarded = _locked(path, place)
+    except OSError as error:
+        if error.errno not in _FORBIDDEN:
+            raise
+        if error.errno != errno.EROFS:  # there, nobody can change anything
+            _warn(error.strerror)
+        yield False
+        return
     try:
         with contextlib.suppress(OSError):  # a full disk: who holds it is not told then
             os.ftruncate(descriptor, 0)
@@ -80,7 +91,7 @@ def _locked(path: Path, place: Path) -> tuple[int, bool]:
 @functools.cache
 def _warn(reason: str) -> None:
     print(
-        f"warning: this file system has no locks ({reason}), so nothing keeps two processes from working on one "
-        "folder: start one at a time",
+        f"warning: nothing can be locked here ({reason}), so nothing keeps two processes from working on one folder: "
+        "start one at a time",
         file=sys.stderr,
     )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from concurrent.futures.process import BrokenProcessPool
 
 from pipeline.artifacts.failures import REMEDIES, errno_of, path_of
@@ -29,12 +30,22 @@ def explain(error: BaseException, stage: str) -> str | None:
     if isinstance(error, (StageError, ConfigError)):
         return None
     if (number := errno_of(error)) is not None:
-        return f"{path_of(error) or error}: {os.strerror(number)}; {REMEDIES[number]}"
+        if path := path_of(error) or ("standard output" if getattr(error, "errno", None) else ""):
+            return f"{path}: {os.strerror(number)}; {REMEDIES[number]}"
+        return f"{' '.join(str(error).split())}; {REMEDIES[number]}"
     if is_out_of_memory(error) or getattr(error, "errno", None) == errno.ENOMEM:
         return f"memory ran out: {_lower(stage)}, the same command goes on"
     if isinstance(error, BrokenProcessPool):
         return f"a process of --workers was killed, most likely since memory ran out: {_lower(stage)}"
     return None
+
+
+def drop_output() -> None:
+    """Let go of what the standard output does not take, or Python would try again, and complain, when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lower(stage: str) -> str:

@@ -35,6 +35,7 @@ def run_stage(main: Callable[[], None]) -> None:
         if told is None:
             raise
         print(f"error: {told}", file=sys.stderr)
+        failures.drop_output()
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")

@@ -63,7 +63,20 @@ def test_a_file_system_without_locks_is_warned_of_once(tmp_path, monkeypatch, ca
             assert not guarded
     assert list(tmp_path.iterdir()) == []
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and f"has no locks ({os.strerror(fault)})" in told
+    assert told.count("\n") == 1 and f"nothing can be locked here ({os.strerror(fault)})" in told
+    locks._warn.cache_clear()
+
+
+@pytest.mark.parametrize("fault, lines", [(errno.EROFS, 0), (errno.EACCES, 1)])
+def test_where_nothing_may_be_written_what_is_only_read_is_used(tmp_path, monkeypatch, capsys, fault, lines):
+    def refuse(path, *_):
+        raise OSError(fault, os.strerror(fault), str(path))
+
+    locks._warn.cache_clear()
+    monkeypatch.setattr(os, "open", refuse)
+    with locked(tmp_path / "run") as guarded:
+        assert not guarded
+    assert capsys.readouterr().err.count("\n") == lines
     locks._warn.cache_clear()
 
 
