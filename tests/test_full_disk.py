@@ -24,9 +24,13 @@ def experiment(model):
         SamplingConfig(frames=4),
         TrainingConfig(batch_size=8, epochs=2, snapshots=2),
         InferenceConfig(batch_size=8, videos_per_part=20),
+        synthesis=SynthesisConfig(
+            train_videos=8, test_videos=4, videos_per_shard=4, min_frames=4, max_frames=8
+        ),
     )
 """
 STAGES = {
+    "synthesize": ("--workers", 1),
     "ingest": ("--raw", "train={0}/raw/train", "--raw", "test={0}/raw/test", "--workers", 1),
     "train": (),
     "infer": (),
@@ -38,7 +42,8 @@ STAGES = {
 }
 """The stages in their order, with their flags."""
 MADE = {
-    "ingest": ("data/small", "index/index.parquet"),
+    "synthesize": ("data/small/raw", "*/*.tfrecord"),
+    "ingest": ("data/small/index", "index.parquet"),
     "train": ("runs/small/average", "predictions/holdout/part-*.parquet"),
     "infer": ("runs/small/average/predictions", "*/part-*.parquet"),
     "soup": ("runs/small/average-soup", "done.json"),
