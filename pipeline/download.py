@@ -112,7 +112,7 @@ def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Pa
     if _bring(flags, source, [Wanted(file, path)], home):
         for folder, count in archive.unpack(path, absent).items():
             print(f"{absent[folder]}: {count} files")
-        path.unlink()
+        path.unlink(missing_ok=True)  # another download may have been first
         _class_names(origins.AUDIOSET, mirrors, home, flags)
 
 

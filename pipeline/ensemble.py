@@ -149,6 +149,8 @@ def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore,
                 blended = recipe.apply(labels, scores, index.dataset.num_classes)
                 store.write(number, Predictions(parts[0].ids, *blended))
             bar.update()
+    if blend_inputs(runs, split, index) != inputs:
+        raise StageError(f"predictions of {split} were made anew while they were blended: run the same command again")
     store.finish(config, inputs)
     if index.labeled(split):
         scores_of(store, index, split)

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from pipeline.artifacts.done import Done, digest_json, stage_output
+from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file, read_json
+from pipeline.artifacts.locks import locked
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
@@ -19,7 +20,7 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import InferenceConfig
+from pipeline.config import Experiment, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store, why_stale
@@ -61,6 +62,15 @@ def main() -> None:
         folder = find_run(flags.places, flags.preset_name, flags.run)
     else:
         folder = _best(flags, open_index(flags, experiment))
+    path = flags.output or flags.places.run(flags.preset_name, f"{folder.name}-{flags.weights}.zip")
+    with stage_output(path, _made_from) as work:
+        _export(work, flags, experiment, folder)
+        _tell(path, flags.allow_over)
+
+
+def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Path) -> None:
+    """Write the bundle of a run or a blend, unless it is up to date, and the SavedModel that is asked for."""
+    path = work.place
     recipe, runs = read_blend(folder, experiment.inference.top_k)
     dataset = runs[0].dataset
     index = open_index(flags, experiment, flags.places.index(dataset.name))
@@ -75,31 +85,28 @@ def main() -> None:
         "index": index.digest,
         **{f"run {number}": run.digest for number, run in enumerate(runs)},
     }
-    path = flags.output or flags.places.run(flags.preset_name, f"{folder.name}-{flags.weights}.zip")
-    with stage_output(path, _made_from) as work:
-        done = work.is_up_to_date({}, made_from)
-        if not done or flags.saved_model:
-            backend.start_backend()
-        if not done:
-            from pipeline.inference.bundle import writing
+    done = work.is_up_to_date({}, made_from)
+    if not done or flags.saved_model:
+        backend.start_backend()
+    if not done:
+        from pipeline.inference.bundle import writing
 
-            with atomic_file(path) as temporary:
-                trained = flags.precision == "trained"
-                writing.write_bundle(
-                    temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from
-                )
-                size = temporary.stat().st_size + ROOM
-                scores = {
-                    "bytes": size,
-                    "limit": LIMIT,
-                    "eligible": size <= LIMIT,
-                    "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
-                }
-                writing.add_scores(temporary, scores)
-            print(f"{path}: {len(runs)} models as {flags.weights}")
+        with atomic_file(path) as temporary:
+            trained = flags.precision == "trained"
+            writing.write_bundle(
+                temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from
+            )
+            size = temporary.stat().st_size + ROOM
+            scores = {
+                "bytes": size,
+                "limit": LIMIT,
+                "eligible": size <= LIMIT,
+                "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
+            }
+            writing.add_scores(temporary, scores)
+        print(f"{path}: {len(runs)} models as {flags.weights}")
     if flags.saved_model:
         _save_model(path, flags.saved_model)
-    _tell(path, flags.allow_over)
 
 
 def _made_from(bundle: Path) -> Done | None:
@@ -141,7 +148,8 @@ def _save_model(bundle: Path, folder: Path) -> None:
     from pipeline.inference.bundle.loading import load_bundle
     from pipeline.inference.saved_model import write_saved_model
 
-    write_saved_model(load_bundle(bundle), folder)
+    with locked(folder):
+        write_saved_model(load_bundle(bundle), folder)
     print(f"{folder}: SavedModel; its signature takes frames and num_frames, and gives probabilities")
 
 

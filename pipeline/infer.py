@@ -58,6 +58,7 @@ def main() -> None:
         raise StageError("--bundle brings its own models: leave out --run and --model")
     folder = _folder(flags, experiment.model.family)
     with locked(folder):
+        _folder(flags, experiment.model.family)  # asked again, now that nobody else makes something of it
         run = None if flags.bundle else TrainedRun.read(folder)
         if run:
             dataset, digest, settings = run.dataset, run.digest, prediction_settings(run.sampling, experiment.inference)

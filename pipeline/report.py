@@ -49,8 +49,8 @@ def main() -> None:
         )
     vocabulary = flags.vocabulary or index.folder.parent
     asked = find_run(flags.places, flags.preset_name, flags.run).resolve() if flags.run else None
-    told = _told(flags, index, vocabulary, asked)
     with stage_output(flags.places.reports_dir / f"{flags.preset_name}.html", _made_from) as work:
+        told = _told(flags, index, vocabulary, asked)
         if not work.is_up_to_date({}, {_TOLD: told}):
             _report(work.place, flags, index, vocabulary, asked, told)
 

@@ -5,6 +5,7 @@ runs/<preset>/<run>-soup/, a run like any other. The greedy method chooses by th
 hold-out GAP is a little too good; only videos by which nothing was chosen give a fair score.
 """
 
+import contextlib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,19 +54,15 @@ def main() -> None:
     runs = [find_run(flags.places, flags.preset_name, name) for name in names]
     if len({run.name for run in runs}) < len(runs):
         raise StageError(f"two of the runs have one name: {', '.join(map(str, runs))}; name each run once")
-    configs = [_config(run) for run in runs]
-    for run, config in zip(runs, configs):
-        if changed := [line for part in _ALIKE for line in differences(configs[0][part], config[part], f"{part}.")]:
-            raise StageError(f"{run} is not of the architecture of {runs[0]}: {'; '.join(changed)}")
-    index = open_index(flags, experiment, flags.places.index(configs[0]["dataset"]["name"]))
-    for run, config in zip(runs, configs):
-        if config["inputs"]["index"] != index.digest:
-            raise StageError(f"{run} was not trained on the index {index.folder} as it is now: train it anew")
-    if flags.method == "greedy" and not index.splits.get(HOLDOUT):
-        raise StageError(f"greedy chooses by the hold-out, and {index.folder} has none: choose --method uniform")
-    folder = runs[0].with_name(f"{runs[0].name}-soup")
-    with locked(runs[0]), stage_output(folder) as work:
-        _cook(work, runs, configs, flags.method, index, experiment.inference)
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(locked(run))
+        # Only from here on do the runs stay as they are.
+        configs = _configs(runs)
+        index = open_index(flags, experiment, flags.places.index(configs[0]["dataset"]["name"]))
+        _check_index(runs, configs, flags.method, index)
+        with stage_output(runs[0].with_name(f"{runs[0].name}-soup")) as work:
+            _cook(work, runs, configs, flags.method, index, experiment.inference)
 
 
 def _cook(
@@ -110,6 +107,24 @@ def _cook(
     scored = f", hold-out GAP {max(gaps):.4f} -> {metrics['gap']:.4f}" if metrics else ""
     listed = ", ".join(each["member"] for each in taken)
     print(f"{folder / MODEL}: the mean of {listed}{scored}{' (synthetic)' if summary['synthetic'] else ''}")
+
+
+def _configs(runs: list[Path]) -> list[dict[str, Any]]:
+    """Return the settings of runs that are trained to their end and of one architecture; raise StageError if not."""
+    configs = [_config(run) for run in runs]
+    for run, config in zip(runs, configs):
+        if changed := [line for part in _ALIKE for line in differences(configs[0][part], config[part], f"{part}.")]:
+            raise StageError(f"{run} is not of the architecture of {runs[0]}: {'; '.join(changed)}")
+    return configs
+
+
+def _check_index(runs: list[Path], configs: list[dict[str, Any]], method: str, index: Index) -> None:
+    """Raise StageError if the runs were not trained on the index, or it has no hold-out and the method needs one."""
+    for run, config in zip(runs, configs):
+        if config["inputs"]["index"] != index.digest:
+            raise StageError(f"{run} was not trained on the index {index.folder} as it is now: train it anew")
+    if method == "greedy" and not index.splits.get(HOLDOUT):
+        raise StageError(f"greedy chooses by the hold-out, and {index.folder} has none: choose --method uniform")
 
 
 def _config(run: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from fixtures.support import SMALL, run_here, train_here
 
 from pipeline.artifacts.files import write_json
+from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import digest_model, list_snapshots
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
@@ -153,6 +154,20 @@ def test_what_has_nothing_to_average_is_refused(folder):
     (runs(folder) / "twin" / "done.json").unlink()
     with pytest.raises(StageError, match="not trained to its end"):
         run_here("soup", folder, "--run", "twin")
+
+
+def test_no_run_changes_while_it_is_averaged(folder, monkeypatch):
+    for run in ("average", "twin"):
+        with locked(runs(folder) / run), pytest.raises(StageError, match=rf"another process is at work on .*{run}"):
+            run_here("soup", folder, "--runs", "twin")
+
+    def unfinished(place):  # what was found before the lock is no longer so
+        (place / "done.json").unlink(missing_ok=True)
+        return locked(place)
+
+    monkeypatch.setattr("pipeline.soup.locked", unfinished)
+    with pytest.raises(StageError, match="average is not trained to its end"):
+        run_here("soup", folder)
 
 
 def test_without_a_hold_out_only_uniform(folder):

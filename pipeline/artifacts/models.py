@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.done import digest_json
+from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import atomic_file, remove_leftovers
 from pipeline.config.errors import StageError
 
@@ -19,10 +20,8 @@ SNAPSHOTS = "snapshots"
 
 def store_model(path: Path, model: "keras.Model") -> None:
     """Write a model atomically."""
-    with atomic_file(path) as temporary:
-        named = temporary.with_name(f"{temporary.name}.keras")  # Keras chooses the format by the suffix
-        model.save(named)
-        named.replace(temporary)
+    with atomic_file(path, ".keras") as temporary:  # Keras chooses the format by the suffix
+        model.save(temporary)
 
 
 def digest_model(path: Path) -> str:
@@ -47,6 +46,7 @@ def _content(path: Path) -> tuple[str, int]:
 
     Raises:
         StageError: the file is damaged.
+        OSError: the system refuses to read it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -54,6 +54,8 @@ def _content(path: Path) -> tuple[str, int]:
             # Keras numbers shared objects by their address in memory, which changes from process to process.
             architecture = re.sub(r'"shared_object_id": \d+', "", archive.read("config.json").decode())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        if is_refusal(error):
+            raise
         raise StageError(f"{path} is not a stored model ({error}): train its run anew with --force") from error
     return architecture, weights
 

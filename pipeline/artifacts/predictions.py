@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import DONE, Done, StageOutput, digest_file, digest_json
+from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import atomic_file, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
@@ -39,6 +40,7 @@ class PredictionStore:
         store is removed as a whole, so that no done.json ever describes parts that are gone.
         """
         plan = {"key": digest_json(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
+        remove_leftovers(self.folder.parent, self.folder.name)
         if self.folder.exists() and ((self.folder / DONE).exists() or not self._follows(plan)):
             remove_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -99,19 +101,29 @@ class PredictionStore:
         self.finish(config, inputs)
 
     def read(self) -> Iterator[Predictions]:
-        """Yield the parts; raise StageError if the store is unfinished, or holds other parts than were written."""
-        if Done.read(self.folder) is None:
+        """Yield the parts.
+
+        Raises:
+            StageError: the store is unfinished, holds other parts than were written, or was made anew meanwhile.
+            OSError: the system refuses to read a part.
+        """
+        done = Done.read(self.folder)
+        if done is None:
             raise StageError(f"{self.folder} holds no finished predictions: run infer (or ensemble) for this split")
         whole = self.is_whole()
         for part in self.parts():
             try:
                 predictions = _read(part)
             except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
+                if is_refusal(error):
+                    raise
                 raise StageError(f"{part} is damaged ({error}): run infer (or ensemble) again") from error
             if whole:
                 yield predictions
         if not whole:
             raise StageError(f"{self.folder} does not hold the parts that were written: run infer (or ensemble) again")
+        if Done.read(self.folder) != done:
+            raise StageError(f"{self.folder} was made anew while it was read: run the same command again")
 
     def _content(self) -> str:
         return digest_json([digest_file(part) for part in self.parts()])

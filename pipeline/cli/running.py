@@ -4,7 +4,9 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+from pipeline.cli import failures
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
 from pipeline.runtime.surroundings import keep_out
@@ -29,6 +31,13 @@ def run_stage(main: Callable[[], None]) -> None:
         if not _output_is_cut():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # when Python ends, it writes the rest there
+        sys.exit(1)
+    except Exception as error:
+        told = failures.explain(error, Path(sys.argv[0]).stem)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        failures.drop_output()
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")

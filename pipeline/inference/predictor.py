@@ -13,6 +13,7 @@ from pipeline.inputs.index import Index
 from pipeline.inputs.reading.batches import Inputs, evaluation_batches, resample_rows
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.metrics import LabelLists, StreamingMetrics, top_k
+from pipeline.runtime.memory import is_out_of_memory
 from pipeline.runtime.parallel import prefetch
 
 TopLabels = tuple[np.ndarray, np.ndarray]
@@ -122,7 +123,7 @@ class Predictor:
             try:
                 part = member.model.predict_on_batch(_slice(chosen, position, size))
             except Exception as error:
-                if size == 1 or not _out_of_memory(error):
+                if size == 1 or not is_out_of_memory(error):
                     raise
                 self.batch_size = size // 2
                 print(f"out of memory: continuing with {self.batch_size} videos in a batch", flush=True)
@@ -157,10 +158,3 @@ def _slice(inputs: Inputs, start: int, size: int) -> Inputs:
     rows = np.minimum(np.arange(start, start + size), len(inputs["num_frames"]) - 1)
     whole = start == 0 and size == len(inputs["num_frames"])
     return inputs if whole else {name: values[rows] for name, values in inputs.items()}
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that the device or the host is out of memory, on any backend."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return True
-    return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()

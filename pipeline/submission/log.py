@@ -3,7 +3,6 @@
 import dataclasses
 import fcntl
 import json
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any, Literal, Protocol
 
 import cattrs
 
-from pipeline.artifacts.files import read_json, write_json
-from pipeline.artifacts.locks import locked
+from pipeline.artifacts.failures import about
+from pipeline.artifacts.files import read_json, sync_descriptor, write_json
+from pipeline.artifacts.locks import flock, locked
 from pipeline.config.errors import StageError
 from pipeline.transfer.source import Refused, Unavailable
 
@@ -94,13 +94,13 @@ class SubmissionLog:
         """Add an entry; it is on the disk when this returns."""
         line = json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with about(self.path), self.path.open("a+b") as file:
+            flock(file.fileno(), fcntl.LOCK_EX)
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)  # what a kill cut off
             file.write(line.encode())
             file.flush()
-            os.fsync(file.fileno())
+            sync_descriptor(file.fileno())
 
 
 _CONVERTER = cattrs.Converter(forbid_extra_keys=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.artifacts.done import Done
+from pipeline.artifacts.files import remove_leftovers, sync, temporary_path
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
-from pipeline.submission.rows import WrittenSubmission, write_submission
+from pipeline.submission.rows import WrittenSubmission, write_rows
 
 
 def write_named(
@@ -20,20 +21,20 @@ def write_named(
     Raises:
         StageError: there are no finished predictions, or they make no valid file of these ids; none is left then.
     """
-    predicted = Done.read(store.folder)
-    if predicted is None:
+    if Done.read(store.folder) is None:
         raise StageError(f"{store.folder} holds no finished predictions: run infer, then ensemble")
     suffix = ".csv.gz" if settings.gzip else ".csv"
-    temporary = folder / f".{name}.{predicted.output}{suffix}"
+    remove_leftovers(folder)
     try:
-        with tqdm(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
-            written = write_submission(temporary, _of_videos(parts, ids, num_classes), settings.top_k)
-        path = folder / f"{name}-{written.digest[:8]}{suffix}"
-        temporary.replace(path)
+        with temporary_path(folder / f"{name}{suffix}") as temporary:
+            with tqdm(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
+                written = write_rows(temporary, _of_videos(parts, ids, num_classes), settings.top_k, settings.gzip)
+            path = folder / f"{name}-{written.digest[:8]}{suffix}"
+            sync(temporary)
+            temporary.replace(path)
+            sync(folder)
     except ValueError as error:
         raise StageError(f"{store.folder}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path, written
 
 

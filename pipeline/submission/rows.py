@@ -42,12 +42,20 @@ def write_submission(
         ValueError: an id that a CSV cannot hold as it is; pairs whose labels are negative or repeated, or whose scores
             are not finite, ascend, or lie outside [0, 1] by more than rounding.
     """
+    with atomic_file(path) as temporary:
+        return write_rows(temporary, batches, top_k, path.suffix == ".gz")
+
+
+def write_rows(
+    path: Path, batches: Iterable[tuple[list[str], ArrayLike, ArrayLike]], top_k: int, gzipped: bool
+) -> WrittenSubmission:
+    """Write a submission as `write_submission` does, but straight to `path`, which may end up half-written."""
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, not {top_k}")
     count, digest = 0, hashlib.sha256()
-    with atomic_file(path) as temporary, contextlib.ExitStack() as stack:
-        file: BinaryIO = stack.enter_context(temporary.open("wb"))
-        if path.suffix == ".gz":
+    with contextlib.ExitStack() as stack:
+        file: BinaryIO = stack.enter_context(path.open("wb"))
+        if gzipped:
             file = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0))
 
         def put(text: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import atomic_file
 from pipeline.config.errors import StageError
 
@@ -49,6 +50,7 @@ def restore_checkpoint(path: Path, model: keras.Model) -> TrainState:
 
     Raises:
         StageError: the file is damaged, or belongs to another model.
+        OSError: the system refuses to read it.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -63,6 +65,8 @@ def restore_checkpoint(path: Path, model: keras.Model) -> TrainState:
             for name, variable in variables:
                 variable.assign(arrays[name])
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        if is_refusal(error):
+            raise
         raise StageError(f"{path} cannot be restored ({error}): train again with --force") from error
     return state
 

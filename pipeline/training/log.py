@@ -5,6 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.failures import about
+from pipeline.artifacts.files import atomic_file
+
 
 class MetricsLog:
     """A file with a JSON object in each line, each with its step.
@@ -18,27 +21,31 @@ class MetricsLog:
 
         self.path = folder / "metrics.jsonl"
         self.records = [record for record in read_log(self.path) if record["step"] <= from_step]
-        self.path.write_text("".join(_line(record) for record in self.records), encoding="utf-8")
-        events = folder / "tensorboard"
-        shutil.rmtree(events, ignore_errors=True)
-        self._writer = Writer(str(events))
+        with atomic_file(self.path) as temporary:  # a full disk leaves the lines that were there
+            temporary.write_text("".join(map(_line, self.records)), encoding="utf-8")
+        self.events = folder / "tensorboard"
+        shutil.rmtree(self.events, ignore_errors=True)
+        with about(self.events):
+            self._writer = Writer(str(self.events))
         for record in self.records:
             self._show(record)
 
     def add(self, record: dict[str, Any]) -> None:
         self.records.append(record)
-        with self.path.open("a", encoding="utf-8") as file:
+        with about(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(_line(record))
         self._show(record)
 
     def close(self) -> None:
-        self._writer.close()
+        with about(self.events):
+            self._writer.close()
 
     def _show(self, record: dict[str, Any]) -> None:
-        for name, value in record.items():
-            if name != "step" and isinstance(value, float):
-                self._writer.add_scalar(name, value, record["step"])
-        self._writer.flush()
+        with about(self.events):
+            for name, value in record.items():
+                if name != "step" and isinstance(value, float):
+                    self._writer.add_scalar(name, value, record["step"])
+            self._writer.flush()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

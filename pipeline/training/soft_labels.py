@@ -1,5 +1,6 @@
 """Mix a teacher's predictions of the training videos into their labels; they lie on disk, and are read by the batch."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -63,25 +64,27 @@ class SoftLabels:
 
     def _unpack(self, folder: Path) -> None:
         source, videos, classes = self.store.folder, len(self._rows), self.index.dataset.num_classes
-        position, arrays = 0, []
-        for part in tqdm(self.store.read(), "soft labels", total=len(self.store.parts()), unit=" parts"):
-            stop = position + len(part.ids)
-            if part.ids != self.index.ids_of(self._rows[position:stop]):
-                break
-            if part.labels.min() < 0 or part.labels.max() >= classes:
-                raise StageError(f"{source} has labels outside 0..{classes - 1}: choose another --training.teacher")
-            if not (part.scores.min() >= 0 and part.scores.max() <= 1):
-                raise StageError(f"{source} has scores that are not in 0..1: choose another --training.teacher")
-            if not arrays:
-                shape = (videos, part.labels.shape[1])
-                arrays = [np.lib.format.open_memmap(folder / name, "w+", kind, shape) for name, kind in _FILES.items()]
-            for array, values in zip(arrays, (part.labels, part.scores)):
-                array[position:stop] = values
-            position = stop
+        position = 0
+        # Written as files: on a full disk the system kills a process that writes through a mapping, without a word.
+        with contextlib.ExitStack() as stack:
+            files = [(stack.enter_context((folder / name).open("wb")), kind) for name, kind in _FILES.items()]
+            for part in tqdm(self.store.read(), "soft labels", total=len(self.store.parts()), unit=" parts"):
+                stop = position + len(part.ids)
+                if part.ids != self.index.ids_of(self._rows[position:stop]):
+                    break
+                if part.labels.min() < 0 or part.labels.max() >= classes:
+                    raise StageError(f"{source} has labels outside 0..{classes - 1}: choose another --training.teacher")
+                if not (part.scores.min() >= 0 and part.scores.max() <= 1):
+                    raise StageError(f"{source} has scores that are not in 0..1: choose another --training.teacher")
+                for (file, kind), values in zip(files, (part.labels, part.scores)):
+                    if not position:
+                        shape = (videos, values.shape[1])
+                        header = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
+                        np.lib.format.write_array_header_1_0(file, header)
+                    file.write(values.astype(kind, copy=False).tobytes())
+                position = stop
         if position != videos:
             raise StageError(
                 f"{source} is not of the training videos of {self.index.folder}, from number {position} on: run infer "
                 f"--split {TRAIN} again for the teacher; if it is an ensemble, for each member, and then run ensemble"
             )
-        for array in arrays:
-            array.flush()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import google_crc32c
 
-from pipeline.artifacts.files import sync
+from pipeline.artifacts.files import sync, sync_descriptor
 from pipeline.transfer.source import Refused, Remote, Source, Unavailable
 
 LEDGER = "download.jsonl"
@@ -141,7 +141,7 @@ class PartialFile:
     def take_name(self) -> None:
         """Make it the file, safe from a crash of the machine."""
         with self._file:
-            os.fsync(self._file.fileno())
+            sync_descriptor(self._file.fileno())
         partial_path(self.path).replace(self.path)
         sync(self.path.parent)
 

@@ -1,15 +1,27 @@
 """Files and folders that are there whole or not at all."""
 
+import errno
+import fcntl
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from fixtures.support import ROOT
 
-from pipeline.artifacts.files import atomic_file, atomic_folder, read_json, remove_leftovers, write_json
+from pipeline.artifacts.files import (
+    atomic_file,
+    atomic_folder,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    write_json,
+)
 from pipeline.config.errors import StageError
 
 
@@ -110,7 +122,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     )
     killed = subprocess.run([sys.executable, "-c", script, tmp_path], env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert killed.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 4, "a file, a folder, and a lock for each"
     assert not list(tmp_path.glob("*.csv"))  # what looks for results does not see it
     with atomic_file(tmp_path / "file.csv") as temporary:  # the next one of that name
         temporary.write_text("whole")
@@ -125,6 +137,95 @@ def test_only_leftovers_of_the_name_are_removed(tmp_path):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path, "a")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_what_another_process_writes_is_left_alone_whatever_its_number(tmp_path, monkeypatch):
+    """In two containers both are process 1, and write the same name at once."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    with atomic_file(tmp_path / "a.csv") as one:
+        one.write_text("one")
+        with atomic_file(tmp_path / "a.csv") as two:
+            two.write_text("two")
+            remove_leftovers(tmp_path)
+            assert one.exists() and two.exists() and one != two
+        assert (tmp_path / "a.csv").read_text() == "two"
+    assert (tmp_path / "a.csv").read_text() == "one", "whole, of who was the last"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_folder_that_another_process_deletes_is_left_to_it(tmp_path, monkeypatch):
+    folder, seen = tmp_path / "run", []
+    (folder / "below").mkdir(parents=True)
+
+    def rmtree(path, **_):
+        remove_leftovers(tmp_path)
+        seen.append(path.exists())
+
+    with monkeypatch.context() as patch:  # killed before it deleted anything
+        patch.setattr(shutil, "rmtree", rmtree)
+        remove_folder(folder)
+    assert seen == [True] and not folder.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_folder(folder)  # there is none any more
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("age, kept", [(0, True), (25 * 3600, False)])
+@pytest.mark.parametrize("number", [os.getppid(), "x0123abcd"])
+def test_what_no_lock_can_tell_is_a_leftover_after_a_day(tmp_path, monkeypatch, age, kept, number):
+    """An earlier version's, whose number another process has now; anyone's, where the file system has no locks."""
+    left = tmp_path / f".run.{number}.part"
+    left.mkdir()
+    (left / "half").touch()
+    for path in (left / "half", left):
+        os.utime(path, (time.time() - age,) * 2)
+    if number == "x0123abcd":
+        monkeypatch.setattr(fcntl, "flock", without_locks)
+    remove_leftovers(tmp_path)
+    assert left.exists() == kept
+
+
+def without_locks(descriptor, operation):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+@pytest.mark.parametrize("fault", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS])
+def test_a_file_system_that_syncs_no_folders(tmp_path, monkeypatch, fault):
+    own = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(fault, os.strerror(fault))
+        own(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "a.json", 1)
+    with atomic_folder(tmp_path / "folder") as folder:
+        (folder / "below").mkdir()
+    assert read_json(tmp_path / "a.json") == 1 and (tmp_path / "folder" / "below").is_dir()
+
+
+def test_what_a_folder_holds_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced, own = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_ino), own(descriptor)))
+    with atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "below").mkdir()
+        (temporary / "below" / "file").write_text("whole")
+    inodes = {path.stat().st_ino for path in (tmp_path / "folder", *(tmp_path / "folder").rglob("*"))}
+    assert inodes <= {*synced[:-1]} and synced[-1] == tmp_path.stat().st_ino
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_a_full_disk_names_the_file_and_leaves_what_was_there(tmp_path, monkeypatch, call):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([str(_[0])] if call == "replace" else []))
+
+    write_json(tmp_path / "a.json", 1)
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_json(tmp_path / "a.json", 2)
+    assert raised.value.filename == str(tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json") == 1 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_json_that_is_missing_or_damaged_names_the_file(tmp_path):

@@ -1,5 +1,7 @@
 """Locks: one process at a time, whatever becomes of the folder meanwhile."""
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +12,7 @@ import threading
 import pytest
 from fixtures.support import ROOT
 
+from pipeline.artifacts import locks
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
 
@@ -45,6 +48,57 @@ def test_deleting_what_is_locked_does_not_open_it(tmp_path):
         shutil.rmtree(folder)
         folder.mkdir()
         with pytest.raises(StageError, match="is at work on"), locked(folder):
+            pass
+
+
+@pytest.mark.parametrize("fault", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_warned_of_once(tmp_path, monkeypatch, capsys, fault):
+    def flock(descriptor, operation):
+        raise OSError(fault, os.strerror(fault))
+
+    locks._warn.cache_clear()
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for _ in range(2):
+        with locked(tmp_path / "run") as guarded:
+            assert not guarded
+    assert list(tmp_path.iterdir()) == []
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"nothing can be locked here ({os.strerror(fault)})" in told
+    locks._warn.cache_clear()
+
+
+@pytest.mark.parametrize("fault, lines", [(errno.EROFS, 0), (errno.EACCES, 1)])
+def test_where_nothing_may_be_written_what_is_only_read_is_used(tmp_path, monkeypatch, capsys, fault, lines):
+    def refuse(path, *_):
+        raise OSError(fault, os.strerror(fault), str(path))
+
+    locks._warn.cache_clear()
+    monkeypatch.setattr(os, "open", refuse)
+    with locked(tmp_path / "run") as guarded:
+        assert not guarded
+    assert capsys.readouterr().err.count("\n") == lines
+    locks._warn.cache_clear()
+
+
+def test_a_lock_that_fails_is_not_taken_for_one_that_is_held(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match=r"Input/output error: .*run\.lock"), locked(tmp_path / "run"):
+        pass
+
+
+def test_a_full_disk_may_still_be_locked(tmp_path, monkeypatch):
+    """An empty file needs no room; who holds it is not told then."""
+
+    def write(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", write)
+    with locked(tmp_path / "run") as guarded:
+        assert guarded
+        with pytest.raises(StageError, match=r"is at work on .*run; wait"), locked(tmp_path / "run"):
             pass
 
 

@@ -1,5 +1,6 @@
 """The store of predictions: exact, resumable, and honest about damage."""
 
+import errno
 import shutil
 
 import numpy as np
@@ -118,6 +119,38 @@ def test_parts_of_another_store_are_not_its_own(tmp_path):
         list(one.read())
     assert one.begin({"k": 1}, {"model": "m"}, len(IDS), 3) == [(0, range(3)), (1, range(3, 6)), (2, range(6, 7))]
     assert not (one.folder / "done.json").exists()
+
+
+def test_what_is_made_anew_while_it_is_read_is_refused(tmp_path):
+    store = PredictionStore(tmp_path)
+    fill(store, {})
+    store.finish({}, {"model": "m"})
+    parts = store.read()
+    next(parts)
+    fill(store, {}, {"model": "other"})
+    store.finish({}, {"model": "other"})
+    with pytest.raises(StageError, match="was made anew while it was read: run the same command again"):
+        list(parts)
+
+
+def test_what_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    store = PredictionStore(tmp_path)
+    fill(store, {})
+    store.finish({}, {"model": "m"})
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        list(store.read())
+
+
+def test_what_a_killed_process_left_of_a_store_it_deleted_is_removed(tmp_path):
+    left = tmp_path / ".test.x0123abcd.part"
+    (left / "below").mkdir(parents=True)
+    fill(PredictionStore(tmp_path / "test"), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["test"]
 
 
 def test_why_it_is_made_again(tmp_path, capsys):

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.artifacts.failures import is_refusal
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
+from pipeline.runtime.memory import is_out_of_memory
 
 HEADER, SCORES = "bundle.json", "scores.json"
 _NAMES = re.compile(r"bundle\.json|scores\.json|weights/\d{4}\.bin", re.ASCII)
@@ -103,6 +105,8 @@ def open_bundle(path: Path) -> Iterator[Container]:
     except FileNotFoundError:
         raise BundleError(f"{path} is missing") from None
     except _FAULTS as error:
+        if is_refusal(error) or (is_out_of_memory(error) and not isinstance(error, MemoryError)):
+            raise  # the machine's, not the file's; a MemoryError is what a damaged size gives
         raise BundleError(f"{path} is not a bundle, or is damaged ({error}): export it again") from error
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.artifacts.failures import is_refusal
 from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
@@ -79,6 +80,8 @@ def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
             warnings.simplefilter("error", UserWarning)  # Keras only warns if it leaves weights at their initial values
             model.load_weights(run.stored)
     except (ValueError, OSError, KeyError, UserWarning) as error:
+        if is_refusal(error):
+            raise
         raise StageError(f"{run.stored} is not of the model in its config ({error}): train it again") from error
     encodings = []
     for weight in model.weights:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import check_format
+from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import read_json
 from pipeline.config import ConfigError, DatasetConfig, find_by_name, from_dict
 from pipeline.config.errors import StageError
@@ -97,6 +98,8 @@ class Index:
                 raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
             return cls(folder, summary, table, verify)
         except (StageError, ConfigError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+            if is_refusal(error):
+                raise
             remedy = "run `python -m pipeline.ingest` with the same --preset"
             raise StageError(f"{folder} holds no usable index ({error}): {remedy}") from error
 

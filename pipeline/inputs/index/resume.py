@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import digest_json
-from pipeline.artifacts.files import read_json
+from pipeline.artifacts.failures import is_refusal
+from pipeline.artifacts.files import read_json, temporary_path
 from pipeline.config import DatasetConfig, differences, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import LEFT_OUT, ROWS, SUMMARY, Source
@@ -60,10 +60,10 @@ def _save(path: Path, report: ShardReport) -> None:
     """Save a report as a TFRecord. Its checksums show whether it is complete, so there is no wait for the disk."""
     values = {name: value for name, value in vars(report).items() if name not in _ARRAYS}
     text = json.dumps(values | {"quarantined": [dataclasses.astuple(fault) for fault in report.quarantined]})
-    temporary = path.with_suffix(f".{os.getpid()}")
-    with temporary.open("wb") as file:
-        tfrecord.write_records(file, [text.encode(), *(getattr(report, name).tobytes() for name in _ARRAYS)])
-    temporary.replace(path)
+    with temporary_path(path) as temporary:
+        with temporary.open("wb") as file:
+            tfrecord.write_records(file, [text.encode(), *(getattr(report, name).tobytes() for name in _ARRAYS)])
+        temporary.replace(path)
 
 
 def _load(path: Path) -> ShardReport:
@@ -102,6 +102,8 @@ class IndexedReports:
                 home / shard["path"]: (number, shard) for number, shard in enumerate(self._summary["shards"])
             }
         except (StageError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+            if is_refusal(error):
+                raise
             raise StageError(f"{folder} cannot be appended to: {error}; {again}") from error
         # Both tables, of rows and of what is left out, are in the shards' order.
         self._starts, self._left_out_starts = (

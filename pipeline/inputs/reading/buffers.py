@@ -1,5 +1,6 @@
 """A pool of large arrays, whose memory is used again once nothing refers to it."""
 
+import contextlib
 import math
 import mmap
 import weakref
@@ -25,7 +26,7 @@ class BufferPool:
         block = self._free.pop() if self._free else None
         if block is None or len(block) < size:
             block = mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(AttributeError, OSError):  # a kernel without huge pages
                 block.madvise(mmap.MADV_HUGEPAGE)
         whole = np.frombuffer(block, np.uint8)  # every view on it refers to it
         weakref.finalize(whole, self._free.append, block).atexit = False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts.failures import is_refusal
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading.verifying import REDO, ShardVerifier
@@ -40,7 +41,8 @@ class OpenFiles:
         """File descriptors, int32 [B], of shards [B]; those for which there is no room are closed at the end.
 
         Raises:
-            StageError: a file cannot be opened, or is another one than was indexed.
+            StageError: a file is missing, or is another one than was indexed.
+            OSError: the system refuses to open it.
         """
         passing: dict[int, int] = {}
         try:
@@ -72,6 +74,8 @@ class OpenFiles:
                 os.close(descriptor)
                 raise
         except OSError as error:
+            if is_refusal(error):
+                raise
             raise StageError(f"{path} cannot be read: {error.strerror}; {REDO}") from error
         return descriptor
 
@@ -107,5 +111,8 @@ def _raise_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # not allowed here
+            wanted = soft
     return max(soft, wanted) // 2
