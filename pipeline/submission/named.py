@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
+from pipeline.runtime.progress import progress_bar
 from pipeline.submission.rows import WrittenSubmission, write_submission
 
 
@@ -26,7 +25,7 @@ def write_named(
     suffix = ".csv.gz" if settings.gzip else ".csv"
     temporary = folder / f".{name}.{predicted.output}{suffix}"
     try:
-        with tqdm(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
+        with progress_bar(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
             written = write_submission(temporary, _of_videos(parts, ids, num_classes), settings.top_k)
         path = folder / f"{name}-{written.digest[:8]}{suffix}"
         temporary.replace(path)
