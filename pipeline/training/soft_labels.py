@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import TRAIN, Index
+from pipeline.runtime.progress import progress_bar
 
 _FILES = {"labels.npy": np.int16, "scores.npy": np.float32}
 
@@ -64,7 +64,7 @@ class SoftLabels:
     def _unpack(self, folder: Path) -> None:
         source, videos, classes = self.store.folder, len(self._rows), self.index.dataset.num_classes
         position, arrays = 0, []
-        for part in tqdm(self.store.read(), "soft labels", total=len(self.store.parts()), unit=" parts"):
+        for part in progress_bar(self.store.read(), "soft labels", total=len(self.store.parts()), unit=" parts"):
             stop = position + len(part.ids)
             if part.ids != self.index.ids_of(self._rows[position:stop]):
                 break
