@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from pipeline.cli.flags import BaseFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
@@ -23,6 +21,7 @@ from pipeline.models import FAMILIES
 from pipeline.presets import load_experiment
 from pipeline.runtime import backend
 from pipeline.runtime.graph import count_flops, operations_needed_for, peak_bytes
+from pipeline.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
     import keras
@@ -44,7 +43,7 @@ def main() -> None:
     experiments = {family: load_experiment(flags.preset, family) for family in flags.families or FAMILIES}
     backend.start_tracing()
     rows = []
-    for family, experiment in (bar := tqdm(experiments.items(), unit=" families", leave=False)):
+    for family, experiment in (bar := progress_bar(experiments.items(), unit=" families", leave=False)):
         bar.set_description(family)
         try:
             counted = of_experiment(experiment)

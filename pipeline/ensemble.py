@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import Done, StageOutput, format_fields, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
@@ -27,6 +25,7 @@ from pipeline.inference.freshness import blend_inputs, prediction_store, why_sta
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.predicted import read_together
+from pipeline.runtime.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore,
     if store.is_up_to_date(config, inputs):
         return
     missing = dict(store.begin(config, inputs, len(index.rows(split)), stores[0].videos_per_part))
-    with tqdm(total=len(stores[0].parts()), desc=f"ensemble {split}", unit=" parts") as bar:
+    with progress_bar(total=len(stores[0].parts()), desc=f"ensemble {split}", unit=" parts") as bar:
         for number, (_, parts) in enumerate(read_together(stores, index, split)):
             if number in missing:
                 labels, scores = [part.labels for part in parts], [part.scores for part in parts]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file, read_json
 from pipeline.artifacts.locks import locked
@@ -29,6 +27,7 @@ from pipeline.inference.scoring import best_run, scores_of
 from pipeline.inputs.class_names import read_class_names as class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
+from pipeline.runtime.progress import progress_bar
 
 LIMIT = 10**9
 """Largest size in bytes. The rules of 2018 say 1 GB, uncompressed; this is the stricter of its two readings."""
@@ -138,7 +137,7 @@ def _holdout(
     else:  # training has scored it with the same code
         before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
     reader = FrameReader(index)
-    with tqdm(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
+    with progress_bar(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
         after = Predictor(load_bundle(bundle), inference.batch_size).evaluate_rows(reader, rows, bar.update)
     reader.close()
     return {"before": before, "after": after}

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import digest_file
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.locks import locked
@@ -32,6 +30,7 @@ from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
+from pipeline.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
     from pipeline.inference.predictor import Predictor
@@ -126,7 +125,7 @@ def predict(
     missing = store.begin(settings, inputs, len(rows), settings["videos_per_part"])
     parts = [rows[videos.start : videos.stop] for _, videos in missing]
     done = len(rows) - sum(map(len, parts))
-    bar = tqdm(total=len(rows), initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True)
+    bar = progress_bar(total=len(rows), initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True)
     with bar, ThreadPoolExecutor(1) as writer:
         written = None
         for (number, _), part, best in zip(missing, parts, predictor.predict_parts(reader, parts, bar.update)):

@@ -29,6 +29,7 @@ from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_
 from pipeline.inputs.records.schema import SchemaError, check_first_records
 from pipeline.presets import load_experiment
 from pipeline.runtime.parallel import map_in_processes
+from pipeline.runtime.progress import progress_bar
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
 """A process is given small shards together: about so many bytes, and so many shards at most."""
@@ -98,7 +99,7 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
         size = sum(size_and_mtime(source.path)[0] for source in new)
         together = min(max(_TOGETHER * len(new) // max(size, 1), 1), _MOST_TOGETHER)
         checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
-        with tqdm(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
+        with progress_bar(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
             reports = peaks.noted(reports_in_order(sources, indexed, known, _counted(checked, bar)))
             summary = write_index(output.folder, dataset, sources, reports, root, declared)
         if limits := peaks.limits(flags.outlier_ratio):  # known only now, when every shard is read

@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import DONE, Done, digest_file, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.hidden import visible
@@ -26,6 +24,7 @@ from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
+from pipeline.runtime.progress import progress_bar
 
 _TOLD = "what it tells"
 
@@ -74,7 +73,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
     for fault in left_out:
         print(f"left out: {fault}", file=sys.stderr)
     splits = [split for split in index.scored_splits() if any(split in there for there in predicted.values())]
-    with tqdm(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
+    with progress_bar(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
         every = [runs.read_run(folder, index, bar.update) for folder in folders]
         split = HOLDOUT if HOLDOUT in splits else next(iter(splits), None)
         run = runs.best_by_gap([each for each in every if asked in (None, each.folder.resolve())], split)

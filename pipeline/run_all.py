@@ -3,7 +3,8 @@
 Reads and writes what the stages do. A stage that is up to date says so and is skipped; a killed run resumes.
 """
 
-import subprocess
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
 from pipeline.cli.parsing import parse_flags
-from pipeline.cli.running import run_stage
+from pipeline.cli.running import call_stage, run_stage
 from pipeline.cli.stages import SECTIONS, STAGES
-from pipeline.config import POOLING, find_by_name
+from pipeline.config import POOLING, ConfigError, find_by_name
 from pipeline.config.errors import StageError
 from pipeline.presets import load_preset
+from pipeline.runtime import backend
 from pipeline.submission.splits import split_to_submit
 
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
@@ -77,16 +79,23 @@ def _check_submitted(splits: list[str], asked: str | None) -> None:
 
 
 def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = False) -> None:
-    """Run a stage in its own process, with the flags that it takes; if it fails, this process ends too."""
+    """Run a stage in this process, with the flags that it takes.
+
+    Raises:
+        StageError, ConfigError: what the stage raised, with its name.
+    """
     taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
     sections = tuple(f"{section}." for section in STAGES[stage].sections)
     own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
     if not quiet:
         print(f"\n== {stage} {' '.join(more)}".rstrip(), flush=True)
-    command = [sys.executable, "-m", f"pipeline.{stage}", *_tokens(own), *more]
-    status = subprocess.run(command, stdout=subprocess.DEVNULL if quiet else None).returncode
-    if status:
-        raise StageError(f"{stage} failed, see its message above; once mended, the same command goes on from here")
+    try:
+        with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
+            call_stage(stage, [*_tokens(own), *more])
+    except (StageError, ConfigError) as error:
+        raise type(error)(f"{stage}: {error}; once mended, the same command goes on from here") from error
+    finally:
+        backend.forget_models()
 
 
 def _groups(arguments: Sequence[str]) -> dict[str, list[str]]:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import Done, StageOutput, stage_output
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.locks import locked
@@ -28,6 +26,7 @@ from pipeline.config import InferenceConfig, SamplingConfig, differences, from_d
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
+from pipeline.runtime.progress import progress_bar
 
 _ALIKE = ("dataset", "sampling", "model")
 """Settings that runs must share for the mean of their weights to be a model."""
@@ -164,7 +163,7 @@ def _average(
     predictor, reader = Predictor(ensemble, inference.batch_size), FrameReader(index)
     holdout = index.rows(HOLDOUT) if index.splits.get(HOLDOUT) else []
     scorings = 2 * len(members) if method == "greedy" else 1
-    with tqdm(total=scorings * len(holdout), desc=f"soup {method}", unit=" videos", unit_scale=True) as bar:
+    with progress_bar(total=scorings * len(holdout), desc=f"soup {method}", unit=" videos", unit_scale=True) as bar:
         metrics_now = functools.partial(predictor.evaluate_rows, reader, holdout, bar.update)
         if method == "greedy":
             names = {member: name for name, member in members.items()}

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import read_json, remove_leftovers, write_json
 from pipeline.artifacts.hidden import visible
@@ -21,6 +19,7 @@ from pipeline.config import DatasetConfig, SynthesisConfig, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.records import synthetic
 from pipeline.runtime.parallel import map_in_processes
+from pipeline.runtime.progress import progress_bar
 
 SETTINGS = "synthesis.json"
 """File with the settings. It is written before the first shard, so that shards of two settings never mix."""
@@ -63,7 +62,7 @@ def _synthesize(
     videos = sum(shard.count for shard in shards)
     done = videos - sum(shard.count for shard in missing)
     write = functools.partial(synthetic.write_shard, dataset, synthesis, folder=folder)
-    with tqdm(total=videos, initial=done, desc="synthesize", unit=" videos") as bar:
+    with progress_bar(total=videos, initial=done, desc="synthesize", unit=" videos") as bar:
         for count in map_in_processes(write, missing, flags.workers):
             bar.update(count)
     for split in {shard.split for shard in shards}:

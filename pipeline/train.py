@@ -61,6 +61,8 @@ def main() -> None:
             print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
             return
         work.remove_stale()
+        # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
+        backend.start_backend()
         _train(plan, index)
 
 
@@ -95,7 +97,6 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _
 
 
 def _train(plan: _Plan, index: Index) -> None:
-    backend.start_backend()
     from pipeline.training.loop import CHECKPOINT, Trainer
     from pipeline.training.origin import describe_origin, now
     from pipeline.training.soft_labels import SoftLabels

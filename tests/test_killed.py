@@ -1,4 +1,4 @@
-"""Stages killed at random moments and run again end with the files of a run that nothing disturbed."""
+"""Stages killed or stopped at random moments and run again end with the files of a run that nothing disturbed."""
 
 import os
 import random
@@ -24,12 +24,13 @@ def start(folder: Path, stage: str, *arguments: object) -> subprocess.Popen:
     )
 
 
-def kill(process: subprocess.Popen) -> bool:
+def kill(process: subprocess.Popen, number: signal.Signals = signal.SIGKILL) -> bool:
     """Whether it was still running."""
     running = process.poll() is None
     if running:
-        os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+        os.kill(process.pid, number)
+    status = process.wait()
+    assert not running or number == signal.SIGKILL or status == 128 + number
     return running
 
 
@@ -70,7 +71,7 @@ def test_killed_stages_go_on(tiny_preset, undisturbed, tmp_path, seed):
     assert killed, "nothing was running any more when it was to be killed"
 
     checkpoint = tmp_path / "runs" / "tiny" / "netvlad" / "checkpoint.npz"
-    for _ in range(2):
+    for number in (signal.SIGKILL, signal.SIGTERM):
         stamp = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = start(tmp_path, "train", *preset, *MODEL)
         # At a random moment after the next checkpoint: in the middle of an epoch, or of storing.
@@ -79,7 +80,7 @@ def test_killed_stages_go_on(tiny_preset, undisturbed, tmp_path, seed):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         time.sleep(chance.uniform(0.0, 0.4))
-        assert kill(process), "training ended before it could be killed"
+        assert kill(process, number), "training ended before it could be killed"
     finish(tmp_path, "train", *preset, *MODEL)
 
     parts = tmp_path / "runs" / "tiny" / "netvlad" / "predictions"

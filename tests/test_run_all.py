@@ -1,26 +1,25 @@
 """In which order the stages run, what each is given, and what is refused before any of them."""
 
-import subprocess
-from types import SimpleNamespace
-
 import pytest
 from fixtures.made_up_runs import make_index
-from fixtures.support import TINY, run_all_here, run_here
+from fixtures.support import TINY, run_here
 
+from pipeline import run_all
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.config.errors import StageError
+from pipeline.config.errors import ConfigError, StageError
 
 
 @pytest.fixture
 def commands(monkeypatch):
-    """Stage and flags of every command that would have run; one that has `fails` in it fails."""
+    """Stage and flags of every stage that would have run; one that has `fails` in them fails."""
     found = []
 
-    def run(command, **settings):
-        found.append((command[2].removeprefix("pipeline."), command[3:]))
-        return SimpleNamespace(returncode=int("fails" in command))
+    def call(stage, flags):
+        found.append((stage, flags))
+        if "fails" in flags:
+            raise ConfigError("it is refused")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(run_all, "call_stage", call)
     return found
 
 
@@ -39,7 +38,7 @@ def test_every_training_is_asked_before_the_first_begins(tmp_path, commands):
 
 def test_a_training_that_is_refused_ends_it_before_the_first_begins(tmp_path, commands):
     make_index(tmp_path)
-    with pytest.raises(StageError, match="train failed"):
+    with pytest.raises(ConfigError, match="train: it is refused; once mended, the same command goes on from here"):
         run_here("run_all", tmp_path, "--models", "average,netvlad", "--training.teacher", "fails")
     assert [stage for stage, _ in commands] == ["ingest", "train"] and "--dry-run" in commands[1][1]
 
@@ -104,7 +103,7 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(scoring, "score_predictions", count_score)
     monkeypatch.setattr(Predictor, "predict_parts", count_rows)
     monkeypatch.setattr(loop.Trainer, "_evaluate", count_evaluation)
-    run_all_here(tmp_path, "--training.ema-half-life", "0", preset="tiny.py")
+    run_here("run_all", tmp_path, "--training.ema-half-life", "0", preset="tiny.py")
     ensemble, index = tmp_path / "runs/tiny/ensemble/predictions/holdout", tmp_path / "data/tiny/index"
     # The runs' hold-outs are scored by training; their test split has no labels.
     assert sorted(scored) == sorted([(ensemble, "holdout"), (index, "holdout")])

@@ -33,6 +33,3 @@ make_environment() {
         .venv/bin/uv sync --locked --inexact --compile-bytecode "${extras[@]}" >&2 || return 1
     fi
 }
-
-# TensorFlow's start-up notices say nothing that a user could act on; errors still show.
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}"

@@ -1,14 +1,16 @@
 """Run a stage, and end it with a message and an exit status."""
 
+import importlib
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.cli import failures
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
+from pipeline.runtime.signals import Stopped
 from pipeline.runtime.surroundings import keep_out
 
 
@@ -16,7 +18,8 @@ def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's main function; an error that the user can mend ends the process with its message.
 
     The exit status is 2 for wrong settings, as for unknown flags, and 1 for other errors. It is 1 too, without a
-    message, when the program that reads the output, such as `head`, has ended.
+    message, when the program that reads the output, such as `head`, has ended. After a signal it is 128 and the
+    signal's number: see `pipeline.runtime.signals`.
     """
     keep_out()
     try:
@@ -39,8 +42,20 @@ def run_stage(main: Callable[[], None]) -> None:
         print(f"error: {told}", file=sys.stderr)
         failures.drop_output()
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    except Stopped as stopped:
+        print(stopped.message, file=sys.stderr)
+        raise
+
+
+def call_stage(name: str, arguments: Sequence[str]) -> None:
+    """Run a stage inside another one, with a command line of its own; raises whatever its main function raises."""
+    main = importlib.import_module(f"pipeline.{name}").main  # only now: stages never import each other
+    outer = sys.argv
+    sys.argv = [name, *arguments]
+    try:
+        main()
+    finally:
+        sys.argv = outer
 
 
 def _output_is_cut() -> bool:

@@ -17,6 +17,7 @@ from pipeline.ensembling.holdout import holdout_candidates, score_quantiles
 from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.ensembling.tuning import SEARCH, Step, coordinate_ascent, greedy_selection, rank_alone
 from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.runtime.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequen
     if settings.combine == "ranks":
         members = [replace(member, quantiles=score_quantiles(store)) for member, store in zip(members, stores)]
     if labeled and not missing:
-        with tqdm(total=len(stores[0].parts()) + SEARCH, desc="ensemble weights", unit=" steps") as bar:
+        with progress_bar(total=len(stores[0].parts()) + SEARCH, desc="ensemble weights", unit=" steps") as bar:
             tuned, other = holdout_candidates(stores, members, settings.combine, index, bar.update)
             if tuned.positives and other.positives:
                 steps = _search(tuned, [member.run for member in members], settings, method, given, bar)

@@ -1,8 +1,10 @@
 """What works beside the main thread: processes that end when it does, and one thread that is an item ahead."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
@@ -30,11 +32,14 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
         return
     # Fresh processes: a fork of one with threads (Arrow has some) can hang.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _prepare, (os.getpid(),)) as pool:
+    with _silent_tracker(), _deaf_to_terminals():
+        executor = concurrent.futures.ProcessPoolExecutor(workers, context, _prepare, (os.getpid(),))
+    with executor as pool:
         under_way: list[concurrent.futures.Future[list[R]]] = []
         try:
             for start in range(0, len(items), at_once):
-                under_way.append(pool.submit(_each, function, items[start : start + at_once]))
+                with _deaf_to_terminals():  # the first call starts the processes
+                    under_way.append(pool.submit(_each, function, items[start : start + at_once]))
                 if len(under_way) >= 8 * workers:
                     yield from under_way.pop(0).result()
             while under_way:
@@ -51,6 +56,29 @@ def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:
         while (item := upcoming.popleft().result()) is not None:
             upcoming.append(pool.submit(next, items, None))
             yield item
+
+
+@contextlib.contextmanager
+def _silent_tracker() -> Iterator[None]:
+    """Start multiprocessing's tracker of resources without its warning that it cleared up after a stopped process."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), "ignore:resource_tracker"])
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if before is not None:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+@contextlib.contextmanager
+def _deaf_to_terminals() -> Iterator[None]:
+    """Start processes that do not hear what a terminal sends to all, such as Ctrl-C: they end when this one does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:

@@ -13,9 +13,9 @@ from kagglesdk.competitions.types.competition_api_service import (
     ApiStartSubmissionUploadRequest,
     ApiSubmission,
 )
-from tqdm import tqdm
 
 from pipeline.config.errors import StageError
+from pipeline.runtime.progress import progress_bar
 from pipeline.submission.kaggle_client import NEW_TOKEN, client, credentials
 from pipeline.submission.log import SubmissionState
 from pipeline.submission.upload import Upload
@@ -87,7 +87,7 @@ class Kaggle:
     def scored(self, ref: int, wait: float) -> SubmissionState:
         """A submission, when it has a score or so many seconds are over; raises Unavailable or Refused."""
         end, pause = time.monotonic() + wait, _PAUSES[0]
-        with tqdm(total=round(wait), desc="waiting for the score", unit="s", delay=1, leave=False) as bar:
+        with progress_bar(total=round(wait), desc="waiting for the score", unit="s", delay=1, leave=False) as bar:
             while True:
                 state = self._persist(lambda: self._numbered(ref))
                 left = end - time.monotonic()

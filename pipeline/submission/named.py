@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import remove_leftovers, sync, temporary_path
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
+from pipeline.runtime.progress import progress_bar
 from pipeline.submission.rows import WrittenSubmission, write_rows
 
 
@@ -27,7 +26,7 @@ def write_named(
     remove_leftovers(folder)
     try:
         with temporary_path(folder / f"{name}{suffix}") as temporary:
-            with tqdm(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
+            with progress_bar(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
                 written = write_rows(temporary, _of_videos(parts, ids, num_classes), settings.top_k, settings.gzip)
             path = folder / f"{name}-{written.digest[:8]}{suffix}"
             sync(temporary)

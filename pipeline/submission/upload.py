@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import IO
 
 import requests
-from tqdm import tqdm
 
+from pipeline.runtime.progress import progress_of_reading
 from pipeline.transfer.source import Unavailable
 
 
@@ -37,7 +37,7 @@ class Upload:
         else:
             self._place = self._begin()
         if start < size:
-            with self._path.open("rb") as file, tqdm.wrapattr(file, "read", size - start, unit_divisor=1024) as rest:
+            with self._path.open("rb") as file, progress_of_reading(file, size - start, unit_divisor=1024) as rest:
                 file.seek(start)
                 self._put(f"bytes {start}-{size - 1}/{size}" if start else None, rest)
         (name, _), self._place = self._place, None

@@ -34,6 +34,10 @@ class TrainState:
     """The hold-out metrics of the best weights so far, their step, and which `weights` they are, averaged or plain."""
     waited: int = 0
     """The number of evaluations since the best."""
+    sums: list[float] = field(default_factory=list)
+    """If training stopped between two stops of its plan: the values of the metrics since the first of them."""
+    unlogged: dict[str, Any] = field(default_factory=dict)
+    """If training stopped before the evaluation at `step` ended: the record for the log, without its scores."""
     format: int = FORMAT
 
 

@@ -1,5 +1,6 @@
 """Train a model from the first step, or from a checkpoint, to the last step."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
+from pipeline.runtime import signals
+from pipeline.runtime.progress import progress_bar
 from pipeline.training import checkpoint, optimizer, statistics
 from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.batches import EpochSampler, TrainBatches
@@ -103,7 +106,12 @@ class Trainer:
         self.predictor = Predictor(ensemble, inference.batch_size)
 
     def run(self) -> TrainState:
-        """Train to the end, from the last checkpoint if there is one; raises StageError if the loss is not finite."""
+        """Train to the end, from the last checkpoint if there is one.
+
+        Raises:
+            StageError: the loss is not finite.
+            Stopped: a signal asked to stop. The checkpoint is that of the last step that was taken.
+        """
         path = self.folder / CHECKPOINT
         remove_leftovers(self.folder)
         if self.teacher:
@@ -121,20 +129,22 @@ class Trainer:
             print(line)
         self.kept_step, due = state.step, 0.0
         batch_size = self.training.batch_size
-        bar = tqdm(
+        bar = progress_bar(
             total=self.plan.total * batch_size,
             initial=state.step * batch_size,
             desc=self.model.name,
             unit=" examples",
             unit_scale=True,
         )
-        with bar:
-            while state.step < self.plan.total and not self._waited_enough(state):
-                self._advance(state, log, bar)
-                if (began := time.monotonic()) >= due:
+        with bar, signals.held() as self.request:
+            while state.unlogged or (state.step < self.plan.total and not self._waited_enough(state)):
+                with contextlib.suppress(signals.Stopped):  # of an evaluation
+                    self._advance(state, log, bar)
+                if (began := time.monotonic()) >= due or self.request:
                     checkpoint.save_checkpoint(path, self.model, state)
                     self.kept_step, ended = state.step, time.monotonic()
                     due = ended + REST * (ended - began)
+                self.request.check()
         log.close()
         return state
 
@@ -142,10 +152,25 @@ class Trainer:
         return bool(self.training.patience) and state.waited >= self.training.patience
 
     def _advance(self, state: TrainState, log: MetricsLog, bar: tqdm) -> None:
-        """Train up to the next stop. If it is an evaluation, score the hold-out; keep the model if it is the best."""
+        """Train up to the next stop. If it is an evaluation, score the hold-out; keep the model if it is the best.
+
+        If a stop is requested, `state` says how far this came.
+        """
+        record = state.unlogged or self._train(state, bar)
+        if not record:
+            return
+        if state.step in self.plan.evaluations:
+            state.unlogged = record
+            record = record | self._evaluate(state)
+            state.unlogged = {}
+            bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{_gaps(record)}")
+        log.add(record)
+
+    def _train(self, state: TrainState, bar: tqdm) -> dict[str, Any]:
+        """Train up to the next stop, and return a record for the log; {} if a stop was requested before it."""
         steps = range(state.step, self.plan.next_stop(state.step))
         batches = TrainBatches(self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher)
-        watch = BatchMonitor(steps, self.training.batch_size, bar)
+        watch = BatchMonitor(steps, self.training.batch_size, bar, self.request, state.sums)
         try:
             self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
         except Exception:
@@ -160,10 +185,12 @@ class Trainer:
                 f"the loss became {watch.loss} by step {watch.failed_step}{kept}. Try a lower "
                 "--training.learning-rate, a longer --training.warmup-examples, a smaller --training.clip-norm" + half
             )
-        statistics.check_finite(self.model, steps.stop)  # before anything is stored
-        state.step = steps.stop
+        state.step, state.sums = steps.start + watch.done, watch.sums
+        statistics.check_finite(self.model, state.step)  # before anything is stored
         state.seconds += watch.seconds
         state.timed_examples += watch.batches * self.training.batch_size
+        if state.step < steps.stop:
+            return {}
         record: dict[str, Any] = {
             "step": state.step,
             "epoch": state.step * self.training.batch_size / len(self.sampler.rows),
@@ -173,10 +200,7 @@ class Trainer:
         }
         if watch.seconds:
             record["examples_per_second"] = watch.batches * self.training.batch_size / watch.seconds
-        if state.step in self.plan.evaluations:
-            record |= self._evaluate(state)
-            bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{_gaps(record)}")
-        log.add(record)
+        return record
 
     def _evaluate(self, state: TrainState) -> dict[str, Any]:
         """Score the weights that can be the best, keep the better ones, and return their metrics; {} if no hold-out."""
@@ -208,7 +232,7 @@ class Trainer:
         size = self.settings["videos_per_part"]
         parts = [self.holdout[start : start + size] for start in range(0, len(self.holdout), size)]
         with optimizer.use_weights(self.model, weights):
-            labels, scores = zip(*self.predictor.predict_parts(self.reader, parts))
+            labels, scores = zip(*self.predictor.predict_parts(self.reader, parts, lambda _: self.request.check()))
         return Predictions(self.index.ids_of(self.holdout), np.concatenate(labels), np.concatenate(scores))
 
     def _keep(self, found: Predictions, scores: Scores) -> None:

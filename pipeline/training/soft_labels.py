@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import TRAIN, Index
+from pipeline.runtime.progress import progress_bar
 
 _FILES = {"labels.npy": np.int16, "scores.npy": np.float32}
 
@@ -68,7 +68,7 @@ class SoftLabels:
         # Written as files: on a full disk the system kills a process that writes through a mapping, without a word.
         with contextlib.ExitStack() as stack:
             files = [(stack.enter_context((folder / name).open("wb")), kind) for name, kind in _FILES.items()]
-            for part in tqdm(self.store.read(), "soft labels", total=len(self.store.parts()), unit=" parts"):
+            for part in progress_bar(self.store.read(), "soft labels", total=len(self.store.parts()), unit=" parts"):
                 stop = position + len(part.ids)
                 if part.ids != self.index.ids_of(self._rows[position:stop]):
                     break

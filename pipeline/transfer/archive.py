@@ -15,12 +15,11 @@ from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.hidden import is_hidden, visible
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.runtime.progress import progress_bar
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Refused
 
@@ -88,7 +87,7 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
     size = archive.stat().st_size
     with (
         archive.open("rb") as file,
-        tqdm(total=size, desc=f"unpack {archive.name}", unit="B", unit_scale=True) as bar,
+        progress_bar(total=size, desc=f"unpack {archive.name}", unit="B", unit_scale=True) as bar,
         GzipFile(fileobj=file) as unzipped,
     ):
         try:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.runtime.progress import progress_bar
 from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
 from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
 
@@ -145,7 +146,9 @@ class Fetch:
         """
         missing: dict[Path, str] = {}
         total = there + sum(one.size or 0 for one in wanted)
-        with tqdm(total=total, initial=there, desc="download", unit="B", unit_scale=True, unit_divisor=1000) as bar:
+        with progress_bar(
+            total=total, initial=there, desc="download", unit="B", unit_scale=True, unit_divisor=1000
+        ) as bar:
             for one, fault in self._each(lambda one: self._transfer(one, bar), wanted):
                 if fault is None:
                     continue
@@ -172,7 +175,7 @@ class Fetch:
                 file = dataclasses.replace(file, size=None)
             found[one.path] = Wanted(file, one.path, size)
 
-        with tqdm(total=len(unknown), desc="sizes", unit=" files") as bar:
+        with progress_bar(total=len(unknown), desc="sizes", unit=" files") as bar:
             for _ in self._each(measure, unknown):
                 bar.update()
         return list(found.values())

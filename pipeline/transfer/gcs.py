@@ -16,10 +16,10 @@ from google.auth import exceptions as auth
 from google.cloud import storage
 from google.cloud.storage import exceptions as media
 from google.cloud.storage.retry import DEFAULT_RETRY
-from tqdm import tqdm
 
 from pipeline.artifacts.hidden import is_hidden
 from pipeline.config.errors import StageError
+from pipeline.runtime.progress import progress_of_reading
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Body, Refused, Remote, Source, Unavailable, retry_after
 from pipeline.transfer.verified import checksums_of
@@ -170,7 +170,7 @@ def upload(path: Path, url: str, timeout: float = 60.0, patience: float = 300.0)
             blob.crc32c = checksum  # the service refuses other bytes
             with (
                 path.open("rb") as file,
-                tqdm.wrapattr(file, "read", total=sums.size, desc=path.name, unit="B", unit_scale=True) as stream,
+                progress_of_reading(file, sums.size, desc=path.name) as stream,
                 # It fails for somebody else's object, and for our own when the answer was lost.
                 contextlib.suppress(api.PreconditionFailed),
             ):

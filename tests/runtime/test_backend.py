@@ -67,14 +67,21 @@ def test_for_graphs_it_is_tensorflow_without_a_word():
     assert (result.returncode, result.stdout, result.stderr) == (0, "tensorflow\n", "")
 
 
-def test_what_was_imported_is_not_looked_at_by_the_collector():
+def test_what_was_imported_is_not_looked_at_by_the_collector_and_logs_errors_alone():
     script = (
         "import gc\nfrom pipeline.runtime import backend\nbackend.start_backend()\nfrozen = gc.get_freeze_count()\n"
         "backend.start_backend()\nprint(gc.isenabled(), frozen > 100_000, gc.get_freeze_count() <= frozen)"
     )
+    script += (
+        "\nimport tensorflow as tf\nfor n in range(1, 9):\n"
+        "    tf.function(lambda x: x * 2, jit_compile=True)(tf.ones(n))"
+        "\ntf.get_logger().warning('of no use')\ntf.get_logger().error('of use')"
+    )
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    del environment["TF_CPP_MIN_LOG_LEVEL"]
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.stdout.splitlines()[-1] == "True True True", result.stderr
+    assert result.stderr == "ERROR:tensorflow:of use\n"
 
 
 @pytest.mark.parametrize("name", ["theano", "torch", "openvino", "nonsense", "Jax"])

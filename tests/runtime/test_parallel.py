@@ -24,6 +24,10 @@ def squared(value: int) -> tuple[int, int]:
     return value**2, os.getpid()
 
 
+def blocked_signals(_: int) -> set[int]:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def sleep_beside(folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)
@@ -50,22 +54,34 @@ def test_an_error_reaches_the_caller():
         list(map_in_processes(squared, range(20), 2))
 
 
-def test_workers_end_when_the_parent_is_killed(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_workers_end_when_the_parent_is_killed(tmp_path, number):
+    """Or stopped, with all its processes, when a terminal is closed; nothing but the parent's line is printed."""
     script = (
-        "import sys\nfrom pipeline.runtime.parallel import map_in_processes\n"
+        "import sys\nfrom pipeline.runtime import signals\nfrom pipeline.runtime.parallel import map_in_processes\n"
         "from runtime.test_parallel import sleep_beside\n"
-        "if __name__ == '__main__':\n    list(map_in_processes(sleep_beside, [sys.argv[1]] * 2, 2))\n"
+        "if __name__ == '__main__':\n    signals.watch()\n"
+        "    list(map_in_processes(sleep_beside, [sys.argv[1]] * 2, 2))\n"
     )
     path = tmp_path / "parent.py"
     path.write_text(script)
     folder = tmp_path / "workers"
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    parent = subprocess.Popen([sys.executable, path, folder], env=environment)
+    command = [sys.executable, path, folder]
+    parent = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     workers = _wait_for(lambda: [int(file.name) for file in folder.iterdir()], 2)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    os.kill(parent.pid, number) if number == signal.SIGKILL else os.killpg(parent.pid, number)
+    line = "stopped by SIGHUP; the same command goes on from here\n"
+    assert parent.communicate()[1] == (line if number == signal.SIGHUP else "")
     assert _wait_for(lambda: [worker for worker in workers if _ended(worker)], 2) == workers
+
+
+def test_an_interrupt_from_a_terminal_does_not_reach_the_workers():
+    """It is sent to all processes; workers that it ended would leave a traceback each."""
+    for blocked in map_in_processes(blocked_signals, range(2), 2):
+        assert {signal.SIGINT, signal.SIGHUP} <= blocked and signal.SIGTERM not in blocked
+    assert not {signal.SIGINT, signal.SIGHUP} & blocked_signals(0)
 
 
 def _wait_for(what, count: int) -> list[int]:

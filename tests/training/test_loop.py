@@ -1,8 +1,10 @@
 """Training: resumed or not it is the same; the best model is kept; a loss that is not finite stops it."""
 
 import dataclasses
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -30,6 +32,7 @@ from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.scoring import Scores, scores_of
 from pipeline.models import load_model
+from pipeline.runtime import signals
 from pipeline.training import checkpoint, log, loop
 from pipeline.training.loop import CHECKPOINT, MODEL, Trainer
 from pipeline.training.soft_labels import SoftLabels
@@ -196,6 +199,58 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, mo
     assert digests[0] == digests[1]
 
 
+def test_a_run_that_signals_stopped_ends_like_one_that_was_not(held_out, tmp_path, monkeypatch):
+    """Stopped twice between two stops of its plan, and in an evaluation; its log differs in times alone."""
+    monkeypatch.setattr(loop, "SHORT", 0)  # step by step
+    settings = {"checkpoint_steps": 5, "epochs": 2, "snapshots": 2}
+    whole = trainer(held_out, tmp_path / "whole", AVERAGE, **settings)
+    expected = whole.run()
+    stops = iter([("step", 2), ("step", 1), ("predict", 2)])
+    for after in (2, 3, 4, 8):
+        run = trainer(held_out, tmp_path / "parts", AVERAGE, **settings)
+        what, count = next(stops, ("", 0))
+        told = itertools.count(1)
+
+        def stop(*arguments, wanted=count, told=told):
+            if next(told) == wanted:
+                signals.receive(signal.SIGTERM)
+
+        class StopAtStep(keras.callbacks.Callback):
+            def on_train_batch_begin(self, batch, logs=None, what=what, stop=stop):
+                if what == "step":
+                    stop()
+
+        fit, predict = run.model.fit, run._predict
+
+        def predict_and_stop(name, what=what, stop=stop, predict=predict):
+            if what == "predict":
+                stop()
+            return predict(name)
+
+        run.model.fit = lambda *arguments, callbacks, fit=fit, watch=StopAtStep, **more: fit(
+            *arguments, callbacks=[watch(), *callbacks], **more
+        )
+        run._predict = predict_and_stop
+        if what:
+            with pytest.raises(signals.Stopped, match="143"):
+                run.run()
+        else:
+            state = run.run()
+        assert checkpoint.restore_checkpoint(run.folder / CHECKPOINT, run.model).step == after
+    assert_same(state_of(run), state_of(whole))
+    assert (state.step, state.best, state.waited) == (expected.step, expected.best, expected.waited)
+    assert not state.sums and not state.unlogged
+    assert digest_model(run.folder / MODEL) == digest_model(whole.folder / MODEL)
+    one, other = (
+        [
+            {name: value for name, value in record.items() if "seconds" not in name and "per_second" not in name}
+            for record in log.read_log(each.folder / "metrics.jsonl")
+        ]
+        for each in (run, whole)
+    )
+    assert one == other and [record["step"] for record in one] == [4, 5, 8]
+
+
 def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_out, tmp_path, monkeypatch):
     """At each evaluation the averaged weights are scored first, then the plain ones, while the memory still grows."""
     run = trainer(held_out, tmp_path / "run", epochs=3, snapshots=2, ema_half_life=5)
@@ -207,7 +262,7 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
 
     predict = run.predictor.predict_parts
 
-    def predict_and_note(reader, parts):
+    def predict_and_note(reader, parts, progress):
         kept.append([weight.copy() for weight in run.model.get_weights()])
         return list(predict(reader, parts))
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.artifacts.failures import is_refusal
 from pipeline.config import InferenceConfig
@@ -21,6 +20,7 @@ from pipeline.inference.bundle.header import Header, StoredModel
 from pipeline.inference.bundle.quantization import Encoding, quantize_weight
 from pipeline.inference.runs import TrainedRun
 from pipeline.models import build_model
+from pipeline.runtime.progress import progress_bar
 
 
 def write_bundle(
@@ -48,7 +48,7 @@ def write_bundle(
     """
     stored = []
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
-        for number, run in enumerate(tqdm(runs, desc=f"export as {weights}", unit=" models")):
+        for number, run in enumerate(progress_bar(runs, desc=f"export as {weights}", unit=" models")):
             with container.new_entry(archive, container.weights_name(number)) as file:
                 encodings = _write_weights(file, run, weights)
             precision = run.precision if keep_precision else "float32"
