@@ -1,8 +1,9 @@
 """Name the best labels of videos in your own files, with a run, an ensemble or a bundle.
 
-Reads FILE.tfrecord (records as the model's dataset declares them; labels are not needed) and FILE.npz (for each
-feature, under its name, an array [frames, values]; or `frames` [videos, frames, values] with `num_frames` [videos] and,
-if you like, `ids`). Values are such as the model was trained on: bytes if its features are quantized. Prints a table,
+Reads TFRecords (records as the model's dataset declares them; labels are not needed), npz and HDF5 (for each feature,
+under its name, an array [frames, values]; or `frames` [videos, frames, values] with `num_frames` [videos] and, if you
+like, `ids`) and npy (one video, [frames, values], with the features side by side). The content tells which of these a
+file is, not its name. Values are such as the model was trained on: bytes if its features are quantized. Prints a table,
 or JSON lines; writes nothing. Unreadable videos are named, the others are predicted, and the exit status is 1.
 """
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Flags(CommonFlags):
     files: tyro.conf.Positional[tuple[Path, ...]]
-    """Files with the features of videos: .tfrecord or .npz."""
+    """Files with the features of videos: TFRecords, npz, npy or HDF5."""
     run: str
     """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
     top: TopK = 5
@@ -50,7 +51,7 @@ class Flags(CommonFlags):
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["predict"].sections)
     if not flags.files:
-        raise StageError("there is nothing to predict: name at least one file of features, .tfrecord or .npz")
+        raise StageError("there is nothing to predict: name at least one file of features: TFRecords, npz, npy or HDF5")
     ensemble = _ensemble(flags, experiment.inference.top_k)
     names = ensemble.class_names
     if flags.vocabulary:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
 from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
 
@@ -222,11 +223,22 @@ class Fetch:
                 self._retry_policy.call(
                     lambda: part.fill(self._source, wanted.file, foreseen), self._stopping, lambda: part.furthest
                 )
+                if not wanted.file.is_verifiable():
+                    _check_kind(wanted.path)
             except BaseException:
                 part.close()
                 raise
         part.take_name()
         self._ledger.record(wanted.path, part.checksums)
+
+
+def _check_kind(path: Path) -> None:
+    """Raise Refused if what came for a shard is of another kind: without a checksum its size alone was verified."""
+    if path.suffix != ".tfrecord":
+        return
+    kind = kind_of_file(partial_path(path))
+    if kind and kind.format not in (TFRECORDS.format, "empty"):
+        raise Refused(f"what came is {kind.name}, not TFRecords: open the address in a browser to see why")
 
 
 def free_space(folder: Path) -> int:

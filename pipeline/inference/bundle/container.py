@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
+from pipeline.inputs.records.file_kinds import kind_of_file
 
 HEADER, SCORES = "bundle.json", "scores.json"
 _NAMES = re.compile(r"bundle\.json|scores\.json|weights/\d{4}\.bin", re.ASCII)
@@ -103,6 +104,8 @@ def open_bundle(path: Path) -> Iterator[Container]:
     except FileNotFoundError:
         raise BundleError(f"{path} is missing") from None
     except _FAULTS as error:
+        if path.is_file() and (kind := kind_of_file(path)) and kind.format not in ("bundle", "zip"):
+            raise BundleError(f"{path}: {kind.is_not('a bundle', 'name one that `export` made')}") from error
         raise BundleError(f"{path} is not a bundle, or is damaged ({error}): export it again") from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT, Source
+from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 
 
 def parse_sources(raw: list[str]) -> list[Source]:
@@ -24,7 +25,7 @@ def parse_sources(raw: list[str]) -> list[Source]:
         found = path.glob("*.tfrecord") if path.is_dir() else map(Path, glob.glob(place))  # noqa: PTH207 (absolute too)
         files = _in_order(file.resolve() for file in found if _is_data(file))
         if not files:
-            raise StageError(f"--raw {item}: there are no *.tfrecord files there")
+            raise StageError(f"--raw {item}: there are no *.tfrecord files there{_others(path)}")
         sources += [Source(file, split) for file in files]
     if twice := len(sources) - len({source.path for source in sources}):
         raise StageError(f"--raw names {twice} files twice")
@@ -41,6 +42,21 @@ def size_and_mtime(path: Path) -> tuple[int, int]:
     """Return a file's size in bytes and the time of its last change in nanoseconds, which tell whether it changed."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def _others(path: Path) -> str:
+    """Return what a folder holds in place of TFRecords, for a message; empty if it holds no files."""
+    files = sorted(file for file in path.glob("*") if _is_data(file)) if path.is_dir() else []
+    if not files:
+        return ""
+    try:
+        kind = kind_of_file(files[0])
+    except OSError:
+        kind = None
+    if kind == TFRECORDS:
+        return f"; {files[0].name} holds TFRecords: rename it, or name it with a pattern, {path}/*{files[0].suffix}"
+    what = kind.is_not("TFRecords", "write what it holds as TFRecords") if kind else "its kind is not known"
+    return f"; the first file is {files[0].name}: {what}"
 
 
 def _is_data(path: Path) -> bool:
