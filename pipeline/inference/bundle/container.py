@@ -104,7 +104,7 @@ def open_bundle(path: Path) -> Iterator[Container]:
     except FileNotFoundError:
         raise BundleError(f"{path} is missing") from None
     except _FAULTS as error:
-        if path.is_file() and (kind := kind_of_file(path)) and kind.format not in ("bundle", "zip"):
+        if path.is_file() and (kind := kind_of_file(path)) and kind.format not in ("bundle", "zip", "empty", "text"):
             raise BundleError(f"{path}: {kind.is_not('a bundle', 'name one that `export` made')}") from error
         raise BundleError(f"{path} is not a bundle, or is damaged ({error}): export it again") from error
 
