@@ -26,7 +26,7 @@ from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import TopK
 from pipeline.inference.runs import read_blend
-from pipeline.inputs.class_names import read_class_names as class_names
+from pipeline.inputs.class_names import read_class_names, stored_class_names, unnamed
 from pipeline.runtime import backend
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Flags(CommonFlags):
     """Print JSON instead of a table, one object on each line:
     {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
     vocabulary: Path | None = None
-    """CSV file with the names of the classes; by default those in the bundle, or in data/<dataset>/."""
+    """CSV file with a name for each class, as `ingest` takes it, where neither the bundle nor the index has names."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     ensemble = _ensemble(flags, experiment.inference.top_k)
     names = ensemble.class_names
     if flags.vocabulary:
-        names = class_names(flags.vocabulary, ensemble.dataset.num_classes)
+        names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
     good = bad = 0
     for video, labels, scores in _predictions(flags.files, ensemble, experiment.inference.batch_size):
         if labels is None:
@@ -80,8 +80,8 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
     if not bundle.is_file():
         folder = find_run(flags.places, flags.preset_name, flags.run)
         recipe, runs = read_blend(folder, top_k)
-        place = flags.places.data_dir / runs[0].dataset.name
-        names = class_names(place if place.is_dir() else folder, runs[0].dataset.num_classes)
+        index, num_classes = flags.places.index(runs[0].dataset.name), runs[0].dataset.num_classes
+        names = stored_class_names(index, num_classes) or unnamed(num_classes)
     with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
         backend.start_backend()
     if bundle.is_file():

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from fixtures.support import SMALL, frames_of, write_shard
 
+from pipeline.artifacts.done import Done
 from pipeline.artifacts.locks import locked
 from pipeline.config import DatasetConfig, FeatureConfig
+from pipeline.inputs.index import Index
 from pipeline.inputs.records import encoding, tfrecord
 
 PRESET = (
@@ -196,6 +198,40 @@ def test_what_the_preset_declares_is_kept_up_to_date(tmp_path, stage, preset):
     after = json.loads(path.read_text())
     assert after["declared"].pop("max_frames") == 7 and before["declared"].pop("max_frames") == 12
     assert after == before
+
+
+def test_a_vocabulary_is_given_once_and_makes_nothing_stale(tmp_path, stage, preset):
+    write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
+    arguments = ["--preset", preset, "--raw", f"train={tmp_path / 'raw'}"]
+    stage("ingest", *arguments)
+    path, given = tmp_path / "data" / "small" / "index", tmp_path / "names.csv"
+    before = Index.open(path)
+    assert not before.has_class_names and before.class_names[8] == "class 8"
+    given.write_text("index,name\n" + "".join(f"{label},name {label}\n" for label in range(9)))
+    result = stage("ingest", *arguments, "--vocabulary", given)
+    assert "up to date" in result.stdout and "the classes are named 'name 0' and so on" in result.stdout
+    named = Index.open(path)
+    assert named.class_names == [f"name {label}" for label in range(9)] and named.digest == before.digest
+    assert (path / "index.parquet").read_bytes() and Done.read(path).output == before.digest
+    for more in ((), ("--append",), ("--force",)):  # kept, whatever else lies there
+        write_shard(tmp_path / "raw" / f"b{len(more)}.tfrecord", range(20, 30))
+        (path.parent / "vocabulary.csv").write_text("index,name\n" + "".join(f"{label},X\n" for label in range(9)))
+        stage("ingest", *arguments, *more)
+        assert Index.open(path).class_names == named.class_names
+    given.write_text("index,name\n0,A\n")
+    result = stage("ingest", *arguments, "--vocabulary", given, check=False)
+    assert result.returncode == 1 and f"{given} names 1 of 9 classes; 1, 2, 3, 4, 5, ... are not in" in result.stderr
+    assert Index.open(path).class_names == named.class_names
+
+
+def test_the_vocabulary_that_download_has_brought_is_taken(tmp_path, stage, preset):
+    write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
+    home = tmp_path / "data" / "small"
+    home.mkdir(parents=True)
+    lines = "".join(f"{label},/m/0,name {label}\n" for label in range(9))
+    (home / "class_labels_indices.csv").write_text("index,mid,display_name\n" + lines)
+    stage("ingest", "--preset", preset, "--raw", f"train={tmp_path / 'raw'}")
+    assert Index.open(home / "index").class_names[3] == "name 3"
 
 
 def test_two_at_once(tmp_path, stage, preset):

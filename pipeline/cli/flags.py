@@ -60,6 +60,9 @@ class IngestFlags(BaseFlags):
     raw: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Files to index as a split, where they are: SPLIT=DIR_OR_GLOB, repeatable.
     Without it: the files that the last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
+    vocabulary: Path | None = None
+    """CSV file with a name for each class, in columns index and name (or display_name), kept in the index.
+    Without it: the names that the index has already, or the file that download has put into data/<dataset>/."""
     append: bool = False
     """Read only files that are new since the last ingest, whose --raw still count.
     The index is the same as that of a whole ingest."""
