@@ -23,7 +23,7 @@ from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.teacher import Teacher
 
-_KEEP = "Give this run another name with --run of train, or train it anew with --force"
+_KEEP = "Give the new run a name of its own with --run NAME, or train this one anew with --force"
 
 
 @dataclass(frozen=True)

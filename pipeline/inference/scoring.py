@@ -22,6 +22,8 @@ SCORES = "scores.json"
 Metrics = dict[str, float | int]
 """`gap`, `map`, `hit_at_one`, `perr`, `videos`: see `pipeline.metrics.StreamingMetrics.result`. Stored predictions also
 have `map_all_kept`: MAP over all labels that are kept for a video, by default 100, and not over 20."""
+METRICS = {"gap": "GAP@20", "map_all_kept": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "map": "MAP@20"}
+"""What tables call them, in the order of their columns."""
 Part = tuple[Sequence[str], NDArray, NDArray]
 """The ids of n videos, and their best labels and scores, each [n,k]."""
 
