@@ -18,6 +18,7 @@ from pipeline.cli.flags import BaseFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.cli.types import FamilyNames, Preset
 from pipeline.config import ConfigError, DatasetConfig, Experiment
 from pipeline.models import FAMILIES
 from pipeline.presets import load_experiment
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flags(BaseFlags):
-    preset: str = "youtube8m"
+    preset: Preset = "youtube8m"
     """Preset with the sizes, numbers of frames and classifiers: a name from pipeline/presets, or a file's path."""
-    families: tuple[str, ...] = ()
+    families: FamilyNames = ()
     """Pooling families to count; by default all of them."""
     json: bool = False
     """Print JSON instead of a table: a list with one object for each family."""

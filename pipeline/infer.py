@@ -21,6 +21,7 @@ from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.cli.types import Family
 from pipeline.config import DatasetConfig, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
-    model: str | None = None
+    model: Family = None
     """Pooling family of the run, which has its name unless --run gives another."""
     run: str | None = None
     """Run to predict with, by name or path (a path needs no --preset); by default the model's name."""

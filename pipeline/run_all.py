@@ -15,6 +15,7 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.progress import StageProgress, minutes
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import SECTIONS, STAGES
+from pipeline.cli.types import Families
 from pipeline.config import POOLING, find_by_name
 from pipeline.config.errors import StageError
 from pipeline.inference.outcome import tell_outcome
@@ -27,8 +28,8 @@ _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling"
 
 @dataclass(frozen=True)
 class Flags(SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
-    models: str | None = None
-    """Pooling families to train, separated by commas; by default those of the preset."""
+    models: Families = None
+    """Pooling families to train, separated by commas, such as average,netvlad; by default those of the preset."""
     run: str | None = None
     """Name of the run, so that one of other settings stays; with several models NAME-average, NAME-netvlad and so on.
     By default each run has the name of its model."""

@@ -22,6 +22,7 @@ from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.cli.types import Family
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT, Index
@@ -33,7 +34,7 @@ _ALIKE = ("dataset", "sampling", "model")
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
-    model: str | None = None
+    model: Family = None
     """Pooling family of the run, which has its name unless --run gives another."""
     run: str | None = None
     """Run whose snapshots are averaged, by name or path; by default the model's name."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from fixtures.support import ROOT, frames_of, labels_of, stage_command, stage_environment
 from servers.fault_server import FAULTS, dead, requests_of, serving
 
@@ -61,6 +62,37 @@ def download(stage):
         return stage("download", "--preset", preset, *QUICK, *arguments, check=False, **more)
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("preset", "error"),
+    [
+        ("audioset", requests.exceptions.ConnectTimeout("timed out")),
+        ("youtube8m", requests.ConnectionError("Failed to resolve")),
+        ("youtube8m", requests.ConnectionError("Connection refused")),
+    ],
+)
+def test_a_dry_run_without_a_network_names_the_hosts_within_ten_seconds(stage, monkeypatch, preset, error):
+    """Nothing is waited for here: the time is what the attempts are given, and the pauses between them."""
+    asked, paused = [], []
+
+    def request(self, method, url, timeout, **more):
+        asked.append((url.split("/")[2], max(timeout)))
+        raise error
+
+    def wait(self, seconds=None):
+        paused.append(seconds)
+        return False
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    monkeypatch.setattr("pipeline.transfer.source.threading.Event.wait", wait)
+    hosts = ["--mirror", "http://one.invalid", "--mirror", "http://two.invalid"]
+    result = stage("download", "--preset", preset, *hosts, "--dry-run", check=False)
+    assert result.returncode == 1 and result.stdout == ""
+    assert "one.invalid, two.invalid do not answer: http://" in result.stderr and str(error) in result.stderr
+    assert "check the network, or name another source with --mirror or --from" in result.stderr
+    assert {host for host, _ in asked} == {"one.invalid", "two.invalid"}
+    assert sum(seconds for _, seconds in asked) + sum(paused) < 9
 
 
 def home_of(folder: Path, dataset: str = "youtube8m") -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from pipeline.artifacts.places import Places
+from pipeline.cli.types import Preset
 from pipeline.config import CheckedFields
 from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.runtime.parallel import default_workers
@@ -16,7 +17,7 @@ from pipeline.runtime.parallel import default_workers
 class BaseFlags(CheckedFields):
     """Flags of every command, stage or not."""
 
-    preset: str = "demo"
+    preset: Preset = "demo"
     """Preset that declares all settings of an experiment: a name from pipeline/presets, or the path of such a file."""
 
     @classmethod

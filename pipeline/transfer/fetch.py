@@ -1,5 +1,6 @@
 """Many files to their places: resumed, verified, within the space there is, and what is missing told."""
 
+import contextlib
 import dataclasses
 import errno
 import shutil
@@ -92,7 +93,11 @@ class Fetch:
 
         Raises:
             StageError: as `survey`.
+            Unavailable: the source does not answer.
         """
+        if unknown := next((one for one in wanted if one.size is None), None):
+            with contextlib.suppress(Refused):  # it answers, and cannot tell
+                self._retry_policy.call(lambda: self._source.measure(unknown.file))
         complete, rest = self.survey(wanted)
         total = sum(one.size or 0 for one in (*complete, *rest))
         to_come, free = sum(one.bytes_to_come() for one in rest), free_space(self._home)
