@@ -20,6 +20,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.cli.types import FamilyNames, Preset
 from pipeline.config import ConfigError, DatasetConfig, Experiment
+from pipeline.config.wording import counted
 from pipeline.models import FAMILIES
 from pipeline.presets import load_experiment
 from pipeline.runtime import backend
@@ -78,7 +79,7 @@ def _table(rows: list[dict], dataset: DatasetConfig) -> str:
     return "\n".join(
         [
             *(line.rstrip() for line in table.to_string().splitlines()),
-            f"{dataset.name}: {features}, {dataset.num_classes} classes",
+            f"{dataset.name}: {features}, {counted(dataset.num_classes, 'class', 'classes')}",
             "GFLOPs: a video at inference, the matrix products alone",
             "MB: activations of a video in training, float32, an estimate; weights are not among them",
         ]

@@ -18,6 +18,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds, Within, Workers
+from pipeline.config.wording import counted
 from pipeline.transfer import archive, origins
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.http import read_whole
@@ -121,7 +122,7 @@ def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Pa
     path = home / file.name
     if _bring(flags, source, [Wanted(file, path)], home):
         for folder, count in archive.unpack(path, absent).items():
-            print(f"{absent[folder]}: {count} files")
+            print(f"{absent[folder]}: {counted(count, 'file')}")
         path.unlink()
         _class_names(origins.AUDIOSET, mirrors, home, flags)
 
@@ -137,7 +138,7 @@ def _bring(flags: Flags, source: Source, wanted: list[Wanted], home: Path) -> bo
         print("nothing was downloaded")
         return False
     before = fetch.deliver(wanted, flags.verify)
-    print(f"{home}: all {len(wanted)} files are there and verified, {before} were before")
+    print(f"{home}: {counted(len(wanted), 'file')} there and verified, {before} of them before")
     return True
 
 

@@ -20,6 +20,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.runs import TrainedRun, read_blend
@@ -91,7 +92,7 @@ def main() -> None:
                     "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
                 }
                 writing.add_scores(temporary, scores)
-            print(f"{path}: {len(runs)} models as {flags.weights}")
+            print(f"{path}: {counted(len(runs), 'model')} as {flags.weights}")
     if flags.saved_model:
         _save_model(path, flags.saved_model)
     _tell(path, flags.allow_over)

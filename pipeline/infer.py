@@ -24,6 +24,7 @@ from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Family
 from pipeline.config import DatasetConfig, InferenceConfig
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
@@ -134,7 +135,7 @@ def predict(
     store.finish(settings, inputs)
     if index.labeled(split):
         scores_of(store, index, split)
-    print(f"{store.folder}: {len(rows)} videos")
+    print(f"{store.folder}: {counted(len(rows), 'video')}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, to_dict
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inputs.class_names import KEY, SUMMARY, find_vocabulary, read_class_names, stored_class_names
 from pipeline.inputs.index import TRAIN, Source
 from pipeline.inputs.index.build import write_index
@@ -148,7 +149,8 @@ def _check_budget(summary: dict[str, Any], budget: int) -> None:
         listed = "\n".join(f"  {entry['file']}, offset {entry['offset']}: {entry['reason']}" for entry in first)
         more = f"\n  and {count - len(first)} more" if count > len(first) else ""
         raise StageError(
-            f"{count} bad records, {budget} are tolerated (--max-quarantined):\n{listed}{more}\nnothing was indexed. "
+            f"{counted(count, 'bad record')}, {budget} tolerated (--max-quarantined):\n{listed}{more}\n"
+            "nothing was indexed. "
             "Mend or remove these files, or raise --max-quarantined to leave the records out"
         )
 
@@ -167,7 +169,7 @@ def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:
     counts = ", ".join(f"{split} {count}" for split, count in summary["counts"].items())
-    print(f"{folder}: {counts} videos; {summary['quarantined']['count']} records quarantined")
+    print(f"{folder}: {counts} videos; {counted(summary['quarantined']['count'], 'record')} quarantined")
     for remark in dataset_remarks(summary):
         print(f"{folder}: {remark}")
 

@@ -25,6 +25,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import TopK
+from pipeline.config.wording import counted
 from pipeline.inference.runs import read_blend
 from pipeline.inputs.class_names import read_class_names, stored_class_names, unnamed
 from pipeline.runtime import backend
@@ -71,7 +72,9 @@ def main() -> None:
             json.dumps({"id": video.id, "labels": best}, ensure_ascii=False) if flags.json else _lines(video.id, best)
         )
     if bad:
-        raise StageError(f"{bad} of {good + bad} videos or files could not be read: see above")
+        raise StageError(
+            f"{bad} of {counted(good + bad, 'video or file', 'videos or files')} could not be read: see above"
+        )
 
 
 def _ensemble(flags: Flags, top_k: int) -> "Ensemble":

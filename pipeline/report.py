@@ -19,6 +19,7 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inference.freshness import is_of_index
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
@@ -104,7 +105,7 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
     with atomic_file(path) as temporary:
         temporary.write_text(page.render(report), encoding="utf-8")
     scored = f", {run.name} on {', '.join(diagnostics)}" if run else ", none of them scored"
-    print(f"{path}: {len(every)} runs{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
+    print(f"{path}: {counted(len(every), 'run')}{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
 
 
 def _told(flags: Flags, index: Index, asked: Path | None) -> str:

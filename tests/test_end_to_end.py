@@ -200,11 +200,11 @@ def test_bad_records_are_named_and_counted(tmp_path, stage, tiny_preset):
     arguments = ["--preset", preset, "--raw", f"train={path}"]
     result = stage("ingest", *arguments, check=False)
     assert result.returncode == 1
-    assert "1 bad records, 0 are tolerated" in result.stderr
+    assert "1 bad record, 0 tolerated" in result.stderr
     assert f"{path}, offset " in result.stderr and "checksum of the record is wrong" in result.stderr
     assert not (tmp_path / "data" / "small" / "index").exists()
     result = stage("ingest", *arguments, "--max-quarantined", 1)
-    assert "train 9, holdout 0 videos; 1 records quarantined" in result.stdout
+    assert "train 9, holdout 0 videos; 1 record quarantined" in result.stdout
 
 
 def test_files_that_are_not_there_or_hold_something_else(tmp_path, stage, tiny_preset):

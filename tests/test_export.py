@@ -78,7 +78,7 @@ def test_the_best_run_is_bundled_where_there_is_no_ensemble(small, run):
     printed = run(export)
     assert "no class names" not in printed
     path = small / "runs" / "small" / f"{best}-float16.zip"
-    assert f"{path}: 1 models as float16" in printed and "eligible" in printed
+    assert f"{path}: 1 model as float16" in printed and "eligible" in printed
     assert f"hold-out GAP {gaps[best]['whole']['gap']:.4f} before" in printed
     header, scores = read_header(path), read_scores(path)
     assert header.names[3] == "猫" and header.names[4] == "B"
@@ -88,7 +88,7 @@ def test_the_best_run_is_bundled_where_there_is_no_ensemble(small, run):
     before = path.read_bytes()
     assert f"{path}: up to date" in run(export)
     assert path.read_bytes() == before
-    assert "1 models" in run(export, "--run", "netvlad", "--precision", "trained")
+    assert "1 model as" in run(export, "--run", "netvlad", "--precision", "trained")
     trained = small / "runs" / "small" / "netvlad-float16.zip"
     assert read_header(trained).models[0].precision == "mixed_bfloat16"
 

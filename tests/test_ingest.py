@@ -181,7 +181,7 @@ def test_shards_that_are_checked_are_not_read_again(tmp_path, stage, preset):
     for name in "abc":
         spoil(raw / f"{name}.tfrecord")
     result = stage("ingest", *arguments, "--max-quarantined", 1)
-    assert "train 11, holdout 0 videos; 1 records quarantined" in result.stdout
+    assert "train 11, holdout 0 videos; 1 record quarantined" in result.stdout
     assert not work.exists()
 
 
@@ -220,7 +220,7 @@ def test_a_vocabulary_is_given_once_and_makes_nothing_stale(tmp_path, stage, pre
         assert Index.open(path).class_names == named.class_names
     given.write_text("index,name\n0,A\n")
     result = stage("ingest", *arguments, "--vocabulary", given, check=False)
-    assert result.returncode == 1 and f"{given} names 1 of 9 classes; 1, 2, 3, 4, 5, ... are not in" in result.stderr
+    assert result.returncode == 1 and f"{given} names 1 of 9 classes; 1, 2, 3, 4, 5, ... not in" in result.stderr
     assert Index.open(path).class_names == named.class_names
 
 
@@ -251,6 +251,6 @@ def test_an_ingest_that_fails_leaves_the_index(tmp_path, stage, preset):
     before = files(index)
     write_odd(tmp_path / "raw" / "b.tfrecord", "bad", labels=(99,))
     result = stage("ingest", *arguments, check=False)
-    assert "1 bad records, 0 are tolerated" in result.stderr
+    assert "1 bad record, 0 tolerated" in result.stderr
     assert files(index) == before
     xml.etree.ElementTree.fromstring(before["card.svg"])

@@ -13,6 +13,7 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.ensembling.holdout import is_tuning_half
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
@@ -177,5 +178,5 @@ def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) 
         yield part, LabelLists(*index.labels_of(chosen))
     if row_of:
         raise StageError(
-            f"{source}: {len(row_of)} videos of split {split} are missing, for example {next(iter(row_of))!r}"
+            f"{source} lacks {counted(len(row_of), 'video')} of split {split}, for example {next(iter(row_of))!r}"
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.artifacts.files import read_json
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 
 SUMMARY = "dataset.json"
 """The summary of an index, in its folder."""
@@ -31,9 +32,10 @@ def read_class_names(path: Path, num_classes: int) -> list[str]:
     found = dict(_rows(path, num_classes))
     if lacking := [number for number in range(num_classes) if number not in found]:
         some = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+        told = f"{num_classes - len(lacking)} of {counted(num_classes, 'class', 'classes')}"
         raise StageError(
-            f"{path} names {num_classes - len(lacking)} of {num_classes} classes; {some} are not in it: every class "
-            "needs a line with its number, from 0; its name may be empty"
+            f"{path} names {told}; {some} not in it: every class needs a line with its number, from 0; "
+            "its name may be empty"
         )
     names = [found[number] or default for number, default in enumerate(unnamed(num_classes))]
     shared = {name for name, count in Counter(names).items() if count > 1}

@@ -8,6 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from pipeline.config.wording import counted
+
 
 def start_backend() -> None:
     """Import Keras and its backend, and print which devices there are.
@@ -24,7 +26,7 @@ def start_backend() -> None:
     if not devices and shutil.which("nvidia-smi"):
         sys.stderr.write("".join(notices))
         print("an NVIDIA driver is here, but no GPU was found: see above", file=sys.stderr)
-    print(f"{name} on {', '.join(devices) or f'{len(os.sched_getaffinity(0))} processors'}", flush=True)
+    print(f"{name} on {', '.join(devices) or counted(len(os.sched_getaffinity(0)), 'processor')}", flush=True)
 
 
 def start_tracing() -> None:

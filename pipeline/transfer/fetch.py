@@ -15,6 +15,7 @@ from tqdm import tqdm
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
 from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
@@ -102,9 +103,11 @@ class Fetch:
         total = sum(one.size or 0 for one in (*complete, *rest))
         to_come, free = sum(one.bytes_to_come() for one in rest), free_space(self._home)
         minutes = to_come / (rate * 1e6) / 60
-        unknown = f" and {count} files of unknown size" if (count := sum(one.size is None for one in rest)) else ""
+        unknown = (
+            f" and {counted(count, 'file')} of unknown size" if (count := sum(one.size is None for one in rest)) else ""
+        )
         return (
-            f"{len(wanted)} files, {total / 1e9:.3f} GB{unknown}; {len(complete)} are there\n"
+            f"{counted(len(wanted), 'file')}, {total / 1e9:.3f} GB{unknown}; {len(complete)} are there\n"
             f"to come: {to_come / 1e9:.3f} GB{unknown}; free at {self._home}: {free / 1e9:.3f} GB"
             + (" (too little)" if to_come > free else "")
             + f"\nat {rate:g} MB/s: {f'{minutes / 60:.1f} hours' if minutes > 90 else f'{minutes:.1f} minutes'}"
@@ -140,7 +143,7 @@ class Fetch:
                 lines.append(f"  and {len(missing) - 20} more")
             lines.append("the same command again transfers only these")
             raise StageError(
-                "\n".join([f"{len(missing)} of {len(wanted)} files are missing (listed in {listed}):", *lines])
+                "\n".join([f"missing: {len(missing)} of {counted(len(wanted), 'file')} (listed in {listed}):", *lines])
             )
         return len(complete)
 

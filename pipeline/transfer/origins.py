@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors, read_whole
 from pipeline.transfer.names import SPLITS, Fraction, plan_of, read_plan, safe_name, split_of
@@ -139,7 +140,9 @@ def from_elsewhere(
     absent = [f" of the split {split}" for split in splits if split not in there]
     if absent or not placed:
         of = "".join(absent[:1])
-        raise StageError(f"--from {place}: it has no *.tfrecord files{of} (fraction {fraction}, {len(listed)} files)")
+        raise StageError(
+            f"--from {place}: it has no *.tfrecord files{of} (fraction {fraction}, {counted(len(listed), 'file')})"
+        )
     return source, placed
 
 

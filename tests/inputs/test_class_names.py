@@ -51,8 +51,8 @@ def test_a_name_that_two_classes_have_tells_them_apart(tmp_path):
         ("index,name\n0,Speech\n7,Music\n", "line 3: the class must be a number below 2"),
         ("index,name\nzero,Speech\n", "line 2: the class must be a number"),
         ("index,name\n0\n", "line 2"),
-        ("index,name\n1,Speech\n", "names 1 of 2 classes; 0 are not in it: every class needs a line"),
-        ("index,name\n", "names 0 of 2 classes; 0, 1 are not in it"),
+        ("index,name\n1,Speech\n", "names 1 of 2 classes; 0 not in it: every class needs a line"),
+        ("index,name\n", "names 0 of 2 classes; 0, 1 not in it"),
         ("index,name\n0,\udcff\n", "cannot be read as a vocabulary"),
     ],
 )

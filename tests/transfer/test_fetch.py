@@ -254,7 +254,7 @@ def test_everything_is_delivered_and_then_left_alone(tmp_path, source):
 def test_what_is_missing_is_listed_until_it_is_there(tmp_path, source):
     home = tmp_path / "home"
     wanted = [*wanted_of(source, home), Wanted(Remote("none", 3), home / "raw" / "none")]
-    with pytest.raises(StageError, match=r"1 of 6 files are missing(.|\n)*none"):
+    with pytest.raises(StageError, match=r"missing: 1 of 6 files(.|\n)*none"):
         Fetch(source, home, 2, POLICY).deliver(wanted, False)
     assert (home / MISSING).read_text().startswith(f"{home / 'raw' / 'none'}\t")
     assert len((home / MISSING).read_text().splitlines()) == 1

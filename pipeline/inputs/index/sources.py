@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inputs.index import HOLDOUT, Source
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 
@@ -28,7 +29,7 @@ def parse_sources(raw: list[str]) -> list[Source]:
             raise StageError(f"--raw {item}: there are no *.tfrecord files there{_others(path)}")
         sources += [Source(file, split) for file in files]
     if twice := len(sources) - len({source.path for source in sources}):
-        raise StageError(f"--raw names {twice} files twice")
+        raise StageError(f"--raw names {counted(twice, 'file')} twice")
     return sources
 
 

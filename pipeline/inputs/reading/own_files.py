@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.config.wording import counted
 from pipeline.inputs.reading.batches import Inputs, resample_rows
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
@@ -126,7 +127,7 @@ def _in_npy(path: Path, values: np.ndarray, dataset: DatasetConfig) -> Video | U
     values = np.atleast_2d(values)
     if values.ndim == 2 and values.shape[1] == dataset.width and len(values):
         return _video(path.stem, str(path), [values], dataset)
-    features = ", ".join(f"{feature.name} ({feature.size} values)" for feature in dataset.features)
+    features = ", ".join(f"{feature.name} ({counted(feature.size, 'value')})" for feature in dataset.features)
     return UnreadableVideo(
         str(path),
         f"the array is {list(values.shape)}; it must be one video, [frames, {dataset.width}], with {features} side by "
@@ -165,7 +166,9 @@ def _in_arrays(path: Path, arrays: Mapping[str, Any], dataset: DatasetConfig) ->
     for values, (name, size) in zip(features, sizes.items()):
         if values.ndim != 2 or values.shape[1] != size or len(values) != len(features[0]) or not len(values):
             shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in zip(sizes, features))
-            yield UnreadableVideo(str(path), f"{shapes}; each must be [frames, values], with {size} values in {name}")
+            yield UnreadableVideo(
+                str(path), f"{shapes}; each must be [frames, values], with {counted(size, 'value')} in {name}"
+            )
             return
     yield _video(path.stem, str(path), features, dataset)
 

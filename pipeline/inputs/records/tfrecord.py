@@ -8,6 +8,8 @@ from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
+from pipeline.config.wording import counted
+
 HEADER = struct.Struct("<QI")  # payload length, masked CRC of those eight bytes
 FOOTER = struct.Struct("<I")  # masked CRC of the payload
 _MASK_DELTA = 0xA282EAD8
@@ -48,7 +50,7 @@ def scan_records(path: Path) -> Iterator[Record]:
         while header := file.read(HEADER.size):
             start = position + HEADER.size
             if len(header) < HEADER.size:
-                yield Record(position, b"", f"file ends inside a record header, {len(header)} bytes long")
+                yield Record(position, b"", f"file ends inside a record header, {counted(len(header), 'byte')} long")
                 return
             if not begins_record(header):
                 yield Record(position, b"", "checksum of the record length is wrong; what follows is unreadable")
@@ -57,7 +59,7 @@ def scan_records(path: Path) -> Iterator[Record]:
             end = start + length + FOOTER.size
             payload, footer = (file.read(length), file.read(FOOTER.size)) if end <= size else (b"", b"")
             if len(footer) < FOOTER.size:
-                yield Record(start, b"", f"file ends {max(1, end - size)} bytes before the record does")
+                yield Record(start, b"", f"file ends {counted(max(1, end - size), 'byte')} before the record does")
                 return
             (payload_crc,) = FOOTER.unpack(footer)
             if masked_crc(payload) == payload_crc:

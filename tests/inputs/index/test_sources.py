@@ -79,7 +79,7 @@ def test_what_a_folder_holds_in_place_of_tfrecords_is_said(tmp_path):
 
 def test_a_file_named_twice_is_refused(tmp_path):
     (tmp_path / "a.tfrecord").touch()
-    with pytest.raises(StageError, match="--raw names 1 files twice"):
+    with pytest.raises(StageError, match="--raw names 1 file twice"):
         parse_sources([f"train={tmp_path}", f"test={tmp_path}/a*"])
 
 
