@@ -159,7 +159,10 @@ def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
     """Raise StageError if the splits to train on hold no videos, or no labels."""
     names = ", ".join(dataset.train_splits)
     if not summary["counts"].get(TRAIN, 1):
-        raise StageError(f"the training splits ({names}) hold no videos; see --raw and --dataset.train-splits")
+        empty = summary["empty"]
+        files = ", ".join(entry["file"] for entry in empty["first"][:3])
+        because = f": {counted(empty['count'], 'file')} empty or damaged, {files}" if empty["count"] else ""
+        raise StageError(f"the training splits ({names}) hold no videos{because}; see --raw and --dataset.train-splits")
     if not summary["labelled"].get(TRAIN, 1):
         raise StageError(
             f"no video of the training splits ({names}) has labels under the key {dataset.labels_key!r}; "

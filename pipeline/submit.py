@@ -136,7 +136,7 @@ def _check(flags: Flags) -> None:
                 "id on each line"
             )
         ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
-    if not flags.check.is_file():
+    if not flags.check.exists():
         raise StageError(f"--check {flags.check}: there is no such file")
     faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)
     for fault in faults:

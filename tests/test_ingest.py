@@ -234,6 +234,22 @@ def test_the_vocabulary_that_download_has_brought_is_taken(tmp_path, stage, pres
     assert Index.open(home / "index").class_names[3] == "name 3"
 
 
+def test_files_of_another_kind_and_empty_ones_are_named(tmp_path, stage, preset):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    arguments = ["--preset", preset, "--raw", f"train={raw}"]
+    (raw / "a.tfrecord").write_bytes(b"")
+    result = stage("ingest", *arguments, check=False)
+    assert result.returncode == 1
+    assert f"hold no videos: 1 file empty or damaged, {raw}/a.tfrecord; see --raw" in result.stderr
+    (raw / "a.tfrecord").write_bytes(b"<!doctype html><title>404</title>")
+    result = stage("ingest", *arguments, check=False)
+    assert result.returncode == 1
+    assert (
+        f"{raw}/a.tfrecord, offset 0: the file is a web page (HTML), not TFRecords; a server sent it" in result.stderr
+    )
+
+
 def test_two_at_once(tmp_path, stage, preset):
     write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
     arguments = ["--preset", preset, "--raw", f"train={tmp_path / 'raw'}"]

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import ConstructorRegistry
 
 from pipeline.artifacts.done import VERSION
 from pipeline.cli.flags import BaseFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
-from pipeline.cli.types import optional_values
+from pipeline.cli.types import show_optional_values
 from pipeline.config import POOLING, ConfigError, Experiment, check_model_fits_dataset
 from pipeline.presets import load_experiment
+
+_REGISTRY = show_optional_values(ConstructorRegistry())
+"""How values of flags are read and shown, where that is not tyro's way."""
 
 
 def parse_flags(
@@ -55,7 +59,7 @@ def parse_flags(
     parsed: Any = tyro.cli(
         bundle,
         args=arguments,
-        registry=optional_values(),
+        registry=_REGISTRY,
         prog=f"python -m {_stage_name(flags)}",
         description=_first_paragraph(flags),
     )

@@ -1,7 +1,7 @@
 """Types of flags whose help says what may be given: families, presets, and values that may be left out."""
 
+import dataclasses
 import types
-from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import tyro
@@ -9,8 +9,6 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from pipeline.config import POOLING
 from pipeline.presets import presets
-
-_METAVARS: dict[Any, str] = {str: "STR", int: "INT", float: "FLOAT", Path: "PATH"}
 
 
 def _among(names: str) -> Any:
@@ -30,24 +28,27 @@ Preset = Annotated[
 """The name of a preset, or the path of a file."""
 
 
-def optional_values() -> ConstructorRegistry:
-    """Return the rule by which a value that may be left out is shown by its type alone; `None` leaves it out."""
-    registry = ConstructorRegistry()
+def show_optional_values(registry: ConstructorRegistry) -> ConstructorRegistry:
+    """Add the rule by which a value that may be left out is shown as its type alone; `None` still leaves it out.
+
+    What the registry says of the type itself counts. Types with choices are shown as tyro does, with None among these.
+    """
 
     @registry.primitive_rule
     def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
         if get_origin(info.type) not in (Union, types.UnionType) or type(None) not in get_args(info.type):
             return None
         (kind, *others) = [each for each in get_args(info.type) if each is not type(None)]
-        kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-        if others or kind not in _METAVARS:
+        if others:
             return None
-        return PrimitiveConstructorSpec(
-            nargs=1,
-            metavar=_METAVARS[kind],
-            instance_from_str=lambda given: None if given == ["None"] else kind(given[0]),
-            is_instance=lambda value: value is None or isinstance(value, kind),
-            str_from_instance=lambda value: [str(value)],
+        plain = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, info.markers))
+        if not isinstance(plain, PrimitiveConstructorSpec) or plain.choices or plain.nargs != 1:
+            return None
+        return dataclasses.replace(
+            plain,
+            instance_from_str=lambda given: None if given == ["None"] else plain.instance_from_str(given),
+            is_instance=lambda value: value is None or plain.is_instance(value),
+            str_from_instance=lambda value: ["None"] if value is None else plain.str_from_instance(value),
         )
 
     return registry

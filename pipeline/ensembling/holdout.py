@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
 from pipeline.ensembling.candidates import Candidates
 from pipeline.ensembling.recipe import Member
 from pipeline.ensembling.scales import Scale, quantiles_of, to_values
@@ -56,7 +55,7 @@ def read_together(
         yield chosen, list(parts)
     if position < len(rows):
         folders = ", ".join(str(store.folder) for store in stores)
-        raise StageError(f"{counted(len(rows) - position, 'video')} of {split} not in {folders}: run infer again")
+        raise StageError(f"{len(rows) - position} videos of {split} are missing from {folders}: run infer again")
 
 
 def score_quantiles(store: PredictionStore) -> tuple[float, ...]:

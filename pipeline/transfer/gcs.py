@@ -19,7 +19,6 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from tqdm import tqdm
 
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Body, Refused, Remote, Source, Unavailable, retry_after
 from pipeline.transfer.verified import checksums_of
@@ -107,14 +106,14 @@ class Bucket(Source):
             except (Unavailable, Refused) as error:
                 failure = error
             if buffer.tell() > end - start:
-                raise Unavailable(f"{url}: {counted(buffer.tell(), 'byte')} came instead of {end - start}")
+                raise Unavailable(f"{url}: {buffer.tell()} bytes came instead of {end - start}")
             start += buffer.tell()
             if buffer.tell():
                 yield buffer.getvalue()
             if failure:
                 raise failure
             if start < end:
-                raise Unavailable(f"{url}: the connection ended {counted(end - start, 'byte')} early")
+                raise Unavailable(f"{url}: the connection ended {end - start} bytes early")
 
     def _url(self, name: str) -> str:
         return f"gs://{self._bucket.name}/{name}"

@@ -1,13 +1,15 @@
 """Values that may be left out: shown by their type alone, and parsed as before."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 
-from pipeline.cli.types import Families, Family, optional_values
+from pipeline.cli.types import Families, Family, show_optional_values
 from pipeline.config import POOLING
 from pipeline.config.ranges import Count
 
@@ -25,7 +27,7 @@ class Options:
 
 
 def parsed(*arguments: str) -> Any:
-    return tyro.cli(Options, args=arguments, registry=optional_values())
+    return tyro.cli(Options, args=arguments, registry=show_optional_values(ConstructorRegistry()))
 
 
 def test_what_is_given_has_its_type_and_the_rest_is_none():
@@ -41,6 +43,31 @@ def test_help_shows_types_and_families(capsys):
     for flag in ("--name STR", "--count INT", "--most INT", "--path PATH", "--share FLOAT", "--model STR"):
         assert f"{flag} " in out
     assert set(POOLING) <= {word.strip("(),") for word in out.split()}
+
+
+SHOUTED = PrimitiveConstructorSpec(1, "LOUD", lambda given: given[0].upper(), lambda value: True, lambda value: [value])
+
+
+@dataclass
+class Shouting:
+    word: Annotated[str, SHOUTED] | None = None
+    path: Path | None = None
+
+
+def test_what_else_is_said_of_the_type_counts(capsys):
+    """A constructor of the type's own, and a rule that the registry had before."""
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info):
+        return dataclasses.replace(SHOUTED, metavar="FILE") if info.type is Path else None
+
+    show_optional_values(registry)
+    assert tyro.cli(Shouting, args=["--word", "a", "--path", "b"], registry=registry) == Shouting("A", "B")
+    with pytest.raises(SystemExit):
+        tyro.cli(Shouting, args=["--help"], registry=registry)
+    out = capsys.readouterr().out
+    assert "--word LOUD" in out and "--path FILE" in out
 
 
 def test_a_wrong_value_is_named(capsys):

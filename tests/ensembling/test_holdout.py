@@ -86,7 +86,7 @@ def test_runs_that_cannot_be_read_side_by_side_are_refused(index, stores, tmp_pa
         list(read_together(stores, index, "test"))
     stores[1].parts()[-1].unlink()
     stores[1].finish({}, {})
-    with pytest.raises(StageError, match=r"videos? of holdout not in .*two"):
+    with pytest.raises(StageError, match=r"videos of holdout are missing from .*two"):
         list(read_together(stores, index, "holdout"))
     (stores[1].folder / "plan.json").write_text('{"videos_per_part": 7}')
     with pytest.raises(StageError, match="cut into parts of"):
