@@ -20,6 +20,9 @@ class BaseFlags(CheckedFields):
     preset: Preset = "demo"
     """Preset that declares all settings of an experiment: a name from pipeline/presets, or the path of such a file."""
 
+    version: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the version of the pipeline, and do nothing else."""
+
     @classmethod
     def flag(cls, name: str) -> str:
         return f"--{name.replace('_', '-')}"

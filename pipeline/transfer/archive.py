@@ -104,7 +104,7 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
         except Refused as error:
             raise StageError(f"{archive} is not AudioSet's: {error}") from error
         except _DAMAGE as error:
-            if (kind := kind_of_file(archive)) and kind.format != "gzip":
+            if (kind := kind_of_file(archive)) and kind.format not in ("gzip", "empty"):
                 told = f"{archive} is {kind.name}, not AudioSet's archive"
                 raise StageError(f"{told}: delete it, and download it again") from error
             raise StageError(f"{archive} is damaged ({error}): delete it, and download it again") from error
