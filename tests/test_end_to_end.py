@@ -46,7 +46,7 @@ def test_it_ends_with_the_path_of_a_valid_csv_and_a_table(demo, stage):
     folder, output = demo
     (csv,) = (folder / "submissions").glob("tiny-*.csv")
     assert f"{csv}: 40 videos of split test, valid (synthetic data)" in output
-    table = output[output.index("== evaluate") :]
+    table = output[output.index(": evaluate\n") :]
     for name in ("average", "netvlad", "ensemble", "label priors", "parameters", "holdout: ", "GAP@20"):
         assert name in table
     assert "SYNTHETIC" in table
