@@ -1,17 +1,37 @@
-"""`python -m pipeline`: list the stages, in their order, and the presets."""
+"""`python -m pipeline`: list the stages, in their order, and the presets; `python -m pipeline STAGE` runs one."""
 
+import importlib
+import sys
 from pathlib import Path
 
+from pipeline.artifacts.done import VERSION
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.config import ConfigError, find_by_name
 from pipeline.presets import first_line, presets
+
+_HERE = Path(__file__).parent
 
 
 def main() -> None:
-    here = Path(__file__).parent
-    print("Stages: python -m pipeline.<stage> --help explains one.\n")
+    first = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if not first.startswith("-"):
+        name = first.replace("-", "_")
+        find_by_name(name, dict.fromkeys(STAGES), "stage")
+        sys.argv = [str(_HERE / f"{name}.py"), *sys.argv[2:]]
+        importlib.import_module(f"pipeline.{name}").main()  # by its name: no file imports a stage
+    elif first == "--version":
+        print(VERSION)
+    elif first in ("--help", "-h"):
+        _list()
+    else:
+        raise ConfigError(f"{first} is no flag of `python -m pipeline`; there are --help and --version, and the stages")
+
+
+def _list() -> None:
+    print("Stages: python -m pipeline.<stage> --help explains one, --version tells the version.\n")
     for stage in STAGES:
-        print(f"  {stage:<12}{first_line(here / f'{stage}.py')}")
+        print(f"  {stage:<12}{first_line(_HERE / f'{stage}.py')}")
     print("\nPresets: --preset <name>, or the path of a file like pipeline/presets/demo.py.\n")
     for name, line in presets().items():
         print(f"  {name:<18}{line}")

@@ -16,7 +16,9 @@ from pipeline.cli.flags import BaseFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.cli.types import FamilyNames, Preset
 from pipeline.config import ConfigError, DatasetConfig, Experiment
+from pipeline.config.wording import counted
 from pipeline.models import FAMILIES
 from pipeline.presets import load_experiment
 from pipeline.runtime import backend
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flags(BaseFlags):
-    preset: str = "youtube8m"
+    preset: Preset = "youtube8m"
     """Preset with the sizes, numbers of frames and classifiers: a name from pipeline/presets, or a file's path."""
-    families: tuple[str, ...] = ()
+    families: FamilyNames = ()
     """Pooling families to count; by default all of them."""
     json: bool = False
     """Print JSON instead of a table: a list with one object for each family."""
@@ -76,7 +78,7 @@ def _table(rows: list[dict], dataset: DatasetConfig) -> str:
     return "\n".join(
         [
             *(line.rstrip() for line in table.to_string().splitlines()),
-            f"{dataset.name}: {features}, {dataset.num_classes} classes",
+            f"{dataset.name}: {features}, {counted(dataset.num_classes, 'class', 'classes')}",
             "GFLOPs: a video at inference, the matrix products alone",
             "MB: activations of a video in training, float32, an estimate; weights are not among them",
         ]

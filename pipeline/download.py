@@ -19,11 +19,14 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds, Within, Workers
+from pipeline.config.wording import counted
 from pipeline.transfer import archive, origins
 from pipeline.transfer.fetch import Fetch, Wanted
 from pipeline.transfer.http import read_whole
 from pipeline.transfer.names import Fraction, official_name
 from pipeline.transfer.source import Refused, RetryPolicy, Source, Unavailable
+
+_ELSEWHERE = "check the network, or name another source with --mirror or --from"
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,14 @@ class Flags(CommonFlags):
 
     @property
     def retry_policy(self) -> RetryPolicy:
+        if self.dry_run:  # whoever only asks is answered within 10 seconds, also where no server is
+            return RetryPolicy(min(3, self.attempts), min(0.2, self.pause), 0.2)
         return RetryPolicy(self.attempts, self.pause)
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a byte after which a connection counts as lost."""
+        return min(2.5, self.timeout) if self.dry_run else self.timeout
 
 
 def main() -> None:
@@ -71,7 +81,7 @@ def main() -> None:
     try:
         if flags.origin:
             source, files = origins.from_elsewhere(
-                flags.origin, flags.splits, fraction, flags.credentials, flags.retry_policy, flags.timeout
+                flags.origin, flags.splits, fraction, flags.credentials, flags.retry_policy, flags.patience
             )
         elif name == origins.AUDIOSET and not flags.partition:
             _audioset(flags, fraction, mirrors, home, raw)
@@ -82,9 +92,11 @@ def main() -> None:
                 made = "run synthesize, which makes its files" if experiment.synthesis else "name a source with --from"
                 raise StageError(f"dataset {name} has no mirrors: {made}")
             source, files = origins.from_mirrors(
-                partition, flags.splits, fraction, mirrors, flags.retry_policy, flags.timeout
+                partition, flags.splits, fraction, mirrors, flags.retry_policy, flags.patience
             )
-    except (Refused, Unavailable) as error:
+    except Unavailable as error:
+        raise StageError(f"{error}; {_ELSEWHERE}") from error
+    except Refused as error:
         raise StageError(str(error)) from error
     wanted = [Wanted(file, _place(raw / place)) for place, file in files.items()]
     if _bring(flags, source, wanted, home) and not flags.origin:
@@ -107,11 +119,11 @@ def _audioset(flags: Flags, fraction: Fraction, mirrors: Sequence[str], home: Pa
     if not absent:
         print(f"{raw}: {', '.join(splits)} are there")
         return
-    source, file = origins.audioset_archive(mirrors, flags.timeout)
+    source, file = origins.audioset_archive(mirrors, flags.patience)
     path = home / file.name
     if _bring(flags, source, [Wanted(file, path)], home):
         for folder, count in archive.unpack(path, absent).items():
-            print(f"{absent[folder]}: {count} files")
+            print(f"{absent[folder]}: {counted(count, 'file')}")
         path.unlink(missing_ok=True)  # another download may have been first
         _class_names(origins.AUDIOSET, mirrors, home, flags)
 
@@ -120,11 +132,14 @@ def _bring(flags: Flags, source: Source, wanted: list[Wanted], home: Path) -> bo
     """Download the files and return True, or False after a dry run; raise StageError with what is missing."""
     fetch = Fetch(source, home, flags.workers, flags.retry_policy)
     if flags.dry_run:
-        print(fetch.forecast(wanted, flags.rate))
+        try:
+            print(fetch.forecast(wanted, flags.rate))
+        except Unavailable as error:
+            raise StageError(f"{error}; {_ELSEWHERE}") from error
         print("nothing was downloaded")
         return False
     before = fetch.deliver(wanted, flags.verify)
-    print(f"{home}: all {len(wanted)} files are there and verified, {before} were before")
+    print(f"{home}: {counted(len(wanted), 'file')} there and verified, {before} of them before")
     return True
 
 
@@ -136,7 +151,7 @@ def _place(path: Path) -> Path:
 
 def _class_names(name: str, mirrors: Sequence[str], home: Path, flags: Flags) -> None:
     """Download the names of the classes for reports, if there are any; without them everything else still works."""
-    known = origins.class_names(name, mirrors, flags.timeout)
+    known = origins.class_names(name, mirrors, flags.patience)
     if known is None or (path := home / known[1].name).exists():
         return
     try:

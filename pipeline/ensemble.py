@@ -19,6 +19,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import EnsembleConfig, from_dict, to_dict
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.ensembling.choosing import choose_weights, gap_table
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import blend_inputs, prediction_store, why_stale
@@ -41,7 +42,8 @@ def main() -> None:
     settings = experiment.ensemble
     if settings.given and len(settings.given) != len(flags.runs):
         raise StageError(
-            f"--ensemble.given has {len(settings.given)} weights for {len(flags.runs)} --runs: give one for each run"
+            f"--ensemble.given has {counted(len(settings.given), 'weight')} for {len(flags.runs)} --runs: "
+            "give one for each run"
         )
     if flags.runs:
         named = [find_run(flags.places, flags.preset_name, run) for run in flags.runs]
@@ -64,7 +66,7 @@ def main() -> None:
         for split in flags.split or _splits(used, index):
             _blend(recipe, used, split, prediction_store(folder, split), index)
     print(gap_table(about))
-    print(f"{folder}: {len(used)} of {len(runs)} runs blended on {', '.join(list_predicted_splits(folder))}")
+    print(f"{folder}: {len(used)} of {counted(len(runs), 'run')} blended on {', '.join(list_predicted_splits(folder))}")
 
 
 def _chosen(weights: Path) -> Done | None:

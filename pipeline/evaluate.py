@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import find_run, list_scored
+from pipeline.artifacts.predictions import list_predicted_splits
 from pipeline.cli.flags import CommonFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
@@ -17,13 +18,16 @@ from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
-from pipeline.inference.freshness import prediction_store, why_stale
-from pipeline.inference.scoring import score_lists, score_priors, scores_of
+from pipeline.config.wording import counted
+from pipeline.inference.freshness import prediction_store, remedy_of, why_stale
+from pipeline.inference.scoring import METRICS, score_lists, score_priors, scores_of
 from pipeline.inputs.index import Index
 from pipeline.submission import read_submission
 
 _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
-"""Columns of the table, and their names in a run's summary."""
+"""What is told of a run beside its scores, and its name in the run's summary."""
+_WIDTH = 80
+"""Columns of a terminal."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def main() -> None:
         named = [find_run(flags.places, flags.preset_name, flags.run)] if flags.run else []
         runs = named or list_scored(flags.places, flags.preset_name)
         rows, faults = _scores(runs, index, splits)
+        faults += _not_predicted(runs, splits)
         if faults and not rows:
             raise StageError("\n  ".join(["nothing to score:", *faults]))
         for fault in faults:
@@ -77,17 +82,36 @@ def main() -> None:
 
 
 def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dict], list[str]]:
-    """Return a row for each run and split, and why others are left out: not predicted, or out of date."""
+    """Return a row for each run and split that it has predicted, and why some of these are left out: out of date."""
     rows, faults = [], []
     for run in runs:
         summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
         about = {"run": run.name} | {title: summary.get(name) for title, name in _SUMMARY.items()}
         for split in splits:
+            if not _has_predicted(run, split):
+                continue
             if fault := why_stale(run, split, index):
                 faults.append(fault)
             else:
                 rows.append({**about, "split": split, **scores_of(prediction_store(run, split), index, split).whole})
     return rows, faults
+
+
+def _has_predicted(run: Path, split: str) -> bool:
+    return split in list_predicted_splits(run)
+
+
+def _not_predicted(runs: list[Path], splits: list[str]) -> list[str]:
+    """Return a line for each split that some runs have not predicted, with the command that does it."""
+    lines = []
+    for split in splits:
+        missing = [run for run in runs if not _has_predicted(run, split)]
+        if missing:
+            names, has, also = ", ".join(run.name for run in missing), "has", ""
+            if len(missing) > 1:
+                has, also = "have", ", and so on"
+            lines.append(f"{names} {has} no predictions of {split}: {remedy_of(missing[0], split)}{also}")
+    return lines
 
 
 def _priors(index: Index, splits: list[str]) -> list[dict]:
@@ -106,28 +130,37 @@ def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
 
 
 def _table(rows: list[dict], synthetic: bool) -> str:
-    """Format the scores as a table: one line for each run, the splits side by side."""
-    import pandas as pd
+    """Format the scores as a block of lines for each split, the best first, in 80 columns."""
+    blocks = [
+        "\n".join(_block(split, [row for row in rows if row["split"] == split]))
+        for split in dict.fromkeys(row["split"] for row in rows)
+    ]
+    note = "\nSYNTHETIC data: these scores say nothing about real videos" if synthetic else ""
+    return "\n\n".join(blocks) + note
 
-    table = pd.DataFrame(rows)
-    names = {"gap": "GAP@20", "map": "MAP@20", "map_all_kept": "MAP", "hit_at_one": "Hit@1", "perr": "PERR"}
-    names = {name: title for name, title in names.items() if name in table}
-    key = "csv" if "csv" in table else "run"
-    about = table.drop_duplicates(key).set_index(key)
-    scores = table.pivot(index=key, columns="split", values=list(names)).swaplevel(axis=1).rename(columns=names)
-    order = [(split, name) for split in table["split"].unique() for name in names.values()]
-    shown = scores[order].loc[about.index].map(lambda score: "" if pd.isna(score) else f"{score:.4f}")
-    shown.columns = [f"{split} {name}" if name == "GAP@20" else name for split, name in order]
-    if key == "run":
-        whole = about["parameters"].map(lambda value: "" if pd.isna(value) else f"{int(value):,}")
-        speed = about["examples/s"].map(lambda value: "" if pd.isna(value) else f"{value:,.0f}")
-        shown.insert(0, "parameters", whole)
-        shown.insert(1, "examples/s", speed)
-    videos = ", ".join(
-        f"{split} {count}" for split, count in table.groupby("split", sort=False)["videos"].first().items()
-    )
-    note = f"videos: {videos}" + ("; SYNTHETIC data: these scores say nothing about real videos" if synthetic else "")
-    return f"{shown.rename_axis(None).to_string()}\n{note}"
+
+def _block(split: str, rows: list[dict]) -> list[str]:
+    metrics = {key: title for key, title in METRICS.items() if any(key in row for row in rows)}
+    sized = any(row.get("parameters") for row in rows)
+    titles = [*metrics.values(), *(["parameters"] if sized else [])]
+    widths = [max(8, len(title) + 2) for title in titles]
+    widths[-1] += 3 * sized
+    first = _WIDTH - sum(widths)
+    lines = [(f"{split}: {counted(rows[0]['videos'], 'video')}", titles)]
+    for row in sorted(rows, key=lambda row: -row["gap"]):
+        values = [f"{row[key]:.4f}" if key in row else "" for key in metrics]
+        if sized:
+            values.append(f"{row['parameters']:,}" if row.get("parameters") else "")
+        lines.append((row.get("run") or row["csv"], values))
+    return [
+        (_shortened(name, first) + "".join(f"{value:>{width}}" for value, width in zip(values, widths))).rstrip()
+        for name, values in lines
+    ]
+
+
+def _shortened(name: str, width: int) -> str:
+    """Fill a name up to a width or, if it is too long, keep its end."""
+    return name.ljust(width) if len(name) < width else f"…{name[2 - width :]} "
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import Experiment, InferenceConfig
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.runs import TrainedRun, read_blend
 from pipeline.inference.scoring import best_run, scores_of
-from pipeline.inputs.class_names import read_class_names as class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
 from pipeline.runtime.progress import progress_bar
@@ -47,8 +47,6 @@ class Flags(ReadingFlags):
     trained is what each model was trained in, faster where the hardware multiplies bfloat16."""
     output: Path | None = None
     """Path of the bundle; by default runs/<preset>/<run>-<weights>.zip."""
-    vocabulary: Path | None = None
-    """CSV file with the names of the classes; by default the one in data/<dataset>/, if there is one."""
     allow_over: bool = False
     """Accept a bundle that is larger than the rules allow: the exit status is then 0."""
     saved_model: Path | None = None
@@ -73,10 +71,9 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
     recipe, runs = read_blend(folder, experiment.inference.top_k)
     dataset = runs[0].dataset
     index = open_index(flags, experiment, flags.places.index(dataset.name))
-    vocabulary = flags.vocabulary or flags.places.data_dir / dataset.name
-    names = class_names(vocabulary, dataset.num_classes)
-    if names == class_names(None, dataset.num_classes):
-        print(f"{vocabulary} has no names of the classes: the bundle calls them {names[0]} and so on; see --vocabulary")
+    names = index.class_names
+    if not index.has_class_names:
+        print(f"{index.folder} has no class names: predict will tell numbers, not names: ingest --vocabulary FILE")
     made_from = {
         "settings": f"weights {flags.weights}, precision {flags.precision}, {experiment.inference.top_k} labels kept",
         "recipe": digest_json(recipe.to_dict()),
@@ -103,7 +100,7 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
                 "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
             }
             writing.add_scores(temporary, scores)
-        print(f"{path}: {len(runs)} models as {flags.weights}")
+        print(f"{path}: {counted(len(runs), 'model')} as {flags.weights}")
     if flags.saved_model:
         _save_model(path, flags.saved_model)
 

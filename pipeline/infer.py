@@ -20,10 +20,12 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.cli.types import Family
 from pipeline.config import DatasetConfig, InferenceConfig
 from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import RunName
+from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
-    model: str | None = None
+    model: Family = None
     """Pooling family of the run, which has its name unless --run gives another."""
     run: PathOrName | None = None
     """Run to predict with, by name or path (a path needs no --preset); by default the model's name."""
@@ -137,7 +139,7 @@ def predict(
     store.finish(settings, inputs)
     if index.labeled(split):
         scores_of(store, index, split)
-    print(f"{store.folder}: {len(rows)} videos")
+    print(f"{store.folder}: {counted(len(rows), 'video')}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, to_dict
 from pipeline.config.errors import StageError
-from pipeline.inputs.index import SUMMARY, TRAIN, Source
+from pipeline.config.wording import counted
+from pipeline.inputs.class_names import KEY, SUMMARY, find_vocabulary, read_class_names, stored_class_names
+from pipeline.inputs.index import TRAIN, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.outliers import OutlierDetector
 from pipeline.inputs.index.remarks import dataset_remarks
@@ -70,6 +72,7 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
     folder, before = work.place, work.begun
     checked_shards = folder.with_name("index.work")  # holds reports on checked shards until the index is whole
     declared = load_experiment(flags.preset).dataset
+    names = _class_names(flags, folder, dataset.num_classes)
     config = {"raw": raw, "dataset": to_dict(dataset), "max_quarantined": flags.max_quarantined}
     if dataset.dtype == "float32":
         config["outlier_ratio"] = flags.outlier_ratio
@@ -77,7 +80,7 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
         "files": digest_json([[source.split, str(source.path), *size_and_mtime(source.path)] for source in sources])
     }
     if work.is_up_to_date(config, inputs, force=flags.force, quiet=flags.append):
-        _declare(folder, declared)
+        _update(folder, declared, names)
         if checked_shards.exists():  # the last ingest was killed at the very end
             remove_folder(checked_shards)
         return
@@ -101,10 +104,10 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
         checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
         with progress_bar(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
             reports = peaks.noted(reports_in_order(sources, indexed, known, _counted(checked, bar)))
-            summary = write_index(output.folder, dataset, sources, reports, root, declared)
+            summary = write_index(output.folder, dataset, sources, reports, root, declared, None, names)
         if limits := peaks.limits(flags.outlier_ratio):  # known only now, when every shard is read
             reports = reports_in_order(sources, indexed, known, map(check, [source.path for source in new]))
-            summary = write_index(output.folder, dataset, sources, reports, root, declared, limits)
+            summary = write_index(output.folder, dataset, sources, reports, root, declared, limits, names)
         _check_budget(summary, flags.max_quarantined)
         _check_training(summary, dataset)
         from pipeline.reporting import card
@@ -115,11 +118,24 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
     _tell(folder, summary)
 
 
-def _declare(folder: Path, declared: DatasetConfig) -> None:
-    """Note what the preset declares now, when flags turn it into the same dataset as before."""
+def _class_names(flags: Flags, folder: Path, num_classes: int) -> list[str] | None:
+    """Return the names that the index is to hold; None if there are none. No result depends on them."""
+    if flags.vocabulary:
+        return read_class_names(flags.vocabulary, num_classes)
+    if known := stored_class_names(folder, num_classes):
+        return known
+    downloaded = find_vocabulary(folder.parent)
+    return read_class_names(downloaded, num_classes) if downloaded else None
+
+
+def _update(folder: Path, declared: DatasetConfig, names: list[str] | None) -> None:
+    """Note what is not part of the index itself: what the preset declares now, and the names of the classes."""
     summary = read_json(folder / SUMMARY)
-    if summary.get("declared") != to_dict(declared):
-        write_json(folder / SUMMARY, summary | {"declared": to_dict(declared)})
+    new = {"declared": to_dict(declared), KEY: names}
+    if any(summary.get(key) != value for key, value in new.items()):
+        write_json(folder / SUMMARY, summary | new)
+    if names and summary.get(KEY) != names:
+        print(f"{folder}: the classes are named {names[0]!r} and so on; models are not affected")
 
 
 def _counted(reports: Iterator, bar: tqdm) -> Iterator:
@@ -134,7 +150,8 @@ def _check_budget(summary: dict[str, Any], budget: int) -> None:
         listed = "\n".join(f"  {entry['file']}, offset {entry['offset']}: {entry['reason']}" for entry in first)
         more = f"\n  and {count - len(first)} more" if count > len(first) else ""
         raise StageError(
-            f"{count} bad records, {budget} are tolerated (--max-quarantined):\n{listed}{more}\nnothing was indexed. "
+            f"{counted(count, 'bad record')}, {budget} tolerated (--max-quarantined):\n{listed}{more}\n"
+            "nothing was indexed. "
             "Mend or remove these files, or raise --max-quarantined to leave the records out"
         )
 
@@ -143,7 +160,10 @@ def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
     """Raise StageError if the splits to train on hold no videos, or no labels."""
     names = ", ".join(dataset.train_splits)
     if not summary["counts"].get(TRAIN, 1):
-        raise StageError(f"the training splits ({names}) hold no videos; see --raw and --dataset.train-splits")
+        empty = summary["empty"]
+        files = ", ".join(entry["file"] for entry in empty["first"][:3])
+        because = f": {counted(empty['count'], 'file')} empty or damaged, {files}" if empty["count"] else ""
+        raise StageError(f"the training splits ({names}) hold no videos{because}; see --raw and --dataset.train-splits")
     if not summary["labelled"].get(TRAIN, 1):
         raise StageError(
             f"no video of the training splits ({names}) has labels under the key {dataset.labels_key!r}; "
@@ -153,7 +173,7 @@ def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:
     counts = ", ".join(f"{split} {count}" for split, count in summary["counts"].items())
-    print(f"{folder}: {counts} videos; {summary['quarantined']['count']} records quarantined")
+    print(f"{folder}: {counts} videos; {counted(summary['quarantined']['count'], 'record')} quarantined")
     for remark in dataset_remarks(summary):
         print(f"{folder}: {remark}")
 

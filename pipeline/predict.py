@@ -1,8 +1,9 @@
 """Name the best labels of videos in your own files, with a run, an ensemble or a bundle.
 
-Reads FILE.tfrecord (records as the model's dataset declares them; labels are not needed) and FILE.npz (for each
-feature, under its name, an array [frames, values]; or `frames` [videos, frames, values] with `num_frames` [videos] and,
-if you like, `ids`). Values are such as the model was trained on: bytes if its features are quantized. Prints a table,
+Reads TFRecords (records as the model's dataset declares them; labels are not needed), npz and HDF5 (for each feature,
+under its name, an array [frames, values]; or `frames` [videos, frames, values] with `num_frames` [videos] and, if you
+like, `ids`) and npy (one video, [frames, values], with the features side by side). The content tells which of these a
+file is, not its name. Values are such as the model was trained on: bytes if its features are quantized. Prints a table,
 or JSON lines; writes nothing. Unreadable videos are named, the others are predicted, and the exit status is 1.
 """
 
@@ -25,8 +26,9 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import TopK
+from pipeline.config.wording import counted
 from pipeline.inference.runs import read_blend
-from pipeline.inputs.class_names import read_class_names as class_names
+from pipeline.inputs.class_names import read_class_names, stored_class_names, unnamed
 from pipeline.runtime import backend
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Flags(CommonFlags):
     files: tyro.conf.Positional[tuple[Path, ...]]
-    """Files with the features of videos: .tfrecord or .npz."""
+    """Files with the features of videos: TFRecords, npz, npy or HDF5."""
     run: PathOrName
     """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
     top: TopK = 5
@@ -45,17 +47,17 @@ class Flags(CommonFlags):
     """Print JSON instead of a table, one object on each line:
     {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
     vocabulary: Path | None = None
-    """CSV file with the names of the classes; by default those in the bundle, or in data/<dataset>/."""
+    """CSV file with a name for each class, as `ingest` takes it, where neither the bundle nor the index has names."""
 
 
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["predict"].sections)
     if not flags.files:
-        raise StageError("there is nothing to predict: name at least one file of features, .tfrecord or .npz")
+        raise StageError("there is nothing to predict: name at least one file of features: TFRecords, npz, npy or HDF5")
     ensemble = _ensemble(flags, experiment.inference.top_k)
     names = ensemble.class_names
     if flags.vocabulary:
-        names = class_names(flags.vocabulary, ensemble.dataset.num_classes)
+        names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
     good = bad = 0
     for video, labels, scores in _predictions(flags.files, ensemble, experiment.inference.batch_size):
         if labels is None:
@@ -71,7 +73,9 @@ def main() -> None:
             json.dumps({"id": video.id, "labels": best}, ensure_ascii=False) if flags.json else _lines(video.id, best)
         )
     if bad:
-        raise StageError(f"{bad} of {good + bad} videos or files could not be read: see above")
+        raise StageError(
+            f"{bad} of {counted(good + bad, 'video or file', 'videos or files')} could not be read: see above"
+        )
 
 
 def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
@@ -80,8 +84,8 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
     if not bundle.is_file():
         folder = find_run(flags.places, flags.preset_name, flags.run)
         recipe, runs = read_blend(folder, top_k)
-        place = flags.places.data_dir / runs[0].dataset.name
-        names = class_names(place if place.is_dir() else folder, runs[0].dataset.num_classes)
+        index, num_classes = flags.places.index(runs[0].dataset.name), runs[0].dataset.num_classes
+        names = stored_class_names(index, num_classes) or unnamed(num_classes)
     with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
         backend.start_backend()
     if bundle.is_file():

@@ -19,8 +19,8 @@ from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inference.freshness import is_of_index
-from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
@@ -33,8 +33,6 @@ _TOLD = "what it tells"
 class Flags(ReadingFlags):
     run: PathOrName | None = None
     """Run to show in detail, by name or path; by default the best on the hold-out, of the runs and their blend."""
-    vocabulary: Path | None = None
-    """CSV file with the names of the classes; by default the one that download put beside the index."""
     frames: bool = True
     """Load the best single run, and show which frames of some videos it attends to."""
 
@@ -46,17 +44,14 @@ def main() -> None:
         raise StageError(
             f"{index.folder} was made by an earlier version and lacks statistics that the page shows: run ingest again"
         )
-    vocabulary = flags.vocabulary or index.folder.parent
     asked = find_run(flags.places, flags.preset_name, flags.run).resolve() if flags.run else None
     with stage_output(flags.places.reports_dir / f"{flags.preset_name}.html", _made_from) as work:
-        told = _told(flags, index, vocabulary, asked)
+        told = _told(flags, index, asked)
         if not work.is_up_to_date({}, {_TOLD: told}):
-            _report(work.place, flags, index, vocabulary, asked, told)
+            _report(work.place, flags, index, asked, told)
 
 
-def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Path | None, told: str) -> None:
-    class_names = read_class_names(vocabulary, index.dataset.num_classes)
-
+def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: str) -> None:
     from pipeline.inference.scoring import score_priors
     from pipeline.reporting import page, runs, videos
 
@@ -85,7 +80,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
                 diagnostics[each] = runs.diagnose(run, index, each)
             bar.update()
     single = runs.best_by_gap([each for each in every if each.trained], split)
-    shown = videos.choose_videos(single, index, split, class_names) if single else []
+    shown = videos.choose_videos(single, index, split, index.class_names) if single else []
     if shown and flags.frames:
         backend.start_backend()
         try:
@@ -96,7 +91,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
     report = page.Report(
         preset=flags.preset_name,
         index=index,
-        names=class_names,
+        names=index.class_names,
         runs=every,
         blend=runs.read_blend(ensemble) if ensemble in folders and is_of_index(ensemble, index) else None,
         run=run,
@@ -112,17 +107,21 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
     with atomic_file(path) as temporary:
         temporary.write_text(page.render(report), encoding="utf-8")
     scored = f", {run.name} on {', '.join(diagnostics)}" if run else ", none of them scored"
-    print(f"{path}: {len(every)} runs{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
+    print(f"{path}: {counted(len(every), 'run')}{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
 
 
-def _told(flags: Flags, index: Index, vocabulary: Path, asked: Path | None) -> str:
-    """Return a hash of the page's format and of all files that it is made from."""
+def _told(flags: Flags, index: Index, asked: Path | None) -> str:
+    """Return a hash of the page's format and of all that it is made from."""
     tellers = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
     files = [file for folder in folders for name in tellers for file in sorted(visible(folder, f"**/{name}"))]
-    files += [vocabulary] if vocabulary.is_file() else sorted(visible(vocabulary, "*.csv"))
     return digest_json(
-        FORMAT, index.digest, str(asked), flags.frames, [[str(file), digest_file(file)] for file in files]
+        FORMAT,
+        index.digest,
+        index.class_names,
+        str(asked),
+        flags.frames,
+        [[str(file), digest_file(file)] for file in files],
     )
 
 

@@ -13,10 +13,13 @@ from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
 from pipeline.cli.parsing import parse_flags
+from pipeline.cli.progress import StageProgress, minutes
 from pipeline.cli.running import call_stage, run_stage
 from pipeline.cli.stages import SECTIONS, STAGES
+from pipeline.cli.types import Families
 from pipeline.config import POOLING, ConfigError, find_by_name
 from pipeline.config.errors import StageError
+from pipeline.inference.outcome import tell_outcome
 from pipeline.presets import load_preset
 from pipeline.runtime import backend
 from pipeline.submission.splits import split_to_submit
@@ -27,8 +30,11 @@ _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling"
 
 @dataclass(frozen=True)
 class Flags(SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
-    models: str | None = None
-    """Pooling families to train, separated by commas; by default those of the preset."""
+    models: Families = None
+    """Pooling families to train, separated by commas, such as average,netvlad; by default those of the preset."""
+    run: str | None = None
+    """Name of the run, so that one of other settings stays; with several models NAME-average, NAME-netvlad and so on.
+    By default each run has the name of its model."""
 
 
 def main() -> None:
@@ -49,27 +55,43 @@ def main() -> None:
         find_by_name(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
         parse_flags(Flags, SECTIONS, _tokens(whole | own), model)
+    runs = {model: model for model in models}
+    if flags.run:
+        runs = {model: f"{flags.run}-{model}" if len(models) > 1 else flags.run for model in models}
+    chosen = {model: ["--model", model, *(["--run", runs[model]] if flags.run else [])] for model in models}
     # What a late stage or the training of a late model would refuse is refused here, before any work begins.
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
         _check_submitted([split for split in named if split not in experiment.dataset.train_splits], flags.split)
+    progress = StageProgress(bool(experiment.synthesis and not flags.raw) + 2 * len(models) + 5)
+
+    def stage(name: str, *more: str) -> None:
+        progress.begin(" ".join([name, *more]))
+        _run(name, whole, *more)
+
     if experiment.synthesis and not flags.raw:
-        _run("synthesize", whole)
-    _run("ingest", whole)
-    others = open_index(flags, experiment).other_splits()
+        stage("synthesize")
+    stage("ingest")
+    index = open_index(flags, experiment)
+    others = index.other_splits()
     _check_submitted(others, flags.split)
     for model, own in pooling.items():
-        _run("train", whole, "--model", model, "--dry-run", *_tokens(own), quiet=True)
+        _run("train", whole, *chosen[model], "--dry-run", *_tokens(own), quiet=True)
     for model, own in pooling.items():
-        _run("train", whole, "--model", model, *_tokens(own))
-        _run("infer", whole, "--model", model)
-    _run("ensemble", whole, "--runs", *models)
+        stage("train", *chosen[model], *_tokens(own))
+        stage("infer", *chosen[model])
+    stage("ensemble", "--runs", *runs.values())
     if others:
-        _run("submit", whole)
+        stage("submit")
     else:
-        print("\nsubmit is left out: there is no split but those that are trained on; see --raw")
-    _run("evaluate", whole)
-    _run("report", whole)
+        progress.begin("submit")
+        print("submit is left out: there is no split but those that are trained on; see --raw")
+    stage("evaluate")
+    stage("report")
+    progress.end()
+    print(f"\nall stages in {minutes(progress.whole)}")
+    for line in tell_outcome(flags.places, flags.preset, flags.preset_name, index, bool(others)):
+        print(line)
 
 
 def _check_submitted(splits: list[str], asked: str | None) -> None:
@@ -87,8 +109,6 @@ def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = Fal
     taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
     sections = tuple(f"{section}." for section in STAGES[stage].sections)
     own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
-    if not quiet:
-        print(f"\n== {stage} {' '.join(more)}".rstrip(), flush=True)
     try:
         with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
             call_stage(stage, [*_tokens(own), *more])

@@ -22,6 +22,7 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.cli.types import Family
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import HOLDOUT, Index
@@ -34,7 +35,7 @@ _ALIKE = ("dataset", "sampling", "model")
 
 @dataclass(frozen=True)
 class Flags(ReadingFlags):
-    model: str | None = None
+    model: Family = None
     """Pooling family of the run, which has its name unless --run gives another."""
     run: PathOrName | None = None
     """Run whose snapshots are averaged, by name or path; by default the model's name."""

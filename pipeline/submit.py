@@ -20,6 +20,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds
+from pipeline.config.wording import counted
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.scoring import best_run
 from pipeline.inputs.index import Index
@@ -99,7 +100,7 @@ def main() -> None:
         },
     )
     synthetic = " (synthetic data)" if index.dataset.synthetic else ""
-    print(f"{path}: {written.rows} videos of split {split}, valid{synthetic}")
+    print(f"{path}: {counted(written.rows, 'video')} of split {split}, valid{synthetic}")
     if flags.kaggle:
         gap = f", hold-out GAP {scores[run.name]:.4f}" if run.name in scores else ""
         message = flags.message if flags.message is not None else f"{flags.preset_name} {run.name}{gap}"
@@ -137,14 +138,14 @@ def _check(flags: Flags) -> None:
                 "id on each line"
             )
         ids = list(dict.fromkeys(line for _, line in read_lines(flags.ids)))
-    if not flags.check.is_file():
+    if not flags.check.exists():
         raise StageError(f"--check {flags.check}: there is no such file")
     faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)
     for fault in faults:
         print(f"{flags.check}: {fault}", file=sys.stderr)
     if faults:
         sys.exit(1)
-    print(f"{flags.check}: valid{'' if ids is None else f', {len(ids)} videos'}")
+    print(f"{flags.check}: valid{'' if ids is None else ', ' + counted(len(ids), 'video')}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, SynthesisConfig, to_dict
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inputs.records import synthetic
 from pipeline.runtime.parallel import map_in_processes
 from pipeline.runtime.progress import progress_bar
@@ -68,7 +69,7 @@ def _synthesize(
     for split in {shard.split for shard in shards}:
         remove_leftovers(folder / split)
     Done(config, {}, digest_json(config)).write(folder)
-    print(f"{folder}: {videos} synthetic videos in {len(shards)} shards")
+    print(f"{folder}: {counted(videos, 'synthetic video')} in {counted(len(shards), 'shard')}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.cli.types import Family
 from pipeline.config import Experiment, to_dict
 from pipeline.config.ranges import RunName
 from pipeline.inputs.index import Index
@@ -23,12 +24,12 @@ from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.teacher import Teacher
 
-_KEEP = "Give this run another name with --run of train, or train it anew with --force"
+_KEEP = "Give the new run a name of its own with --run NAME, or train this one anew with --force"
 
 
 @dataclass(frozen=True)
 class Flags(ForceFlags, ReadingFlags):
-    model: str | None = None
+    model: Family = None
     """Pooling family of the model; by default the preset's first."""
     run: RunName | None = None
     """Name of the run, and of its folder in runs/<preset>/; by default the model's name."""

@@ -17,7 +17,7 @@ RUNNABLE = {
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 UNMIRRORED = {
     "a stage's tests, and those of what it is made of": (
-        *("evaluate.py", "infer.py"),
+        "infer.py",
         *("cli/flags.py", "cli/overrides.py", "cli/running.py", "cli/stages.py"),
     ),
     "tests/config: every field of every section": (

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from fixtures.support import ROOT, frames_of, labels_of, stage_command, stage_environment
 from servers.fault_server import FAULTS, dead, requests_of, serving
 
@@ -63,6 +64,37 @@ def download(stage):
     return run
 
 
+@pytest.mark.parametrize(
+    ("preset", "error"),
+    [
+        ("audioset", requests.exceptions.ConnectTimeout("timed out")),
+        ("youtube8m", requests.ConnectionError("Failed to resolve")),
+        ("youtube8m", requests.ConnectionError("Connection refused")),
+    ],
+)
+def test_a_dry_run_without_a_network_names_the_hosts_within_ten_seconds(stage, monkeypatch, preset, error):
+    """Nothing is waited for here: the time is what the attempts are given, and the pauses between them."""
+    asked, paused = [], []
+
+    def request(self, method, url, timeout, **more):
+        asked.append((url.split("/")[2], max(timeout)))
+        raise error
+
+    def wait(self, seconds=None):
+        paused.append(seconds)
+        return False
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    monkeypatch.setattr("pipeline.transfer.source.threading.Event.wait", wait)
+    hosts = ["--mirror", "http://one.invalid", "--mirror", "http://two.invalid"]
+    result = stage("download", "--preset", preset, *hosts, "--dry-run", check=False)
+    assert result.returncode == 1 and result.stdout == ""
+    assert "one.invalid, two.invalid do not answer: http://" in result.stderr and str(error) in result.stderr
+    assert "check the network, or name another source with --mirror or --from" in result.stderr
+    assert {host for host, _ in asked} == {"one.invalid", "two.invalid"}
+    assert sum(seconds for _, seconds in asked) + sum(paused) < 9
+
+
 def home_of(folder: Path, dataset: str = "youtube8m") -> Path:
     return folder / "data" / dataset
 
@@ -88,7 +120,7 @@ def check(folder: Path, files: dict[str, bytes], result: subprocess.CompletedPro
         assert list(folder.rglob("*.part")) == []
     else:
         assert result.returncode == 1 and "error: " in result.stderr, result.stderr
-        if "files are missing" not in result.stderr:
+        if "missing: " not in result.stderr:
             assert "download_plans" in result.stderr, result.stderr
         elif "cannot be written anew" in result.stdout:  # on a full disk there's the list from the beginning
             assert listed(folder) >= files.keys() - found.keys()
@@ -115,7 +147,7 @@ def test_the_same_command_again_transfers_nothing(download, truth, tmp_path):
         log.unlink()
         result = download("--mirror", url)
         check(tmp_path, files, result)
-        assert "9 were before" in result.stdout
+        assert "9 of them before" in result.stdout
         assert not [path for _, path, _, _ in requests_of(log) if path.endswith(".tfrecord")]
 
 

@@ -215,7 +215,7 @@ def test_a_split_that_a_run_has_not_predicted_is_named(folder, capsys):
     [
         (["--runs", "calm", "calm"], "two of one name"),
         (["--runs", "calm", "nobody"], "nobody is not a run; runs of preset small: calm, even, loud"),
-        (["--runs", "calm", "even", "--ensemble.given", "1"], "1 weights for 2 --runs"),
+        (["--runs", "calm", "even", "--ensemble.given", "1"], "1 weight for 2 --runs"),
         (["--ensemble.given", "1", "1", "1"], "3 weights for 0 --runs"),
         (["--split", "nothing"], "nothing is not predicted by"),
     ],

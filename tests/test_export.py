@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 from fixtures.made_runs import RUNS, make_all, weights_json
-from fixtures.support import ROOT, stage_command, stage_environment
+from fixtures.support import ROOT, name_classes, stage_command, stage_environment
 
 from pipeline import evaluate, export, infer, submit
 from pipeline.artifacts.files import write_json
@@ -63,7 +63,10 @@ HELD_OUT = 27
 
 
 def test_the_best_run_is_bundled_where_there_is_no_ensemble(small, run):
-    (small / "data" / "small" / "vocabulary.csv").write_text("Index,Name\n3,猫\n", encoding="utf-8")
+    assert "has no class names: predict will tell numbers, not names: ingest --vocabulary FILE" in run(
+        export, "--run", "average", "--output", small / "unnamed.zip"
+    )
+    name_classes(small / "data" / "small" / "index", [f"class {label}" for label in range(3)] + [*"猫BCDEF"])
     with pytest.raises(StageError, match=r"which run\? None has predicted a labeled hold-out"):
         run(export)
     gaps = {}
@@ -73,18 +76,19 @@ def test_the_best_run_is_bundled_where_there_is_no_ensemble(small, run):
         gaps[name] = json.loads(stored.read_text())
     best = max(RUNS, key=lambda name: gaps[name]["reported"]["gap"])
     printed = run(export)
+    assert "no class names" not in printed
     path = small / "runs" / "small" / f"{best}-float16.zip"
-    assert f"{path}: 1 models as float16" in printed and "eligible" in printed
+    assert f"{path}: 1 model as float16" in printed and "eligible" in printed
     assert f"hold-out GAP {gaps[best]['whole']['gap']:.4f} before" in printed
     header, scores = read_header(path), read_scores(path)
-    assert header.names[3] == "猫" and header.names[4] == "class 4"
+    assert header.names[3] == "猫" and header.names[4] == "B"
     assert header.models[0].precision == "float32"
     assert scores["eligible"] and 0 <= scores["bytes"] - path.stat().st_size < 4096
     assert scores["holdout"]["after"]["videos"] == HELD_OUT
     before = path.read_bytes()
     assert f"{path}: up to date" in run(export)
     assert path.read_bytes() == before
-    assert "1 models" in run(export, "--run", "netvlad", "--precision", "trained")
+    assert "1 model as" in run(export, "--run", "netvlad", "--precision", "trained")
     trained = small / "runs" / "small" / "netvlad-float16.zip"
     assert read_header(trained).models[0].precision == "mixed_bfloat16"
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from fixtures.support import SMALL, frames_of, write_shard
 
+from pipeline.artifacts.done import Done
 from pipeline.artifacts.locks import locked
 from pipeline.config import DatasetConfig, FeatureConfig
+from pipeline.inputs.index import Index
 from pipeline.inputs.records import encoding, tfrecord
 
 PRESET = (
@@ -179,7 +181,7 @@ def test_shards_that_are_checked_are_not_read_again(tmp_path, stage, preset):
     for name in "abc":
         spoil(raw / f"{name}.tfrecord")
     result = stage("ingest", *arguments, "--max-quarantined", 1)
-    assert "train 11, holdout 0 videos; 1 records quarantined" in result.stdout
+    assert "train 11, holdout 0 videos; 1 record quarantined" in result.stdout
     assert not work.exists()
 
 
@@ -196,6 +198,56 @@ def test_what_the_preset_declares_is_kept_up_to_date(tmp_path, stage, preset):
     after = json.loads(path.read_text())
     assert after["declared"].pop("max_frames") == 7 and before["declared"].pop("max_frames") == 12
     assert after == before
+
+
+def test_a_vocabulary_is_given_once_and_makes_nothing_stale(tmp_path, stage, preset):
+    write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
+    arguments = ["--preset", preset, "--raw", f"train={tmp_path / 'raw'}"]
+    stage("ingest", *arguments)
+    path, given = tmp_path / "data" / "small" / "index", tmp_path / "names.csv"
+    before = Index.open(path)
+    assert not before.has_class_names and before.class_names[8] == "class 8"
+    given.write_text("index,name\n" + "".join(f"{label},name {label}\n" for label in range(9)))
+    result = stage("ingest", *arguments, "--vocabulary", given)
+    assert "up to date" in result.stdout and "the classes are named 'name 0' and so on" in result.stdout
+    named = Index.open(path)
+    assert named.class_names == [f"name {label}" for label in range(9)] and named.digest == before.digest
+    assert (path / "index.parquet").read_bytes() and Done.read(path).output == before.digest
+    for more in ((), ("--append",), ("--force",)):  # kept, whatever else lies there
+        write_shard(tmp_path / "raw" / f"b{len(more)}.tfrecord", range(20, 30))
+        (path.parent / "vocabulary.csv").write_text("index,name\n" + "".join(f"{label},X\n" for label in range(9)))
+        stage("ingest", *arguments, *more)
+        assert Index.open(path).class_names == named.class_names
+    given.write_text("index,name\n0,A\n")
+    result = stage("ingest", *arguments, "--vocabulary", given, check=False)
+    assert result.returncode == 1 and f"{given} names 1 of 9 classes; 1, 2, 3, 4, 5, ... not in" in result.stderr
+    assert Index.open(path).class_names == named.class_names
+
+
+def test_the_vocabulary_that_download_has_brought_is_taken(tmp_path, stage, preset):
+    write_shard(tmp_path / "raw" / "a.tfrecord", range(10))
+    home = tmp_path / "data" / "small"
+    home.mkdir(parents=True)
+    lines = "".join(f"{label},/m/0,name {label}\n" for label in range(9))
+    (home / "class_labels_indices.csv").write_text("index,mid,display_name\n" + lines)
+    stage("ingest", "--preset", preset, "--raw", f"train={tmp_path / 'raw'}")
+    assert Index.open(home / "index").class_names[3] == "name 3"
+
+
+def test_files_of_another_kind_and_empty_ones_are_named(tmp_path, stage, preset):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    arguments = ["--preset", preset, "--raw", f"train={raw}"]
+    (raw / "a.tfrecord").write_bytes(b"")
+    result = stage("ingest", *arguments, check=False)
+    assert result.returncode == 1
+    assert f"hold no videos: 1 file empty or damaged, {raw}/a.tfrecord; see --raw" in result.stderr
+    (raw / "a.tfrecord").write_bytes(b"<!doctype html><title>404</title>")
+    result = stage("ingest", *arguments, check=False)
+    assert result.returncode == 1
+    assert (
+        f"{raw}/a.tfrecord, offset 0: the file is a web page (HTML), not TFRecords; a server sent it" in result.stderr
+    )
 
 
 def test_two_at_once(tmp_path, stage, preset):
@@ -215,6 +267,6 @@ def test_an_ingest_that_fails_leaves_the_index(tmp_path, stage, preset):
     before = files(index)
     write_odd(tmp_path / "raw" / "b.tfrecord", "bad", labels=(99,))
     result = stage("ingest", *arguments, check=False)
-    assert "1 bad records, 0 are tolerated" in result.stderr
+    assert "1 bad record, 0 tolerated" in result.stderr
     assert files(index) == before
     xml.etree.ElementTree.fromstring(before["card.svg"])

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from fixtures.made_runs import FIVE, make_all
-from fixtures.support import SMALL, frames_of, stage_environment, write_shard
+from fixtures.support import SMALL, frames_of, name_classes, stage_environment, write_shard
 
 from pipeline import predict
 from pipeline.config import InferenceConfig
@@ -22,8 +22,7 @@ from pipeline.models import load_model
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     make_all(folder)
-    names = "\n".join(f'{number},"Nr. {number}, ñ"' for number in range(9))
-    (folder / "data" / "small" / "vocabulary.csv").write_text(f"Index,Name\n{names}\n", encoding="utf-8")
+    name_classes(folder / "data" / "small" / "index", [f"Nr. {number}, ñ" for number in range(9)])
     return folder
 
 
@@ -105,7 +104,8 @@ def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_pat
     best = int(np.argmax(expected(small, 3)))
     assert error is None
     assert json.loads(out)["labels"][0]["name"] == f"in the bundle {best}"
-    (tmp_path / "names.csv").write_text(f"index,display_name\n{best},Über\n", encoding="utf-8")
+    lines = [f"{number},{'Über' if number == best else ''}\n" for number in range(9)]
+    (tmp_path / "names.csv").write_text("".join(["index,display_name\n", *lines]), encoding="utf-8")
     arguments = ("--run", tmp_path / "a.zip", "--json", "--top", "1", "--vocabulary", tmp_path / "names.csv")
     assert json.loads(run(tmp_path / "a.tfrecord", *arguments)[0])["labels"][0]["name"] == "Über"
 

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from fixtures.made_up_runs import DATASET, give_model, make_index, make_run
-from fixtures.support import run_here
+from fixtures.support import name_classes, run_here
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.places import ENSEMBLE
@@ -37,8 +37,8 @@ def folder(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("report")
     index = make_index(folder)
-    names = "".join(f"{label},{csv_field(HOSTILE) if label < 3 else f'name {label}'}\n" for label in range(28))
-    (folder / "data" / "small" / "vocabulary.csv").write_text(f"Index,Name\n{names}", encoding="utf-8")
+    names = [f"{HOSTILE} ({label})" if label < 3 else f"name {label}" for label in range(DATASET.num_classes)]
+    name_classes(index.folder, names)
     keras.utils.set_random_seed(0)
     for number, (name, noise) in enumerate({"netvlad": 2.0, RUN: 3.0, "average": 5.0}.items()):
         run = make_run(folder, index, name, noise)
@@ -55,10 +55,6 @@ def folder(tmp_path_factory):
     run_here("ensemble", folder)
     run_here("report", folder)
     return folder
-
-
-def csv_field(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +292,6 @@ def test_what_cannot_be_told_is_said(folder, path):
         ("--run", "nobody"): "is not a run; runs of preset small",
         ("--run", RUN, "--runs-dir", "elsewhere"): "is not a run",
         ("--runs-dir", "elsewhere"): "has no runs in elsewhere: run train",
-        ("--vocabulary", "missing.csv"): r"missing\.csv cannot be read: No such file",
     }.items():
         with pytest.raises(StageError, match=message):
             run_here("report", folder, *arguments)

@@ -1,7 +1,7 @@
 """In which order the stages run, what each is given, and what is refused before any of them."""
 
 import pytest
-from fixtures.made_up_runs import make_index
+from fixtures.made_up_runs import make_index, make_run
 from fixtures.support import TINY, run_here
 
 from pipeline import run_all
@@ -69,6 +69,33 @@ def test_the_split_that_is_named_reaches_submit_alone(tmp_path, commands):
     make_index(tmp_path)
     run_here("run_all", tmp_path, "--split", "test")
     assert [stage for stage, flags in commands if "--split" in flags] == ["submit"]
+
+
+@pytest.mark.parametrize(
+    ("models", "names"), [("average", ["mine"]), ("average,netvlad", ["mine-average", "mine-netvlad"])]
+)
+def test_a_name_of_its_own_is_that_of_every_stage_that_takes_one(tmp_path, commands, models, names):
+    make_index(tmp_path)
+    run_here("run_all", tmp_path, "--models", models, "--run", "mine", "--training.epochs", "3")
+    named = [flags[flags.index("--run") + 1] for stage, flags in commands if stage in ("train", "infer")]
+    assert named == [*names, *(name for name in names for _ in ("train", "infer"))]
+    ((_, blended),) = [command for command in commands if command[0] == "ensemble"]
+    assert blended[blended.index("--runs") + 1 :] == names
+    assert not any("--run" in flags for stage, flags in commands if stage not in ("train", "infer"))
+
+
+def test_stages_are_counted_and_what_came_of_them_is_told(tmp_path, commands, capsys):
+    index = make_index(tmp_path)
+    make_run(tmp_path, index, "average", 1.0)
+    run_here("run_all", tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    names = ["ingest", "train --model average", "infer --model average", "ensemble --runs average", "submit"]
+    names += ["evaluate", "report"]
+    assert [line for line in lines if line.startswith("Stage ")] == [
+        f"Stage {number} of 7: {name}" for number, name in enumerate(names, 1)
+    ]
+    assert lines.count("in 0:00") == 7 and "all stages in 0:00" in lines
+    assert any(line.startswith("best score   GAP@20 ") and line.endswith(" on test, by average") for line in lines)
 
 
 def test_without_a_split_to_submit_everything_else_runs(tmp_path, commands, capsys):

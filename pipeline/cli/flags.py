@@ -1,12 +1,14 @@
 """Flags that several stages share, each declared once. Flags of a single stage are in its own file."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from pipeline.artifacts.places import Places
 from pipeline.cli.paths import SplitFiles
+from pipeline.cli.types import Preset
 from pipeline.config import CheckedFields
 from pipeline.config.ranges import Count, OutlierRatio, Workers
 from pipeline.presets import name_of_preset
@@ -17,8 +19,11 @@ from pipeline.runtime.parallel import default_workers
 class BaseFlags(CheckedFields):
     """Flags of every command, stage or not."""
 
-    preset: str = "demo"
+    preset: Preset = "demo"
     """Preset that declares all settings of an experiment: a name from pipeline/presets, or the path of such a file."""
+
+    version: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the version of the pipeline, and do nothing else."""
 
     @classmethod
     def flag(cls, name: str) -> str:
@@ -61,6 +66,9 @@ class IngestFlags(BaseFlags):
     raw: Annotated[tuple[SplitFiles, ...], tyro.conf.UseAppendAction] = ()
     """Files to index as a split, where they are: SPLIT=DIR_OR_GLOB, repeatable.
     Without it: the files that the last ingest was given, or data/<dataset>/raw/<split>/*.tfrecord."""
+    vocabulary: Path | None = None
+    """CSV file with a name for each class, in columns index and name (or display_name), kept in the index.
+    Without it: the names that the index has already, or the file that download has put into data/<dataset>/."""
     append: bool = False
     """Read only files that are new since the last ingest, whose --raw still count.
     The index is the same as that of a whole ingest."""

@@ -8,12 +8,17 @@ from typing import Annotated, Any
 
 import tyro
 
+from pipeline.artifacts.done import VERSION
 from pipeline.cli.flags import BaseFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
 from pipeline.cli.paths import PATHS
+from pipeline.cli.types import show_optional_values
 from pipeline.config import POOLING, ConfigError, Experiment, check_model_fits_dataset
 from pipeline.presets import load_experiment
 from pipeline.runtime.backend import check_backend
+
+_REGISTRY = show_optional_values(PATHS)
+"""How values of flags are read and shown, where that is not tyro's way."""
 
 
 def parse_flags(
@@ -22,7 +27,8 @@ def parse_flags(
     """Return a stage's own flags, and the experiment with the settings that the command line overrides.
 
     `--preset` and `--model` are read first: they decide which fields and which defaults there are. Unknown flags end
-    the process with a message that names the nearest known ones; `--help` ends it with the list of all.
+    the process with a message that names the nearest known ones; `--help` ends it with the list of all, `--version`
+    with the version.
 
     Args:
         flags: the stage's `Flags`, a subclass of `BaseFlags` or, where it has places, of `CommonFlags`.
@@ -34,6 +40,9 @@ def parse_flags(
         ConfigError: a value is not allowed or, if the pooling's settings are read, sections do not fit each other.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "--version" in arguments:
+        print(VERSION)
+        sys.exit()
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", default=flags.preset)
     chooser.add_argument("--model")
@@ -51,9 +60,9 @@ def parse_flags(
     parsed: Any = tyro.cli(
         bundle,
         args=arguments,
+        registry=_REGISTRY,
         prog=f"python -m {_stage_name(flags)}",
         description=_first_paragraph(flags),
-        registry=PATHS,
     )
     check_backend()  # a stage that starts it late would refuse it late
     for section in defaults:

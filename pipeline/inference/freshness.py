@@ -42,7 +42,7 @@ def why_stale(run: Path, split: str, index: Index) -> str:
     """
     store = prediction_store(run, split)
     done = Done.read(store.folder)
-    remedy = _remedy(run, split)
+    remedy = remedy_of(run, split)
     if done is None:
         return f"{run} has no predictions of {split}: {remedy}"
     if done.inputs.get("index") != index.digest:
@@ -109,8 +109,8 @@ def _bundle(folder: Path) -> dict[str, Any] | None:
     return summary if "bundle" in summary else None
 
 
-def _remedy(run: Path, split: str) -> str:
-    """Return the command that makes the predictions."""
+def remedy_of(run: Path, split: str) -> str:
+    """Return the command that makes the predictions of a split."""
     if (run / RUN_CONFIG).exists():
         return f"run infer --run {run.name} --split {split}"
     bundle = _bundle(run)

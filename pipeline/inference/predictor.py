@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading.batches import Inputs, evaluation_batches, resample_rows
@@ -126,7 +127,7 @@ class Predictor:
                 if size == 1 or not is_out_of_memory(error):
                     raise
                 self.batch_size = size // 2
-                print(f"out of memory: continuing with {self.batch_size} videos in a batch", flush=True)
+                print(f"out of memory: continuing with {counted(self.batch_size, 'video')} in a batch", flush=True)
                 continue
             parts.append(np.asarray(part, np.float32)[: count - position])
             position += size

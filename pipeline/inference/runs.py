@@ -10,6 +10,7 @@ from pipeline.artifacts.models import MODEL, is_model
 from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, from_dict
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.inputs.index import Index
 
@@ -56,8 +57,8 @@ class TrainedRun:
 def describe_dataset(dataset: DatasetConfig) -> str:
     """Describe in words what a dataset's records hold."""
     features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
-    frames = f"up to {dataset.max_frames} frames" if dataset.level == "frame" else "one row a video"
-    return f"{features}; {dataset.num_classes} classes; {frames}"
+    frames = f"up to {counted(dataset.max_frames, 'frame')}" if dataset.level == "frame" else "one row a video"
+    return f"{features}; {counted(dataset.num_classes, 'class', 'classes')}; {frames}"
 
 
 def prediction_settings(sampling: SamplingConfig, inference: InferenceConfig) -> dict[str, Any]:

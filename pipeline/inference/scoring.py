@@ -13,6 +13,7 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.ensembling.holdout import is_tuning_half
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
@@ -22,6 +23,8 @@ SCORES = "scores.json"
 Metrics = dict[str, float | int]
 """`gap`, `map`, `hit_at_one`, `perr`, `videos`: see `pipeline.metrics.StreamingMetrics.result`. Stored predictions also
 have `map_all_kept`: MAP over all labels that are kept for a video, by default 100, and not over 20."""
+METRICS = {"gap": "GAP@20", "map_all_kept": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "map": "MAP@20"}
+"""What tables call them, in the order of their columns."""
 Part = tuple[Sequence[str], NDArray, NDArray]
 """The ids of n videos, and their best labels and scores, each [n,k]."""
 
@@ -175,5 +178,5 @@ def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) 
         yield part, LabelLists(*index.labels_of(chosen))
     if row_of:
         raise StageError(
-            f"{source}: {len(row_of)} videos of split {split} are missing, for example {next(iter(row_of))!r}"
+            f"{source} lacks {counted(len(row_of), 'video')} of split {split}, for example {next(iter(row_of))!r}"
         )

@@ -1,4 +1,4 @@
-"""Read the names of a dataset's classes from the CSV that `download` stores beside the index."""
+"""Read the names of a dataset's classes: from a CSV once, at ingest, and from the index ever after."""
 
 import csv
 import io
@@ -6,11 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.artifacts.files import read_json
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inputs.text import read_text
 
+SUMMARY = "dataset.json"
+"""The summary of an index, in its folder."""
+KEY = "class_names"
+"""Where they are in dataset.json. Models do not depend on them, so the digest of the index does not."""
 FILES = ("vocabulary.csv", "class_labels_indices.csv")
-"""The files of YouTube-8M and of AudioSet, below data/<dataset>/."""
+"""The files of YouTube-8M and of AudioSet, as `download` puts them into data/<dataset>/."""
 _NUMBERS = ("index", "label_id", "class_id", "id", "label")
 """Columns that may hold a class's number, the surest first; case, spaces and - for _ are ignored."""
 _NAMES = ("name", "display_name", "label_name", "class_name", "label", "class")
@@ -19,28 +25,47 @@ _SEPARATORS = (",", ";", "\t")
 """Between columns; spreadsheets write what is customary where they run."""
 
 
-def read_class_names(source: Path | None, num_classes: int) -> list[str]:
-    """Return a name for each class: the one in the file, or "class 17" if the file has none or there is no file.
+def read_class_names(path: Path, num_classes: int) -> list[str]:
+    """Return a name for each class from a vocabulary; one whose name is empty there is called "class 17".
 
     Args:
-        source: a CSV with a header and a line for each class, with its number in a column such as `index` or `label_id`
-            and its name in one such as `name`, `display_name` or `label_name`; or a dataset's folder that holds such a
-            CSV as one of FILES; or None.
+        path: a CSV with a header and a line for each class, with its number in a column such as `index` or `label_id`
+            and its name in one such as `name`, `display_name` or `label_name`.
         num_classes: the number of classes. If several classes share a name, their numbers are added to it.
 
-    Raises StageError, naming the file and the line, if the file is not such a CSV or has other classes.
+    Raises StageError, naming the file and the line, if the file is not such a CSV, has other classes, or lacks some.
     """
-    found = [f"class {number}" for number in range(num_classes)]
-    if source is None:
-        return found
-    if source.is_dir():
-        source = next((source / name for name in FILES if (source / name).exists()), source)
-        if source.is_dir():
-            return found
-    for number, name in _rows(source, num_classes):
-        found[number] = name or found[number]
-    shared = {name for name, count in Counter(found).items() if count > 1}
-    return [f"{name} ({number})" if name in shared else name for number, name in enumerate(found)]
+    found = dict(_rows(path, num_classes))
+    if lacking := [number for number in range(num_classes) if number not in found]:
+        some = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+        told = f"{num_classes - len(lacking)} of {counted(num_classes, 'class', 'classes')}"
+        raise StageError(
+            f"{path} names {told}; {some} not in it: every class needs a line with its number, from 0; "
+            "its name may be empty"
+        )
+    names = [found[number] or default for number, default in enumerate(unnamed(num_classes))]
+    shared = {name for name, count in Counter(names).items() if count > 1}
+    return [f"{name} ({number})" if name in shared else name for number, name in enumerate(names)]
+
+
+def unnamed(num_classes: int) -> list[str]:
+    """Return what classes without names are called."""
+    return [f"class {number}" for number in range(num_classes)]
+
+
+def find_vocabulary(folder: Path) -> Path | None:
+    """Return the vocabulary that `download` has put into a dataset's folder, if there is one."""
+    return next((folder / name for name in FILES if (folder / name).exists()), None)
+
+
+def stored_class_names(index: Path, num_classes: int) -> list[str] | None:
+    """Return the names that an index holds, given its folder; None if it is not there, or has none for these classes.
+
+    Raises StageError if its summary is damaged.
+    """
+    path = index / SUMMARY
+    names = read_json(path).get(KEY) if path.exists() else None
+    return names if names and len(names) == num_classes else None
 
 
 def _rows(path: Path, num_classes: int) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from pipeline.artifacts.places import list_scored
 from pipeline.cli.flags import CommonFlags
 from pipeline.config.errors import StageError
-from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import Index
 from pipeline.presets import load_experiment
 from pipeline.reporting import runs, style
@@ -56,7 +55,8 @@ class Artifacts:
         folder = flags.places.index(dataset.name)
         if not folder.exists():
             raise _missing(f"{folder.resolve()} is not there", flags)
-        return cls(flags, Index.open(folder), read_class_names(folder.parent, dataset.num_classes))
+        index = Index.open(folder)
+        return cls(flags, index, index.class_names)
 
     def runs(self, split: str) -> list[runs.Run]:
         """Return the runs and the blend that have predicted a split, best first; StageError if there are none."""

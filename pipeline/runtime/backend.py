@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 
 from pipeline.config.errors import ConfigError, StageError
+from pipeline.config.wording import counted
 
 BACKENDS = ("tensorflow", "jax")
 _VARIABLES = ("KERAS_BACKEND", "TF_", "XLA_", "JAX_", "CUDA_", "LD_LIBRARY_PATH")
@@ -58,7 +59,7 @@ def start_backend() -> None:
     if not devices and shutil.which("nvidia-smi"):
         sys.stderr.write("".join(notices))
         print("an NVIDIA driver is here, but no GPU was found: see above", file=sys.stderr)
-    print(f"{name} on {', '.join(devices) or f'{len(os.sched_getaffinity(0))} processors'}", flush=True)
+    print(f"{name} on {', '.join(devices) or counted(len(os.sched_getaffinity(0)), 'processor')}", flush=True)
 
 
 def start_tracing() -> None:

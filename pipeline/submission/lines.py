@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
 
 HEADER = "VideoId,LabelConfidencePairs"
@@ -33,7 +34,7 @@ def line_faults(number: int, line: str, table: dict[str, int], top_k: int) -> It
         return
     if line.count(",") != 1:
         at = len(line) if "," not in line else line.index(",", line.index(",") + 1)
-        reason = f"{line.count(',')} commas, where one parts the id from the pairs"
+        reason = f"{counted(line.count(','), 'comma')}, where one parts the id from the pairs"
         yield SubmissionFault(
             number, f"character {at + 1}", reason, "write one line as id,label confidence label confidence ..."
         )

@@ -8,6 +8,7 @@ from pipeline.artifacts.files import remove_leftovers, sync, temporary_path
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import SubmissionConfig
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.runtime.progress import progress_bar
 from pipeline.submission.rows import WrittenSubmission, write_rows
 
@@ -46,8 +47,12 @@ def _of_videos(parts: Iterator[Predictions], ids: Sequence[str], num_classes: in
             other = next((id for id, wanted in zip(part.ids, expected) if id != wanted), part.ids[-1])
             raise ValueError(f"video {other!r} is not the one that the index has in its place: run infer again")
         if part.labels.size and part.labels.max() >= num_classes:
-            raise ValueError(f"label {part.labels.max()} is not one of {num_classes} classes: run infer again")
+            raise ValueError(
+                f"label {part.labels.max()} is not one of {counted(num_classes, 'class', 'classes')}: run infer again"
+            )
         done += len(part.ids)
         yield part
     if done < len(ids):
-        raise ValueError(f"{len(ids) - done} videos are missing, for example {ids[done]!r}: run infer again")
+        raise ValueError(
+            f"{counted(len(ids) - done, 'video')} not predicted, for example {ids[done]!r}: run infer again"
+        )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.inputs.index.ids import id_fault
+from pipeline.inputs.records.file_kinds import kind_of_file
 from pipeline.metrics import label_dtype
 from pipeline.submission.lines import HEADER, SUBMIT, SubmissionFault, line_faults, short
 
@@ -62,6 +63,9 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Submis
     """The file in blocks of lines. Ids are compared with nothing here; everything else is checked."""
     table = {str(label): label for label in range(num_classes)}
     first, carriage_returns = 1, False
+    if fault := _kind_fault(path):
+        yield SubmissionBlock(1, [], None, [fault])
+        return
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         while True:
             try:
@@ -100,6 +104,18 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Submis
             first += len(block.ids)
     if first == 1:
         yield SubmissionBlock(1, [], None, [SubmissionFault(1, "header", "the file is empty", SUBMIT)])
+
+
+def _kind_fault(path: Path) -> SubmissionFault | None:
+    """What is wrong where a file is no text at all, or is not gzipped as its name says."""
+    kind, gzipped = kind_of_file(path), path.suffix == ".gz"
+    if kind is None or kind.format in ("empty", "text", "csv"):
+        if gzipped and kind and kind.format != "empty":
+            return SubmissionFault(1, "file", f"it is {kind.name} and not gzipped", "give it a name without .gz")
+        return None
+    if kind.format == "gzip":
+        return None if gzipped else SubmissionFault(1, "file", "it is gzipped", "give it a name that ends in .gz")
+    return SubmissionFault(1, "file", f"it is {kind.name}, not the challenge's CSV", SUBMIT)
 
 
 def _place(text: bytes, at: int, first: int) -> tuple[int, str]:

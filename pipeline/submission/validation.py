@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.config.wording import counted
 from pipeline.submission.lines import NUMBER, SUBMIT, SubmissionFault, short
 from pipeline.submission.scanning import SubmissionBlock, scan_submission
 
@@ -56,7 +57,10 @@ def check_submission(
     if more:
         kept.append(
             SubmissionFault(
-                kept[-1].line, "file", f"{more} more faults after the first {FAULT_LIMIT}", "correct those first"
+                kept[-1].line,
+                "file",
+                f"{counted(more, 'more fault')} after the first {FAULT_LIMIT}",
+                "correct those first",
             )
         )
     return kept

@@ -19,6 +19,7 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.hidden import is_hidden, visible
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.inputs.records.file_kinds import kind_of_file
 from pipeline.runtime.progress import progress_bar
 from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Refused
@@ -103,6 +104,9 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
         except Refused as error:
             raise StageError(f"{archive} is not AudioSet's: {error}") from error
         except _DAMAGE as error:
+            if (kind := kind_of_file(archive)) and kind.format not in ("gzip", "empty"):
+                told = f"{archive} is {kind.name}, not AudioSet's archive"
+                raise StageError(f"{told}: delete it, and download it again") from error
             raise StageError(f"{archive} is damaged ({error}): delete it, and download it again") from error
         bar.update(size - bar.n)
 

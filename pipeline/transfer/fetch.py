@@ -1,5 +1,6 @@
 """Many files to their places: resumed, verified, within the space there is, and what is missing told."""
 
+import contextlib
 import dataclasses
 import errno
 import shutil
@@ -14,6 +15,8 @@ from tqdm import tqdm
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
+from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.runtime.progress import progress_bar
 from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
 from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
@@ -92,14 +95,20 @@ class Fetch:
 
         Raises:
             StageError: as `survey`.
+            Unavailable: the source does not answer.
         """
+        if unknown := next((one for one in wanted if one.size is None), None):
+            with contextlib.suppress(Refused):  # it answers, and cannot tell
+                self._retry_policy.call(lambda: self._source.measure(unknown.file))
         complete, rest = self.survey(wanted)
         total = sum(one.size or 0 for one in (*complete, *rest))
         to_come, free = sum(one.bytes_to_come() for one in rest), free_space(self._home)
         minutes = to_come / (rate * 1e6) / 60
-        unknown = f" and {count} files of unknown size" if (count := sum(one.size is None for one in rest)) else ""
+        unknown = (
+            f" and {counted(count, 'file')} of unknown size" if (count := sum(one.size is None for one in rest)) else ""
+        )
         return (
-            f"{len(wanted)} files, {total / 1e9:.3f} GB{unknown}; {len(complete)} are there\n"
+            f"{counted(len(wanted), 'file')}, {total / 1e9:.3f} GB{unknown}; {len(complete)} are there\n"
             f"to come: {to_come / 1e9:.3f} GB{unknown}; free at {self._home}: {free / 1e9:.3f} GB"
             + (" (too little)" if to_come > free else "")
             + f"\nat {rate:g} MB/s: {f'{minutes / 60:.1f} hours' if minutes > 90 else f'{minutes:.1f} minutes'}"
@@ -135,7 +144,7 @@ class Fetch:
                 lines.append(f"  and {len(missing) - 20} more")
             lines.append("the same command again transfers only these")
             raise StageError(
-                "\n".join([f"{len(missing)} of {len(wanted)} files are missing (listed in {listed}):", *lines])
+                "\n".join([f"missing: {len(missing)} of {counted(len(wanted), 'file')} (listed in {listed}):", *lines])
             )
         return len(complete)
 
@@ -225,11 +234,22 @@ class Fetch:
                 self._retry_policy.call(
                     lambda: part.fill(self._source, wanted.file, foreseen), self._stopping, lambda: part.furthest
                 )
+                if not wanted.file.is_verifiable():
+                    _check_kind(wanted.path)
             except BaseException:
                 part.close()
                 raise
         part.take_name()
         self._ledger.record(wanted.path, part.checksums)
+
+
+def _check_kind(path: Path) -> None:
+    """Raise Refused if what came for a shard is of another kind: without a checksum its size alone was verified."""
+    if path.suffix != ".tfrecord":
+        return
+    kind = kind_of_file(partial_path(path))
+    if kind and kind.format not in (TFRECORDS.format, "empty"):
+        raise Refused(f"what came is {kind.name}, not TFRecords: open the address in a browser to see why")
 
 
 def free_space(folder: Path) -> int:

@@ -58,7 +58,7 @@ class Bucket(Source):
         name, path = bucket_and_path(url)
         self.prefix = path.rstrip("/")
         self._bucket = _client(credentials).bucket(name)
-        self._once: dict[str, Any] = {"timeout": (_CONNECT, timeout), "retry": None}
+        self._once: dict[str, Any] = {"timeout": (min(_CONNECT, timeout), timeout), "retry": None}
 
     def files(self) -> list[Remote]:
         """Every object of data, named from the prefix on, with its size and checksums; no placeholders of folders.

@@ -46,6 +46,8 @@ class Mirrors(Source):
         self._refused: dict[str, str] = {}
         self._troubles: Counter[str] = Counter()
         """Of each host, since it last worked."""
+        self._silent: dict[str, None] = {}
+        """Hosts that did not answer when they were asked last."""
         self._rests: dict[str, float] = {}
         """When a host may be asked again."""
         self._versions: dict[str, str] = {}
@@ -124,9 +126,12 @@ class Mirrors(Source):
                 allow_redirects=True,
             )
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise Unavailable(f"{url} cannot be reached: {_reason(error)}") from error
+            self._silent[_host(url)] = None
+            also = f"{', '.join(self._silent)} do not answer: " if len(self._silent) > 1 else ""
+            raise Unavailable(f"{also}{url} cannot be reached: {_reason(error)}") from error
         except (requests.RequestException, ValueError) as error:  # an address that is none, endless redirects
             raise Refused(f"{url} cannot be asked: {error}") from error
+        self._silent.pop(_host(url), None)
         with response:
             if response.status_code in _BUSY or response.status_code >= 500:
                 after = retry_after(response.headers)

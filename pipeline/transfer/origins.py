@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inputs.text import read_lines
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors, read_whole
@@ -141,7 +142,9 @@ def from_elsewhere(
     absent = [f" of the split {split}" for split in splits if split not in there]
     if absent or not placed:
         of = "".join(absent[:1])
-        raise StageError(f"--from {place}: it has no *.tfrecord files{of} (fraction {fraction}, {len(listed)} files)")
+        raise StageError(
+            f"--from {place}: it has no *.tfrecord files{of} (fraction {fraction}, {counted(len(listed), 'file')})"
+        )
     return source, placed
 
 

@@ -1,18 +1,22 @@
 """Command lines: presets, overrides, refusals, and help without a backend."""
 
+import importlib
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from fixtures.support import ROOT
 
+from pipeline.artifacts.done import VERSION
 from pipeline.cli.flags import CommonFlags
 from pipeline.cli.overrides import flag_name
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import ConfigError
+from pipeline.config import POOLING, ConfigError
 from pipeline.config.errors import StageError
 from pipeline.presets import load_experiment
 
@@ -186,6 +190,9 @@ def test_help_explains_the_stage_and_imports_no_backend(stage):
     assert result.returncode == 0, result.stderr
     assert "--preset" in result.stdout
     assert f"python -m pipeline.{stage}" in result.stdout
+    assert "{None}" not in result.stdout
+    if "\u2502 --model" in result.stdout:
+        assert set(POOLING) <= set(re.findall(r"\w+", result.stdout))
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "pipeline.cli.parsing" in imported
     assert not {"tensorflow", "keras", "jax", "numba", "pandas", "matplotlib"} & imported
@@ -211,3 +218,29 @@ def test_the_package_lists_its_stages_and_presets():
     result = subprocess.run([sys.executable, "-m", "pipeline"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in (*STAGES, "demo", "audioset", "youtube8m", "youtube8m_video"):
         assert f"  {name} " in result.stdout
+
+
+def package(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+    importlib.import_module("pipeline.__main__").main()
+
+
+def test_a_stage_is_run_by_its_name_alone(monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr("pipeline.run_all.main", lambda: given.append(list(sys.argv)))
+    for name in ("run_all", "run-all"):
+        package(monkeypatch, name, "--preset", "audioset")
+    assert [(Path(first).stem, *others) for first, *others in given] == [("run_all", "--preset", "audioset")] * 2
+    with pytest.raises(ConfigError, match=r"unknown stage 'trian'\. Did you mean train\? There are: run_all, "):
+        package(monkeypatch, "trian")
+    with pytest.raises(ConfigError, match="--trian is no flag of"):
+        package(monkeypatch, "--trian")
+
+
+def test_the_package_and_every_stage_tell_the_version(monkeypatch, capsys):
+    package(monkeypatch, "--version")
+    for arguments in (["--version"], ["--preset", "audioset", "--version"]):
+        with pytest.raises(SystemExit) as stopped:
+            parse_flags(Flags, ["training"], arguments)
+        assert not stopped.value.code
+    assert capsys.readouterr().out.split() == [VERSION] * 3

@@ -97,7 +97,7 @@ def test_videos_missing_or_unknown_are_named(scored, tmp_path):
     parts = list(store.read())
     path = tmp_path / "part.csv"
     write_submission(path, parts[:1])
-    with pytest.raises(StageError, match=r"part\.csv: 24 videos of split train are missing, for example 'v016'"):
+    with pytest.raises(StageError, match=r"part\.csv lacks 24 videos of split train, for example 'v016'"):
         score_csv(path, index, "train")
     write_submission(path, [*parts, parts[0]])
     with pytest.raises(StageError, match=r"'v000' is not in split train .*, or is there twice"):

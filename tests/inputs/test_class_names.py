@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.inputs.class_names import FILES, read_class_names
+from pipeline.inputs.class_names import FILES, find_vocabulary, read_class_names, stored_class_names, unnamed
 
 
 @pytest.mark.real_data
@@ -21,10 +21,20 @@ def test_the_vocabularies_that_are_published(shared_data, file, classes, known):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_folder_gives_the_file_that_lies_in_it(tmp_path, file):
-    assert read_class_names(tmp_path, 2) == ["class 0", "class 1"]
-    (tmp_path / file).write_text('\ufeffindex,mid,display_name\n1,/m/1,"Tom, & ""Jerry""\n"\n', encoding="utf-8")
-    assert read_class_names(tmp_path, 3) == ["class 0", 'Tom, & "Jerry"', "class 2"]
+def test_what_download_has_put_into_a_folder_is_found(tmp_path, file):
+    assert find_vocabulary(tmp_path) is None
+    text = '\ufeffindex,mid,display_name\n1,/m/1,"Tom, & ""Jerry""\n"\n0,/m/0,\n'
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    assert find_vocabulary(tmp_path) == tmp_path / file
+    assert read_class_names(tmp_path / file, 2) == ["class 0", 'Tom, & "Jerry"'] and unnamed(1) == ["class 0"]
+
+
+def test_an_index_gives_the_names_that_it_holds(tmp_path):
+    assert stored_class_names(tmp_path, 2) is None
+    (tmp_path / "dataset.json").write_text('{"class_names": null}')
+    assert stored_class_names(tmp_path, 2) is None
+    (tmp_path / "dataset.json").write_text('{"class_names": ["a", "b"]}')
+    assert stored_class_names(tmp_path, 2) == ["a", "b"] and stored_class_names(tmp_path, 3) is None
 
 
 def test_a_name_that_two_classes_have_tells_them_apart(tmp_path):
@@ -62,6 +72,8 @@ def test_columns_are_told_by_the_names_that_people_give_them(tmp_path, text):
         ("index,name\n0,Speech\n7,Music\n", "line 3: the class must be a number below 2"),
         ("index,name\nzero,Speech\n", "line 2: the class must be a number"),
         ("index,name\n0\n", "line 2"),
+        ("index,name\n1,Speech\n", "names 1 of 2 classes; 0 not in it: every class needs a line"),
+        ("index,name\n", "names 0 of 2 classes; 0, 1 not in it"),
         ("index,name\n0,\udcff\n", "line 2: byte 0xff is not UTF-8"),
     ],
 )

@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 from fixtures.made_up_runs import DATASET, give_model, make_index, make_run
-from fixtures.support import ROOT, run_here, stage_environment
+from fixtures.support import ROOT, name_classes, run_here, stage_environment
 from nbclient import NotebookClient
 
 from pipeline.artifacts.files import write_json
@@ -62,8 +62,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("artifacts")
     index = make_index(folder)
     card.write_card(index.folder / card.NAME, index.summary)
-    names = "".join(f'{label},"{NAME if label == 5 else f"name {label}"}"\n' for label in range(DATASET.num_classes))
-    (folder / "data" / "small" / "vocabulary.csv").write_text(f"Index,Name\n{names}", encoding="utf-8")
+    name_classes(index.folder, [NAME if label == 5 else f"name {label}" for label in range(DATASET.num_classes)])
     keras.utils.set_random_seed(0)
     for (name, model), noise in zip(MODELS.items(), (3.0, 2.0)):
         run = make_run(folder, index, name, noise)

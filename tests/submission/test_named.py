@@ -37,7 +37,7 @@ def test_it_is_valid_and_named_for_its_content(tmp_path, gzip):
     ("ids", "num_classes", "fault"),
     [
         ([*IDS[1:], IDS[0]], 9, "video 'v00' is not the one that the index has in its place"),
-        ([*IDS, "v99"], 9, "1 videos are missing, for example 'v99'"),
+        ([*IDS, "v99"], 9, "1 video not predicted, for example 'v99'"),
         (IDS[:-1], 9, "video 'v09' is not the one"),
         (IDS, 8, "label 8 is not one of 8 classes"),
     ],

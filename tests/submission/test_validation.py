@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import zipfile
 
 import pytest
 
@@ -227,9 +228,26 @@ def test_a_fault_reads_as_a_sentence():
 
 def test_a_damaged_gzip_is_a_fault(tmp_path):
     whole = gzip.compress("\n".join([HEADER, *ROWS, ""]).encode())
-    for content in (whole[:-10], b"not gzip at all", whole[:20] + b"\xff" * 20 + whole[40:]):
+    for content in (whole[:-10], whole[:20] + b"\xff" * 20 + whole[40:]):
         path = tmp_path / "submission.csv.gz"
         path.write_bytes(content)
         assert "unzipped" in check_submission(path)[0].reason
         with pytest.raises(ValueError, match="unzipped"):
             list(read_submission(path, 3862))
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    text = "\n".join([HEADER, *ROWS, ""])
+    with zipfile.ZipFile(tmp_path / "sheet.csv", "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+    (tmp_path / "page.csv").write_text("<html>404")
+    (tmp_path / "zipped.csv").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "plain.csv.gz").write_text(text)
+    for name, reason in (
+        ("sheet.csv", "it is an Excel workbook, not the challenge's CSV; write the file again"),
+        ("page.csv", "it is a web page"),
+        ("zipped.csv", "it is gzipped; give it a name that ends in .gz"),
+        ("plain.csv.gz", "it is a table in text (CSV) and not gzipped; give it a name without .gz"),
+    ):
+        (fault,) = check_submission(tmp_path / name)
+        assert reason in str(fault)

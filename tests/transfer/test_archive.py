@@ -382,3 +382,10 @@ def test_the_places_are_those_of_audioset():
     assert archive.ARCHIVE == "youtube_corpus/v1/features/features.tar.gz"
     assert set(archive.FOLDERS.values()) == {"bal_train", "eval", "unbal_train"}
     assert bucket_addresses(["eu"], "{}_audioset") == ["https://storage.googleapis.com/eu_audioset"]
+
+
+def test_what_is_no_archive_is_named_as_what_it_is(tmp_path):
+    path = tmp_path / "features.tar.gz"
+    path.write_bytes(b"<!doctype html><title>Log in</title>")
+    with pytest.raises(StageError, match=r"is a web page \(HTML\), not AudioSet's archive: delete it, and download"):
+        unpack(path, {"bal_train": tmp_path / "train"})

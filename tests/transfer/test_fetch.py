@@ -254,7 +254,7 @@ def test_everything_is_delivered_and_then_left_alone(tmp_path, source):
 def test_what_is_missing_is_listed_until_it_is_there(tmp_path, source):
     home = tmp_path / "home"
     wanted = [*wanted_of(source, home), Wanted(Remote("none", 3), home / "raw" / "none")]
-    with pytest.raises(StageError, match=r"1 of 6 files are missing(.|\n)*none"):
+    with pytest.raises(StageError, match=r"missing: 1 of 6 files(.|\n)*none"):
         Fetch(source, home, 2, POLICY).deliver(wanted, False)
     assert (home / MISSING).read_text().startswith(f"{home / 'raw' / 'none'}\t")
     assert len((home / MISSING).read_text().splitlines()) == 1
@@ -327,3 +327,15 @@ def test_a_list_that_cannot_be_written_does_not_hide_what_is_missing(tmp_path, s
     with pytest.raises(StageError, match="1 of 6"):
         Fetch(source, home, 2, POLICY).deliver(wanted, False)
     assert "none" in (home / MISSING).read_text() and "lists what was missing before" in capsys.readouterr().out
+
+
+def test_what_came_in_place_of_a_shard_never_gets_its_name(tmp_path):
+    """A page that a server sends with status 200 has the size that it says; only a checksum would tell."""
+    page = b"<!doctype html><title>Log in</title>"
+    path = tmp_path / "train" / "a.tfrecord"
+    missing = Fetch(Scripted(data=page), tmp_path, 1, POLICY).transfer([Wanted(Remote("a.tfrecord"), path)])
+    assert "what came is a web page (HTML), not TFRecords" in missing[path] and not path.exists()
+    file = Remote("a.tfrecord", md5=hashlib.md5(page).hexdigest())
+    assert not Fetch(Scripted(data=page), tmp_path, 1, POLICY).transfer([Wanted(file, path)])
+    empty = path.with_name("b.tfrecord")
+    assert not Fetch(Scripted(data=b""), tmp_path, 1, POLICY).transfer([Wanted(Remote("b.tfrecord"), empty)])

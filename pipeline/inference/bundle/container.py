@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from pipeline.artifacts.failures import is_refusal
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
+from pipeline.inputs.records.file_kinds import kind_of_file
 from pipeline.runtime.memory import is_out_of_memory
 
 HEADER, SCORES = "bundle.json", "scores.json"
@@ -107,6 +108,8 @@ def open_bundle(path: Path) -> Iterator[Container]:
     except _FAULTS as error:
         if is_refusal(error) or (is_out_of_memory(error) and not isinstance(error, MemoryError)):
             raise  # the machine's, not the file's; a MemoryError is what a damaged size gives
+        if path.is_file() and (kind := kind_of_file(path)) and kind.format not in ("bundle", "zip", "empty", "text"):
+            raise BundleError(f"{path}: {kind.is_not('a bundle', 'name one that `export` made')}") from error
         raise BundleError(f"{path} is not a bundle, or is damaged ({error}): export it again") from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config import MOST_CLASSES, ConfigError, DatasetConfig, ModelConfig, SamplingConfig, from_dict, to_dict
+from pipeline.config.wording import counted
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container, open_bundle, weights_name
 from pipeline.inference.bundle.quantization import Encoding
@@ -80,11 +81,11 @@ def _faults(header: Header) -> Iterator[str]:
     """Yield the contradictions between parts of the header; each part by itself was checked when it was made."""
     dataset = header.dataset
     if not 1 <= header.kept <= MOST_CLASSES:
-        yield f"{header.kept} labels of each model are blended; there must be 1 to {MOST_CLASSES}"
+        yield f"{counted(header.kept, 'label')} of each model to be blended; there must be 1 to {MOST_CLASSES}"
     if len(header.models) != len(header.recipe.used):
-        yield f"there are {len(header.models)} models for a recipe of {len(header.recipe.used)}"
+        yield f"it has {counted(len(header.models), 'model')} for a recipe of {len(header.recipe.used)}"
     if len(header.names) != dataset.num_classes:
-        yield f"there are {len(header.names)} names for {dataset.num_classes} classes"
+        yield f"it has {counted(len(header.names), 'name')} for {counted(dataset.num_classes, 'class', 'classes')}"
     for text in (dataset.name, *header.names, *(member.run for member in header.recipe.members)):
         if not text.isprintable():  # a terminal would obey such characters
             yield f"the name {text!r} has unprintable characters"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import DatasetConfig
+from pipeline.config.wording import counted
 from pipeline.inference.bundle.container import BundleError, Container, open_bundle, weights_name
 from pipeline.inference.bundle.header import StoredModel, parse_header
 from pipeline.inference.bundle.quantization import dequantize_weight, stored_weight_bytes
@@ -34,7 +35,9 @@ def _model(container: Container, name: str, stored: StoredModel, dataset: Datase
         model = build_model(stored.model, dataset, stored.precision)
     shapes = [tuple(weight.shape) for weight in model.weights]
     if len(shapes) != len(stored.encodings):
-        raise BundleError(f"{container.path}: {name} has {len(stored.encodings)} weights, its model {len(shapes)}")
+        raise BundleError(
+            f"{container.path}: {name} has {counted(len(stored.encodings), 'weight')}, its model {len(shapes)}"
+        )
     sizes = [stored_weight_bytes(shape, encoding) for shape, encoding in zip(shapes, stored.encodings)]
     if sum(sizes) != size:
         raise BundleError(f"{container.path}: {name} has {size} bytes where its model's weights take {sum(sizes)}")

@@ -14,8 +14,9 @@ from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import read_json
 from pipeline.config import ConfigError, DatasetConfig, find_by_name, from_dict
 from pipeline.config.errors import StageError
+from pipeline.inputs.class_names import KEY, SUMMARY, unnamed
 
-ROWS, LEFT_OUT, SUMMARY = "index.parquet", "left_out.parquet", "dataset.json"
+ROWS, LEFT_OUT = "index.parquet", "left_out.parquet"
 TRAIN, HOLDOUT = "train", "holdout"
 DUPLICATE = "its split has the id already"
 """The reason that is given when a good record is left out."""
@@ -141,6 +142,16 @@ class Index:
     def holdout_labeled(self) -> bool:
         """Whether the index has a hold-out with labels, to score on."""
         return bool(self.splits.get(HOLDOUT)) and self.labeled(HOLDOUT)
+
+    @property
+    def has_class_names(self) -> bool:
+        """Whether `ingest` was given the names of the classes."""
+        return bool(self.summary.get(KEY))
+
+    @property
+    def class_names(self) -> list[str]:
+        """A name for each class; "class 17" where `ingest` was given none."""
+        return self.summary.get(KEY) or unnamed(self.dataset.num_classes)
 
     def other_splits(self) -> list[str]:
         """The splits that are neither trained on nor held out; predictions of one of them are submitted."""

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.artifacts.done import format_fields
 from pipeline.artifacts.files import write_json
 from pipeline.config import ConfigError, DatasetConfig, to_dict
+from pipeline.inputs.class_names import KEY
 from pipeline.inputs.index import HOLDOUT, LEFT_OUT, ROWS, SUMMARY, TRAIN, Source, take_lists
 from pipeline.inputs.index.check import Quarantined, ShardReport
 from pipeline.inputs.index.ids import Leakage, hash_ids, is_held_out
@@ -32,6 +33,7 @@ def write_index(
     root: Path | None = None,
     declared: DatasetConfig | None = None,
     limits: OutlierLimits | None = None,
+    class_names: list[str] | None = None,
 ) -> dict[str, Any]:
     """Write the index of shards as their reports come in; 16 bytes for each video of earlier reports stay in memory.
 
@@ -47,6 +49,7 @@ def write_index(
             together with `folder`.
         declared: what the preset declares, before flags change it to `dataset`.
         limits: videos with values beyond these limits are left out, and counted as quarantined.
+        class_names: a name for each class, where they are known; they are not part of the digest.
 
     Returns:
         The summary, as in dataset.json: shards; what was declared; counts and labeled videos by split; what was
@@ -101,6 +104,7 @@ def write_index(
         **format_fields(),
         "dataset": to_dict(dataset),
         "declared": to_dict(declared or dataset),
+        KEY: class_names,
         "digest": digest.hexdigest()[:16],
         "counts": statistics.videos,
         "labelled": statistics.labeled,

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.inputs.records import tfrecord
+from pipeline.inputs.records.file_kinds import why_not_tfrecords
 from pipeline.inputs.records.parsing import ParseError, parse_record, readable_id
 
 LONGEST = 2**31 - 1
@@ -73,6 +74,8 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
         for record in tfrecord.scan_records(path):
             records += 1
             fault = record.fault
+            if fault and not record.offset:  # not even the first record begins as one
+                fault = why_not_tfrecords(path) or fault
             if len(record.payload) > LONGEST:
                 fault = f"the record has {len(record.payload)} bytes; protobuf allows at most 2 GiB"
             if fault is None:

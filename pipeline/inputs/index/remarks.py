@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.config.wording import counted
 from pipeline.inputs.index import HOLDOUT, TRAIN
 
 HANDFUL = 8
@@ -21,22 +22,22 @@ def _losses(summary: dict[str, Any]) -> Iterator[str]:
     cut, empty, most = summary["cut"], summary["empty"], summary["dataset"]["max_frames"]
     if cut["count"]:
         yield (
-            f"{cut['count']} of {cut['of']} videos have more than {most} frames; the frames beyond are not read: "
-            "see --dataset.max-frames"
+            f"more than {counted(most, 'frame')} in {cut['count']} of {counted(cut['of'], 'video')}; "
+            "the frames beyond are not read: see --dataset.max-frames"
         )
     if empty["count"]:
         files = ", ".join(entry["file"] for entry in empty["first"][:3])
         more = ", ..." if empty["count"] > 3 else ""
-        yield f"{empty['count']} files are empty or damaged and gave no video: {files}{more}"
+        yield f"{counted(empty['count'], 'file')} empty or damaged, without a video: {files}{more}"
 
 
 def _doubles(summary: dict[str, Any]) -> Iterator[str]:
-    for what, remark in (
-        ("duplicates", "records have an id that their split had already; the first one counts"),
-        ("leakage", "videos are both trained on and in another split; scores there are too high"),
+    for what, noun, remark in (
+        ("duplicates", "record", "with an id that its split had already; the first one counts"),
+        ("leakage", "video", "both trained on and in another split; scores there are too high"),
     ):
         if count := summary[what]["count"]:
-            yield f"{count} {remark} (for example {summary[what]['first'][0]['id']!r}; see dataset.json)"
+            yield f"{counted(count, noun)} {remark} (for example {summary[what]['first'][0]['id']!r}; see dataset.json)"
 
 
 def _constants(summary: dict[str, Any]) -> Iterator[str]:
@@ -76,10 +77,10 @@ def _holdout(summary: dict[str, Any]) -> Iterator[str]:
         yield f"nothing is held out (--dataset.holdout-percent is 0): {_UNCHOSEN}"
     elif not counts[HOLDOUT]:
         yield (
-            f"{percent:g} % of {counts[TRAIN]} videos is too few to hold out any (--dataset.holdout-percent): "
-            f"{_UNCHOSEN}"
+            f"{percent:g} % of {counted(counts[TRAIN], 'video')} is too few to hold out any "
+            f"(--dataset.holdout-percent): {_UNCHOSEN}"
         )
     elif not summary["labelled"][HOLDOUT]:
         yield f"no video of the hold-out has labels: {_UNCHOSEN}"
     elif counts[HOLDOUT] < SMALL_HOLDOUT:
-        yield f"the hold-out has only {counts[HOLDOUT]} videos; see --dataset.holdout-percent"
+        yield f"the hold-out has only {counted(counts[HOLDOUT], 'video')}; see --dataset.holdout-percent"

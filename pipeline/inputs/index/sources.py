@@ -8,7 +8,9 @@ from pipeline.artifacts.hidden import is_hidden, visible
 from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName
+from pipeline.config.wording import counted
 from pipeline.inputs.index import HOLDOUT, Source
+from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 
 
 def parse_sources(raw: list[str]) -> list[Source]:
@@ -31,10 +33,10 @@ def parse_sources(raw: list[str]) -> list[Source]:
         check_value(f"--raw {item}: the split", split, FolderName)
         files = _in_order(file.resolve() for file in _named(place) if file.is_file())
         if not files:
-            raise StageError(f"--raw {item}: there are no *.tfrecord files there")
+            raise StageError(f"--raw {item}: there are no *.tfrecord files there{_others(Path(place))}")
         sources += [Source(file, split) for file in files]
     if twice := len(sources) - len({source.path for source in sources}):
-        raise StageError(f"--raw names {twice} files twice")
+        raise StageError(f"--raw names {counted(twice, 'file')} twice")
     return sources
 
 
@@ -60,6 +62,21 @@ def _named(place: str) -> Iterable[Path]:
     fixed = next((number for number, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts))
     found = map(Path, glob.glob(place))  # noqa: PTH207 (absolute too)
     return (file for file in found if not is_hidden("/".join(file.parts[fixed:])))
+
+
+def _others(path: Path) -> str:
+    """Return what a folder holds in place of TFRecords, for a message; empty if it holds no files."""
+    files = sorted(file for file in visible(path, "*") if file.is_file()) if path.is_dir() else []
+    if not files:
+        return ""
+    try:
+        kind = kind_of_file(files[0])
+    except OSError:
+        kind = None
+    if kind == TFRECORDS:
+        return f"; {files[0].name} holds TFRecords: rename it, or name it with a pattern, {path}/*{files[0].suffix}"
+    what = kind.is_not("TFRecords", "write what it holds as TFRecords") if kind else "its kind is not known"
+    return f"; the first file is {files[0].name}: {what}"
 
 
 def _in_order(files: Iterable[Path]) -> list[Path]:

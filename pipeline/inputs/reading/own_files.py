@@ -1,21 +1,25 @@
-"""Read videos from the user's own TFRecord or NumPy files, which no index knows; report the faulty ones."""
+"""Read videos from the user's own TFRecord, NumPy or HDF5 files, which no index knows; report the faulty ones."""
 
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.config.wording import counted
 from pipeline.inputs.reading.batches import Inputs, resample_rows
 from pipeline.inputs.records import tfrecord
+from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.inputs.records.parsing import ParseError, parse_features, readable_id
 
 _QUANTIZE = (
     "quantize them as the training features were, for YouTube-8M and AudioSet "
     "numpy.rint((v.clip(-2, 2) + 2 - 4 / 512) * 255 / 4).astype('uint8')"
 )
+_READ = "TFRecords, npz, npy or HDF5"
 _DEQUANTIZE = "give the values as they were before they were quantized"
 
 
@@ -39,23 +43,37 @@ class UnreadableVideo(NamedTuple):
 
 
 def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
-    """Yield every video of a file; for a video that is faulty yield a Fault, and go on with the next.
+    """Yield every video of a file; for a video that is faulty yield an UnreadableVideo, and go on with the next.
 
-    *.npz   either one video, as an array [n,size] for each feature by its name; its id is the file's name;
-            or N videos, as `frames` [N,T,F] with the features side by side in the dataset's order, `num_frames` [N],
-            and optionally `ids` [N]
-    other   TFRecords as the dataset declares them; labels and ids are optional
+    What a file is read as is told by its first bytes, whatever its name:
+
+    npz, HDF5   either one video, as an array [n,size] for each feature by its name; its id is the file's name;
+                or N videos, as `frames` [N,T,F] with the features side by side in the dataset's order, `num_frames`
+                [N], and optionally `ids` [N]
+    npy         one video, as an array [n,F] with the features side by side
+    TFRecords   as the dataset declares them; labels and ids are optional
     """
-    if not path.is_file():
-        yield UnreadableVideo(str(path), "there is no such file")
+    where = str(path)
+    if not path.exists():
+        yield UnreadableVideo(where, "there is no such file")
         return
     try:
-        if path.suffix == ".npz":
-            yield from _in_npz(path, dataset)
-        else:
+        kind = kind_of_file(path)
+        if kind == TFRECORDS:
             yield from _in_records(path, dataset)
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
-        yield UnreadableVideo(str(path), f"the file cannot be read: {error}")
+        elif kind is None:
+            yield UnreadableVideo(where, f"the first bytes are not those of {_READ}: it is of another kind, or damaged")
+        elif kind.format == "npy":
+            yield _in_npy(path, np.load(path, mmap_mode="r", allow_pickle=False), dataset)
+        elif kind.format == "npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                yield from _in_arrays(path, arrays, dataset)
+        elif kind.format == "hdf5":
+            yield from _in_hdf5(path, dataset)
+        else:
+            yield UnreadableVideo(where, kind.is_not(_READ, "write the features that it holds as one of these"))
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        yield UnreadableVideo(where, f"the file cannot be read: {error}")
 
 
 def batch_videos(
@@ -76,7 +94,6 @@ def batch_videos(
 
 
 def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
-    number = -1
     for number, record in enumerate(tfrecord.scan_records(path)):
         where = f"{path}, record {number} at byte {record.offset}"
         if record.fault is not None:
@@ -92,8 +109,6 @@ def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | Unreadab
             yield UnreadableVideo(where, "there are values that are not finite; extract the features again")
             continue
         yield Video(readable_id(record.payload, dataset) or f"{path.name}:{number}", frames)
-    if number < 0:
-        yield UnreadableVideo(str(path), "the file holds no records")
 
 
 def _remedy(reason: str, dataset: DatasetConfig) -> str:
@@ -105,29 +120,56 @@ def _remedy(reason: str, dataset: DatasetConfig) -> str:
     return f"the model needs, for each {dataset.level}: {features}"
 
 
-# ---------------------------------------------------------------------------------------------------------------- NumPy
+# --------------------------------------------------------------------------------------------------------------- arrays
 
 
-def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
-    with np.load(path, allow_pickle=False) as arrays:
-        named = {feature.name: feature.size for feature in dataset.features}
-        # A feature may be named num_frames, or frames; the frames of several videos have three dimensions.
-        if "num_frames" in arrays and ("num_frames" not in named or np.ndim(arrays.get("frames")) == 3):
-            yield from _in_batch(path, {name: arrays[name] for name in arrays.files}, dataset)
-            return
-        if missing := named.keys() - set(arrays.files):
-            yield UnreadableVideo(
-                str(path),
-                f"there is no array {min(missing)}; give one of [frames, values] for each of {', '.join(named)}, or "
-                f"frames [videos, frames, {dataset.width}] and num_frames [videos]; "
-                f"the file has {', '.join(arrays.files)}",
-            )
-            return
-        features = [np.atleast_2d(arrays[name]) for name in named]
-    for values, (name, size) in zip(features, named.items()):
+def _in_npy(path: Path, values: np.ndarray, dataset: DatasetConfig) -> Video | UnreadableVideo:
+    values = np.atleast_2d(values)
+    if values.ndim == 2 and values.shape[1] == dataset.width and len(values):
+        return _video(path.stem, str(path), [values], dataset)
+    features = ", ".join(f"{feature.name} ({counted(feature.size, 'value')})" for feature in dataset.features)
+    return UnreadableVideo(
+        str(path),
+        f"the array is {list(values.shape)}; it must be one video, [frames, {dataset.width}], with {features} side by "
+        "side; several videos go into an .npz",
+    )
+
+
+def _in_hdf5(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
+    import h5py  # Keras needs it too
+
+    with h5py.File(path) as file:
+        arrays = {
+            name: held.asstr() if h5py.check_string_dtype(held.dtype) else held
+            for name, held in file.items()
+            if isinstance(held, h5py.Dataset)
+        }
+        yield from _in_arrays(path, arrays, dataset)
+
+
+def _in_arrays(path: Path, arrays: Mapping[str, Any], dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
+    """Yield the videos of named arrays; each is read by [()] only when it is needed."""
+    sizes = {feature.name: feature.size for feature in dataset.features}
+    # A feature may be named num_frames, or frames; the frames of several videos have three dimensions.
+    if "num_frames" in arrays and ("num_frames" not in sizes or np.ndim(arrays.get("frames", 0)) == 3):
+        named = (name for name in ("frames", "num_frames", "ids") if name in arrays)
+        yield from _in_batch(path, {name: np.asarray(arrays[name][()]) for name in named}, dataset)
+        return
+    if missing := sizes.keys() - set(arrays):
+        yield UnreadableVideo(
+            str(path),
+            f"there is no array {min(missing)}; give one of [frames, values] for each of {', '.join(sizes)}, or "
+            f"frames [videos, frames, {dataset.width}] and num_frames [videos]; "
+            f"the file has {', '.join(arrays) or 'none'}",
+        )
+        return
+    features = [np.atleast_2d(arrays[name][()]) for name in sizes]
+    for values, (name, size) in zip(features, sizes.items()):
         if values.ndim != 2 or values.shape[1] != size or len(values) != len(features[0]) or not len(values):
-            shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in zip(named, features))
-            yield UnreadableVideo(str(path), f"{shapes}; each must be [frames, values], with {size} values in {name}")
+            shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in zip(sizes, features))
+            yield UnreadableVideo(
+                str(path), f"{shapes}; each must be [frames, values], with {counted(size, 'value')} in {name}"
+            )
             return
     yield _video(path.stem, str(path), features, dataset)
 

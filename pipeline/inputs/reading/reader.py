@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading import copying
 from pipeline.inputs.reading.buffers import BufferPool
@@ -124,8 +125,8 @@ class FrameReader:
             raise StageError(f"{path}: record at offset {offset}: {error}; {REDO}") from error
         if len(features[0]) != index.num_frames[row]:
             raise StageError(
-                f"{path}: record at offset {offset} has {len(features[0])} frames, {index.num_frames[row]} were "
-                f"indexed; {REDO}"
+                f"{path}: record at offset {offset} has {counted(len(features[0]), 'frame')}, "
+                f"{index.num_frames[row]} when it was indexed; {REDO}"
             )
         return features
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.config import DatasetConfig
+from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.records.encoding import encode_varint
 from pipeline.inputs.records.labels import read_labels
@@ -131,7 +132,7 @@ def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> 
         if features and len(rows) != len(features[0]):
             first, least = dataset.features[0].name, min(len(features[0]), len(rows))
             raise ParseError(
-                f"{first} has {len(features[0])} frames but {layout.name} {len(rows)}: cut both to {least}"
+                f"{first} has {counted(len(features[0]), 'frame')} but {layout.name} {len(rows)}: cut both to {least}"
             )
         features.append(rows)
     return features

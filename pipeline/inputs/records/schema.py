@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.config import DatasetConfig, FeatureConfig
+from pipeline.config.wording import counted
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.labels import NoClassError, read_labels
 from pipeline.inputs.records.raw_numbers import TYPES, raw_type
@@ -49,7 +50,7 @@ class FoundFeature:
 
     def __str__(self) -> str:
         widths = " or ".join([str(width) for width in self.widths[:3]] + ["..."] * (len(self.widths) > 3))
-        rows = f"{self.rows} frames of " if self.level == "frame" else ""
+        rows = f"{counted(self.rows, 'frame')} of " if self.level == "frame" else ""
         return f"{self.name}: {rows}{widths} {self.kind}".replace("  ", " ")
 
 
@@ -159,7 +160,9 @@ def _raw_numbers(payload: Buffer, declared: FeatureConfig, found: FoundFeature, 
     else:
         remedy = f"write each as one byte{size}"
     there = f"{times} times the {declared.size} declared" if times else f"where {declared.size} are declared"
-    return [f"feature {found.name} has {width} bytes a row, {there}: {name} values stored as bytes; {remedy}"]
+    return [
+        f"feature {found.name} has {counted(width, 'byte')} a row, {there}: {name} values stored as bytes; {remedy}"
+    ]
 
 
 def _strings(payload: Buffer, found: FoundFeature) -> list[Buffer]:

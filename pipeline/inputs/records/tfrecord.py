@@ -8,6 +8,8 @@ from typing import BinaryIO, NamedTuple
 
 import google_crc32c
 
+from pipeline.config.wording import counted
+
 HEADER = struct.Struct("<QI")  # payload length, masked CRC of those eight bytes
 FOOTER = struct.Struct("<I")  # masked CRC of the payload
 _MASK_DELTA = 0xA282EAD8
@@ -31,6 +33,11 @@ def masked_crc(data: bytes | memoryview) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
+def begins_record(head: bytes) -> bool:
+    """Return whether bytes begin as a record does: with a length, and the checksum of it."""
+    return len(head) >= HEADER.size and masked_crc(head[:8]) == HEADER.unpack_from(head)[1]
+
+
 def scan_records(path: Path) -> Iterator[Record]:
     """Yield every record of a file and verify both checksums; the file is read once, one record in memory at a time.
 
@@ -40,22 +47,19 @@ def scan_records(path: Path) -> Iterator[Record]:
     """
     with path.open("rb") as file:
         size, position = os.fstat(file.fileno()).st_size, 0
-        if file.peek(2)[:2] == b"\x1f\x8b":
-            yield Record(0, b"", "the file is gzipped; unpack it")
-            return
         while header := file.read(HEADER.size):
             start = position + HEADER.size
             if len(header) < HEADER.size:
-                yield Record(position, b"", f"file ends inside a record header, {len(header)} bytes long")
+                yield Record(position, b"", f"file ends inside a record header, {counted(len(header), 'byte')} long")
                 return
-            length, length_crc = HEADER.unpack(header)
-            if masked_crc(header[:8]) != length_crc:
+            if not begins_record(header):
                 yield Record(position, b"", "checksum of the record length is wrong; what follows is unreadable")
                 return
+            length, _ = HEADER.unpack(header)
             end = start + length + FOOTER.size
             payload, footer = (file.read(length), file.read(FOOTER.size)) if end <= size else (b"", b"")
             if len(footer) < FOOTER.size:
-                yield Record(start, b"", f"file ends {max(1, end - size)} bytes before the record does")
+                yield Record(start, b"", f"file ends {counted(max(1, end - size), 'byte')} before the record does")
                 return
             (payload_crc,) = FOOTER.unpack(footer)
             if masked_crc(payload) == payload_crc:

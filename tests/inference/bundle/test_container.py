@@ -125,7 +125,7 @@ def test_json_without_end_is_not_read(tmp_path, monkeypatch):
 def test_files_that_are_no_bundle(tmp_path):
     refused(tmp_path / "nothing", "is missing")
     (tmp_path / "text").write_text("VideoId,LabelConfidencePairs\n")
-    refused(tmp_path / "text", "not a bundle")
+    refused(tmp_path / "text", "text: the file is a table in text .CSV., not a bundle; name one that `export` made")
     refused(written(tmp_path / "a", {weights_name(0): b""}), "has no bundle.json")
     refused(tmp_path, "not a bundle")
 

@@ -194,7 +194,7 @@ def drop(*path):
         (put("dataset", "features", 0, "size", 0), "dataset.features.size must be from 1"),
         (put("dataset", "features", []), "dataset.features must be a tuple of 1 or more values"),
         (put("names", 2, "\x1b]0;owned\x07"), "unprintable"),
-        (put("names", ["a"]), "1 names for 9 classes"),
+        (put("names", ["a"]), "1 name for 9 classes"),
         (put("kept", 0), "0 labels"),
         (put("recipe", "members", 0, "weight", -1.0), "not negative"),
         (put("recipe", "members", 0, "weight", 0.0), "2 models for a recipe of 1"),

@@ -120,3 +120,15 @@ def test_a_real_shard(shared_data):
     ends = report.label_offsets
     assert all(report.labels[a:b].tolist() == v.labels.tolist() for a, b, v in zip(ends, ends[1:], parsed))
     assert set(report.num_frames.tolist()) == {1}
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    """Only at its beginning: what follows good records is damage."""
+    (tmp_path / "a.tfrecord").write_bytes(b"<!doctype html><title>404</title>")
+    (fault,) = check_shard(tmp_path / "a.tfrecord", DATASET).quarantined
+    assert fault.reason.startswith("the file is a web page (HTML), not TFRecords; ") and fault.offset == 0
+    write(tmp_path / "a.tfrecord", [record("a", [1])])
+    with (tmp_path / "a.tfrecord").open("ab") as file:
+        file.write(b"<!doctype html><title>404</title>")
+    (fault,) = check_shard(tmp_path / "a.tfrecord", DATASET).quarantined
+    assert "checksum of the record length is wrong" in fault.reason

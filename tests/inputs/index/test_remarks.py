@@ -48,7 +48,7 @@ def test_videos_that_are_cut_are_counted(tmp_path):
     cut = sum(1 + 3 * number % 17 > 12 for number in [*range(200), *range(300, 320)])
     dataset = dataclasses.replace(HALF, max_frames=12)
     assert said(tmp_path, dataset, train=range(200), test=range(300, 320)) == [
-        f"{cut} of 220 videos have more than 12 frames; the frames beyond are not read: see --dataset.max-frames"
+        f"more than 12 frames in {cut} of 220 videos; the frames beyond are not read: see --dataset.max-frames"
     ]
 
 
@@ -56,7 +56,7 @@ def test_files_without_a_video_are_named(tmp_path):
     """One is empty, one holds nothing but what is quarantined."""
     remark, *others = said(tmp_path, train=range(200), train1=[], test=[video(1, [99])], test1=range(3))
     assert remark == (
-        f"2 files are empty or damaged and gave no video: {tmp_path / 'train1.tfrecord'}, {tmp_path / 'test.tfrecord'}"
+        f"2 files empty or damaged, without a video: {tmp_path / 'train1.tfrecord'}, {tmp_path / 'test.tfrecord'}"
     )
     assert [other.partition(" ")[0] for other in others] == ["3"]  # videos of both splits
 

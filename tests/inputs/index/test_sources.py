@@ -1,11 +1,16 @@
 """Which files are found, in which order, and what is said where there are none."""
 
+import io
 import re
 
 import pytest
 
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_mtime
+from pipeline.inputs.records import tfrecord
+
+tfrecord.write_records(file := io.BytesIO(), [b"a record"])
+RECORD = file.getvalue()
 
 
 def test_files_are_in_the_order_of_their_bytes(tmp_path):
@@ -69,9 +74,28 @@ def test_what_names_no_files_is_refused(raw, message):
         parse_sources([raw])
 
 
+def test_what_a_folder_holds_in_place_of_tfrecords_is_said(tmp_path):
+    for name, content, message in (
+        (
+            "a.html",
+            b"<html>404",
+            "the first file is a.html: the file is a web page (HTML), not TFRecords; a server",
+        ),
+        ("a.bin", bytes(range(1, 99)), "the first file is a.bin: its kind is not known"),
+        ("a.record", RECORD, f"a.record holds TFRecords: rename it, or name it with a pattern, {tmp_path}/a/*.record"),
+    ):
+        folder = tmp_path / "a"
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+        with pytest.raises(StageError, match=re.escape(f"there are no *.tfrecord files there; {message}")):
+            parse_sources([f"train={folder}"])
+        (folder / name).unlink()
+        folder.rmdir()
+
+
 def test_a_file_named_twice_is_refused(tmp_path):
     (tmp_path / "a.tfrecord").touch()
-    with pytest.raises(StageError, match="--raw names 1 files twice"):
+    with pytest.raises(StageError, match="--raw names 1 file twice"):
         parse_sources([f"train={tmp_path}", f"test={tmp_path}/a*"])
 
 

@@ -1,8 +1,10 @@
 """Files of one's own: what is read from them, and that every fault is named without losing the rest."""
 
+import gzip
 import re
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from fixtures.support import SMALL, frames_of, write_shard
@@ -147,6 +149,82 @@ def test_videos_of_one_vector(tmp_path):
     np.testing.assert_array_equal(video.frames, np.array([[1, 2, 3]], np.float32))
     ((count, inputs),) = batch_videos([video.frames], dataset, SamplingConfig(), 4)
     assert count == 1 and inputs["frames"].shape == (1, 1, 3)
+
+
+def test_one_video_as_one_array(tmp_path):
+    np.save(tmp_path / "clip.npy", frames_of(3))
+    (found,) = read_videos(tmp_path / "clip.npy", SMALL)
+    assert found.id == "clip" and found.frames.dtype == np.uint8
+    np.testing.assert_array_equal(found.frames, frames_of(3)[:12])
+    np.save(tmp_path / "vector.npy", np.array([1.0, 2.0, 3.0]))
+    (found,) = read_videos(tmp_path / "vector.npy", replace(FLOATS, level="video"))
+    np.testing.assert_array_equal(found.frames, [[1, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (frames_of(3)[:, :6], r"\[10, 6\]; it must be one video, \[frames, 8\], with rgb \(6 values\), audio"),
+        (frames_of(3)[None], "several videos go into an .npz"),
+        (frames_of(3)[:0], "must be one video"),
+        (frames_of(3) / 255, "must be bytes: quantize"),
+        (np.array([[object()] * 8]), "cannot be read: "),
+    ],
+)
+def test_an_array_that_cannot_be_read(tmp_path, array, reason):
+    np.save(tmp_path / "a.npy", array)
+    (fault,) = read_videos(tmp_path / "a.npy", SMALL)
+    assert isinstance(fault, UnreadableVideo) and re.search(reason, str(fault)), fault
+
+
+def test_hdf5_is_read_as_npz_is(tmp_path):
+    video, frames = frames_of(3), np.stack([frames_of(6)[:2], frames_of(7)[:2]])
+    with h5py.File(tmp_path / "clip.h5", "w") as file:
+        file["rgb"], file["audio"], file["other/deep"] = video[:, :6], video[:, 6:], 1
+    (found,) = read_videos(tmp_path / "clip.h5", SMALL)
+    assert found.id == "clip"
+    np.testing.assert_array_equal(found.frames, video)
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["frames"], file["num_frames"], file["ids"] = frames, [2, 1], ["ü", "b"]
+    first, second = read_videos(tmp_path / "two.h5", SMALL)
+    assert (first.id, second.id) == ("ü", "b") and len(second.frames) == 1
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["rgb"] = video[:, :6]
+    (fault,) = read_videos(tmp_path / "c.h5", SMALL)
+    assert "there is no array audio" in str(fault) and "the file has rgb" in str(fault)
+    content = (tmp_path / "c.h5").read_bytes()
+    (tmp_path / "c.h5").write_bytes(content[: len(content) // 2])
+    (fault,) = read_videos(tmp_path / "c.h5", SMALL)
+    assert "c.h5: the file cannot be read: " in str(fault)
+
+
+def test_the_content_tells_what_a_file_is_read_as(tmp_path):
+    np.savez(tmp_path / "a.npz", rgb=frames_of(3)[:, :6], audio=frames_of(3)[:, 6:])
+    (tmp_path / "a.npz").rename(tmp_path / "a.tfrecord")
+    assert [video.id for video in read_videos(tmp_path / "a.tfrecord", SMALL)] == ["a"]
+    write_shard(tmp_path / "b.npz", range(3))
+    assert [video.id for video in read_videos(tmp_path / "b.npz", SMALL)] == ["v000", "v001", "v002"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty"),
+        (gzip.compress(b"x"), "gzipped, not TFRecords, npz, npy or HDF5; unpack it with gunzip"),
+        (b"<html>404", "a web page"),
+        (b"id,rgb\n", "a table in text .CSV., not TFRecords, npz, npy or HDF5; write the features that it holds"),
+        (b"\x01\x02\x03 nothing that is known", "the first bytes are not those of TFRecords, npz, npy or HDF5"),
+    ],
+)
+def test_files_of_another_kind_are_named_and_never_to_be_copied_again(tmp_path, content, reason):
+    (tmp_path / "a.tfrecord").write_bytes(content)
+    (fault,) = read_videos(tmp_path / "a.tfrecord", SMALL)
+    assert re.search(reason, str(fault)) and "copy the file again" not in str(fault), fault
+
+
+def test_folders_are_named(tmp_path):
+    (fault,) = read_videos(tmp_path, SMALL)
+    assert "the file is a folder" in str(fault) and "name the files in it" in str(fault)
 
 
 RGB, AUDIO = np.ones((4, 6), np.uint8), np.ones((4, 2), np.uint8)

@@ -1,0 +1,71 @@
+"""What a whole run of the pipeline has come to: its best score, its files, and what to do with them."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.artifacts.files import read_json
+from pipeline.artifacts.places import Places, list_scored
+from pipeline.artifacts.predictions import list_predicted_splits
+from pipeline.inference.freshness import prediction_store, why_stale
+from pipeline.inference.scoring import scores_of
+from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.submission import CHALLENGE_CLASSES
+
+
+def tell_outcome(places: Places, preset: str, preset_name: str, index: Index, submitted: bool) -> Iterator[str]:
+    """Yield lines: the best run, the CSV if one was submitted, the page, and two commands that may come next.
+
+    Args:
+        places: where the results lie.
+        preset: the preset as --preset names it.
+        preset_name: its name, by which its results are found.
+        index: the index that they were made from.
+        submitted: whether `submit` has written a CSV.
+    """
+    best = _best(list_scored(places, preset_name), index)
+    if best:
+        run, split, gap = best
+        synthetic = " (synthetic)" if index.dataset.synthetic else ""
+        yield f"best score   GAP@20 {gap:.4f} on {split}, by {run.name}{synthetic}"
+    csv = _newest_csv(places.submissions_dir, preset_name) if submitted else None
+    if csv:
+        yield f"submission   {csv}"
+    yield f"page         {places.reports_dir / f'{preset_name}.html'}"
+    name = best[0].name if best else "RUN"
+    challenge = csv and index.dataset.num_classes == CHALLENGE_CLASSES and not index.dataset.synthetic
+    first = ("submit", "--kaggle") if challenge else ("export", "--run", name)
+    yield f"next         {_command(places, preset, *first)}"
+    yield f"             {_command(places, preset, 'predict', '--run', name, 'FILE')}"
+
+
+def _best(runs: list[Path], index: Index) -> tuple[Path, str, float] | None:
+    """Return the best run on the last labeled split that is not the hold-out, or else on that, with its score."""
+    labeled = [split for split in index.scored_splits() if index.labeled(split)]
+    for split in sorted(labeled, key=HOLDOUT.__eq__):
+        found = {}
+        for run in runs:
+            if split in list_predicted_splits(run) and not why_stale(run, split, index):
+                found[run] = scores_of(prediction_store(run, split), index, split)
+        if found:
+            run = max(found, key=lambda run: found[run].comparable["gap"])
+            return run, split, found[run].whole["gap"]
+    return None
+
+
+def _newest_csv(folder: Path, preset_name: str) -> Path | None:
+    """Return the CSV that was written last for a preset: `submit` writes the file beside it anew each time."""
+    abouts = [path for path in folder.glob(f"{preset_name}-*.json") if read_json(path).get("preset") == preset_name]
+    for about in sorted(abouts, key=lambda path: -path.stat().st_mtime_ns)[:1]:
+        for csv in (about.with_suffix(".csv"), about.with_suffix(".csv.gz")):
+            if csv.exists():
+                return csv
+    return None
+
+
+def _command(places: Places, preset: str, stage: str, *arguments: str) -> str:
+    """Return a stage's command, with the folders where they are not the usual ones."""
+    usual = vars(Places.from_environment())
+    moved = {name: folder for name, folder in vars(places).items() if folder != usual[name]}
+    flags = [token for name, folder in moved.items() for token in (f"--{name.replace('_', '-')}", str(folder))]
+    return shlex.join(["python", "-m", f"pipeline.{stage}", "--preset", preset, *arguments, *flags])
