@@ -8,7 +8,6 @@ or JSON lines; writes nothing. Unreadable videos are named, the others are predi
 
 import contextlib
 import itertools
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pipeline.config.ranges import TopK
 from pipeline.inference.runs import read_blend
 from pipeline.inputs.class_names import read_class_names as class_names
 from pipeline.runtime import backend
+from pipeline.runtime.output import printable_json
 
 if TYPE_CHECKING:
     from pipeline.inference.ensemble import Ensemble
@@ -66,9 +66,7 @@ def main() -> None:
             {"label": label, "name": names[label], "score": round(score, 6)}
             for label, score in zip(labels[: flags.top].tolist(), scores[: flags.top].tolist())
         ]
-        print(
-            json.dumps({"id": video.id, "labels": best}, ensure_ascii=False) if flags.json else _lines(video.id, best)
-        )
+        print(printable_json({"id": video.id, "labels": best}) if flags.json else _lines(video.id, best))
     if bad:
         raise StageError(f"{bad} of {good + bad} videos or files could not be read: see above")
 

@@ -24,6 +24,7 @@ from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
+from pipeline.runtime.output import printable
 
 _TOLD = "what it tells"
 
@@ -108,7 +109,7 @@ def _report(path: Path, flags: Flags, index: Index, vocabulary: Path, asked: Pat
         digest=told,
     )
     with atomic_file(path) as temporary:
-        temporary.write_text(page.render(report), encoding="utf-8")
+        temporary.write_text(printable(page.render(report)), encoding="utf-8")
     scored = f", {run.name} on {', '.join(diagnostics)}" if run else ", none of them scored"
     print(f"{path}: {len(every)} runs{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import printable_json
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(?P<old>\.old)?\.part(\..+)?")
 """Temporary names: a dot, the final name, the number of the process, `.part`."""
@@ -89,7 +90,7 @@ def sync(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, with the keys in the order given and one final newline."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(printable_json(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

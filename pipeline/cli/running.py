@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import shown_output
 
 
+@shown_output()
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's main function; an error that the user can mend ends the process with its message.
 

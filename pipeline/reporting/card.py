@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from pipeline.reporting.style import COLORS, line, svg_picture
+from pipeline.reporting.style import COLORS, line, svg_picture, svg_text
+from pipeline.runtime.output import printable
 
 NAME = "card.svg"
 REASONS = 8
@@ -21,7 +22,7 @@ REASONS = 8
 def write_card(path: Path, summary: dict[str, Any]) -> None:
     """Draw the summary of an index, as in dataset.json; the same numbers give the same bytes."""
     with matplotlib.rc_context({"svg.hashsalt": summary["digest"], "svg.fonttype": "none", "text.parse_math": False}):
-        draw(summary).savefig(path, format="svg", metadata={"Date": None})
+        path.write_text(svg_text(draw(summary), {"Date": None}), encoding="utf-8")
 
 
 def draw(summary: dict[str, Any]) -> Figure:
@@ -132,7 +133,7 @@ def _reasons(axes: Axes, reasons: dict[str, int], count: int) -> None:
     shown = dict(list(reasons.items())[:REASONS])
     if rest := count - sum(shown.values()):
         shown["all others"] = rest
-    names = ["\n".join(textwrap.wrap(name, 60)) for name in shown]
+    names = ["\n".join(textwrap.wrap(printable(name), 60)) for name in shown]
     axes.barh(range(len(shown)), list(shown.values()), color=COLORS[0])
     axes.set_yticks(range(len(shown)), names, fontsize="small")
     axes.invert_yaxis()

@@ -16,6 +16,7 @@ from kagglesdk.competitions.types.competition_api_service import (
 from tqdm import tqdm
 
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import redacted
 from pipeline.submission.kaggle_client import NEW_TOKEN, client, credentials
 from pipeline.submission.log import SubmissionState
 from pipeline.submission.upload import Upload
@@ -173,13 +174,13 @@ def _state(listed: ApiSubmission) -> SubmissionState:
         return float(text) if text else None
 
     scores = score(listed.public_score), score(listed.private_score)
-    return SubmissionState(listed.ref, listed.status.name.lower(), *scores, listed.error_description)
+    return SubmissionState(listed.ref, listed.status.name.lower(), *scores, redacted(listed.error_description or ""))
 
 
 def _answer(response: requests.Response) -> tuple[int, str]:
     """Status and reason; the site may say both in the body."""
     try:
         body = response.json()
-        return int(body.get("code", response.status_code)), str(body["message"])
+        return int(body.get("code", response.status_code)), " ".join(str(body["message"]).split())
     except (ValueError, TypeError, KeyError, AttributeError):
         return response.status_code, response.reason

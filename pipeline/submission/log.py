@@ -14,6 +14,7 @@ import cattrs
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import printable_json
 from pipeline.transfer.source import Refused, Unavailable
 
 LOG = "log.jsonl"
@@ -92,7 +93,7 @@ class SubmissionLog:
 
     def append(self, entry: LogEntry) -> None:
         """Add an entry; it is on the disk when this returns."""
-        line = json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n"
+        line = printable_json(dataclasses.asdict(entry)) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

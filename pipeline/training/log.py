@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pipeline.runtime.output import printable
+
 
 class MetricsLog:
     """A file with a JSON object in each line, each with its step.
@@ -37,7 +39,7 @@ class MetricsLog:
     def _show(self, record: dict[str, Any]) -> None:
         for name, value in record.items():
             if name != "step" and isinstance(value, float):
-                self._writer.add_scalar(name, value, record["step"])
+                self._writer.add_scalar(printable(name), value, record["step"])
         self._writer.flush()
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import shown
 from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
 from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
 
@@ -242,7 +243,7 @@ def _list_missing(path: Path, missing: dict[Path, str]) -> None:
         path.unlink(missing_ok=True)
         return
     with atomic_file(path) as temporary:
-        lines = [f"{file}\t{' '.join(reason.split())}\n" for file, reason in missing.items()]
+        lines = [shown(f"{file}\t{' '.join(reason.split())}\n") for file, reason in missing.items()]
         temporary.write_text("".join(lines), encoding="utf-8")
 
 

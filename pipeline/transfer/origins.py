@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import redacted
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors, read_whole
 from pipeline.transfer.names import SPLITS, Fraction, plan_of, read_plan, safe_name, split_of
@@ -125,7 +126,9 @@ def from_elsewhere(
     elif Path(place).is_file():
         source, listed = url_list(Path(place), timeout)
     else:
-        raise StageError(f"--from {place}: there is no such directory or file of URLs; buckets are gs://BUCKET/PREFIX")
+        raise StageError(
+            f"--from {redacted(place)}: there is no such directory or file of URLs; buckets are gs://BUCKET/PREFIX"
+        )
     placed: dict[str, Remote] = {}
     for file in listed:
         if not file.name.endswith(".tfrecord") or file.name not in fraction:
@@ -157,15 +160,16 @@ def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
         md5 = md5.strip().lower()
         found = re.fullmatch(r"https?://[^/?#\s]+/([^?#\s]*)(\?\S*)?", url)
         if not found:
-            raise StageError(f"{path}, line {number}: {url!r} is no http:// or https:// address of a file")
+            raise StageError(f"{path}, line {number}: {redacted(url)!r} is no http:// or https:// address of a file")
         if not re.fullmatch("([0-9a-f]{32})?", md5):
-            raise StageError(f"{path}, line {number}: {md5!r} is no md5")
+            raise StageError(f"{path}, line {number}: what follows the address is no md5")
         try:
             name = urllib.parse.unquote(safe_name(found[1]))
         except Refused as error:
             raise StageError(f"{path}, line {number}: {error}") from None
         if urls.setdefault(name, url) != url:
-            raise StageError(f"{path}, line {number}: {url} would have the same name as {urls[name]}")
+            twice = redacted(f"{url} would have the same name as {urls[name]}")
+            raise StageError(f"{path}, line {number}: {twice}")
         files.append(Remote(name, md5=md5 or None))
     return Mirrors(lambda file: [urls[file.name]], timeout), files
 

@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 import tenacity
 import urllib3
 
+from pipeline.runtime.output import redacted
+
 T = TypeVar("T")
 
 LONGEST_WAIT = 600.0
@@ -54,7 +56,14 @@ class Source(Protocol):
         return file
 
 
-class Unavailable(Exception):
+class TransferError(Exception):
+    """A transfer failed. The message has no secret of an address in it, whoever wrote it: it ends up in files too."""
+
+    def __init__(self, message: str):
+        super().__init__(redacted(message))
+
+
+class Unavailable(TransferError):
     """It did not work this time: a connection lost, a busy server, a stall. Try again, here or at another mirror."""
 
     def __init__(self, message: str, after: float | None = None):
@@ -67,7 +76,7 @@ class RateLimited(Unavailable):
     """Nothing was asked: the server has said to somebody when it may be, and that is not yet."""
 
 
-class Refused(Exception):
+class Refused(TransferError):
     """It will not work here, however often it is tried: no such file, no right to read it."""
 
 
