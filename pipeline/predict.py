@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from pipeline.inference.ensemble import Ensemble
 
 
+_MOST_VALUES = 1 << 30
+"""Values of the frames of a batch: fewer videos are taken at once if a bundle is of long ones."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flags(CommonFlags):
     files: tyro.conf.Positional[tuple[Path, ...]]
@@ -95,6 +99,8 @@ def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int)
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.own_files import UnreadableVideo, batch_videos, read_videos
 
+    values = ensemble.dataset.width * (1 if ensemble.dataset.level == "video" else ensemble.dataset.max_frames)
+    batch_size = max(1, min(batch_size, _MOST_VALUES // values))
     predictor = Predictor(ensemble, batch_size)
     found = itertools.chain.from_iterable(read_videos(path, ensemble.dataset) for path in files)
     for chunk in iter(lambda: list(itertools.islice(found, batch_size)), []):

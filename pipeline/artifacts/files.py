@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import json
 import os
 import re
 import shutil
@@ -10,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.stored_json import StoredObject, parse_json
 from pipeline.config.errors import StageError
 from pipeline.runtime.output import printable_json
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(?P<old>\.old)?\.part(\..+)?")
 """Temporary names: a dot, the final name, the number of the process, `.part`."""
+_LARGEST_JSON = 512 << 20
+"""Bytes of a file of JSON that is read: dataset.json has about 150 for each shard."""
 
 
 @contextlib.contextmanager
@@ -93,14 +95,26 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(printable_json(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; raise StageError with the file's name if it is missing or damaged."""
+def read_json(path: Path) -> StoredObject:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        StageError: it is missing, too large, or no JSON object; the message names it.
+    """
+    again = "delete it and run the stage that writes it"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_JSON + 1)
+        if len(text) > _LARGEST_JSON:
+            raise StageError(f"{path} has more than {_LARGEST_JSON >> 20} MiB, which no stage writes; {again}")
+        values = parse_json(text.decode("utf-8"), path)
     except FileNotFoundError:
         raise StageError(f"{path} is missing: run the stage that writes it") from None
     except ValueError as error:
-        raise StageError(f"{path} is not valid JSON ({error}); delete it and run the stage that writes it") from error
+        raise StageError(f"{path} is not valid JSON ({error}); {again}") from error
+    if not isinstance(values, StoredObject):
+        raise StageError(f"{path} must hold a JSON object, and holds a {type(values).__name__}; {again}")
+    return values
 
 
 def _exchange(one: Path, other: Path) -> bool:

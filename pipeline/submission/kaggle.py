@@ -146,7 +146,7 @@ class Kaggle:
                 raise Refused(f"{said}{self._remedy(status)}") from None
             except requests.RequestException as error:
                 raise Unavailable(self._hidden(f"{type(error).__name__}: {error}")) from None
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 message = f"the site gives an answer that makes no sense ({type(error).__name__}: {error})"
                 raise Unavailable(self._hidden(message)) from None
 
@@ -182,5 +182,5 @@ def _answer(response: requests.Response) -> tuple[int, str]:
     try:
         body = response.json()
         return int(body.get("code", response.status_code)), " ".join(str(body["message"]).split())
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return response.status_code, response.reason

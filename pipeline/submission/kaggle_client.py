@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import os
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from kagglesdk import KaggleClient, KaggleCredentials, get_access_token_from_env
 
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 
 NEW_TOKEN = "make a new token at https://www.kaggle.com/settings/api"
@@ -60,5 +60,5 @@ def _username_and_key() -> tuple[Path, object, object]:
     folder = os.environ.get("KAGGLE_CONFIG_DIR") or (home if home.exists() else Path(shared, "kaggle"))
     file, values = Path(folder, "kaggle.json"), {}
     with contextlib.suppress(OSError, ValueError, TypeError):
-        values = dict(json.loads(file.read_text(encoding="utf-8")))
+        values = dict(parse_json(file.read_bytes()))
     return file, *(os.environ.get(f"KAGGLE_{name.upper()}", values.get(name)) for name in ("username", "key"))

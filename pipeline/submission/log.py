@@ -2,7 +2,6 @@
 
 import dataclasses
 import fcntl
-import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import cattrs
 
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.locks import locked
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 from pipeline.runtime.output import printable_json
 from pipeline.transfer.source import Refused, Unavailable
@@ -76,7 +76,7 @@ class SubmissionLog:
         found = []
         for number, line in enumerate(lines, 1):
             try:
-                found.append(_CONVERTER.structure(dict(json.loads(line)), LogEntry))
+                found.append(_CONVERTER.structure(dict(parse_json(line)), LogEntry))
             except (ValueError, TypeError, cattrs.BaseValidationError):
                 reason = f"{self.path}, line {number}: this is no entry of the log of submissions"
                 raise StageError(f"{reason}; correct the line or delete it") from None

@@ -1,13 +1,13 @@
 """Names of files: which are safe to write, and how YouTube-8M lists, numbers and parts its shards."""
 
 import hashlib
-import json
 import re
 import string
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 from pipeline.transfer.source import Refused, Remote, Unavailable
 
@@ -77,7 +77,7 @@ def read_plan(text: bytes, address: str) -> list[Remote]:
         Refused: it is no plan, or has a name that is not safe.
     """
     try:
-        plan = json.loads(text)
+        plan = parse_json(text)
     except ValueError:  # cut short, or the page of somebody on the way
         raise Unavailable(f"{address} is not JSON") from None
     try:

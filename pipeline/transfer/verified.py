@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 import google_crc32c
 
 from pipeline.artifacts.files import sync
+from pipeline.artifacts.stored_json import parse_json
+from pipeline.runtime.output import printable_json
 from pipeline.transfer.source import Refused, Remote, Source, Unavailable
 
 LEDGER = "download.jsonl"
@@ -181,7 +182,7 @@ class Ledger:
         self._torn = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-                values = json.loads(line)
+                values = parse_json(line)
                 self._files[values["name"]] = values.pop("mtime_ns"), Remote(**values)
 
     def verified(self, path: Path) -> Remote | None:
@@ -197,7 +198,7 @@ class Ledger:
         """Remember a file that has just been verified."""
         time, name = path.stat().st_mtime_ns, self._name(path)
         file = Remote(name, checksums.size, checksums.md5, checksums.crc32c)
-        line = json.dumps({**asdict(file), "mtime_ns": time}, ensure_ascii=False) + "\n"
+        line = printable_json({**asdict(file), "mtime_ns": time}) + "\n"
         with self._lock:
             self._files[name] = time, file
             try:

@@ -27,10 +27,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_a_failed_rewrite_leaves_what_was_there(tmp_path):
-    write_json(tmp_path / "value.json", 1)
+    write_json(tmp_path / "value.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "value.json", object())
-    assert read_json(tmp_path / "value.json") == 1
+    assert read_json(tmp_path / "value.json") == {"a": 1}
     assert len(list(tmp_path.iterdir())) == 1
 
 

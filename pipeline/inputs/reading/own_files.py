@@ -1,12 +1,12 @@
 """Read videos from the user's own TFRecord or NumPy files, which no index knows; report the faulty ones."""
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.artifacts.npz import open_npz
 from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.inputs.reading.batches import Inputs, resample_rows
 from pipeline.inputs.records import tfrecord
@@ -54,7 +54,7 @@ def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Unreadab
             yield from _in_npz(path, dataset)
         else:
             yield from _in_records(path, dataset)
-    except (OSError, EOFError, ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, MemoryError) as error:
         yield UnreadableVideo(str(path), f"the file cannot be read: {error}")
 
 
@@ -109,20 +109,21 @@ def _remedy(reason: str, dataset: DatasetConfig) -> str:
 
 
 def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
-    with np.load(path, allow_pickle=False) as arrays:
-        if "num_frames" in arrays:
-            yield from _in_batch(path, {name: arrays[name] for name in arrays.files}, dataset)
+    with open_npz(path) as arrays:
+        if "num_frames" in arrays.names:
+            chosen = {"frames", "num_frames", "ids"} & {*arrays.names}
+            yield from _in_batch(path, {name: arrays.read(name) for name in chosen}, dataset)
             return
         named = {feature.name: feature.size for feature in dataset.features}
-        if missing := named.keys() - set(arrays.files):
+        if missing := named.keys() - set(arrays.names):
             yield UnreadableVideo(
                 str(path),
                 f"there is no array {min(missing)}; give one of [frames, values] for each of {', '.join(named)}, or "
                 f"frames [videos, frames, {dataset.width}] and num_frames [videos]; "
-                f"the file has {', '.join(arrays.files)}",
+                f"the file has {', '.join(arrays.names[:20])}",
             )
             return
-        features = [np.atleast_2d(arrays[name]) for name in named]
+        features = [np.atleast_2d(arrays.read(name)) for name in named]
     for values, (name, size) in zip(features, named.items()):
         if values.ndim != 2 or values.shape[1] != size or len(values) != len(features[0]) or not len(values):
             shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in zip(named, features))
@@ -133,7 +134,7 @@ def _in_npz(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVi
 
 def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     frames, counts = arrays.get("frames", np.zeros(0)), arrays["num_frames"]
-    ids = arrays.get("ids", np.array([f"{path.name}:{number}" for number in range(len(frames))]))
+    ids = arrays.get("ids", np.zeros(counts.shape))
     if frames.ndim != 3 or frames.shape[2] != dataset.width or not counts.shape == ids.shape == frames.shape[:1]:
         yield UnreadableVideo(
             str(path),
@@ -143,6 +144,7 @@ def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig)
         return
     for number, (rows, count, id) in enumerate(zip(frames, counts.tolist(), ids.tolist())):
         where = f"{path}, video {number}"
+        id = id if "ids" in arrays else f"{path.name}:{number}"
         if not (isinstance(count, int) and 1 <= count <= len(rows)):
             yield UnreadableVideo(where, f"num_frames is {count}; it must be from 1 to {len(rows)}")
         elif not (isinstance(id, str) and id.isprintable()):
