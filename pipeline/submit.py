@@ -134,7 +134,10 @@ def _check(flags: Flags) -> None:
                 f"--ids {flags.ids}: there is no such index or file; give the folder of an index, or a file with one "
                 "id on each line"
             )
-        ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
+        try:
+            ids = list(dict.fromkeys(filter(None, flags.ids.read_text(encoding="utf-8").split("\n"))))
+        except UnicodeDecodeError as error:
+            raise StageError(f"--ids {flags.ids} is no text in UTF-8 ({error}): write one id on each line") from error
     if not flags.check.is_file():
         raise StageError(f"--check {flags.check}: there is no such file")
     faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)

@@ -9,6 +9,8 @@ from pipeline.config.errors import StageError
 
 FILES = ("vocabulary.csv", "class_labels_indices.csv")
 """The files of YouTube-8M and of AudioSet, below data/<dataset>/."""
+_LARGEST = 64 << 20
+"""Bytes; YouTube-8M's has 1 MB."""
 _NUMBERS, _NAMES = ("index", "label"), ("name", "display_name")
 """The columns that may hold a class's number, and its name; case is ignored."""
 
@@ -36,15 +38,24 @@ def read_class_names(source: Path | None, num_classes: int) -> list[str]:
     return [f"{name} ({number})" if name in shared else name for number, name in enumerate(found)]
 
 
+def _short(row: list[str]) -> list[str]:
+    """Return the beginning of a row, for messages."""
+    return [cell[:40] for cell in row[:4]]
+
+
 def _rows(path: Path, num_classes: int) -> Iterator[tuple[int, str]]:
     try:
+        if path.stat().st_size > _LARGEST:
+            raise StageError(f"{path} is no vocabulary: it has more than {_LARGEST >> 20} MiB")
         with path.open(encoding="utf-8-sig", newline="") as file:  # a name may have commas, quotes and line breaks
             lines = csv.reader(file)
             header = [title.strip().lower() for title in next(lines, [])]
             number = next((header.index(title) for title in _NUMBERS if title in header), None)
             name = next((header.index(title) for title in _NAMES if title in header), None)
             if number is None or name is None:
-                raise StageError(f"{path} must have columns index and name (or display_name); its header is {header}")
+                raise StageError(
+                    f"{path} must have columns index and name (or display_name); its header is {_short(header)}"
+                )
             for row in filter(None, lines):
                 try:
                     place = int(row[number])
@@ -54,7 +65,7 @@ def _rows(path: Path, num_classes: int) -> Iterator[tuple[int, str]]:
                 except (ValueError, IndexError):
                     raise StageError(
                         f"{path}, line {lines.line_num}: the class must be a number below {num_classes} and have a "
-                        f"name, not {row[:4]}; is it the vocabulary of another dataset?"
+                        f"name, not {_short(row)}; is it the vocabulary of another dataset?"
                     ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StageError(f"{path} cannot be read as a vocabulary: {error}") from error

@@ -17,6 +17,7 @@ from pipeline.metrics import label_dtype
 from pipeline.submission.lines import HEADER, SUBMIT, SubmissionFault, line_faults, short
 
 _BLOCK = 1 << 20  # bytes of lines taken apart at once
+_LONGEST = 4 << 20  # bytes of a line: a pair for each class takes an eighth of it
 _PLAIN = re.compile(r"[^,]+,[-+.0-9eE ]+")  # of these characters `float` reads what a confidence may be, and no more
 
 
@@ -65,7 +66,7 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Submis
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         while True:
             try:
-                text = file.read(_BLOCK) + file.readline()
+                text = file.read(_BLOCK) + (rest := file.readline(_LONGEST))
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 yield SubmissionBlock(
                     first, [], None, [SubmissionFault(first, "file", f"cannot be unzipped ({error})", "copy it again")]
@@ -73,6 +74,11 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Submis
                 return
             if not text:
                 break
+            if len(rest) == _LONGEST and not rest.endswith(b"\n"):
+                number = first + text.count(b"\n")
+                fault = SubmissionFault(number, "file", f"the line has more than {_LONGEST >> 20} MiB", SUBMIT)
+                yield SubmissionBlock(first, [], None, [fault])
+                return
             faults = []
             if first == 1 and text.startswith(codecs.BOM_UTF8):
                 faults.append(

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.stored_json import parse_json
+from pipeline.config.errors import StageError
 from pipeline.runtime.output import printable
 
 
@@ -50,9 +52,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            records.append(json.loads(line))
+            record = parse_json(line)
         except ValueError:  # only the last line can have been cut short by a kill
             break
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            raise StageError(f"{path} is not what training writes: it has a line without a step. Delete the file")
+        records.append(record)
     return records
 
 

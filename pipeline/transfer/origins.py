@@ -153,7 +153,11 @@ def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
     """
     urls: dict[str, str] = {}
     files = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise StageError(f"{path} is no list of addresses in UTF-8 ({error}): write one on each line") from error
+    for number, line in enumerate(lines, 1):
         url, _, md5 = line.partition("#")[0].strip().partition(" ")
         if not url:
             continue

@@ -9,7 +9,6 @@ from pipeline.config import DatasetConfig
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import ParseError, parse_record, readable_id
 
-LONGEST = 2**31 - 1
 SAMPLED = 256
 """The values of the middle frame are counted for this many videos, the first of a shard; no frame is read twice."""
 
@@ -73,8 +72,6 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
         for record in tfrecord.scan_records(path):
             records += 1
             fault = record.fault
-            if len(record.payload) > LONGEST:
-                fault = f"the record has {len(record.payload)} bytes; protobuf allows at most 2 GiB"
             if fault is None:
                 try:
                     parsed = parse_record(record.payload, dataset)

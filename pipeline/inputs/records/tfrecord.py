@@ -10,6 +10,8 @@ import google_crc32c
 
 HEADER = struct.Struct("<QI")  # payload length, masked CRC of those eight bytes
 FOOTER = struct.Struct("<I")  # masked CRC of the payload
+LONGEST = 2**31 - 1
+"""Bytes of a payload; a longer one is not read."""
 _MASK_DELTA = 0xA282EAD8
 
 
@@ -53,6 +55,10 @@ def scan_records(path: Path) -> Iterator[Record]:
                 yield Record(position, b"", "checksum of the record length is wrong; what follows is unreadable")
                 return
             end = start + length + FOOTER.size
+            if length > LONGEST and end <= size:
+                yield Record(start, b"", f"the record has {length} bytes; protobuf allows at most 2 GiB")
+                file.seek(position := end)
+                continue
             payload, footer = (file.read(length), file.read(FOOTER.size)) if end <= size else (b"", b"")
             if len(footer) < FOOTER.size:
                 yield Record(start, b"", f"file ends {max(1, end - size)} bytes before the record does")
