@@ -23,6 +23,21 @@ class StoredObject(dict[str, Any]):
         super().__init__(values)
         self._path = path
 
+    def typed(self, name: str, *kinds: type) -> Any:
+        """Return a field that must be of one of these types, or None if it is missing or null; raises StageError."""
+        value = self.get(name)
+        if value is None or (isinstance(value, kinds) and not isinstance(value, bool)):
+            return value
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise StageError(
+            f"{self._path}: {name} must be {wanted}, not {type(value).__name__}; delete it and run the stage that "
+            "writes it"
+        )
+
+    def numbers(self, *names: str) -> dict[str, int | float | None]:
+        """Return fields that must be numbers, or None where they are missing or null; raises StageError."""
+        return {name: self.typed(name, int, float) for name in names}
+
     def __missing__(self, name: str) -> Any:
         raise MissingField(f"{self._path} lacks {name!r}; delete it and run the stage that writes it")
 

@@ -10,6 +10,8 @@ import numpy as np
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
 from pipeline.artifacts.predictions import Predictions, PredictionStore
+from pipeline.artifacts.stored_json import StoredObject
+from pipeline.config.errors import StageError
 from pipeline.ensembling.holdout import read_together
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store, why_stale
@@ -83,23 +85,28 @@ def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda
         progress()
     if folder.name == ENSEMBLE:
         members = [Path(member.path) / SUMMARY for member in Recipe.read(folder / WEIGHTS).used]
-        parameters = [read_json(path).get("parameters") for path in members if path.exists()]
+        parameters = [read_json(path).typed("parameters", int, float) for path in members if path.exists()]
         known = len(parameters) == len(members) and None not in parameters
         return Run(folder, [], scores, comparable, sum(parameters) if known else None)
-    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
+    names = ("parameters", "steps", "batch_size", "examples_per_second")
+    summary = read_json(folder / SUMMARY).numbers(*names) if (folder / SUMMARY).exists() else {}  # not while it trains
     return Run(
         folder,
         log.read_log(folder / "metrics.jsonl") if is_of_index(folder, index) else [],
         scores,
         comparable,
-        *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
+        *(summary.get(name) for name in names),
     )
 
 
 def read_blend(ensemble: Path) -> Blend:
     """Raises StageError where the ensemble's weights are damaged."""
     values = read_json(ensemble / WEIGHTS)
-    return Blend(Recipe.read(ensemble / WEIGHTS), values["method"], values["steps"])
+    steps = values.typed("steps", list) or []
+    for step in steps:
+        if not isinstance(step, StoredObject) or None in step.numbers("tuned", "reported").values():
+            raise StageError(f"{ensemble / WEIGHTS} does not say what each step gained: run ensemble again")
+    return Blend(Recipe.read(ensemble / WEIGHTS), values.typed("method", str) or "", steps)
 
 
 def best_by_gap(runs: list[Run], split: str) -> Run | None:

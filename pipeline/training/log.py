@@ -9,6 +9,9 @@ from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 from pipeline.runtime.output import printable
 
+_NUMBERS = ("step", "loss", "gap")
+"""Fields of a record that are plotted."""
+
 
 class MetricsLog:
     """A file with a JSON object in each line, each with its step.
@@ -55,8 +58,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             record = parse_json(line)
         except ValueError:  # only the last line can have been cut short by a kill
             break
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            raise StageError(f"{path} is not what training writes: it has a line without a step. Delete the file")
+        known = record if isinstance(record, dict) else {}
+        if "step" not in known or not all(isinstance(known.get(name, 0), int | float) for name in _NUMBERS):
+            raise StageError(f"{path} is not what training writes: a line lacks the numbers of a step. Delete it")
         records.append(record)
     return records
 

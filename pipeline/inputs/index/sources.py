@@ -1,6 +1,7 @@
 """Find the files to index, and the split of each."""
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,4 +53,4 @@ def _is_data(path: Path) -> bool:
 
 
 def _in_order(files: Iterable[Path]) -> list[Path]:
-    return sorted(files, key=lambda file: str(file).encode())
+    return sorted(files, key=os.fsencode)
