@@ -1,4 +1,4 @@
-"""Where a dataset comes from: its mirrors, or a bucket, a directory or a list of URLs that the user names."""
+"""The sources of a dataset: its mirrors, or a bucket, a directory or a list of URLs that the user names."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ from pipeline.transfer.names import SPLITS, Fraction, plan_of, read_plan, safe_n
 from pipeline.transfer.source import Body, Refused, Remote, RetryPolicy, Source, Unavailable
 
 PARTITIONS = {"youtube8m": "2/frame", "youtube8m_video": "2/video"}
-"""Of YouTube-8M, by the dataset's name."""
+"""The part of YouTube-8M that each dataset is."""
 AUDIOSET = "audioset"
 """The dataset that comes as one archive."""
 MIRRORS = ("us", "eu", "asia")
@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 
 
 def checked_mirrors(mirrors: Sequence[str]) -> list[str]:
-    """By default all there are; raises StageError for what is none."""
+    """Return the mirrors to ask, by default all; raise StageError for an unknown one."""
     for mirror in mirrors:
         if mirror not in MIRRORS and not mirror.startswith(("http://", "https://")):
             raise StageError(f"--mirror {mirror}: there are {', '.join(MIRRORS)}, and any http://HOST:PORT")
@@ -36,7 +36,7 @@ def checked_mirrors(mirrors: Sequence[str]) -> list[str]:
 
 
 def bucket_addresses(mirrors: Sequence[str], bucket: str) -> list[str]:
-    """Where a public bucket is read over HTTP; `{}` in its name stands for a mirror's. An address stands for itself."""
+    """Return the HTTP addresses of a public bucket, whose name has `{}` for the mirror's; addresses are unchanged."""
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
     found = []
     for mirror in mirrors:
@@ -45,7 +45,7 @@ def bucket_addresses(mirrors: Sequence[str], bucket: str) -> list[str]:
             found.append(mirror)
         elif emulator:
             found.append(f"{emulator}/{name}")
-        else:  # first where encryption proves who answers; a bucket with the name of a host answers there too
+        else:  # HTTPS first, which proves who answers; a bucket that is named like a host answers there too
             found += [f"https://storage.googleapis.com/{name}"] + [f"http://{name}"] * ("." in name)
     return list(dict.fromkeys(found))
 
@@ -58,14 +58,14 @@ def from_mirrors(
     retry_policy: RetryPolicy,
     timeout: float,
 ) -> tuple[Source, dict[str, Remote]]:
-    """A partition such as 2/frame by the plans of its splits, no splits: all that it has.
+    """Return the source and the files of a partition such as 2/frame, by the plans of its splits, by default all.
 
     Returns:
-        The source, and its files by <split>/<name>, as they are to lie below raw/.
+        The source, and its files by their path <split>/<name> below raw/.
 
     Raises:
         StageError: there is no such partition, split or mirror.
-        Refused, Unavailable: a plan cannot be had.
+        Refused, Unavailable: a plan cannot be downloaded.
     """
     splits = splits or SPLITS.get(partition.partition("/")[0], SPLITS["2"])
     plans = {split: plan_of(f"{partition}/{split}") for split in splits}
@@ -82,13 +82,13 @@ def from_mirrors(
 
 
 def audioset_archive(mirrors: Sequence[str], timeout: float) -> tuple[Mirrors, Remote]:
-    """AudioSet's archive of features, and the source that has it."""
+    """Return the source of AudioSet's archive of features, and the archive."""
     addresses = [f"{at}/{archive.ARCHIVE}" for at in bucket_addresses(mirrors, _AUDIOSET)]
     return Mirrors(lambda file: addresses, timeout), Remote(PurePosixPath(archive.ARCHIVE).name)
 
 
 def class_names(dataset: str, mirrors: Sequence[str], timeout: float) -> tuple[Mirrors, Remote] | None:
-    """The file of class names, and the source that has it, where the dataset has one."""
+    """Return the source of a dataset's class names, and their file; None if it has none."""
     if dataset == AUDIOSET:
         addresses = [f"{at}/{archive.CLASS_NAMES}" for at in bucket_addresses(mirrors, _AUDIOSET)]
     elif dataset in PARTITIONS:
@@ -106,13 +106,13 @@ def class_names(dataset: str, mirrors: Sequence[str], timeout: float) -> tuple[M
 def from_elsewhere(
     place: str, splits: Sequence[str], fraction: Fraction, credentials: bool, retry_policy: RetryPolicy, timeout: float
 ) -> tuple[Source, dict[str, Remote]]:
-    """The *.tfrecord files of gs://bucket/prefix, a directory, or a file of URLs; no splits: all there are.
+    """Return the source and the *.tfrecord files of gs://bucket/prefix, a directory or a file of URLs.
 
     Returns:
         As `from_mirrors`.
 
     Raises:
-        StageError: there is no such place, or a file's split cannot be told, or nothing is left of what is asked for.
+        StageError: there is no such place, a file's split is unknown, or no file is of the splits and the fraction.
         Refused, Unavailable: it cannot be listed.
     """
     if place.startswith("gs://"):
@@ -147,9 +147,9 @@ def from_elsewhere(
 
 
 def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
-    """The files of a list: one URL a line, and after a space its md5 where it is known; # begins a comment.
+    """Return the source and the files of a list: a URL on each line, then a space and its md5 if known; # comments.
 
-    A file is named by its URL's path. Raises StageError naming the line that is wrong.
+    A file is named by its URL's path. Raises StageError that names the first wrong line.
     """
     urls: dict[str, str] = {}
     files = []
@@ -185,7 +185,7 @@ class Directory(Source):
         self.root = root
 
     def files(self) -> list[Remote]:
-        """All files below the folder, by name; raises Refused naming a link, or where there is no such folder."""
+        """Return all files below the folder by name; raise Refused for a link, or if there is no such folder."""
         if not self.root.is_dir():
             raise Refused(f"{self.root} is not a directory")
         found = []
@@ -222,12 +222,12 @@ def _open_no_link(path: str, flags: int) -> int:
 
 
 def _split(name: str, splits: Sequence[str]) -> str:
-    """The split that a file belongs to: its folder's name, or what its own name tells."""
+    """Return the split of a file: its folder's name, or the split in its own name."""
     folder = PurePosixPath(name).parent.name
     folder = {there: split for split, there in archive.FOLDERS.items()}.get(folder, folder)
     if folder and folder in (splits or SPLITS["2"]):
         return folder
     split = split_of(name) or folder or (splits[0] if len(splits) == 1 else "")
     if not split.replace("_", "").isalnum() or split == "holdout":
-        raise StageError(f"{name}: to which split it belongs cannot be told; lay it in a folder, or name one --splits")
+        raise StageError(f"{name}: its split is unknown; put it into a folder of that name, or give a single --splits")
     return split
