@@ -71,8 +71,8 @@ def main() -> None:
 
 def _chosen(weights: Path) -> Done | None:
     """Return what the weights were chosen from; None if there are none, or an older version did not note it."""
-    made_from = read_json(weights).get("made_from") if weights.exists() else None
-    return Done(**made_from, output="") if made_from else None
+    made_from = read_json(weights).typed("made_from", dict) if weights.exists() else None
+    return Done(made_from["config"], made_from["inputs"], "") if made_from else None
 
 
 def _weights(
@@ -85,6 +85,7 @@ def _weights(
     inputs = {**inputs, "index": index.digest}
     folder = work.place.parent
     if work.is_up_to_date(config, inputs):
+        Recipe.read(work.place)  # raises if it is damaged
         about = read_json(work.place)
     else:
         choice = choose_weights(runs, settings, given, index)

@@ -85,8 +85,8 @@ def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dic
     """Return a row for each run and split that it has predicted, and why some of these are left out: out of date."""
     rows, faults = [], []
     for run in runs:
-        summary = read_json(run / "summary.json") if (run / "summary.json").exists() else {}
-        about = {"run": run.name} | {title: summary.get(name) for title, name in _SUMMARY.items()}
+        known = read_json(run / "summary.json").numbers(*_SUMMARY.values()) if (run / "summary.json").exists() else {}
+        about = {"run": run.name} | {title: known.get(name) for title, name in _SUMMARY.items()}
         for split in splits:
             if not _has_predicted(run, split):
                 continue

@@ -9,7 +9,6 @@ or JSON lines; writes nothing. Unreadable videos are named, the others are predi
 
 import contextlib
 import itertools
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,9 +29,14 @@ from pipeline.config.wording import counted
 from pipeline.inference.runs import read_blend
 from pipeline.inputs.class_names import read_class_names, stored_class_names, unnamed
 from pipeline.runtime import backend
+from pipeline.runtime.output import printable_json
 
 if TYPE_CHECKING:
     from pipeline.inference.ensemble import Ensemble
+
+
+_MOST_VALUES = 1 << 30
+"""Values of the frames of a batch: fewer videos are taken at once if a bundle is of long ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +73,7 @@ def main() -> None:
             {"label": label, "name": names[label], "score": round(score, 6)}
             for label, score in zip(labels[: flags.top].tolist(), scores[: flags.top].tolist())
         ]
-        print(
-            json.dumps({"id": video.id, "labels": best}, ensure_ascii=False) if flags.json else _lines(video.id, best)
-        )
+        print(printable_json({"id": video.id, "labels": best}) if flags.json else _lines(video.id, best))
     if bad:
         raise StageError(
             f"{bad} of {counted(good + bad, 'video or file', 'videos or files')} could not be read: see above"
@@ -102,6 +104,8 @@ def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int)
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.own_files import UnreadableVideo, batch_videos, read_videos
 
+    values = ensemble.dataset.width * (1 if ensemble.dataset.level == "video" else ensemble.dataset.max_frames)
+    batch_size = max(1, min(batch_size, _MOST_VALUES // values))
     predictor = Predictor(ensemble, batch_size)
     found = itertools.chain.from_iterable(read_videos(path, ensemble.dataset) for path in files)
     for chunk in iter(lambda: list(itertools.islice(found, batch_size)), []):

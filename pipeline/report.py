@@ -24,6 +24,7 @@ from pipeline.inference.freshness import is_of_index
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
+from pipeline.runtime.output import printable
 from pipeline.runtime.progress import progress_bar
 
 _TOLD = "what it tells"
@@ -105,7 +106,7 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
         digest=told,
     )
     with atomic_file(path) as temporary:
-        temporary.write_text(page.render(report), encoding="utf-8")
+        temporary.write_text(printable(page.render(report)), encoding="utf-8")
     scored = f", {run.name} on {', '.join(diagnostics)}" if run else ", none of them scored"
     print(f"{path}: {counted(len(every), 'run')}{scored}{' (synthetic)' if index.dataset.synthetic else ''}")
 

@@ -59,7 +59,10 @@ LOW_TO_HIGH = (
     {"reporting"},
 )
 """No import runs up this list; the commands are above it."""
-OF_NO_MODULE = {"architecture", "docs", "end_to_end", "full_disk", "killed", "contract", "degenerate", "fuzz", "stored"}
+OF_NO_MODULE = {
+    *("architecture", "docs", "end_to_end", "full_disk", "hostile", "killed"),
+    *("contract", "degenerate", "fuzz", "stored"),
+}
 """What tests ask of many modules at once."""
 
 

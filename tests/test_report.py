@@ -19,8 +19,9 @@ from pipeline.config.errors import StageError
 from pipeline.inference.scoring import score_priors, scores_of
 from pipeline.inputs.index import HOLDOUT
 from pipeline.reporting.runs import best_by_gap, diagnose, read_run
+from pipeline.runtime.output import printable
 
-HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc'
+HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc\x1b[2J\x9b'
 RUN = "a$b$ <i>&'\""
 NETVLAD = ModelConfig("netvlad", NetVLADConfig((4, 2)), ClassifierConfig(hidden=4))
 ARGUMENTS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -156,7 +157,8 @@ def test_names_of_strangers_are_text(opened):
     page, said = opened
     assert said == [] and page.evaluate("document.scripts.length + document.querySelectorAll('i').length") == 0
     text = page.evaluate("document.body.textContent")
-    assert HOSTILE in text and RUN in text
+    assert printable(HOSTILE) in text and RUN in text
+    assert printable(text) == text
     ids = page.evaluate("new Set([...document.querySelectorAll('[id]')].map(each => each.id)).size")
     assert ids == page.evaluate("document.querySelectorAll('[id]').length")
     targets = page.evaluate("[...document.querySelectorAll('nav a')].map(each => !!document.querySelector(each.hash))")

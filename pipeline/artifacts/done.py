@@ -27,7 +27,10 @@ def format_fields() -> dict[str, Any]:
 
 def check_format(path: Path, values: Any) -> None:
     """Raise StageError if the values read from a file have a newer format than this version knows."""
-    if isinstance(values, dict) and (found := values.get("format", FORMAT)) > FORMAT:
+    found = values.get("format", FORMAT) if isinstance(values, dict) else FORMAT
+    if not isinstance(found, int):
+        raise StageError(f"{path} has no number of its format: delete it and run the stage that writes it")
+    if found > FORMAT:
         raise StageError(
             f"{path} is of format {found}, written by version {values.get('version', 'unknown')}; version {VERSION} "
             f"reads format {FORMAT}: update the pipeline"
@@ -62,7 +65,10 @@ class Done:
         values = read_json(path)
         try:
             check_format(path, values)
-            return cls(values["config"], values["inputs"], values["output"])
+            done = cls(values["config"], values["inputs"], values["output"])
+            if not (isinstance(done.config, dict) and isinstance(done.inputs, dict) and isinstance(done.output, str)):
+                raise TypeError
+            return done
         except (KeyError, TypeError):
             raise StageError(
                 f"{path} is not what a stage writes: it lacks config, inputs or output. Delete it and run the "

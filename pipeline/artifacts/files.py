@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import errno
-import json
 import os
 import shutil
 import time
@@ -13,13 +12,17 @@ from typing import Any
 
 from pipeline.artifacts.failures import about
 from pipeline.artifacts.locks import locked
+from pipeline.artifacts.stored_json import StoredObject, parse_json
 from pipeline.artifacts.temporary import TemporaryName
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import printable_json
 
 _ABANDONED = 24 * 3600
 """Seconds without a change after which a temporary file is nobody's, where no lock can tell."""
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES, errno.EPERM}
 """What file systems say that write in their own time, above all of folders: vboxsf, CIFS, some FUSE."""
+_LARGEST_JSON = 512 << 20
+"""Bytes of a file of JSON that is read: dataset.json has about 150 for each shard."""
 
 
 @contextlib.contextmanager
@@ -124,17 +127,29 @@ def sync_descriptor(descriptor: int) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, with the keys in the order given and one final newline."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(printable_json(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; raise StageError with the file's name if it is missing or damaged."""
+def read_json(path: Path) -> StoredObject:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        StageError: it is missing, too large, or no JSON object; the message names it.
+    """
+    again = "delete it and run the stage that writes it"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_JSON + 1)
+        if len(text) > _LARGEST_JSON:
+            raise StageError(f"{path} has more than {_LARGEST_JSON >> 20} MiB, which no stage writes; {again}")
+        values = parse_json(text.decode("utf-8"), path)
     except FileNotFoundError:
         raise StageError(f"{path} is missing: run the stage that writes it") from None
     except ValueError as error:
-        raise StageError(f"{path} is not valid JSON ({error}); delete it and run the stage that writes it") from error
+        raise StageError(f"{path} is not valid JSON ({error}); {again}") from error
+    if not isinstance(values, StoredObject):
+        raise StageError(f"{path} must hold a JSON object, and holds a {type(values).__name__}; {again}")
+    return values
 
 
 def _exchange(one: Path, other: Path) -> bool:

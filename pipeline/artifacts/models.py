@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 MODEL = "model.keras"
 """The weights that scored best on the hold-out, averaged or plain; without a hold-out, the last averaged ones."""
 SNAPSHOTS = "snapshots"
+_LARGEST = 64 << 20
+"""Bytes of the description of an architecture; a large one has 100 kB."""
 
 
 def store_model(path: Path, model: "keras.Model") -> None:
@@ -52,8 +55,12 @@ def _content(path: Path) -> tuple[str, int]:
         with zipfile.ZipFile(path) as archive:
             weights = archive.getinfo("model.weights.h5").CRC
             # Keras numbers shared objects by their address in memory, which changes from process to process.
-            architecture = re.sub(r'"shared_object_id": \d+', "", archive.read("config.json").decode())
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            with archive.open("config.json") as file:
+                text = file.read(_LARGEST + 1)
+            if len(text) > _LARGEST:
+                raise ValueError(f"its config.json has more than {_LARGEST >> 20} MiB")
+            architecture = re.sub(r'"shared_object_id": \d+', "", text.decode())
+    except (OSError, EOFError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         if is_refusal(error):
             raise
         raise StageError(f"{path} is not a stored model ({error}): train its run anew with --force") from error

@@ -12,6 +12,7 @@ from pipeline.artifacts.done import DONE, Done, StageOutput, digest_file, digest
 from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import atomic_file, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.artifacts.hidden import visible
+from pipeline.config import MOST_CLASSES
 from pipeline.config.errors import StageError
 
 _PLAN = "plan.json"
@@ -114,7 +115,7 @@ class PredictionStore:
         for part in self.parts():
             try:
                 predictions = _read(part)
-            except (pa.ArrowException, OSError, KeyError, AttributeError) as error:
+            except (pa.ArrowException, OSError, KeyError, AttributeError, ValueError) as error:
                 if is_refusal(error):
                     raise
                 raise StageError(f"{part} is damaged ({error}): run infer (or ensemble) again") from error
@@ -147,9 +148,13 @@ def list_predicted_splits(run: Path) -> list[str]:
 
 def _read(part: Path) -> Predictions:
     with pq.ParquetFile(part, page_checksum_verification=True) as file:
-        table = file.read()
-    ids, labels, scores = (table[name].combine_chunks() for name in ("id", "labels", "scores"))
-    k = labels.type.list_size
+        kinds = {name: file.schema_arrow.field(name).type for name in ("id", "labels", "scores")}
+        k = kinds["labels"].list_size
+        values = kinds["labels"].value_type, kinds["scores"].value_type
+        if kinds["scores"].list_size != k or values != (pa.int16(), pa.float32()) or not 1 <= k <= MOST_CLASSES:
+            raise ValueError(f"its columns are {', '.join(f'{name} {kind}' for name, kind in kinds.items())}")
+        table = file.read([*kinds])
+    ids, labels, scores = (table[name].combine_chunks() for name in kinds)
     arrays = (values.flatten().to_numpy().reshape(-1, k) for values in (labels, scores))
     return Predictions(ids.to_pylist(), *arrays)
 

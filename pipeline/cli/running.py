@@ -10,10 +10,12 @@ from pathlib import Path
 from pipeline.cli import failures
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import shown_output
 from pipeline.runtime.signals import Stopped
 from pipeline.runtime.surroundings import keep_out
 
 
+@shown_output()
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's main function; an error that the user can mend ends the process with its message.
 

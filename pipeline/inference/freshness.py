@@ -61,10 +61,10 @@ def is_of_index(run: Path, index: Index) -> bool:
     if _bundle(run):
         return True
     if (run / RUN_CONFIG).exists():
-        inputs = read_json(run / RUN_CONFIG).get("inputs", {})
+        made_from = read_json(run / RUN_CONFIG)
     else:
-        inputs = read_json(run / WEIGHTS).get("made_from", {}).get("inputs", {})
-    return inputs.get("index") == index.digest
+        made_from = read_json(run / WEIGHTS).typed("made_from", dict) or {}
+    return (made_from.typed("inputs", dict) or {}).get("index") == index.digest if made_from else False
 
 
 def blend_inputs(runs: list[Path], split: str, index: Index) -> dict[str, str]:

@@ -44,12 +44,15 @@ class TrainedRun:
                 "anew, or the file was replaced. Wait for training to end, or train the run with --force"
             )
         config = read_json(path)
+        precision = config["training"]["precision"]
+        if precision not in ("float32", "mixed_bfloat16"):
+            raise StageError(f"{path}: the precision must be float32 or mixed_bfloat16; train the run with --force")
         return cls(
             folder,
             from_dict(DatasetConfig, config["dataset"], path),
             from_dict(SamplingConfig, config["sampling"], path),
             from_dict(ModelConfig, config["model"], path),
-            config["training"]["precision"],
+            precision,
             done.output,
         )
 

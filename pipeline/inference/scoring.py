@@ -137,10 +137,17 @@ def _made_from(store: PredictionStore, index: Index) -> dict[str, str]:
 
 
 def _read(path: Path, made_from: dict[str, str]) -> Scores | None:
-    """Return the scores that a file holds; None if it is missing or was made from something else."""
+    """Return the scores that a file holds; None if it is missing, damaged or made from something else."""
     values = read_json(path) if path.exists() else {}
     check_format(path, values)
-    return Scores(*(values[name] for name in Scores._fields)) if values.get("made_from") == made_from else None
+    if values.get("made_from") != made_from:
+        return None
+    scores = Scores(*(values[name] for name in Scores._fields))
+    return scores if _are_metrics(scores.whole) and all(map(_are_metrics, filter(None, scores))) else None
+
+
+def _are_metrics(values: object) -> bool:
+    return isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
 
 
 def _write(path: Path, made_from: dict[str, str], scores: Scores) -> None:

@@ -17,6 +17,8 @@ KEY = "class_names"
 """Where they are in dataset.json. Models do not depend on them, so the digest of the index does not."""
 FILES = ("vocabulary.csv", "class_labels_indices.csv")
 """The files of YouTube-8M and of AudioSet, as `download` puts them into data/<dataset>/."""
+_LARGEST = 64 << 20
+"""Bytes; YouTube-8M's has 1 MB."""
 _NUMBERS = ("index", "label_id", "class_id", "id", "label")
 """Columns that may hold a class's number, the surest first; case, spaces and - for _ are ignored."""
 _NAMES = ("name", "display_name", "label_name", "class_name", "label", "class")
@@ -68,7 +70,14 @@ def stored_class_names(index: Path, num_classes: int) -> list[str] | None:
     return names if names and len(names) == num_classes else None
 
 
+def _short(row: list[str]) -> list[str]:
+    """Return the beginning of a row, for messages."""
+    return [cell[:40] for cell in row[:4]]
+
+
 def _rows(path: Path, num_classes: int) -> Iterator[tuple[int, str]]:
+    if path.is_file() and path.stat().st_size > _LARGEST:
+        raise StageError(f"{path} is no vocabulary: it has more than {_LARGEST >> 20} MiB")
     text = read_text(path)
     number, name, separator = _columns(path, text)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)  # a name may have commas and line breaks
@@ -83,7 +92,7 @@ def _rows(path: Path, num_classes: int) -> Iterator[tuple[int, str]]:
             except (ValueError, IndexError):
                 raise StageError(
                     f"{path}, line {lines.line_num}: the class must be a number below {num_classes} and have a "
-                    f"name, not {row[:4]}; is it the vocabulary of another dataset?"
+                    f"name, not {_short(row)}; is it the vocabulary of another dataset?"
                 ) from None
     except csv.Error as error:
         raise StageError(f"{path}, line {lines.line_num}, cannot be read as a vocabulary: {error}") from error

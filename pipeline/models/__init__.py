@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config import DatasetConfig, ModelConfig, find_by_name
+from pipeline.config import DatasetConfig, ModelConfig, StageError, find_by_name
 
 if TYPE_CHECKING:
     import keras
@@ -70,9 +70,23 @@ def build_model(model: ModelConfig, dataset: DatasetConfig, precision: str = "fl
 
 
 def load_model(path: Path) -> "keras.Model":
-    """Load the model that training stored in a `.keras` file."""
+    """Load the model that training stored in a `.keras` file.
+
+    Raises:
+        StageError: the file is damaged, holds something else, or describes a larger model than it has the weights of.
+    """
     import keras
+
+    from pipeline.models.bounded import at_most
 
     for module in {target.partition(":")[0] for target in _MODULES.values()} | {"classifier"}:
         importlib.import_module(f"{__name__}.{module}")  # this registers the layers by name
-    return keras.saving.load_model(path, compile=False)
+    try:
+        size = path.stat().st_size
+        with at_most(size, size):
+            return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises many kinds, and what a stranger's file makes of it is not known
+        reason = " ".join(str(error).split())[:300]
+        raise StageError(
+            f"{path} cannot be loaded as a model ({type(error).__name__}: {reason}): train its run anew with --force"
+        ) from error

@@ -10,6 +10,8 @@ import numpy as np
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
 from pipeline.artifacts.predictions import PredictionStore
+from pipeline.artifacts.stored_json import StoredObject
+from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store, why_stale
 from pipeline.inference.scoring import scores_of
@@ -99,31 +101,43 @@ def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda
         progress()
     if folder.name == ENSEMBLE:
         members = [Path(member.path) / SUMMARY for member in Recipe.read(folder / WEIGHTS).used]
-        parameters = [read_json(path).get("parameters") for path in members if path.exists()]
+        parameters = [read_json(path).typed("parameters", int, float) for path in members if path.exists()]
         known = len(parameters) == len(members) and None not in parameters
         return Run(folder, [], scores, comparable, sum(parameters) if known else None)
-    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}  # not there while it is trained
+    names = ("parameters", "steps", "batch_size", "examples_per_second")
+    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None  # not while it trains
+    numbers = summary.numbers(*names) if summary else {}
     return Run(
         folder,
         log.read_log(folder / "metrics.jsonl") if is_of_index(folder, index) else [],
         scores,
         comparable,
-        *(summary.get(name) for name in ("parameters", "steps", "batch_size", "examples_per_second")),
+        *(numbers.get(name) for name in names),
         _origin(summary),
     )
 
 
-def _origin(summary: dict[str, Any]) -> Origin | None:
-    if "origin" not in summary:
+def _origin(summary: StoredObject | None) -> Origin | None:
+    """Raises StageError if a field is of another type than a training writes."""
+    origin = summary.typed("origin", StoredObject) if summary else None
+    if not summary or not origin:
         return None
-    origin, git = summary["origin"], summary["origin"]["git"] or {}
-    return Origin(origin["ended"], summary["seconds"], git.get("commit"), git.get("dirty", False), origin["machine"])
+    git = origin.typed("git", StoredObject)
+    ended, machine = origin.typed("ended", str), origin.typed("machine", str)
+    seconds = summary.typed("seconds", int, float)
+    if ended is None or machine is None or seconds is None:
+        return None
+    return Origin(ended, seconds, git.typed("commit", str) if git else None, bool(git and git.get("dirty")), machine)
 
 
 def read_blend(ensemble: Path) -> Blend:
     """Read how the ensemble was made. Raises StageError if its weights are damaged."""
     values = read_json(ensemble / WEIGHTS)
-    return Blend(Recipe.read(ensemble / WEIGHTS), values["method"], values["steps"])
+    steps = values.typed("steps", list) or []
+    for step in steps:
+        if not isinstance(step, StoredObject) or None in step.numbers("tuned", "reported").values():
+            raise StageError(f"{ensemble / WEIGHTS} does not say what each step gained: run ensemble again")
+    return Blend(Recipe.read(ensemble / WEIGHTS), values.typed("method", str) or "", steps)
 
 
 def best_by_gap(runs: list[Run], split: str) -> Run | None:

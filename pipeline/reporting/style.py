@@ -13,6 +13,9 @@ from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from pipeline.runtime.output import printable
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """The colors of Okabe and Ito (2008), also for color-blind eyes. Lines differ by their dashes too."""
@@ -106,9 +109,17 @@ def svg_picture(name: str, alternative: str, paint: Callable[..., object], heigh
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         made = figure.subplots(**axes)
         paint(*([made] if isinstance(made, Axes) else made))
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return Markup(ElementTree.tostring(_inline(ElementTree.fromstring(file.getvalue()), alternative), "unicode"))
+        drawn = svg_text(figure, dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    return Markup(ElementTree.tostring(_inline(ElementTree.fromstring(drawn), printable(alternative)), "unicode"))
+
+
+def svg_text(figure: Figure, metadata: dict[str, None]) -> str:
+    """A figure as an SVG file; control characters in its texts, of which XML allows none, are escaped."""
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text()))  # before it is drawn: no font has a lone surrogate
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata=metadata)
+    return printable(file.getvalue())
 
 
 def _inline(figure: ElementTree.Element, alternative: str) -> ElementTree.Element:

@@ -6,6 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pipeline.runtime.output import is_terminal
+
 _EVERY = 60.0
 """Seconds from line to line where there is no terminal."""
 
@@ -21,7 +23,7 @@ def progress_of_reading(stream: Any, total: int, **settings: Any) -> Any:
 
 
 def _kind() -> type[tqdm]:
-    return tqdm if sys.stderr.isatty() else _Lines
+    return tqdm if is_terminal(sys.stderr) else _Lines
 
 
 class _Lines(tqdm):

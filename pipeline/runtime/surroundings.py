@@ -1,7 +1,6 @@
 """What a process finds set for the sake of other programs: it does not reach a stage."""
 
 import codecs
-import io
 import os
 import sys
 import warnings
@@ -27,8 +26,8 @@ def keep_out() -> None:
         warnings.simplefilter("ignore")
     codecs.register_error("json", _as_json)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="json")
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="json")
 
 
 def _as_json(error: UnicodeError) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The challenge's file of 2018: written, read back, and checked."""
+"""Submission files of the 2018 challenge: write, read and check them."""
 
 from pipeline.submission.lines import SubmissionFault
 from pipeline.submission.named import write_named

@@ -1,4 +1,4 @@
-"""Kaggle: a competition as its user sees it, through the site's own package."""
+"""Submit to a Kaggle competition, through Kaggle's own package."""
 
 import itertools
 import time
@@ -15,6 +15,7 @@ from kagglesdk.competitions.types.competition_api_service import (
 )
 
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import redacted
 from pipeline.runtime.progress import progress_bar
 from pipeline.submission.kaggle_client import NEW_TOKEN, client, credentials
 from pipeline.submission.log import SubmissionState
@@ -24,21 +25,21 @@ from pipeline.transfer.source import Refused, RetryPolicy, Unavailable, retry_af
 T = TypeVar("T")
 
 _PAUSES = (2.0, 30.0)
-"""Seconds between two questions for a score: the first, doubled each time up to the last."""
+"""The first and the longest pause between two requests for a score, in seconds; it doubles each time."""
 _PAGE = 100
-"""Submissions in one answer."""
+"""The number of submissions in one answer."""
 _PASSING = (408, 425, 429)
 _RETRY_POLICY = RetryPolicy(attempts=6, longest=30.0)
 
 
 class Kaggle:
-    """A competition, a Site; $KAGGLE_API_ENVIRONMENT says which of Kaggle's servers has it, by default the real one.
+    """A competition, as a Site; $KAGGLE_API_ENVIRONMENT chooses Kaggle's server, by default the real one.
 
     No message holds a credential.
 
     Args:
-        competition: its name, as in its address.
-        retry_policy: with a network that fails.
+        competition: the name in its address.
+        retry_policy: how requests are tried again when the network fails.
         silence: seconds without an answer after which a connection counts as lost.
 
     Raises:
@@ -53,23 +54,23 @@ class Kaggle:
         try:
             self._keys = self._persist(keys)
         except (Refused, Unavailable) as error:
-            raise StageError(f"there is no token from {self._source}: {error}") from error
+            raise StageError(f"{self._source} gave no token: {error}") from error
         self._api = client(self._keys, silence).competitions.competition_api_client
 
     def named(self, path: Path) -> list[SubmissionState]:
-        """The submissions of files of this name and size, the latest first; raises Unavailable or Refused."""
+        """Return the submissions of files of this name and size, the latest first; raises Unavailable or Refused."""
         return self._persist(lambda: self._named(path))
 
     def send(self, path: Path, message: str, known: set[int]) -> int:
-        """The number of a new submission of a file; those known are not it; raises Unavailable or Refused.
+        """Submit a file and return the submission's number; raises Unavailable or Refused.
 
-        An upload goes on where it was when the network failed.
+        An upload resumes after the network failed. Submissions with a `known` number are not taken for the new one.
         """
         upload, asked = Upload(path, lambda: self._start(path), self._silence), False
 
         def once() -> int:
             nonlocal asked
-            # The last time it may have come through, and only the answer was lost.
+            # The last request may have succeeded, with only its answer lost.
             fresh = [state.ref for state in self._named(path) if state.ref not in known] if asked else []
             if fresh:
                 return fresh[0]
@@ -85,7 +86,7 @@ class Kaggle:
         return self._persist(once)
 
     def scored(self, ref: int, wait: float) -> SubmissionState:
-        """A submission, when it has a score or so many seconds are over; raises Unavailable or Refused."""
+        """Wait up to `wait` seconds for a submission's score; return its state. Raises Unavailable or Refused."""
         end, pause = time.monotonic() + wait, _PAUSES[0]
         with progress_bar(total=round(wait), desc="waiting for the score", unit="s", delay=1, leave=False) as bar:
             while True:
@@ -112,7 +113,7 @@ class Kaggle:
         raise Refused(f"the site lists no submission no. {ref}")
 
     def _start(self, path: Path) -> tuple[str, str]:
-        """What an upload is called, and where it goes."""
+        """Begin an upload: return its token and its address."""
         request, stat = ApiStartSubmissionUploadRequest(), path.stat()
         request.competition_name, request.file_name = self.competition, path.name
         request.content_length, request.last_modified_epoch_seconds = stat.st_size, int(stat.st_mtime)
@@ -120,7 +121,7 @@ class Kaggle:
         return answer.token, answer.create_url
 
     def _submissions(self) -> Iterator[ApiSubmission]:
-        """All, the latest first."""
+        """Yield all submissions, the latest first."""
         request, seen = ApiListSubmissionsRequest(), set()
         request.competition_name, request.page_size = self.competition, _PAGE
         for request.page in itertools.count(1):
@@ -132,7 +133,7 @@ class Kaggle:
                 return
 
     def _persist(self, action: Callable[[], T]) -> T:
-        """The action's result; the package's errors become Unavailable, which is tried again, or Refused."""
+        """Return the action's result; the package's errors become Unavailable, which is tried again, or Refused."""
 
         def once() -> T:
             try:
@@ -145,7 +146,7 @@ class Kaggle:
                 raise Refused(f"{said}{self._remedy(status)}") from None
             except requests.RequestException as error:
                 raise Unavailable(self._hidden(f"{type(error).__name__}: {error}")) from None
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 message = f"the site gives an answer that makes no sense ({type(error).__name__}: {error})"
                 raise Unavailable(self._hidden(message)) from None
 
@@ -162,7 +163,7 @@ class Kaggle:
         return ""
 
     def _hidden(self, text: str) -> str:
-        """A text without credentials, should one have got into it."""
+        """Return a text with any credentials in it replaced by ***."""
         for name, secret in self._keys.items():
             text = text if name == "username" else text.replace(secret, "***")
         return text
@@ -173,13 +174,13 @@ def _state(listed: ApiSubmission) -> SubmissionState:
         return float(text) if text else None
 
     scores = score(listed.public_score), score(listed.private_score)
-    return SubmissionState(listed.ref, listed.status.name.lower(), *scores, listed.error_description)
+    return SubmissionState(listed.ref, listed.status.name.lower(), *scores, redacted(listed.error_description or ""))
 
 
 def _answer(response: requests.Response) -> tuple[int, str]:
-    """Status and reason; the site may say both in the body."""
+    """Return status and reason, from the body if the site gives them there."""
     try:
         body = response.json()
-        return int(body.get("code", response.status_code)), str(body["message"])
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return int(body.get("code", response.status_code)), " ".join(str(body["message"]).split())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return response.status_code, response.reason

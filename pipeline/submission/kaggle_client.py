@@ -1,8 +1,7 @@
-"""Kaggle's package as the user's client: credentials where the package has them, and no request that waits for ever."""
+"""A client of Kaggle's package with the user's credentials, whose requests time out."""
 
 import contextlib
 import functools
-import json
 import os
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from kagglesdk import KaggleClient, KaggleCredentials, get_access_token_from_env
 
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 
 NEW_TOKEN = "make a new token at https://www.kaggle.com/settings/api"
@@ -20,7 +20,7 @@ _LOG_IN = (
 
 
 def client(keys: dict[str, str], timeout: float) -> KaggleClient:
-    """For the server of $KAGGLE_API_ENVIRONMENT; its requests fail after so many seconds without an answer."""
+    """Return a client for the server of $KAGGLE_API_ENVIRONMENT; `timeout` is in seconds without an answer."""
     made = KaggleClient(**keys)
     session = made.http_client().__enter__()._session  # the package has no setting for the time
     session.send = functools.partial(session.send, timeout=timeout)
@@ -28,9 +28,9 @@ def client(keys: dict[str, str], timeout: float) -> KaggleClient:
 
 
 def credentials(timeout: float) -> tuple[str, Callable[[], dict[str, str]]]:
-    """Where the user's were found, and what gives a client's keys: a log-in has the site make a token.
+    """Find the user's credentials: return where they were found, and a function that returns a client's keys.
 
-    They are looked for where the command `kaggle` looks, in its order; raises StageError if there are none.
+    The places are those of the command `kaggle`, in its order. Raises StageError if there are none.
     """
     try:
         token, variable = get_access_token_from_env()
@@ -50,15 +50,15 @@ def credentials(timeout: float) -> tuple[str, Callable[[], dict[str, str]]]:
     else:
         raise StageError(f"there are no credentials for Kaggle: {_LOG_IN}")
     if not all(isinstance(value, str) and re.fullmatch(r"[!-~]+", value) for value in keys.values()):
-        raise StageError(f"the credentials from {source} are no text without spaces: copy them anew")
+        raise StageError(f"the credentials from {source} have spaces or unprintable characters: copy them anew")
     return source, lambda: keys
 
 
 def _username_and_key() -> tuple[Path, object, object]:
-    """Of the environment or kaggle.json, and where that is; a damaged one holds none."""
+    """Return the path of kaggle.json, and user name and key from it or the environment; None in a damaged file."""
     home, shared = Path.home() / ".kaggle", os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     folder = os.environ.get("KAGGLE_CONFIG_DIR") or (home if home.exists() else Path(shared, "kaggle"))
     file, values = Path(folder, "kaggle.json"), {}
     with contextlib.suppress(OSError, ValueError, TypeError):
-        values = dict(json.loads(file.read_text(encoding="utf-8")))
+        values = dict(parse_json(file.read_bytes()))
     return file, *(os.environ.get(f"KAGGLE_{name.upper()}") or values.get(name) for name in ("username", "key"))

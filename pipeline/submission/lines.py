@@ -1,4 +1,4 @@
-"""One line of the challenge's file, and everything that can be wrong with it."""
+"""Check one line of a submission file."""
 
 import re
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class SubmissionFault:
-    """One thing wrong with a file."""
+    """A fault of a file."""
 
     line: int
-    """From 1, the header's."""
+    """The line's number; the header is line 1."""
     column: str
     """The field, the number of the pair, or the position of the character."""
     reason: str
@@ -28,7 +28,7 @@ class SubmissionFault:
 
 
 def line_faults(number: int, line: str, table: dict[str, int], top_k: int) -> Iterator[SubmissionFault]:
-    """Everything wrong with one line, taken alone."""
+    """Yield the faults of a line that can be found without the other lines."""
     if not line.strip():
         yield SubmissionFault(number, "character 1", "the line is blank", "remove it")
         return

@@ -1,8 +1,7 @@
-"""The log of submissions: what was sent where, when, and how it scored; by it nothing is sent twice."""
+"""The log of submissions: what was sent where and when, and its score; it prevents sending a file twice."""
 
 import dataclasses
 import fcntl
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,9 @@ import cattrs
 from pipeline.artifacts.failures import about
 from pipeline.artifacts.files import read_json, sync_descriptor, write_json
 from pipeline.artifacts.locks import flock, locked
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
+from pipeline.runtime.output import printable_json
 from pipeline.transfer.source import Refused, Unavailable
 
 LOG = "log.jsonl"
@@ -28,22 +29,22 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """What was known of a submission at a time."""
+    """The state of a submission at a time."""
 
     file: str
     hash: str
-    """Of the file's content."""
+    """SHA-256 of the file's content."""
     competition: str
     message: str
     status: Literal["sending", "refused", "pending", "complete", "error"]
-    """sending: begun, and not known to have arrived; refused: never got in; pending: waits for its score; complete:
-    scored; error: the site could not score it."""
+    """sending: begun, and not known to have arrived; refused: not accepted; pending: waiting for its score;
+    complete: scored; error: the site could not score it."""
     ref: int | None = None
-    """The site's number of it, once it has one."""
+    """The site's number of the submission, once it has one."""
     public_score: float | None = None
     private_score: float | None = None
     reason: str = ""
-    """The site's, for refused and error."""
+    """The site's reason, if the status is refused or error."""
     time: str = field(default_factory=_now)
     """UTC, ISO 8601."""
 
@@ -53,51 +54,51 @@ class LogEntry:
             return f"{head}, no score yet: the same command asks again"
         scores = {"public": self.public_score, "private": self.private_score}
         told = [f"{name} score {score}" for name, score in scores.items() if score is not None]
-        return f"{head}: {', '.join(told) or 'scored, and the site does not tell how'}"
+        return f"{head}: {', '.join(told) or 'scored, but the site does not show the score'}"
 
     def now(self, **changes: Any) -> "LogEntry":
-        """What is known now."""
+        """Return a copy with some fields changed, and the time of now."""
         return dataclasses.replace(self, time=_now(), **changes)
 
 
 class SubmissionLog:
-    """The log in a folder of submissions: one JSON line an event, only ever added to; without its file it is empty."""
+    """The log in a folder of submissions: a JSON line for each event, to which lines are only added."""
 
     def __init__(self, folder: Path):
         self.path = folder / LOG
 
     def entries(self) -> list[LogEntry]:
-        """All, the oldest first; raises StageError naming the line that is none.
+        """Return all entries, the oldest first; raise StageError that names a line that is not an entry.
 
-        What follows the last line break was cut off by a kill, and does not count.
+        Text after the last line break was cut short by a kill, and is ignored.
         """
         lines = self.path.read_bytes().split(b"\n")[:-1] if self.path.exists() else []
         found = []
         for number, line in enumerate(lines, 1):
             try:
-                found.append(_CONVERTER.structure(dict(json.loads(line)), LogEntry))
+                found.append(_CONVERTER.structure(dict(parse_json(line)), LogEntry))
             except (ValueError, TypeError, cattrs.BaseValidationError):
-                reason = f"{self.path}, line {number}: this is no entry of the log of submissions"
+                reason = f"{self.path}, line {number} is not an entry of the log of submissions"
                 raise StageError(f"{reason}; correct the line or delete it") from None
         return found
 
     def of(self, content: str, competition: str) -> list[LogEntry]:
-        """The entries of a content, by its hash, in a competition, the oldest first."""
+        """Return the entries of a content, given by its hash, in a competition, the oldest first."""
         return [entry for entry in self.entries() if (entry.hash, entry.competition) == (content, competition)]
 
     def outcomes(self, content: str) -> list[dict[str, Any]]:
-        """What became of each submission of a content: its last entry, as JSON values."""
+        """Return the last entry of each submission of a content, as JSON values."""
         last = {(entry.competition, entry.ref): entry for entry in self.entries() if entry.hash == content}
         return [dataclasses.asdict(entry) for entry in last.values() if entry.ref is not None]
 
     def append(self, entry: LogEntry) -> None:
-        """Add an entry; it is on the disk when this returns."""
-        line = json.dumps(dataclasses.asdict(entry), ensure_ascii=False) + "\n"
+        """Add an entry, and wait until it is on the disk."""
+        line = printable_json(dataclasses.asdict(entry)) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with about(self.path), self.path.open("a+b") as file:
             flock(file.fileno(), fcntl.LOCK_EX)
             file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)  # what a kill cut off
+            file.truncate(file.read().rfind(b"\n") + 1)  # drop a line that a kill cut short
             file.write(line.encode())
             file.flush()
             sync_descriptor(file.fileno())
@@ -110,7 +111,7 @@ _CONVERTER = cattrs.Converter(forbid_extra_keys=True)
 
 @dataclass(frozen=True)
 class SubmissionState:
-    """What a site says of a submission."""
+    """The state of a submission, as the site gives it."""
 
     ref: int
     status: Literal["pending", "complete", "error"]
@@ -120,40 +121,40 @@ class SubmissionState:
 
 
 class Site(Protocol):
-    """Where files are submitted; each call raises Unavailable or Refused."""
+    """A site to submit files to; each method raises Unavailable or Refused."""
 
     competition: str
 
     def named(self, path: Path) -> list[SubmissionState]:
-        """The submissions of files of this name and size, the latest first."""
+        """Return the submissions of files of this name and size, the latest first."""
 
     def send(self, path: Path, message: str, known: set[int]) -> int:
-        """The number of a new submission of a file; those known are not it."""
+        """Submit a file and return the submission's number, which is none of `known`."""
 
     def scored(self, ref: int, wait: float) -> SubmissionState:
-        """A submission, when it has a score or so many seconds are over."""
+        """Wait up to `wait` seconds for a submission's score; return its state."""
 
 
 def submit_once(
     path: Path, content: str, message: str, site: Site, log: SubmissionLog, again: bool = False, wait: float = 0.0
 ) -> LogEntry:
-    """Submit a file unless the log or the site knows it, and ask for its score until there is one.
+    """Submit a file unless the log or the site has it already, and wait for its score.
 
     Args:
-        path: the file; at the site its name and size tell it from others, so the name should hold the hash.
+        path: the file; the site identifies it by name and size, so its name should contain the hash.
         content: the hash of its content.
-        message: what the site shows beside it.
-        again: submit it though that was done; what a killed run left unfinished is finished first all the same.
-        wait: seconds; when they are over and it has no score yet, the entry's status is `pending`.
+        message: the description that the site shows.
+        again: submit it once more; an unfinished submission of a killed run is still finished first.
+        wait: the longest wait in seconds; without a score by then, the entry's status is `pending`.
 
     Raises:
-        StageError: it was not submitted, or gets no score: why, and the remedy. The log has it too.
+        StageError: it was not submitted, or gets no score; the message says why, and the log has the reason.
     """
     with locked(log.path):
         entries = log.of(content, site.competition)
         last = entries[-1].status if entries else "none"
         if last in ("none", "sending", "refused") or (again and last != "pending"):
-            # A run killed while sending may have come through; only what the log does not have yet can be that one.
+            # A killed run may have sent the file; only a submission that the log lacks can be that one.
             known = {entry.ref for entry in entries}
             begun = LogEntry(path.name, content, site.competition, message, "sending")
             entry = _sent(path, begun, site, log, known, adopt=last == "sending" or not again)
@@ -163,7 +164,9 @@ def submit_once(
         try:
             state = site.scored(entry.ref, wait)
         except (Refused, Unavailable) as error:
-            reason = f"{path} is submitted to {site.competition}, no. {entry.ref}, but its score cannot be had: {error}"
+            reason = (
+                f"{path} is submitted to {site.competition}, no. {entry.ref}, but its score is not available: {error}"
+            )
             raise StageError(f"{reason}; the same command asks again") from error
         if state.status != "pending":
             entry = entry.now(**dataclasses.asdict(state))
@@ -177,7 +180,7 @@ def submit_once(
 def submit_and_record(
     path: Path, about: Path, content: str, message: str, site: Site, again: bool = False, wait: float = 0.0
 ) -> str:
-    """`submit_once` with the log beside the file; `about`, its JSON, tells what came of it, also after an error.
+    """Call `submit_once` with the log beside the file, and add the outcome to `about`, its JSON, even after an error.
 
     Returns a line for the user.
     """
@@ -191,7 +194,7 @@ def submit_and_record(
 
 
 def _sent(path: Path, begun: LogEntry, site: Site, log: SubmissionLog, known: set[int | None], adopt: bool) -> LogEntry:
-    """The entry of a file that the site has now: sent, or, where it may be adopted, one that the log did not have."""
+    """Send the file, or adopt a submission of it that the log lacks; return the new entry."""
     try:
         there = site.named(path)
         found = [state.ref for state in there if state.ref not in known] if adopt else []

@@ -1,4 +1,4 @@
-"""Stored predictions as a valid file of the challenge, under the name that its content gives it."""
+"""Write stored predictions as a submission file that is named by a hash of its content."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from pipeline.submission.rows import WrittenSubmission, write_rows
 def write_named(
     folder: Path, name: str, store: PredictionStore, ids: Sequence[str], num_classes: int, settings: SubmissionConfig
 ) -> tuple[Path, WrittenSubmission]:
-    """Write `<name>-<hash>.csv`, or `.csv.gz`, into a folder; the hash is of the text, so both have the same.
+    """Write `<name>-<hash>.csv`, or `.csv.gz`, into a folder; the hash is of the text, so it is the same for both.
 
     Raises:
-        StageError: there are no finished predictions, or they make no valid file of these ids; none is left then.
+        StageError: there are no finished predictions, or they do not fit the ids; no file is left then.
     """
     if Done.read(store.folder) is None:
         raise StageError(f"{store.folder} holds no finished predictions: run infer, then ensemble")
@@ -39,7 +39,7 @@ def write_named(
 
 
 def _of_videos(parts: Iterator[Predictions], ids: Sequence[str], num_classes: int) -> Iterator[Predictions]:
-    """The parts as they are. Raises ValueError where they are of other videos or classes, or in another order."""
+    """Yield the parts. Raises ValueError if they are of other videos or classes, or in another order."""
     done = 0
     for part in parts:
         expected = ids[done : done + len(part.ids)]

@@ -1,4 +1,4 @@
-"""Where a result comes from: the code, the packages, the runs, and the commands that make it again."""
+"""The provenance of a result: the code, the packages, the runs, and the commands that reproduce it."""
 
 import platform
 import shlex
@@ -18,13 +18,13 @@ from pipeline.presets import load_experiment
 
 _ROOT = Path(__file__).parent.parent.parent
 _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "numba", "pyarrow")
-"""Those that a score may depend on."""
+"""Packages that a score may depend on."""
 
 # ---------------------------------------------------------------------------------------------------------- environment
 
 
 def describe_environment() -> dict[str, Any]:
-    """The commit, the interpreter, the kind of machine and the packages, as JSON values."""
+    """Return the commit, the Python version, the kind of machine and the packages, as JSON values."""
     packages = {}
     for name in _PACKAGES:
         try:
@@ -36,7 +36,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def git_commit(folder: Path = _ROOT) -> dict[str, Any] | None:
-    """The commit that a folder is a checkout of, and whether files in it differ; None where it is no checkout."""
+    """Return the commit of a checkout, and whether its files differ; None if the folder is not a checkout."""
     try:
         if Path(_git(folder, "rev-parse", "--show-toplevel")).resolve() != folder.resolve():
             return None  # somewhere inside a checkout of something else
@@ -54,10 +54,10 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def describe_run(run: Path, split: str) -> dict[str, Any]:
-    """What predictions of a split were made by: their digest, a blend's recipe, and the runs that it chose among.
+    """Describe what made a split's predictions: their digest, a blend's recipe, and the runs that it chose among.
 
-    Of each run: its settings and their hash, its summary with its scores, the digests of its model and predictions.
-    Folders are not named: they are those of this machine. Runs that are no more are left out.
+    A run has its settings and their hash, its summary with its scores, and the digests of its model and predictions.
+    Paths are left out, since they mean nothing on other machines, and so are runs that were deleted.
     """
     predicted = Done.read(run / "predictions" / split)
     about: dict[str, Any] = {"run": run.name, "split": split, "predictions": predicted.output}
@@ -70,7 +70,7 @@ def describe_run(run: Path, split: str) -> dict[str, Any]:
 
 
 def _describe_run(run: Path, split: str) -> dict[str, Any]:
-    """Of a trained run, or of a bundle, which has a summary alone."""
+    """Describe a trained run, or a bundle, which has only a summary."""
     about: dict[str, Any] = {"summary": read_json(run / "summary.json")}
     if (run / RUN_CONFIG).exists():
         config = read_json(run / RUN_CONFIG)
@@ -80,7 +80,7 @@ def _describe_run(run: Path, split: str) -> dict[str, Any]:
 
 
 def _members(run: Path) -> list[Path]:
-    """The runs that a blend chose among, as far as they are there: where it says, or beside it; none of another run."""
+    """Return the runs that a blend chose among and that still exist, at their path or beside it; [] for other runs."""
     if (run / RUN_CONFIG).exists():
         return []
     places = [(Path(member["path"]), run.with_name(member["run"])) for member in read_json(run / WEIGHTS)["members"]]
@@ -92,16 +92,16 @@ def _members(run: Path) -> list[Path]:
 
 
 def stage_command_line(stage: str, preset: str, *arguments: str) -> str:
-    """A line for a shell; a preset's file is named without its folder where that is an absolute path."""
+    """Return a command line for a shell; an absolute path of a preset is shortened to the file's name."""
     preset = Path(preset).name if Path(preset).is_absolute() else preset
     return shlex.join(["python", "-m", f"pipeline.{stage}", "--preset", preset, *arguments])
 
 
 def commands_to_reproduce(run: Path, preset: str, split: str) -> list[str]:
-    """What makes predictions of a split again from an index, each with every flag in which the preset says otherwise.
+    """Return the commands that make a split's predictions again, with a flag for each setting unlike the preset's.
 
-    All runs get their names below the preset's folder. One that was trained with a teacher needs the teacher's
-    predictions of split train besides; `train` says so.
+    Runs keep their names below the preset's folder. A run that was trained with a teacher also needs the teacher's
+    predictions of the split train; `train` says so.
     """
     splits = sorted({split, HOLDOUT} & set(list_predicted_splits(run)))
     if (run / RUN_CONFIG).exists():
@@ -132,7 +132,7 @@ def _training(run: Path, preset: str) -> list[str]:
 
 
 def _sections(experiment: Experiment, config: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Names of the sections that training takes, what the preset says there, and what a run's config does."""
+    """Return the name of each section that training reads, with the values of the preset and of a run's config."""
     preset = to_dict(experiment)
     both = [(name, preset["model"][name], config["model"][name]) for name in ("pooling", "classifier")]
     return both + [(name, preset[name], config[name]) for name in ("sampling", "training")]

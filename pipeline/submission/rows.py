@@ -1,4 +1,4 @@
-"""From predictions to the challenge's file: checked, then formatted as `%d %g`."""
+"""Write predictions to a submission file: check them, and format each pair as `%d %g`."""
 
 import contextlib
 import gzip
@@ -15,18 +15,18 @@ from pipeline.inputs.index.ids import id_fault
 from pipeline.runtime.parallel import prefetch
 from pipeline.submission.lines import HEADER
 
-_ROWS = 8192  # written at once
-_AHEAD = 3  # batches
-_LARGEST = np.iinfo(np.int32).max  # label
+_ROWS = 8192  # rows written at once
+_AHEAD = 3  # batches that are prepared ahead
+_LARGEST = np.iinfo(np.int32).max  # largest label
 _ROUNDING = 1e-6  # confidences this far outside [0, 1] are rounding, further out they are wrong
 
 
 class WrittenSubmission(NamedTuple):
-    """A file that was written."""
+    """A submission file that was written."""
 
     rows: int
     digest: str
-    """SHA-256 of the text, the same whether it is gzipped or not."""
+    """SHA-256 of the text, which is the same if the file is gzipped."""
 
 
 def write_submission(
@@ -84,7 +84,7 @@ def _check_shapes(ids: list[str], labels: NDArray, scores: NDArray) -> None:
 
 
 def _lines(ids: list[str], labels: NDArray, scores: NDArray[np.float32]) -> str:
-    """N lines; raises ValueError as `write_submission` does."""
+    """Format N lines; raises ValueError as `write_submission` does."""
     if "" in ids or id_fault("".join(ids)):
         for video in filter(id_fault, ids):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The challenge's file in blocks of lines: what they say, and what is wrong with them."""
+"""Read a submission file in blocks of lines, with their faults."""
 
 import codecs
 import contextlib
@@ -18,11 +18,12 @@ from pipeline.metrics import label_dtype
 from pipeline.submission.lines import HEADER, SUBMIT, SubmissionFault, line_faults, short
 
 _BLOCK = 1 << 20  # bytes of lines taken apart at once
+_LONGEST = 4 << 20  # bytes of a line: a pair for each class takes an eighth of it
 _PLAIN = re.compile(r"[^,]+,[-+.0-9eE ]+")  # of these characters `float` reads what a confidence may be, and no more
 
 
 class Rows(NamedTuple):
-    """Lines taken apart; pairs of all lines one after the other. A line that cannot be taken apart has none."""
+    """Parsed lines; the pairs of all lines follow each other. A line that cannot be parsed has none."""
 
     sizes: NDArray[np.int64]  # N, pairs a line
     labels: NDArray[np.int32]  # M
@@ -30,20 +31,20 @@ class Rows(NamedTuple):
 
 
 class SubmissionBlock(NamedTuple):
-    """Some lines of a file, what they say, and what is wrong with them."""
+    """Some lines of a file, parsed, and their faults."""
 
     first: int
     ids: list[str]
-    """One a line, empty where the line has none."""
+    """The id of each line; empty if the line has none."""
     rows: Rows | None
-    """None where there are no lines."""
+    """None if there are no lines."""
     faults: list[SubmissionFault]
 
 
 def read_submission(
     path: Path, num_classes: int
 ) -> Iterator[tuple[list[str], NDArray[np.signedinteger], NDArray[np.float32]]]:
-    """Chunks of (N ids, labels [N,K], scores float32 [N,K]); rows with fewer than K pairs end in label -1, score 0.
+    """Yield (N ids, labels [N,K], scores float32 [N,K]); rows with fewer than K pairs end in label -1, score 0.
 
     Raises ValueError at the first fault that `check_submission` would name, but takes any number of pairs and any ids.
     """
@@ -60,7 +61,7 @@ def read_submission(
 
 
 def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[SubmissionBlock]:
-    """The file in blocks of lines. Ids are compared with nothing here; everything else is checked."""
+    """Yield the file in blocks of lines. Everything is checked, except which ids there must be."""
     table = {str(label): label for label in range(num_classes)}
     first, carriage_returns = 1, False
     if fault := _kind_fault(path):
@@ -69,7 +70,7 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Submis
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         while True:
             try:
-                text = file.read(_BLOCK) + file.readline()
+                text = file.read(_BLOCK) + (rest := file.readline(_LONGEST))
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 yield SubmissionBlock(
                     first, [], None, [SubmissionFault(first, "file", f"cannot be unzipped ({error})", "copy it again")]
@@ -77,6 +78,11 @@ def scan_submission(path: Path, num_classes: int, top_k: int) -> Iterator[Submis
                 return
             if not text:
                 break
+            if len(rest) == _LONGEST and not rest.endswith(b"\n"):
+                number = first + text.count(b"\n")
+                fault = SubmissionFault(number, "file", f"the line has more than {_LONGEST >> 20} MiB", SUBMIT)
+                yield SubmissionBlock(first, [], None, [fault])
+                return
             faults = []
             if first == 1 and text.startswith(codecs.BOM_UTF8):
                 faults.append(
@@ -119,13 +125,13 @@ def _kind_fault(path: Path) -> SubmissionFault | None:
 
 
 def _place(text: bytes, at: int, first: int) -> tuple[int, str]:
-    """The line and column of a byte of some lines."""
+    """Return the line and the column of a byte in some lines."""
     start = text.rfind(b"\n", 0, at) + 1
     return first + text.count(b"\n", 0, at), f"character {at - start + 1}"
 
 
 def _decodable(text: bytes, first: int) -> tuple[bytes, list[SubmissionFault]]:
-    """The same lines with question marks for what is not UTF-8, and where that was."""
+    """Return the lines with replacement characters for bytes that are not UTF-8, and a fault for each such line."""
     with contextlib.suppress(UnicodeDecodeError):
         text.decode()
         return text, []
@@ -140,7 +146,7 @@ def _decodable(text: bytes, first: int) -> tuple[bytes, list[SubmissionFault]]:
 
 
 def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> SubmissionBlock:
-    """All lines; what is wrong with one is asked, slowly, only where it is not well written."""
+    """Parse all lines; the slow search for faults is made only in lines that are not plainly correct."""
     ids: list[str] = []
     sizes: list[int] = []
     labels: list[int] = []
@@ -169,7 +175,7 @@ def _examine(first: int, text: bytes, table: dict[str, int], top_k: int) -> Subm
 
 
 def _take_apart(pairs: str, table: dict[str, int]) -> tuple[list[int], list[float]]:
-    """The labels and confidences of a line; none where some label is not in the table or some number cannot be read."""
+    """Return a line's labels and confidences; none if a label is not in the table or a number cannot be parsed."""
     fields = pairs.split(" ")
     if len(fields) % 2:
         return [], []

@@ -1,4 +1,4 @@
-"""Which split of a dataset is submitted."""
+"""Choose the split of a dataset to submit."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from pipeline.config.errors import StageError
 
 
 def split_to_submit(splits: Sequence[str], asked: str | None = None) -> str:
-    """The split that was asked for, or else `test`, or the only one.
+    """Return the split that was asked for, or else `test`, or else the only one.
 
     Args:
-        splits: those that are not trained on, without the hold-out.
-        asked: by --split.
+        splits: the splits that are not trained on, without the hold-out.
+        asked: the value of --split.
 
     Raises:
-        StageError: there is none, or which one is meant cannot be told.
+        StageError: there is no such split, or several and none was asked for.
     """
     if asked is not None and asked not in splits:
         raise StageError(f"--split {asked}: there is no such split to submit; there are: {', '.join(splits) or 'none'}")

@@ -1,4 +1,4 @@
-"""A file's upload to an address that the site gives out: after a failure it goes on where it was."""
+"""Upload a file to an address from the site; after a failure it resumes."""
 
 import re
 from collections.abc import Callable
@@ -16,8 +16,8 @@ class Upload:
 
     Args:
         path: the file.
-        begin: has the site make a place for it: the place's name, and its address.
-        timeout: seconds without an answer, or without a piece of the file being taken.
+        begin: asks the site for a place to upload to, and returns its name and address.
+        timeout: seconds without an answer, or without progress.
     """
 
     def __init__(self, path: Path, begin: Callable[[], tuple[str, str]], timeout: float):
@@ -25,9 +25,9 @@ class Upload:
         self._place: tuple[str, str] | None = None
 
     def run(self) -> str:
-        """The name of the place that has the whole file now; raises Unavailable, and goes on when it is called again.
+        """Upload the file and return the name of its place; raises Unavailable, and resumes when it is called again.
 
-        After success the next call begins at another place.
+        After success the next call starts at a new place.
         """
         size, start = self._path.stat().st_size, 0
         if self._place:

@@ -1,4 +1,4 @@
-"""Whether a file is what the challenge takes: every line, and the ids of all of them."""
+"""Check whether the challenge accepts a file: every line, and the ids of all lines."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,14 @@ from pipeline.submission.scanning import SubmissionBlock, scan_submission
 
 CHALLENGE_CLASSES = 3862
 FAULT_LIMIT = 100
-"""Faults that `check_submission` lists before it only counts them."""
+"""The most faults that `check_submission` lists; it counts further ones."""
 _DATE = re.compile(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}|\d{1,4}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{1,4}", re.ASCII)
 
 
 def check_submission(
     path: Path, ids: Iterable[str] | None = None, num_classes: int = CHALLENGE_CLASSES, top_k: int = 20
 ) -> list[SubmissionFault]:
-    """Everything wrong with a file, by line; empty if it is valid.
+    """Return the faults of a file by line; an empty list if it is valid.
 
     Args:
         path: the file, gzipped where it ends in `.gz`.
@@ -69,7 +69,7 @@ def check_submission(
 def _id_faults(
     block: SubmissionBlock, seen: dict[str, int], expected: dict[str, None] | None
 ) -> Iterator[tuple[SubmissionFault, str]]:
-    """Ids that occur twice, with "", and unknown ones, with the id; adds all of them to those seen."""
+    """Yield ids that occur twice, with "", and unknown ids, with the id; add all ids to `seen`."""
     for line, name in enumerate(block.ids, block.first):
         if not name:
             continue
@@ -86,7 +86,7 @@ def _id_faults(
 
 
 def _spreadsheet_form(name: str) -> str:
-    """What a spreadsheet makes of an id, near enough to find the id again."""
+    """Return roughly what a spreadsheet turns an id into, to recognize the id by."""
     if NUMBER.fullmatch(name):
         return f"{float(name):.5e}"
     if name.lower() in ("true", "false"):
@@ -95,7 +95,7 @@ def _spreadsheet_form(name: str) -> str:
 
 
 def _explain(fault: SubmissionFault, name: str, missing: dict[str, str]) -> SubmissionFault:
-    """Say so where an unknown id is what a spreadsheet made of a missing one, given by `_spreadsheet_form`."""
+    """Explain an unknown id that a spreadsheet made of a missing one; `missing` is by `_spreadsheet_form`."""
     remedy = f"{SUBMIT} and do not open it in a spreadsheet"
     if (original := missing.get(_spreadsheet_form(name))) is not None:
         reason = f"{fault.reason}, while {original!r} is missing: a spreadsheet rewrote it"

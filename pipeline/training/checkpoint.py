@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 
 from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.npz import open_npz
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 
 _STATE = "state"
@@ -57,21 +58,35 @@ def restore_checkpoint(path: Path, model: keras.Model) -> TrainState:
         OSError: the system refuses to read it.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            state = TrainState(**{"format": 1} | json.loads(arrays[_STATE].tobytes()))
+        with open_npz(path) as arrays:
+            state = _state(arrays.read(_STATE).tobytes())
             if state.format > FORMAT:
                 raise ValueError(
                     f"it has format {state.format}, of a newer version; this version reads formats up to {FORMAT}"
                 )
             variables = _variables(model)
-            if set(arrays.files) != {name for name, _ in variables} | {_STATE}:
+            if set(arrays.names) != {name for name, _ in variables} | {_STATE}:
                 raise ValueError("it holds other variables than the model has")
             for name, variable in variables:
-                variable.assign(arrays[name])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+                if (got := arrays.header(name).shape) != tuple(variable.shape):
+                    raise ValueError(f"{name} has the shape {list(got)}, and the model's has {list(variable.shape)}")
+            for name, variable in variables:
+                variable.assign(arrays.read(name))
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         if is_refusal(error):
             raise
         raise StageError(f"{path} cannot be restored ({error}): train again with --force") from error
+    return state
+
+
+def _state(text: bytes) -> TrainState:
+    """Parse the state in a checkpoint; raises ValueError or TypeError."""
+    state = TrainState(**{"format": 1} | parse_json(text))
+    for each in dataclasses.fields(TrainState):
+        value, default = getattr(state, each.name), getattr(TrainState(), each.name)
+        kinds = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(value, kinds) or (isinstance(value, int) and value < 0):
+            raise ValueError(f"its {each.name} cannot be {str(value)[:40]}")
     return state
 
 

@@ -7,6 +7,12 @@ from typing import Any
 
 from pipeline.artifacts.failures import about
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.stored_json import parse_json
+from pipeline.config.errors import StageError
+from pipeline.runtime.output import printable
+
+_NUMBERS = ("step", "loss", "gap")
+"""Fields of a record that are plotted."""
 
 
 class MetricsLog:
@@ -44,7 +50,7 @@ class MetricsLog:
         with about(self.events):
             for name, value in record.items():
                 if name != "step" and isinstance(value, float):
-                    self._writer.add_scalar(name, value, record["step"])
+                    self._writer.add_scalar(printable(name), value, record["step"])
             self._writer.flush()
 
 
@@ -55,9 +61,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     records = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            records.append(json.loads(line))
+            record = parse_json(line)
         except ValueError:  # only the last line can have been cut short by a kill
             break
+        known = record if isinstance(record, dict) else {}
+        if "step" not in known or not all(isinstance(known.get(name, 0), int | float) for name in _NUMBERS):
+            raise StageError(f"{path} is not what training writes: a line lacks the numbers of a step. Delete it")
+        records.append(record)
     return records
 
 

@@ -1,1 +1,1 @@
-"""Files from elsewhere, and to it: every transfer resumed, verified, and whole before it has its name."""
+"""Download and upload files: a transfer resumes, is verified, and names its file only when it is whole."""

@@ -1,8 +1,8 @@
-"""AudioSet's features: where their archive is, and how its members get into place.
+"""Unpack the archive of AudioSet's features into the folders of its splits.
 
-A gzip stream cannot be entered in its middle, and tells of a wrong byte only at its end. So the archive is brought
-whole first, like any other file: a transfer that breaks goes on where it was, and the checksum is known before a member
-is written. That takes 2.4 GB of disk for a while; unpacking it as it arrives would begin anew whenever it is stopped.
+A gzip stream can only be read from its start, and shows a wrong byte only at its end. So the archive is downloaded
+whole first, like any other file: a broken transfer resumes, and the checksum is verified before any member is written.
+This takes 2.4 GB of disk for a while. Unpacking during the download would start again after every interruption.
 """
 
 import contextlib
@@ -27,36 +27,36 @@ from pipeline.transfer.source import Refused
 ARCHIVE = "youtube_corpus/v1/features/features.tar.gz"
 """In AudioSet's bucket."""
 CLASS_NAMES = "youtube_corpus/v1/csv/class_labels_indices.csv"
-"""Label, machine's identifier, name."""
+"""A CSV of label, machine identifier and name."""
 FOLDERS = {"train": "bal_train", "eval": "eval", "unbalanced": "unbal_train"}
-"""Split -> its folder in the archive; the last has 2 million clips."""
+"""The folder of each split in the archive; `unbalanced` has 2 million clips."""
 
 UNPACKED = "unpacked.json"
-"""In a folder whose members are all there: how many they are, and their bytes."""
+"""A file in a folder that is unpacked to its end: the number of members and their bytes."""
 _LARGEST = 64 << 20
-"""Bytes of a member; AudioSet's have about a hundredth of that."""
+"""The most bytes of a member; AudioSet's have about a hundredth of that."""
 _DAMAGE = (tarfile.TarError, BadGzipFile, EOFError, zlib.error, ValueError, OverflowError, RecursionError)
 
 
 def is_unpacked(folder: Path) -> bool:
-    """Whether a folder still holds all that `unpack` put there, by number and bytes."""
+    """Return whether a folder still holds the files that `unpack` wrote, by their number and bytes."""
     record = folder / UNPACKED
     return record.exists() and read_json(record) == _present(folder)
 
 
 def unpack(archive: Path, folders: Mapping[str, Path]) -> dict[str, int]:
-    """Put the *.tfrecord members of a .tar.gz into place, each whole or not at all; how many were not there before.
+    """Unpack the *.tfrecord members of a .tar.gz, each whole or not at all; return how many files each folder gained.
 
-    A file with its member's bytes is left alone, one with others is replaced: a killed unpacking goes on when it is
-    called again. The archive stays.
+    A file that equals its member is kept, and any other file of that name is replaced, so a killed call resumes when it
+    is made again. The archive stays.
 
     Args:
-        archive: its members lie in folders, at any depth.
-        folders: name of a folder in the archive -> where its files go; members of other folders are skipped.
+        archive: the .tar.gz; its members lie in folders, at any depth.
+        folders: where the files of each folder of the archive go; members of other folders are skipped.
 
     Raises:
-        StageError: the archive is damaged or cut short, holds links or names that lead elsewhere, or nothing for a
-            folder; a file system takes `a` for `A`; the disk is full; another process is at work on a folder.
+        StageError: the archive is damaged or cut short, holds links or unsafe names, or has no members for a folder;
+            the file system ignores case; the disk is full; another process is at work on a folder.
     """
     new, seen = dict.fromkeys(folders, 0), {name: set[str]() for name in folders}
     with contextlib.ExitStack() as stack:
@@ -84,7 +84,7 @@ def unpack(archive: Path, folders: Mapping[str, Path]) -> dict[str, int]:
 
 
 def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, str, bytes]]:
-    """Folder, name and bytes of each member that is asked for, in their order; one bar over the archive's bytes."""
+    """Yield folder, name and bytes of each wanted member in the archive's order, with a bar over its bytes."""
     size = archive.stat().st_size
     with (
         archive.open("rb") as file,
@@ -92,14 +92,14 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
         GzipFile(fileobj=file) as unzipped,
     ):
         try:
-            # As a stream, so that no header leads back to what has been read.
+            # Read as a stream, so that no header can point back to bytes that were read.
             with tarfile.open(fileobj=unzipped, mode="r|", bufsize=1 << 20, tarinfo=_Header) as tar:
                 while member := tar.next():
                     place, name = _place(member)
                     if place in folders and name.endswith(".tfrecord") and not is_hidden(member.name):
                         yield place, name, tar.extractfile(member).read()
                     bar.update(file.tell() - bar.n)
-            while unzipped.read(1 << 20):  # gzip's checksum is behind the end
+            while unzipped.read(1 << 20):  # gzip's checksum follows the tar's end
                 pass
         except Refused as error:
             raise StageError(f"{archive} is not AudioSet's: {error}") from error
@@ -112,26 +112,26 @@ def _members(archive: Path, folders: Mapping[str, Path]) -> Iterator[tuple[str, 
 
 
 class _Header(tarfile.TarInfo):
-    """A header of a size that can be, and never the end where the archive has none."""
+    """A header whose size is plausible; a damaged header is an error, not the archive's end."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
         try:
             header = super().frombuf(buf, encoding, errors)
-        # For tarfile these are the end, as a block of zeros is.
+        # tarfile takes these errors for the end of the archive, as it does a block of zeros.
         except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError, tarfile.InvalidHeaderError) as error:
-            raise tarfile.ReadError(f"it has no end, but: {error}") from error
+            raise tarfile.ReadError(f"it is cut short: {error}") from error
         _check_size(header)
         return header
 
 
 def _place(member: tarfile.TarInfo) -> tuple[str, str]:
-    """The folder of a member and its own name, both empty for what is no file; raises Refused."""
+    """Return a member's folder and name, both empty if it is a folder; raise Refused for links and unsafe names."""
     if member.isdir():
         return "", ""
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         raise Refused(f"its member {member.name!r} is neither a plain file nor a folder")
-    _check_size(member)  # which extended headers may have changed
+    _check_size(member)  # extended headers may have changed it
     parts = safe_name(member.name.removeprefix("./")).split("/")
     return (parts[-2], parts[-1]) if len(parts) > 1 else ("", "")
 
@@ -145,13 +145,13 @@ def _check_size(member: tarfile.TarInfo) -> None:
 
 
 def _put(path: Path, data: bytes) -> bool:
-    """Whether it had to be written."""
+    """Write a file unless it is there already; return whether it was written."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         with contextlib.suppress(FileNotFoundError):
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode):
-                raise StageError(f"{path} is no file, and in the way of one: move it")
+                raise StageError(f"{path} is not a file, but a file of this name is to be written: move it away")
             if status.st_size == len(data) and path.read_bytes() == data:
                 return False
         temporary.write_bytes(data)
@@ -163,15 +163,15 @@ def _put(path: Path, data: bytes) -> bool:
 
 
 def _check_case(folder: Path) -> None:
-    """Names of AudioSet's files differ by case alone: where that counts for nothing, half of them would be lost."""
+    """Raise StageError if the file system ignores case: names of AudioSet's files differ by case alone."""
     small = folder / ".case.part"
     small.touch()
     alike = (folder / ".CASE.part").exists()
     small.unlink()
     if alike:
         raise StageError(
-            f"{folder}: this file system takes `a` for `A`, and names of AudioSet's files differ by that alone; "
-            "choose a --data-dir elsewhere"
+            f"{folder}: this file system takes `a` for `A`, and some names of AudioSet's files differ by case alone; "
+            "choose a --data-dir on another one"
         )
 
 

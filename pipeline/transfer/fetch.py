@@ -1,4 +1,4 @@
-"""Many files to their places: resumed, verified, within the space there is, and what is missing told."""
+"""Download many files: resumed, verified, within the free disk space; list what is missing."""
 
 import contextlib
 import dataclasses
@@ -17,46 +17,47 @@ from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
+from pipeline.runtime.output import shown
 from pipeline.runtime.progress import progress_bar
 from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
 from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
 
 MISSING = "download-missing.txt"
-"""In a dataset's folder: each file that was asked for and is not there, and why. No such file: nothing is missing."""
+"""A list in a dataset's folder of each wanted file that is missing, and why; if nothing is, there is no list."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """A file of a source, and where it is to be."""
+    """A file of a source, and the path to download it to."""
 
     file: Remote
     path: Path
     measured: int | None = None
-    """Bytes, where the source has no list of sizes and a server's word for it: what a checksum says counts more."""
+    """Bytes, as a server gives them; only a checksum is relied on."""
 
     @property
     def size(self) -> int | None:
-        """Bytes, as far as is known before they come."""
+        """Bytes, if known before the transfer."""
         return self.measured if self.file.size is None else self.file.size
 
     def is_checkable(self) -> bool:
-        """Whether a file is there that only has to be read to know whether it is right."""
+        """Return whether the file is there and can be verified by reading it."""
         return self.file.is_verifiable() and self.path.is_file() and not self.path.is_symlink()
 
     def bytes_to_come(self) -> int:
-        """At most, as far as the size is known, on top of what is on the disk."""
+        """Return the most bytes still to be transferred; 0 if the size is unknown."""
         part = partial_path(self.path)
         there = part.stat().st_size if part.exists() else 0
         return 0 if self.size is None or self.is_checkable() else max(0, self.size - there)
 
 
 class Fetch:
-    """Transfers of files from a source to places below a dataset's folder.
+    """Transfers files from a source to paths below a dataset's folder.
 
     Args:
-        home: the folder; it has the list of the missing, and the record of what was verified.
-        workers: transfers at a time.
-        retry_policy: how often and how soon one is tried again.
+        home: the folder; it holds MISSING, and the record of what was verified.
+        workers: the number of transfers at a time.
+        retry_policy: how often and how soon a transfer is tried again.
     """
 
     def __init__(self, source: Source, home: Path, workers: int, retry_policy: RetryPolicy):
@@ -69,29 +70,29 @@ class Fetch:
         self._stopping = threading.Event()
 
     def survey(self, wanted: Sequence[Wanted], verify: bool = False) -> tuple[list[Wanted], list[Wanted]]:
-        """Those files that were verified before and are unchanged since, and the rest, with sizes as far as can be.
+        """Return the files that were verified before and are unchanged, and the others with their sizes if known.
 
         Args:
-            verify: all are to be read again.
+            verify: read all files again, whatever was verified before.
 
         Raises:
-            StageError: a verified file is there whose content is another one than is wanted.
+            StageError: a file is there and was verified, but the source has other content under its name.
         """
         complete, rest = [], []
         for one in wanted:
             known = self._ledger.verified(one.path)
             if known and difference(one.file, known):
                 raise StageError(
-                    f"{one.path} is there, was verified, and isn't what the source has under this name; "
+                    f"{one.path} is there and was verified, but the source has other content under this name; "
                     "move it away, or choose another --data-dir"
                 )
-            if known:  # its checksums may tell more than the source does
+            if known:  # the record may hold checksums that the source does not give
                 one = Wanted(dataclasses.replace(known, name=one.file.name), one.path)
             (complete if known and not verify else rest).append(one)
         return complete, self._measured(rest)
 
     def forecast(self, wanted: Sequence[Wanted], rate: float) -> str:
-        """Files, bytes, free disk, and the time at `rate` MB/s, in words; nothing is written.
+        """Describe files, bytes, free disk and the time at `rate` MB/s; write nothing.
 
         Raises:
             StageError: as `survey`.
@@ -115,11 +116,11 @@ class Fetch:
         )
 
     def deliver(self, wanted: Sequence[Wanted], verify: bool) -> int:
-        """Make everything that is wanted be there; returns how many files were before.
+        """Download everything that is wanted; return how many files were there before.
 
         Raises:
-            StageError: with what is missing, which is listed in MISSING too; or there is too little space, and nothing
-                was transferred; or as `survey`.
+            StageError: files are missing, which MISSING lists too; or the disk has too little space, and nothing was
+                transferred; or as `survey`.
         """
         with locked(self._home):
             self._home.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,7 @@ class Fetch:
                     f"too little disk: {to_come / 1e9:.3f} GB are to come, and {self._home} has {free / 1e9:.3f} GB "
                     "free. Make room, choose a smaller --fraction, or another --data-dir; nothing was transferred"
                 )
-            # Written beforehand: after a kill, or on a full disk, there is a list nevertheless.
+            # Written first, so that there is a list even after a kill or on a full disk.
             listed = self._home / MISSING
             _list_missing(listed, {one.path: "not transferred yet" for one in rest})
             missing = self.transfer(rest, sum(one.size or 0 for one in complete))
@@ -149,9 +150,9 @@ class Fetch:
         return len(complete)
 
     def transfer(self, wanted: Sequence[Wanted], there: int = 0) -> dict[Path, str]:
-        """Make every file be there, verified; returns why those that are not, aren't. `there`: bytes not to transfer.
+        """Transfer and verify files; return why each missing one is missing. `there`: bytes that need no transfer.
 
-        A fault of one file leaves the others alone; a full disk ends all.
+        A fault of one file does not stop the others; a full disk stops all.
         """
         missing: dict[Path, str] = {}
         total = there + sum(one.size or 0 for one in wanted)
@@ -169,7 +170,7 @@ class Fetch:
         return {one.path: missing[one.path] for one in wanted if one.path in missing}
 
     def _measured(self, wanted: Sequence[Wanted]) -> list[Wanted]:
-        """With the sizes that the source can tell beforehand; what it can't tell stays as it is."""
+        """Return the files with the sizes that the source can tell before the transfer."""
         unknown = [one for one in wanted if one.size is None]
         if not unknown:
             return list(wanted)
@@ -192,8 +193,8 @@ class Fetch:
     def _each(
         self, action: Callable[[Wanted], None], wanted: Sequence[Wanted]
     ) -> Iterator[tuple[Wanted, BaseException | None]]:
-        """Each with what went wrong, as they end."""
-        # More threads than turns: while one file is being written to the disk for good, another one is transferred.
+        """Run an action on each file, and yield each with its error or None, as they end."""
+        # More threads than transfers: one file can be transferred while another is synced to the disk.
         with ThreadPoolExecutor(2 * self._workers, "transfer") as pool:
             futures: dict[Future[None], Wanted] = {pool.submit(action, one): one for one in wanted}
             try:
@@ -253,7 +254,7 @@ def _check_kind(path: Path) -> None:
 
 
 def free_space(folder: Path) -> int:
-    """Bytes free on the disk of a folder, which need not be there yet."""
+    """Return the free bytes of the disk that holds a folder, which need not exist yet."""
     folder = folder.absolute()
     while not folder.exists():
         folder = folder.parent
@@ -265,7 +266,7 @@ def _list_missing(path: Path, missing: dict[Path, str]) -> None:
         path.unlink(missing_ok=True)
         return
     with atomic_file(path) as temporary:
-        lines = [f"{file}\t{' '.join(reason.split())}\n" for file, reason in missing.items()]
+        lines = [shown(f"{file}\t{' '.join(reason.split())}\n") for file, reason in missing.items()]
         temporary.write_text("".join(lines), encoding="utf-8")
 
 

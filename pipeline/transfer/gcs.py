@@ -1,4 +1,4 @@
-"""Google Cloud Storage: the objects below a gs:// address, read from any offset, and files put there."""
+"""Google Cloud Storage: read the objects below a gs:// address from any offset, and upload files."""
 
 import base64
 import contextlib
@@ -24,13 +24,13 @@ from pipeline.transfer.names import safe_name
 from pipeline.transfer.source import Body, Refused, Remote, Source, Unavailable, retry_after
 from pipeline.transfer.verified import checksums_of
 
-# Otherwise the client asks for the bucket beside every request, in a thread of its own, and anew if that is refused.
+# Otherwise the client also asks for the bucket at every request, in another thread, again and again if refused.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 _CHUNK = 1 << 23
 """Bytes of one ranged read, and of one part of an upload; the service asks for multiples of 256 KiB there."""
 _CONNECT = 10.0
-"""Seconds in which a connection is made."""
+"""Seconds within which a connection must be made."""
 _PASSING = (408, 429)
 _CONNECTION = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
 _LOG_IN = "log in with `gcloud auth application-default login`, or set $GOOGLE_APPLICATION_CREDENTIALS"
@@ -41,12 +41,12 @@ _LOG_IN = "log in with `gcloud auth application-default login`, or set $GOOGLE_A
 class Bucket(Source):
     """The objects below gs://bucket/prefix: the prefix is a folder, or one object.
 
-    Credentials are not looked for unless asked: public buckets need none, and looking can take minutes. With
-    $STORAGE_EMULATOR_HOST in the environment everything goes there.
+    Credentials are only looked for if asked: public buckets need none, and looking can take minutes. With
+    $STORAGE_EMULATOR_HOST in the environment, every request goes there.
 
     Args:
         url: gs://bucket or gs://bucket/prefix.
-        credentials: read as the user, with the application default credentials.
+        credentials: read with the user's application default credentials.
         timeout: seconds without a byte after which a connection counts as lost.
 
     Raises:
@@ -61,10 +61,10 @@ class Bucket(Source):
         self._once: dict[str, Any] = {"timeout": (min(_CONNECT, timeout), timeout), "retry": None}
 
     def files(self) -> list[Remote]:
-        """Every object of data, named from the prefix on, with its size and checksums; no placeholders of folders.
+        """Return all objects of data, named from the prefix on, with sizes and checksums; no placeholders of folders.
 
         Raises:
-            Refused: there are none, no right to list them, or a name that leads out of the destination.
+            Refused: there are none, the user may not list them, or a name is unsafe.
             Unavailable: the service did not answer.
         """
         folder = f"{self.prefix}/" if self.prefix else ""
@@ -82,7 +82,7 @@ class Bucket(Source):
 
     @contextlib.contextmanager
     def open(self, file: Remote, offset: int = 0) -> Iterator[Body]:
-        """The bytes of an object from an offset on, all of one version of it; from 0 if it ends before the offset."""
+        """Yield an object's bytes from an offset on, all of one version; from 0 if it ends before the offset."""
         name = f"{self.prefix}/{file.name}" if self.prefix else file.name
         with _explained(self._url(name)):
             blob = self._bucket.get_blob(name, **self._once)
@@ -94,14 +94,14 @@ class Bucket(Source):
         yield Body(start, blob.size, self._chunks(blob, start))
 
     def _chunks(self, blob: storage.Blob, start: int) -> Iterator[bytes]:
-        """Ranged reads up to the end; what arrived before a failure is not lost."""
+        """Yield ranged reads up to the end; bytes that arrived before a failure are not lost."""
         url = self._url(blob.name)
         while start < blob.size:
             end = min(start + _CHUNK, blob.size)
             buffer, failure = io.BytesIO(), None
             try:
                 with _explained(url):
-                    # As stored, not unpacked on the way: sizes and checksums are of the stored bytes.
+                    # Raw, not decompressed: sizes and checksums are those of the stored bytes.
                     blob.download_to_file(
                         buffer, start=start, end=end - 1, raw_download=True, checksum=None, **self._once
                     )
@@ -125,10 +125,10 @@ class Bucket(Source):
 
 
 def upload_all(paths: Sequence[Path], folder: str) -> Iterator[str]:
-    """Put files below gs://bucket/path, in their order, each as `upload` does; the address of each when it is there.
+    """Upload files below gs://bucket/path in order, as `upload` does; yield the address of each when it is uploaded.
 
     Raises:
-        StageError: naming the file that did not get there.
+        StageError: a file was not uploaded; the message names it.
     """
     for path in paths:
         url = f"{folder.rstrip('/')}/{path.name}"
@@ -140,21 +140,21 @@ def upload_all(paths: Sequence[Path], folder: str) -> Iterator[str]:
 
 
 def upload(path: Path, url: str, timeout: float = 60.0, patience: float = 300.0) -> bool:
-    """Put a file at gs://bucket/name, with the application default credentials; False if it was there already.
+    """Upload a file to gs://bucket/name with the application default credentials; return False if it was there already.
 
-    It goes up in parts, each sent again for a while when the network fails; the service checks the whole by its crc32c
-    before it has its name. An object of the same content is left as it is, one of another content is not replaced.
+    It is sent in parts, and a part is sent again when the network fails; the service verifies the crc32c of the whole
+    file. An object that exists is never replaced, whatever its content.
 
     Args:
         path: the file; it must not change meanwhile.
-        url: of the object.
+        url: address of the object.
         timeout: seconds without an answer after which a connection counts as lost.
-        patience: seconds in which a part is tried.
+        patience: seconds for which a part is tried again.
 
     Raises:
         StageError: the address is not of this form.
-        Refused: no right to write, no such bucket, or another content is there.
-        Unavailable: it did not work in that time.
+        Refused: the user may not write there, there is no such bucket, or the object has other content.
+        Unavailable: a part could not be sent in that time.
     """
     bucket, name = bucket_and_path(url)
     if not name or name.endswith("/"):
@@ -171,12 +171,14 @@ def upload(path: Path, url: str, timeout: float = 60.0, patience: float = 300.0)
             with (
                 path.open("rb") as file,
                 progress_of_reading(file, sums.size, desc=path.name) as stream,
-                # It fails for somebody else's object, and for our own when the answer was lost.
+                # Raised for another object of this name, and for this one if only the answer was lost.
                 contextlib.suppress(api.PreconditionFailed),
             ):
                 try:
                     blob.upload_from_file(stream, size=sums.size, if_generation_match=0, checksum="crc32c", **patient)
-                except ValueError as error:  # of a part less was kept than was sent, which the client can't go on from
+                except (
+                    ValueError
+                ) as error:  # the service kept less of a part than was sent; the client cannot resume then
                     raise Unavailable(f"{url}: {error}") from error
             there = client.bucket(bucket).get_blob(name, **patient)
     if there is None:
@@ -190,10 +192,10 @@ def upload(path: Path, url: str, timeout: float = 60.0, patience: float = 300.0)
 
 
 def bucket_and_path(url: str) -> tuple[str, str]:
-    """The bucket and the path of gs://BUCKET/PATH; raises StageError."""
+    """Return the bucket and the path of gs://BUCKET/PATH; raise StageError for other text."""
     found = re.fullmatch(r"gs://([a-z0-9][-_.a-z0-9]{1,220}[a-z0-9])(?:/(.*))?", url, re.DOTALL)
     if found is None:
-        raise StageError(f"{url!r} is no address of a bucket: write gs://BUCKET/PATH")
+        raise StageError(f"{url!r} is not the address of a bucket: write gs://BUCKET/PATH")
     return found[1], found[2] or ""
 
 
@@ -217,7 +219,7 @@ def _remote(name: str, blob: storage.Blob) -> Remote:
 
 @contextlib.contextmanager
 def _explained(url: str) -> Iterator[None]:
-    """The errors of the client, and of the libraries below it, become Unavailable or Refused."""
+    """Turn the errors of the client and of the libraries below it into Unavailable or Refused."""
     try:
         yield
     except api.NotFound:

@@ -1,4 +1,4 @@
-"""Files over HTTP: each at one address or several, and when one fails the next is asked."""
+"""Download files over HTTP from one address or several: if one fails, the next is asked."""
 
 import base64
 import contextlib
@@ -20,20 +20,20 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 18
 _LARGEST = 64 << 20
-"""Bytes of a file that is read into memory: a plan of all shards has 230 kB."""
+"""The most bytes of a file that is read into memory: a plan of all shards has 230 kB."""
 _LEAST_RATE = 1024
-"""Bytes a second; a connection that brings less over a whole timeout counts as stalled."""
+"""Bytes a second; a connection that is slower for a whole timeout counts as stalled."""
 _BUSY = {408, 425, 429}
 
 
 class Mirrors(Source):
-    """Files at addresses; each attempt goes to the address that has failed least.
+    """Files at addresses; each attempt goes to the address that has failed least often.
 
-    Among those, to the host that had the least trouble of late, and then in the order given. A host that says
-    Retry-After isn't asked before then.
+    Of equal ones, it goes to the host with the fewest failures since it last worked, then to the first. A host that
+    sends Retry-After is not asked before that time.
 
     Args:
-        addresses: where a file is, the best first; no two files share one.
+        addresses: returns a file's addresses, the best first; no two files share one.
         timeout: seconds without a byte after which a connection counts as lost.
     """
 
@@ -45,20 +45,20 @@ class Mirrors(Source):
         self._failed: Counter[str] = Counter()
         self._refused: dict[str, str] = {}
         self._troubles: Counter[str] = Counter()
-        """Of each host, since it last worked."""
+        """Failures of each host since it last worked."""
         self._silent: dict[str, None] = {}
         """Hosts that did not answer when they were asked last."""
         self._rests: dict[str, float] = {}
-        """When a host may be asked again."""
+        """The time from which a host may be asked again."""
         self._versions: dict[str, str] = {}
-        """What If-Range takes, of each address."""
+        """The value for If-Range of each address."""
 
     def measure(self, file: Remote) -> Remote:
-        """The file with its size and, where it had none, the checksums that Google's servers tell. One HEAD request.
+        """Ask with a HEAD request for a file's size and, if it has no checksums, for those that Google's servers send.
 
         Raises:
             Unavailable: ask again.
-            Refused: it cannot be known beforehand.
+            Refused: the server does not say.
         """
         url = self._choose(file)
         with self._counted(file, url), self._request("HEAD", url, {}) as response:
@@ -92,12 +92,12 @@ class Mirrors(Source):
             return min(ready, key=lambda url: (self._failed[url], self._troubles[_host(url)]))
 
     def _rest(self, url: str) -> float:
-        """Seconds that its host still asks to wait."""
+        """Return the seconds for which its host must not be asked yet."""
         return self._rests.get(_host(url), 0.0) - time.monotonic()
 
     @contextlib.contextmanager
     def _counted(self, file: Remote, url: str) -> Iterator[None]:
-        """Remember how it went; where another address is still untried, it's asked without a wait."""
+        """Count a failure of the address; if another one is untried, no wait is needed before it."""
         try:
             yield
         except Unavailable as error:
@@ -113,7 +113,7 @@ class Mirrors(Source):
 
     @contextlib.contextmanager
     def _request(self, method: str, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
-        """The answer to a request; raises Unavailable where there's none, or the server says that it is busy."""
+        """Yield the answer to a request; raise Unavailable if there is none or the server is busy."""
         if not hasattr(self._sessions, "session"):
             self._sessions.session = requests.Session()
         try:
@@ -129,7 +129,7 @@ class Mirrors(Source):
             self._silent[_host(url)] = None
             also = f"{', '.join(self._silent)} do not answer: " if len(self._silent) > 1 else ""
             raise Unavailable(f"{also}{url} cannot be reached: {_reason(error)}") from error
-        except (requests.RequestException, ValueError) as error:  # an address that is none, endless redirects
+        except (requests.RequestException, ValueError) as error:  # a malformed address, endless redirects
             raise Refused(f"{url} cannot be asked: {error}") from error
         self._silent.pop(_host(url), None)
         with response:
@@ -164,7 +164,7 @@ class Mirrors(Source):
                     raise Unavailable(f"{url} should have {file.size} bytes, and has {size}")
                 yield Body(start, size, self._chunks(url, response))
                 return
-        with self._body(file, url, 0) as body:  # it has fewer bytes than we: another version
+        with self._body(file, url, 0) as body:  # it has fewer bytes than were transferred: another version
             yield body
 
     def _chunks(self, url: str, response: requests.Response) -> Iterator[bytes]:
@@ -182,12 +182,12 @@ class Mirrors(Source):
 
 
 def read_whole(source: Mirrors, file: Remote, retry_policy: RetryPolicy, parse: Callable[[bytes], T] = bytes) -> T:
-    """All bytes of a small file, such as a plan or a table of class names, or what `parse` makes of them.
+    """Return the bytes of a small file, such as a plan or a table of class names, or what `parse` returns for them.
 
-    Where `parse` raises Unavailable or Refused, the next mirror is asked, as for any other fault.
+    If `parse` raises Unavailable or Refused, the next mirror is asked, as after any other fault.
 
     Raises:
-        Unavailable: the policy gives it up.
+        Unavailable: every attempt that the policy allows failed.
         Refused: no mirror has it, or it is too large.
     """
 
@@ -213,7 +213,7 @@ def _length(response: requests.Response) -> int | None:
 
 
 def _check_range(url: str, response: requests.Response, offset: int, size: int | None) -> None:
-    """Raises Unavailable where a partial answer isn't what was asked for."""
+    """Raise Unavailable if a partial answer has other bytes than were asked for."""
     told = response.headers.get("Content-Range", "")
     if not told.startswith(f"bytes {offset}-"):
         raise Unavailable(
@@ -224,7 +224,7 @@ def _check_range(url: str, response: requests.Response, offset: int, size: int |
 
 
 def _checksums(response: requests.Response) -> dict[str, str | int | None]:
-    """Those of Google's header: x-goog-hash: crc32c=<base64>,md5=<base64>."""
+    """Return the checksums in Google's header, x-goog-hash: crc32c=<base64>,md5=<base64>."""
     told = response.headers.get("x-goog-hash", "")
     md5 = re.search("md5=([A-Za-z0-9+/]{22}==)", told)
     crc32c = re.search("crc32c=([A-Za-z0-9+/]{6}==)", told)
@@ -235,7 +235,7 @@ def _checksums(response: requests.Response) -> dict[str, str | int | None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost of nested errors, which is what happened."""
+    """Return the message of the innermost of nested errors, which is the cause."""
     for inner in (getattr(error, "reason", None), *error.args[:1]):
         if isinstance(inner, BaseException):
             return _reason(inner)

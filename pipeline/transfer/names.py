@@ -1,26 +1,26 @@
-"""Names of files: which are safe to write, and how YouTube-8M lists, numbers and parts its shards."""
+"""Names of files: which are safe to write, and how YouTube-8M lists, numbers and divides its shards."""
 
 import hashlib
-import json
 import re
 import string
 import urllib.parse
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 from pipeline.transfer.source import Refused, Remote, Unavailable
 
 SPLITS = {"2": ("train", "validate", "test"), "3": ("validate", "test")}
-"""Of each version of YouTube-8M; 3 has the segments of 2019."""
+"""The splits of each version of YouTube-8M; version 3 has the segments of 2019."""
 DIGITS = string.ascii_lowercase + string.ascii_uppercase + string.digits
-"""Of a shard's number on the mirrors, in base 62: `trainpj` is the shard that the official script calls `train0939`."""
+"""Digits of a shard's number on the mirrors, in base 62: `trainpj` is `train0939` of the official script."""
 
 # ---------------------------------------------------------------------------------------------------------- safe names
 
 
 def safe_name(name: str) -> str:
-    """The name, where it is a relative path that stays below the folder it is put in.
+    """Return the name if it is a relative path that stays below its folder.
 
     Raises:
         Refused: it is empty or absolute, has a `.`, `..` or empty part, a backslash, a control character, a part that
@@ -59,7 +59,7 @@ def _fault(name: str) -> str | None:
 
 
 def plan_of(partition: str) -> str:
-    """Where the plan of a partition such as 2/frame/train lies on a mirror; raises StageError where it is none."""
+    """Return the path on a mirror of the plan of a partition such as 2/frame/train; raise StageError for other text."""
     found = re.fullmatch(r"([0-9]+)/(frame|video)/([a-z]+)", partition, re.ASCII)
     if not found:
         raise StageError(f"{partition} is no partition of YouTube-8M: they are as 2/frame/train or 2/video/test")
@@ -70,15 +70,15 @@ def plan_of(partition: str) -> str:
 
 
 def read_plan(text: bytes, address: str) -> list[Remote]:
-    """The files of a plan: {"files": {name: md5}}, each by its name on the mirror; `address` is for the messages.
+    """Return the files of a plan, {"files": {name: md5}}, by their names on the mirror; `address` is for messages.
 
     Raises:
         Unavailable: it is not JSON; ask again.
-        Refused: it is no plan, or has a name that is not safe.
+        Refused: it is not a plan, or has an unsafe name.
     """
     try:
-        plan = json.loads(text)
-    except ValueError:  # cut short, or the page of somebody on the way
+        plan = parse_json(text)
+    except ValueError:  # cut short, or the page of a proxy
         raise Unavailable(f"{address} is not JSON") from None
     try:
         listed = [Remote(name, md5=md5.lower()) for name, md5 in plan["files"].items()]
@@ -95,14 +95,14 @@ def read_plan(text: bytes, address: str) -> list[Remote]:
 
 
 def official_name(name: str) -> str | None:
-    """The name under which the official script stores a shard, trainpj.tfrecord -> train0939.tfrecord."""
+    """Return the name under which the official script stores a shard: trainpj.tfrecord -> train0939.tfrecord."""
     if found := re.fullmatch(r"(train|validate|test)([a-zA-Z0-9])([a-zA-Z0-9])\.tfrecord", name):
         return f"{found[1]}{DIGITS.index(found[2]) * len(DIGITS) + DIGITS.index(found[3]):04}.tfrecord"
     return None
 
 
 def mirror_name(name: str) -> str:
-    """A shard's name on the mirrors: train0939.tfrecord -> trainpj.tfrecord; any other name as it is."""
+    """Return a shard's name on the mirrors: train0939.tfrecord -> trainpj.tfrecord; any other name is unchanged."""
     found = re.fullmatch(r"(train|validate|test)([0-9]{4})\.tfrecord", name)
     if found and (number := int(found[2])) < len(DIGITS) ** 2:
         return f"{found[1]}{DIGITS[number // len(DIGITS)]}{DIGITS[number % len(DIGITS)]}.tfrecord"
@@ -110,28 +110,28 @@ def mirror_name(name: str) -> str:
 
 
 def split_of(name: str) -> str | None:
-    """The split that a shard's name tells, as `train` of trainpj.tfrecord and train0939.tfrecord."""
+    """Return the split in a shard's name, such as `train` in trainpj.tfrecord and train0939.tfrecord; None without."""
     number = official_name(mirror_name(PurePosixPath(name).name))
     return number and number[: -len("0000.tfrecord")]
 
 
 @dataclass(frozen=True)
 class Fraction:
-    """The part `part` of `parts` of any set of files, by a hash of their names: the same for everybody."""
+    """Part `part` of `parts` of a set of files, chosen by a hash of their names: the same on every machine."""
 
     part: int = 1
     parts: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "Fraction":
-        """From X/Y, or X,Y as in the official script; raises StageError."""
+        """Parse X/Y, or X,Y as in the official script; raise StageError for other text."""
         found = re.fullmatch(r"(\d+)[/,](\d+)", text, re.ASCII)
         if not found or not 1 <= int(found[1]) <= int(found[2]):
             raise StageError(f"--fraction {text}: write X/Y with 1 <= X <= Y, as 1/100 for a hundredth of the files")
         return cls(int(found[1]), int(found[2]))
 
     def __contains__(self, name: str) -> bool:
-        """Whether a file belongs to it, by the last part of its name, as the mirrors write it."""
+        """Return whether a file is in this part, by its name on the mirrors without folders."""
         key = mirror_name(PurePosixPath(name).name)
         return int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest(), 16) % self.parts == self.part - 1
 

@@ -1,4 +1,4 @@
-"""Where a dataset comes from: its mirrors, or a bucket, a directory or a list of URLs that the user names."""
+"""The sources of a dataset: its mirrors, or a bucket, a directory or a list of URLs that the user names."""
 
 import contextlib
 import functools
@@ -12,13 +12,14 @@ from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inputs.text import read_lines
+from pipeline.runtime.output import redacted
 from pipeline.transfer import archive
 from pipeline.transfer.http import Mirrors, read_whole
 from pipeline.transfer.names import SPLITS, Fraction, plan_of, read_plan, safe_name, split_of
 from pipeline.transfer.source import Body, Refused, Remote, RetryPolicy, Source, Unavailable
 
 PARTITIONS = {"youtube8m": "2/frame", "youtube8m_video": "2/video"}
-"""Of YouTube-8M, by the dataset's name."""
+"""The part of YouTube-8M that each dataset is."""
 AUDIOSET = "audioset"
 """The dataset that comes as one archive."""
 MIRRORS = ("us", "eu", "asia")
@@ -30,7 +31,7 @@ _CHUNK = 1 << 20
 
 
 def checked_mirrors(mirrors: Sequence[str]) -> list[str]:
-    """By default all there are; raises StageError for what is none."""
+    """Return the mirrors to ask, by default all; raise StageError for an unknown one."""
     for mirror in mirrors:
         if mirror not in MIRRORS and not mirror.startswith(("http://", "https://")):
             raise StageError(f"--mirror {mirror}: there are {', '.join(MIRRORS)}, and any http://HOST:PORT")
@@ -38,7 +39,7 @@ def checked_mirrors(mirrors: Sequence[str]) -> list[str]:
 
 
 def bucket_addresses(mirrors: Sequence[str], bucket: str) -> list[str]:
-    """Where a public bucket is read over HTTP; `{}` in its name stands for a mirror's. An address stands for itself."""
+    """Return the HTTP addresses of a public bucket, whose name has `{}` for the mirror's; addresses are unchanged."""
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rstrip("/")
     found = []
     for mirror in mirrors:
@@ -47,7 +48,7 @@ def bucket_addresses(mirrors: Sequence[str], bucket: str) -> list[str]:
             found.append(mirror)
         elif emulator:
             found.append(f"{emulator}/{name}")
-        else:  # first where encryption proves who answers; a bucket with the name of a host answers there too
+        else:  # HTTPS first, which proves who answers; a bucket that is named like a host answers there too
             found += [f"https://storage.googleapis.com/{name}"] + [f"http://{name}"] * ("." in name)
     return list(dict.fromkeys(found))
 
@@ -60,14 +61,14 @@ def from_mirrors(
     retry_policy: RetryPolicy,
     timeout: float,
 ) -> tuple[Source, dict[str, Remote]]:
-    """A partition such as 2/frame by the plans of its splits, no splits: all that it has.
+    """Return the source and the files of a partition such as 2/frame, by the plans of its splits, by default all.
 
     Returns:
-        The source, and its files by <split>/<name>, as they are to lie below raw/.
+        The source, and its files by their path <split>/<name> below raw/.
 
     Raises:
         StageError: there is no such partition, split or mirror.
-        Refused, Unavailable: a plan cannot be had.
+        Refused, Unavailable: a plan cannot be downloaded.
     """
     splits = splits or SPLITS.get(partition.partition("/")[0], SPLITS["2"])
     plans = {split: plan_of(f"{partition}/{split}") for split in splits}
@@ -84,13 +85,13 @@ def from_mirrors(
 
 
 def audioset_archive(mirrors: Sequence[str], timeout: float) -> tuple[Mirrors, Remote]:
-    """AudioSet's archive of features, and the source that has it."""
+    """Return the source of AudioSet's archive of features, and the archive."""
     addresses = [f"{at}/{archive.ARCHIVE}" for at in bucket_addresses(mirrors, _AUDIOSET)]
     return Mirrors(lambda file: addresses, timeout), Remote(PurePosixPath(archive.ARCHIVE).name)
 
 
 def class_names(dataset: str, mirrors: Sequence[str], timeout: float) -> tuple[Mirrors, Remote] | None:
-    """The file of class names, and the source that has it, where the dataset has one."""
+    """Return the source of a dataset's class names, and their file; None if it has none."""
     if dataset == AUDIOSET:
         addresses = [f"{at}/{archive.CLASS_NAMES}" for at in bucket_addresses(mirrors, _AUDIOSET)]
     elif dataset in PARTITIONS:
@@ -108,13 +109,13 @@ def class_names(dataset: str, mirrors: Sequence[str], timeout: float) -> tuple[M
 def from_elsewhere(
     place: str, splits: Sequence[str], fraction: Fraction, credentials: bool, retry_policy: RetryPolicy, timeout: float
 ) -> tuple[Source, dict[str, Remote]]:
-    """The *.tfrecord files of gs://bucket/prefix, a directory, or a file of URLs; no splits: all there are.
+    """Return the source and the *.tfrecord files of gs://bucket/prefix, a directory or a file of URLs.
 
     Returns:
         As `from_mirrors`.
 
     Raises:
-        StageError: there is no such place, or a file's split cannot be told, or nothing is left of what is asked for.
+        StageError: there is no such place, a file's split is unknown, or no file is of the splits and the fraction.
         Refused, Unavailable: it cannot be listed.
     """
     if place.startswith("gs://"):
@@ -128,7 +129,9 @@ def from_elsewhere(
     elif Path(place).is_file():
         source, listed = url_list(Path(place), timeout)
     else:
-        raise StageError(f"--from {place}: there is no such directory or file of URLs; buckets are gs://BUCKET/PREFIX")
+        raise StageError(
+            f"--from {redacted(place)}: there is no such directory or file of URLs; buckets are gs://BUCKET/PREFIX"
+        )
     placed: dict[str, Remote] = {}
     for file in listed:
         if not file.name.endswith(".tfrecord") or file.name not in fraction:
@@ -149,9 +152,9 @@ def from_elsewhere(
 
 
 def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
-    """The files of a list: one URL a line, and after a space its md5 where it is known; # begins a comment.
+    """Return the source and the files of a list: a URL on each line, then a space and its md5 if known; # comments.
 
-    A file is named by its URL's path. Raises StageError naming the line that is wrong.
+    A file is named by its URL's path. Raises StageError that names the first wrong line.
     """
     urls: dict[str, str] = {}
     files = []
@@ -162,15 +165,16 @@ def url_list(path: Path, timeout: float) -> tuple[Mirrors, list[Remote]]:
         md5 = md5.strip().lower()
         found = re.fullmatch(r"https?://[^/?#\s]+/([^?#\s]*)(\?\S*)?", url)
         if not found:
-            raise StageError(f"{path}, line {number}: {url!r} is no http:// or https:// address of a file")
+            raise StageError(f"{path}, line {number}: {redacted(url)!r} is no http:// or https:// address of a file")
         if not re.fullmatch("([0-9a-f]{32})?", md5):
-            raise StageError(f"{path}, line {number}: {md5!r} is no md5")
+            raise StageError(f"{path}, line {number}: what follows the address is no md5")
         try:
             name = urllib.parse.unquote(safe_name(found[1]))
         except Refused as error:
             raise StageError(f"{path}, line {number}: {error}") from None
         if urls.setdefault(name, url) != url:
-            raise StageError(f"{path}, line {number}: {url} would have the same name as {urls[name]}")
+            twice = redacted(f"{url} would have the same name as {urls[name]}")
+            raise StageError(f"{path}, line {number}: {twice}")
         files.append(Remote(name, md5=md5 or None))
     return Mirrors(lambda file: [urls[file.name]], timeout), files
 
@@ -182,7 +186,7 @@ class Directory(Source):
         self.root = root
 
     def files(self) -> list[Remote]:
-        """All files of data below the folder, by name; Refused names a link, or that there is no such folder."""
+        """Return all files of data below the folder by name; raise Refused for a link, or if there is no folder."""
         if not self.root.is_dir():
             raise Refused(f"{self.root} is not a directory")
         found = []
@@ -219,12 +223,12 @@ def _open_no_link(path: str, flags: int) -> int:
 
 
 def _split(name: str, splits: Sequence[str]) -> str:
-    """The split that a file belongs to: its folder's name, or what its own name tells."""
+    """Return the split of a file: its folder's name, or the split in its own name."""
     folder = PurePosixPath(name).parent.name
     folder = {there: split for split, there in archive.FOLDERS.items()}.get(folder, folder)
     if folder and folder in (splits or SPLITS["2"]):
         return folder
     split = split_of(name) or folder or (splits[0] if len(splits) == 1 else "")
     if not split.replace("_", "").isalnum() or split == "holdout":
-        raise StageError(f"{name}: to which split it belongs cannot be told; lay it in a folder, or name one --splits")
+        raise StageError(f"{name}: its split is unknown; put it into a folder of that name, or give a single --splits")
     return split

@@ -1,4 +1,4 @@
-"""What a source of files offers, how it fails, and how often it is asked again."""
+"""The interface of a source of files, its errors, and the policy for trying again."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -9,10 +9,12 @@ from typing import Protocol, TypeVar
 import tenacity
 import urllib3
 
+from pipeline.runtime.output import redacted
+
 T = TypeVar("T")
 
 LONGEST_WAIT = 600.0
-"""Seconds: a server that asks to wait for longer, at once or bit by bit, is given up."""
+"""Seconds in all; a server that asks to wait longer is given up."""
 
 
 @dataclass(frozen=True)
@@ -20,63 +22,70 @@ class Remote:
     """A file that a source has."""
 
     name: str
-    """Path below the destination, with forward slashes; checked: it never leads out of it."""
+    """Path below the destination, with forward slashes; it has been checked not to lead out of it."""
     size: int | None = None
-    """Bytes, where the source says so."""
+    """Bytes, if the source says so."""
     md5: str | None = None
-    """In hexadecimal digits, where the source says so."""
+    """In hexadecimal digits, if the source says so."""
     crc32c: int | None = None
 
     def is_verifiable(self) -> bool:
-        """Whether its bytes can be told from wrong ones."""
+        """Return whether its bytes can be verified."""
         return self.md5 is not None or self.crc32c is not None
 
 
 @dataclass
 class Body:
-    """The bytes of a file, from an offset on."""
+    """The bytes of a file from an offset on."""
 
     start: int
-    """Offset of the first byte: the one asked for, or 0 where the source cannot begin elsewhere."""
+    """Offset of the first byte: the one asked for, or 0 if the source can only start there."""
     size: int | None
-    """Of the whole file, where the source says so."""
+    """Bytes of the whole file, if the source says so."""
     chunks: Iterator[bytes]
 
 
 class Source(Protocol):
-    """Where files come from. It retries nothing: that is for who asks."""
+    """Gives files. It does not retry; its caller does."""
 
     def open(self, file: Remote, offset: int = 0) -> AbstractContextManager[Body]:
-        """Its bytes from an offset on; raises Unavailable or Refused, also while its chunks are read."""
+        """Open a file at an offset. Raises Unavailable or Refused, also while its chunks are read."""
 
     def measure(self, file: Remote) -> Remote:
-        """A file of unknown size with what can be known before it is read; raises Unavailable or Refused."""
+        """Return a file with the size and checksums that the source can tell; raises Unavailable or Refused."""
         return file
 
 
-class Unavailable(Exception):
-    """It did not work this time: a connection lost, a busy server, a stall. Try again, here or at another mirror."""
+class TransferError(Exception):
+    """A transfer failed. The message has no secret of an address in it, whoever wrote it: it ends up in files too."""
+
+    def __init__(self, message: str):
+        super().__init__(redacted(message))
+
+
+class Unavailable(TransferError):
+    """A passing fault, such as a lost connection or a busy server: try again, here or at another mirror."""
 
     def __init__(self, message: str, after: float | None = None):
         super().__init__(message)
         self.after = after
-        """Seconds to wait, where the server says so."""
+        """Seconds to wait first, if the server says so."""
 
 
 class RateLimited(Unavailable):
-    """Nothing was asked: the server has said to somebody when it may be, and that is not yet."""
+    """The server has said when it may be asked again, and that is later; nothing was asked."""
 
 
-class Refused(Exception):
-    """It will not work here, however often it is tried: no such file, no right to read it."""
+class Refused(TransferError):
+    """A lasting fault, such as a missing file or a missing permission: trying again does not help."""
 
 
 class Stopped(Exception):
-    """The user, or a fault that concerns every file, ended it."""
+    """The user ended the transfer, or a fault that affects every file did."""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server asks to wait by Retry-After, a number of them or a date; None where it asks nothing."""
+    """Return the seconds to wait by Retry-After, which holds a number or a date; None without one."""
     try:
         return urllib3.Retry().parse_retry_after(headers["Retry-After"])
     except (KeyError, ValueError, OverflowError, urllib3.exceptions.InvalidHeader):
@@ -88,11 +97,11 @@ class RetryPolicy:
     """How often a transfer is tried, and how soon again."""
 
     attempts: int = 8
-    """In a row that bring nothing new."""
+    """The number of attempts in a row that make no progress, after which it is given up."""
     pause: float = 1.0
-    """Seconds before the second of them, at most; doubled each time."""
+    """The longest pause before the second attempt, in seconds; it doubles each time."""
     longest: float = 60.0
-    """Seconds, up to which the pause grows."""
+    """The longest pause in seconds."""
 
     def call(
         self,
@@ -100,13 +109,14 @@ class RetryPolicy:
         stopping: threading.Event | None = None,
         reached: Callable[[], int] = lambda: 0,
     ) -> T:
-        """The action's result, tried again as long as it raises Unavailable; raises the last of these.
+        """Return the action's result; try again while it raises Unavailable, and raise the last error in the end.
 
-        Pauses are drawn evenly up to a bound that doubles, so that many who failed together don't return together.
+        Each pause is random, up to a bound that doubles, so that many clients that failed together do not return
+        together.
 
         Args:
-            stopping: ends the waiting; Stopped is raised then.
-            reached: how far the action came; having come further than ever counts as success.
+            stopping: set it to end the waiting; Stopped is raised then.
+            reached: returns how far the action has come; coming further than before resets the count of attempts.
         """
         furthest, rested = reached(), 0.0
         stopping = stopping or threading.Event()
@@ -118,7 +128,7 @@ class RetryPolicy:
             if reached() > furthest:
                 furthest, rested, state.attempt_number = reached(), 0.0, 1
             rested += error.after or 0
-            # Who merely waits with others for a busy server has not tried.
+            # An attempt that only waited for a busy server does not count.
             state.attempt_number -= isinstance(error, RateLimited)
 
         def wait(state: tenacity.RetryCallState) -> float:

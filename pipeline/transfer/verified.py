@@ -1,8 +1,7 @@
-"""A file until it is verified: its checksums, its bytes so far in NAME.part, and the record that it was right."""
+"""Verify files: checksums, the bytes so far in NAME.part, and the record of verified files."""
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -12,17 +11,19 @@ from pathlib import Path
 import google_crc32c
 
 from pipeline.artifacts.files import sync, sync_descriptor
+from pipeline.artifacts.stored_json import parse_json
+from pipeline.runtime.output import printable_json
 from pipeline.transfer.source import Refused, Remote, Source, Unavailable
 
 LEDGER = "download.jsonl"
-"""In a dataset's folder: what was verified."""
+"""The record of verified files, in a dataset's folder."""
 _CHUNK = 1 << 20
 
 # ----------------------------------------------------------------------------------------------------------- checksums
 
 
 class Checksums:
-    """Size, MD5 and CRC32C of the bytes so far."""
+    """The size, MD5 and CRC32C of the bytes so far."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -36,12 +37,12 @@ class Checksums:
 
     @property
     def md5(self) -> str:
-        """In hexadecimal digits."""
+        """The MD5 in hexadecimal digits."""
         return self._md5.hexdigest()
 
 
 def checksums_of(path: Path, read: Callable[[int], None] = lambda count: None) -> Checksums:
-    """Of a whole file; `read` is told the number of bytes of each piece, and may raise to end it."""
+    """Return a file's checksums; `read` is called with the number of bytes of each piece, and may raise to stop."""
     checksums = Checksums()
     with path.open("rb", buffering=0) as file:
         while chunk := file.read(_CHUNK):
@@ -51,7 +52,7 @@ def checksums_of(path: Path, read: Callable[[int], None] = lambda count: None) -
 
 
 def difference(file: Remote, got: Checksums | Remote) -> str | None:
-    """What differs from what a source says of a file; None where everything that it says is right."""
+    """Return how a file differs from what its source says; None if it does not."""
     for what in ("size", "md5", "crc32c"):
         if (told := getattr(file, what)) not in (None, getattr(got, what)):
             return f"{what} should be {told}, got {getattr(got, what)}"
@@ -62,22 +63,22 @@ def difference(file: Remote, got: Checksums | Remote) -> str | None:
 
 
 class PartialFile:
-    """The bytes so far of the file that is to be `path`; it takes its name when it is whole.
+    """The bytes so far of a file, stored in NAME.part until the file is whole.
 
     Args:
-        path: the final one.
-        resume: keep what an earlier process left; only where a checksum will tell whether it fits.
-        told: is given the number of bytes that came, or less than 0 of those that were thrown away.
+        path: the final path.
+        resume: keep what an earlier process left; only if a checksum will verify it.
+        told: called with the number of bytes that arrived, negative for bytes that were discarded.
     """
 
     def __init__(self, path: Path, resume: bool, told: Callable[[int], None]):
         self.path = path
         self.checksums = Checksums()
         self.furthest = 0
-        """Most bytes that there ever were."""
+        """The largest number of bytes that there ever were."""
         self._told = told
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A link in its place would lead elsewhere.
+        # O_NOFOLLOW: a link there would lead elsewhere.
         descriptor = os.open(partial_path(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         if resume:
@@ -91,14 +92,14 @@ class PartialFile:
         return self.checksums.size
 
     def fill(self, source: Source, file: Remote, foreseen: Callable[[int], None]) -> None:
-        """Read on from what there is, to the end, and verify it.
+        """Read the rest of the file, and verify all of it.
 
         Args:
-            foreseen: is given the number of bytes that are to come, where the source says so.
+            foreseen: called with the number of bytes to come, if the source says so.
 
         Raises:
             Unavailable: the transfer broke off, or its bytes are wrong.
-            Refused: it cannot be had, or not be verified.
+            Refused: the file is not available, or cannot be verified.
         """
         if file.is_verifiable() and not difference(file, self.checksums):
             return
@@ -120,7 +121,7 @@ class PartialFile:
                     break
             if whole.size is not None and self.size < whole.size:
                 raise Unavailable(f"{file.name} broke off after {self.size} of {whole.size} bytes")
-            # Inside the block, so that the source learns of wrong bytes.
+            # Raised inside the block, so that the source counts the wrong bytes as a failure.
             if fault := difference(whole, self.checksums):
                 self.begin_anew()
                 raise Unavailable(f"{file.name} has wrong bytes: {fault}")
@@ -132,21 +133,21 @@ class PartialFile:
         self._count(chunk)
 
     def begin_anew(self) -> None:
-        """Throw away what there is."""
+        """Discard the bytes so far."""
         self._told(-self.size)
         self.checksums = Checksums()
         self._file.seek(0)
         self._file.truncate(0)
 
     def take_name(self) -> None:
-        """Make it the file, safe from a crash of the machine."""
+        """Sync the file to the disk, and give it its final name."""
         with self._file:
             sync_descriptor(self._file.fileno())
         partial_path(self.path).replace(self.path)
         sync(self.path.parent)
 
     def close(self) -> None:
-        """Keep the bytes for another time; without any there is nothing to keep."""
+        """Close the file and keep its bytes for another attempt; an empty file is deleted."""
         self._file.close()
         if not self.size:
             partial_path(self.path).unlink(missing_ok=True)
@@ -158,7 +159,7 @@ class PartialFile:
 
 
 def partial_path(path: Path) -> Path:
-    """Where the bytes so far of a file lie."""
+    """Return the path of a file's bytes so far."""
     return path.with_name(f"{path.name}.part")
 
 
@@ -166,10 +167,9 @@ def partial_path(path: Path) -> Path:
 
 
 class Ledger:
-    """Size, time and checksums of files by their paths below a folder, a JSON line each; the last one of a path counts.
+    """The size, time and checksums of verified files, as JSON lines; the last line of a path counts.
 
-    It's a memory of work done and no more: a line that is torn or cannot be written costs reading a file again. Threads
-    may share it.
+    It only saves work: for a line that is cut short or cannot be written, a file is read again. Threads may share it.
     """
 
     def __init__(self, home: Path):
@@ -181,11 +181,11 @@ class Ledger:
         self._torn = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
             with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-                values = json.loads(line)
+                values = parse_json(line)
                 self._files[values["name"]] = values.pop("mtime_ns"), Remote(**values)
 
     def verified(self, path: Path) -> Remote | None:
-        """What is known of a file that was verified, and has not changed since as far as its size and time tell."""
+        """Return what was recorded of a file; None if its size or time has changed since."""
         time, file = self._files.get(self._name(path), (0, None))
         try:
             status = path.stat()
@@ -194,10 +194,10 @@ class Ledger:
         return file if file and (file.size, time) == (status.st_size, status.st_mtime_ns) else None
 
     def record(self, path: Path, checksums: Checksums) -> None:
-        """Remember a file that has just been verified."""
+        """Record a file that has just been verified."""
         time, name = path.stat().st_mtime_ns, self._name(path)
         file = Remote(name, checksums.size, checksums.md5, checksums.crc32c)
-        line = json.dumps({**asdict(file), "mtime_ns": time}, ensure_ascii=False) + "\n"
+        line = printable_json({**asdict(file), "mtime_ns": time}) + "\n"
         with self._lock:
             self._files[name] = time, file
             try:

@@ -39,10 +39,10 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_a_failed_rewrite_leaves_what_was_there(tmp_path):
-    write_json(tmp_path / "value.json", 1)
+    write_json(tmp_path / "value.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "value.json", object())
-    assert read_json(tmp_path / "value.json") == 1
+    assert read_json(tmp_path / "value.json") == {"a": 1}
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -199,10 +199,10 @@ def test_a_file_system_that_syncs_no_folders(tmp_path, monkeypatch, fault):
         own(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    write_json(tmp_path / "a.json", 1)
+    write_json(tmp_path / "a.json", {"a": 1})
     with atomic_folder(tmp_path / "folder") as folder:
         (folder / "below").mkdir()
-    assert read_json(tmp_path / "a.json") == 1 and (tmp_path / "folder" / "below").is_dir()
+    assert read_json(tmp_path / "a.json") == {"a": 1} and (tmp_path / "folder" / "below").is_dir()
 
 
 def test_what_a_folder_holds_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
@@ -220,12 +220,12 @@ def test_a_full_disk_names_the_file_and_leaves_what_was_there(tmp_path, monkeypa
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([str(_[0])] if call == "replace" else []))
 
-    write_json(tmp_path / "a.json", 1)
+    write_json(tmp_path / "a.json", {"a": 1})
     monkeypatch.setattr(os, call, full)
     with pytest.raises(OSError, match="No space left") as raised:
-        write_json(tmp_path / "a.json", 2)
+        write_json(tmp_path / "a.json", {"a": 2})
     assert raised.value.filename == str(tmp_path / "a.json")
-    assert read_json(tmp_path / "a.json") == 1 and len(list(tmp_path.iterdir())) == 1
+    assert read_json(tmp_path / "a.json") == {"a": 1} and len(list(tmp_path.iterdir())) == 1
 
 
 def test_json_that_is_missing_or_damaged_names_the_file(tmp_path):

@@ -6,6 +6,7 @@ import xml.etree.ElementTree
 import matplotlib
 
 from pipeline.reporting import style
+from pipeline.runtime.output import printable
 
 HOSTILE = 'a "$x_1$" <b> & #123456 id="q" > --> 0.123456'
 
@@ -72,3 +73,15 @@ def test_lines_differ_by_more_than_color():
     lines = [tuple(style.line(number).values()) for number in range(28)]
     assert len(set(lines)) == 28 and len(style.DASHES) == len(style.DASH_ARRAYS)
     assert all(style.line(n)["linestyle"] != style.line(n + 1)["linestyle"] for n in range(20))
+
+
+def test_control_characters_are_escaped_of_which_xml_allows_none():
+    text = "\x1b[2J\x07\x00\u202e\x9b\udcff$\\frac$"
+
+    def paint(axes) -> None:
+        axes.plot([0, 1], [0, 1], label=text)
+        axes.set(title=text, xlabel=text)
+        axes.legend()
+
+    picture = str(style.svg_picture("one", text, paint))
+    assert printable(picture) == picture and picture.count(printable(text)) == 4

@@ -1,10 +1,12 @@
 """Progress bars as a terminal and as a log shows them."""
 
 import io
+import sys
 
 import pytest
 
 from pipeline.runtime import progress
+from pipeline.runtime.output import shown_output
 
 
 class Terminal(io.StringIO):
@@ -66,3 +68,11 @@ def test_a_terminal_has_a_bar_that_is_drawn_in_place(monkeypatch):
     with progress.progress_bar(total=2, desc="infer") as bar:
         bar.update(2)
     assert out.getvalue().startswith("\rinfer:   0%") and out.getvalue().count("\n") == 1
+
+
+def test_a_terminal_has_a_bar_inside_a_stage_too(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with shown_output(), progress.progress_bar(total=2, desc="train") as bar:
+        bar.update(2)
+    assert terminal.getvalue().count("\r") >= 2

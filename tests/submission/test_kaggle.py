@@ -268,7 +268,7 @@ def test_a_log_in_that_has_expired_is_told_and_kept(site, tmp_path):
     login = tmp_path / "home" / ".kaggle" / "credentials.json"
     login.parent.mkdir()
     login.write_text(json.dumps({"refresh_token": "old-one", "username": "x"}))
-    with pytest.raises(StageError, match=r"no token from `kaggle auth login`.*401"):
+    with pytest.raises(StageError, match=r"`kaggle auth login` gave no token: .*401"):
         Kaggle("c", PATIENCE)
     assert login.exists()
 

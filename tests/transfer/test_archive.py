@@ -212,7 +212,7 @@ def test_links_that_are_in_the_way_are_not_followed(tmp_path, folders):
     folders["eval"].mkdir(parents=True)
     (folders["eval"] / "aa.tfrecord").symlink_to(outside)
     (folders["eval"] / ".9z.tfrecord.part").symlink_to(outside)
-    with pytest.raises(StageError, match=r"aa\.tfrecord is no file"):
+    with pytest.raises(StageError, match=r"aa\.tfrecord is not a file"):
         unpack(tar(tmp_path / "a.tar.gz", MEMBERS), folders)
     assert outside.read_bytes() == b"precious"
 

@@ -282,7 +282,7 @@ def test_another_version_does_not_replace_a_verified_file(tmp_path):
     path.write_bytes(b"version 2")
     Ledger(tmp_path).record(path, checksums_of(path))
     other = Remote("f", md5=hashlib.md5(b"version 3").hexdigest())
-    with pytest.raises(StageError, match="isn't what the source has"):
+    with pytest.raises(StageError, match="the source has other content"):
         Fetch(Scripted(), tmp_path, 2, POLICY).survey([Wanted(other, path)])
 
 

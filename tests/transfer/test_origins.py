@@ -136,7 +136,7 @@ def test_a_split_that_cannot_be_told_is_asked_for(tmp_path):
         (["a/train/x.tfrecord", "b/train/x.tfrecord"], (), "would both be train/x.tfrecord"),
         (["train/x.txt"], (), "no *.tfrecord"),
         (["train/x.tfrecord"], ("train", "test"), "of the split test"),
-        (["holdout/x.tfrecord"], (), "cannot be told"),
+        (["holdout/x.tfrecord"], (), "its split is unknown"),
     ],
 )
 def test_what_cannot_be_delivered_is_said(tmp_path, names, splits, said):

@@ -113,3 +113,8 @@ def test_waiting_with_others_is_no_attempt_but_ends():
     with pytest.raises(RateLimited):
         RetryPolicy(attempts=2).call(action, Clock())
     assert action.calls == 11
+
+
+@pytest.mark.parametrize("kind", [Refused, Unavailable, RateLimited])
+def test_no_secret_of_an_address_is_in_an_error(kind):
+    assert str(kind("https://me:pass@h/a?sig=b: no")) == "https://h/a?...: no"

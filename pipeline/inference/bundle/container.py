@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.artifacts.failures import is_refusal
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
 from pipeline.inputs.records.file_kinds import kind_of_file
@@ -85,10 +86,7 @@ class Container:
             raise BundleError(
                 f"{self.path}: {name} is {self.sizes[name]} bytes long; it may have at most {_LONGEST_JSON}"
             )
-        try:
-            return json.loads(self._archive.read(name), parse_constant=_no_constant)
-        except RecursionError:
-            raise BundleError(f"{self.path}: {name} is nested too deeply") from None
+        return parse_json(self._archive.read(name), finite=True)
 
     def open(self, name: str) -> BinaryIO:
         """Open an entry as a file; its checksum is verified once it has been read to the end."""
@@ -134,7 +132,3 @@ def _entry(name: str, size: int) -> zipfile.ZipInfo:
     entry.file_size = size
     entry.external_attr = 0o644 << 16
     return entry
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not valid JSON")

@@ -1,8 +1,6 @@
 """A bundle's models, built by this program from their settings and given the stored weights."""
 
-import contextlib
-import math
-from collections.abc import Iterator
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +10,15 @@ from pipeline.inference.bundle.container import BundleError, Container, open_bun
 from pipeline.inference.bundle.header import StoredModel, parse_header
 from pipeline.inference.bundle.quantization import dequantize_weight, stored_weight_bytes
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
+from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
+from pipeline.models.bounded import at_most
 
 if TYPE_CHECKING:
     import keras
+
+MOST_VALUES = 1 << 27
+"""Values that pooling may make of one video: 300 frames have 6 million at most with the settings of the presets."""
 
 
 def load_bundle(path: Path) -> Ensemble:
@@ -30,8 +33,9 @@ def load_bundle(path: Path) -> Ensemble:
 
 
 def _model(container: Container, name: str, stored: StoredModel, dataset: DatasetConfig) -> "keras.Model":
+    _check_work(container, stored, dataset)
     size = container.sizes[name]
-    with _at_most(len(stored.encodings), size):
+    with at_most(len(stored.encodings), size):
         model = build_model(stored.model, dataset, stored.precision)
     shapes = [tuple(weight.shape) for weight in model.weights]
     if len(shapes) != len(stored.encodings):
@@ -48,30 +52,20 @@ def _model(container: Container, name: str, stored: StoredModel, dataset: Datase
     return model
 
 
-@contextlib.contextmanager
-def _at_most(weights: int, values: int) -> Iterator[None]:
-    """No model of more weights, or more values in them, is built in the block, whatever its settings say.
+def _check_work(container: Container, stored: StoredModel, dataset: DatasetConfig) -> None:
+    """Raise BundleError if pooling may make more than MOST_VALUES of one video, however few weights it has."""
+    settings = dataclasses.asdict(stored.model.pooling)
+    frames = sampled_length(stored.sampling.evaluation, stored.sampling, dataset)
+    widest = max((size for value in settings.values() for size in _sizes(value)), default=1)
+    # Attention has a value for each two frames and head.
+    values = frames * max(widest, frames * max(_sizes(settings.get("heads", 0))))
+    if values > MOST_VALUES:
+        raise BundleError(
+            f"{container.path}: its {stored.model.family} makes up to {values:,} values of each video, of {frames:,} "
+            f"frames; the most is {MOST_VALUES:,}. Export a model of fewer --sampling.frames"
+        )
 
-    A stored value takes a byte at least, so that no more is built than was sent. The weights begin as zeros: they are
-    about to be replaced, and random ones would take longer than reading them.
 
-    Keras has no public place to do it: initializers are objects that each layer makes, and weights that are only
-    declared, in a `keras.StatelessScope`, stop no build midway, and are allocated when another such scope ends.
-    """
-    import keras
-
-    original = keras.layers.Layer.add_weight
-
-    def add_weight(layer, shape=(), initializer=None, *arguments, **settings):
-        nonlocal weights, values
-        weights -= 1
-        values -= math.prod(shape)
-        if weights < 0 or values < 0:
-            raise ValueError("its settings are of a larger model than it holds")
-        return original(layer, shape, "zeros", *arguments, **settings)
-
-    keras.layers.Layer.add_weight = add_weight
-    try:
-        yield
-    finally:
-        keras.layers.Layer.add_weight = original
+def _sizes(value: object) -> list[int]:
+    """Return the whole numbers in a setting."""
+    return [size for size in (value if isinstance(value, tuple) else (value,)) if isinstance(size, int)] or [0]

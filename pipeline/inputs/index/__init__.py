@@ -44,6 +44,9 @@ LEFT_OUT_SCHEMA = pa.schema(
     }
 )
 
+_FAULTS = (StageError, ConfigError, LookupError, TypeError, AttributeError, ValueError, OverflowError, OSError)
+"""What a damaged index raises, depending on what is damaged."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -94,15 +97,34 @@ class Index:
             summary = read_json(folder / SUMMARY)
             check_format(folder / SUMMARY, summary)
             with pq.ParquetFile(folder / ROWS, memory_map=True, page_checksum_verification=True) as file:
+                if file.metadata.num_rows != sum(summary["counts"].values()):  # before any row is laid out
+                    raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
                 table = file.read(OPENED.names)
-            if table.schema != OPENED or table.num_rows != sum(summary["counts"].values()):
+            if table.schema != OPENED:
                 raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
-            return cls(folder, summary, table, verify)
-        except (StageError, ConfigError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+            index = cls(folder, summary, table, verify)
+            index._check()
+            return index
+        except (*_FAULTS, pa.ArrowException) as error:
             if is_refusal(error):
                 raise
             remedy = "run `python -m pipeline.ingest` with the same --preset"
             raise StageError(f"{folder} holds no usable index ({error}): {remedy}") from error
+
+    def _check(self) -> None:
+        """Raise StageError if a row asks for what cannot be: a shard, bytes, frames, a label or a split beyond all."""
+        for name, values, least, most in (
+            ("shard", self.shard, 0, len(self.paths) - 1),
+            ("offset", self.offset, 0, 2**62),
+            ("length", self.length, 0, 2**31 - 1),
+            ("num_frames", self.num_frames, 1, self.dataset.max_frames),
+            ("labels", self._labels.values.to_numpy(), 0, self.dataset.num_classes - 1),
+            ("split", self._split.indices.to_numpy(), 0, len(self.splits) - 1),
+        ):
+            if len(values) and not least <= values.min() <= values.max() <= most:
+                raise StageError(f"{ROWS} has {name} from {values.min()} to {values.max()}, not from {least} to {most}")
+        if set(self._split.dictionary.to_pylist()) - self.splits.keys():
+            raise StageError(f"{ROWS} has other splits than {SUMMARY}")
 
     @functools.cached_property
     def checksums(self) -> np.ndarray:

@@ -10,7 +10,6 @@ from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.file_kinds import why_not_tfrecords
 from pipeline.inputs.records.parsing import ParseError, parse_record, readable_id
 
-LONGEST = 2**31 - 1
 SAMPLED = 256
 """The values of the middle frame are counted for this many videos, the first of a shard; no frame is read twice."""
 
@@ -76,8 +75,6 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
             fault = record.fault
             if fault and not record.offset:  # not even the first record begins as one
                 fault = why_not_tfrecords(path) or fault
-            if len(record.payload) > LONGEST:
-                fault = f"the record has {len(record.payload)} bytes; protobuf allows at most 2 GiB"
             if fault is None:
                 try:
                     parsed = parse_record(record.payload, dataset)

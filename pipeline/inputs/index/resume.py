@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import read_json, temporary_path
+from pipeline.artifacts.stored_json import parse_json
 from pipeline.config import DatasetConfig, differences, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import LEFT_OUT, ROWS, SUMMARY, Source
@@ -68,7 +69,7 @@ def _save(path: Path, report: ShardReport) -> None:
 
 def _load(path: Path) -> ShardReport:
     text, *arrays = (record.payload for record in tfrecord.scan_records(path) if record.fault is None)
-    values = json.loads(text)
+    values = parse_json(text)
     values["quarantined"] = [Quarantined(*fault) for fault in values["quarantined"]]
     for (name, dtype), data in zip(_ARRAYS.items(), arrays, strict=True):
         values[name] = np.frombuffer(data, dtype)
@@ -101,7 +102,7 @@ class IndexedReports:
             self._shards = {
                 home / shard["path"]: (number, shard) for number, shard in enumerate(self._summary["shards"])
             }
-        except (StageError, KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
+        except (StageError, KeyError, TypeError, AttributeError, ValueError, OSError, pa.ArrowException) as error:
             if is_refusal(error):
                 raise
             raise StageError(f"{folder} cannot be appended to: {error}; {again}") from error

@@ -1,6 +1,7 @@
 """Find the files to index, and the split of each."""
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -80,4 +81,4 @@ def _others(path: Path) -> str:
 
 
 def _in_order(files: Iterable[Path]) -> list[Path]:
-    return sorted(files, key=lambda file: str(file).encode())
+    return sorted(files, key=os.fsencode)

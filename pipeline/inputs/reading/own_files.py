@@ -1,13 +1,12 @@
 """Read videos from the user's own TFRecord, NumPy or HDF5 files, which no index knows; report the faulty ones."""
 
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from pipeline.artifacts.npz import open_npz
 from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.config.wording import counted
 from pipeline.inputs.reading.batches import Inputs, resample_rows
@@ -20,6 +19,8 @@ _QUANTIZE = (
     "numpy.rint((v.clip(-2, 2) + 2 - 4 / 512) * 255 / 4).astype('uint8')"
 )
 _READ = "TFRecords, npz, npy or HDF5"
+_MOST_INFLATED = 1100
+"""Times that the bytes of an HDF5 file become more, at most: deflate makes 1,032 of one."""
 _DEQUANTIZE = "give the values as they were before they were quantized"
 
 
@@ -66,13 +67,13 @@ def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Unreadab
         elif kind.format == "npy":
             yield _in_npy(path, np.load(path, mmap_mode="r", allow_pickle=False), dataset)
         elif kind.format == "npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with open_npz(path) as arrays:
                 yield from _in_arrays(path, arrays, dataset)
         elif kind.format == "hdf5":
             yield from _in_hdf5(path, dataset)
         else:
             yield UnreadableVideo(where, kind.is_not(_READ, "write the features that it holds as one of these"))
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
         yield UnreadableVideo(where, f"the file cannot be read: {error}")
 
 
@@ -136,34 +137,64 @@ def _in_npy(path: Path, values: np.ndarray, dataset: DatasetConfig) -> Video | U
 
 
 def _in_hdf5(path: Path, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
-    import h5py  # Keras needs it too
+    import h5py
 
     with h5py.File(path) as file:
-        arrays = {
-            name: held.asstr() if h5py.check_string_dtype(held.dtype) else held
-            for name, held in file.items()
-            if isinstance(held, h5py.Dataset)
-        }
-        yield from _in_arrays(path, arrays, dataset)
+        yield from _in_arrays(path, _OfHdf5(file), dataset)
 
 
-def _in_arrays(path: Path, arrays: Mapping[str, Any], dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
-    """Yield the videos of named arrays; each is read by [()] only when it is needed."""
+class _Arrays(Protocol):
+    """The arrays of a file by name; each is read only when it is needed."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    def dimensions(self, name: str) -> int: ...
+
+    def read(self, name: str) -> np.ndarray: ...
+
+
+class _OfHdf5:
+    """The datasets at the root of an HDF5 file."""
+
+    def __init__(self, file: Any):
+        import h5py  # Keras needs it too
+
+        self._held = {name: held for name, held in file.items() if isinstance(held, h5py.Dataset)}
+        self._is_text = h5py.check_string_dtype
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._held)
+
+    def dimensions(self, name: str) -> int:
+        return self._held[name].ndim
+
+    def read(self, name: str) -> np.ndarray:
+        held = self._held[name]
+        stored = held.id.get_storage_size()
+        if held.nbytes > _MOST_INFLATED * stored + 1024:
+            raise ValueError(f"{name} is to have {held.nbytes:,} bytes, and {stored:,} are stored")
+        return np.asarray((held.asstr() if self._is_text(held.dtype) else held)[()])
+
+
+def _in_arrays(path: Path, arrays: _Arrays, dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     sizes = {feature.name: feature.size for feature in dataset.features}
     # A feature may be named num_frames, or frames; the frames of several videos have three dimensions.
-    if "num_frames" in arrays and ("num_frames" not in sizes or np.ndim(arrays.get("frames", 0)) == 3):
-        named = (name for name in ("frames", "num_frames", "ids") if name in arrays)
-        yield from _in_batch(path, {name: np.asarray(arrays[name][()]) for name in named}, dataset)
+    several = "frames" in arrays.names and arrays.dimensions("frames") == 3
+    if "num_frames" in arrays.names and (several or "num_frames" not in sizes):
+        named = (name for name in ("frames", "num_frames", "ids") if name in arrays.names)
+        yield from _in_batch(path, {name: arrays.read(name) for name in named}, dataset)
         return
-    if missing := sizes.keys() - set(arrays):
+    if missing := sizes.keys() - set(arrays.names):
         yield UnreadableVideo(
             str(path),
             f"there is no array {min(missing)}; give one of [frames, values] for each of {', '.join(sizes)}, or "
             f"frames [videos, frames, {dataset.width}] and num_frames [videos]; "
-            f"the file has {', '.join(arrays) or 'none'}",
+            f"the file has {', '.join(arrays.names[:20]) or 'none'}",
         )
         return
-    features = [np.atleast_2d(arrays[name][()]) for name in sizes]
+    features = [np.atleast_2d(arrays.read(name)) for name in sizes]
     for values, (name, size) in zip(features, sizes.items()):
         if values.ndim != 2 or values.shape[1] != size or len(values) != len(features[0]) or not len(values):
             shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in zip(sizes, features))
@@ -176,7 +207,7 @@ def _in_arrays(path: Path, arrays: Mapping[str, Any], dataset: DatasetConfig) ->
 
 def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig) -> Iterator[Video | UnreadableVideo]:
     frames, counts = arrays.get("frames", np.zeros(0)), arrays["num_frames"]
-    ids = arrays.get("ids", np.array([f"{path.name}:{number}" for number in range(len(frames))]))
+    ids = arrays.get("ids", np.zeros(counts.shape))
     if frames.ndim != 3 or frames.shape[2] != dataset.width or not counts.shape == ids.shape == frames.shape[:1]:
         yield UnreadableVideo(
             str(path),
@@ -186,6 +217,7 @@ def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig)
         return
     for number, (rows, count, id) in enumerate(zip(frames, counts.tolist(), ids.tolist())):
         where = f"{path}, video {number}"
+        id = id if "ids" in arrays else f"{path.name}:{number}"
         if not (isinstance(count, int) and 1 <= count <= len(rows)):
             yield UnreadableVideo(where, f"num_frames is {count}; it must be from 1 to {len(rows)}")
         elif not (isinstance(id, str) and id.isprintable()):

@@ -12,6 +12,8 @@ from pipeline.config.wording import counted
 
 HEADER = struct.Struct("<QI")  # payload length, masked CRC of those eight bytes
 FOOTER = struct.Struct("<I")  # masked CRC of the payload
+LONGEST = 2**31 - 1
+"""Bytes of a payload; a longer one is not read."""
 _MASK_DELTA = 0xA282EAD8
 
 
@@ -57,6 +59,10 @@ def scan_records(path: Path) -> Iterator[Record]:
                 return
             length, _ = HEADER.unpack(header)
             end = start + length + FOOTER.size
+            if length > LONGEST and end <= size:
+                yield Record(start, b"", f"the record has {length} bytes; protobuf allows at most 2 GiB")
+                file.seek(position := end)
+                continue
             payload, footer = (file.read(length), file.read(FOOTER.size)) if end <= size else (b"", b"")
             if len(footer) < FOOTER.size:
                 yield Record(start, b"", f"file ends {counted(max(1, end - size), 'byte')} before the record does")

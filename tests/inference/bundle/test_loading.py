@@ -16,12 +16,14 @@ from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.models import digest_model
 from pipeline.config import (
+    POOLING,
     ClassifierConfig,
     DatasetConfig,
     FeatureConfig,
     InferenceConfig,
     ModelConfig,
     SecondOrderConfig,
+    to_dict,
 )
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle import writing
@@ -177,6 +179,28 @@ def drop(*path):
     return change
 
 
+def many_features(entries) -> None:
+    feature = entries["bundle.json"]["dataset"]["features"][0]
+    entries["bundle.json"]["dataset"]["features"] = [{**feature, "name": f"f{number}"} for number in range(300)]
+
+
+def long_and_wide(entries) -> None:
+    dataset = entries["bundle.json"]["dataset"]
+    dataset["features"], dataset["max_frames"] = [dataset["features"][0] | {"size": 1 << 20}], 1 << 20
+
+
+def of_long_videos(family: str, **pooling):
+    """A model that sees 2^20 frames of a video, and may make many more of them with few weights."""
+
+    def change(entries) -> None:
+        stored = entries["bundle.json"]["models"][1]
+        settings = to_dict(POOLING[family]()) | pooling
+        stored["model"] |= {"family": family, "pooling": settings}
+        stored["sampling"] |= {"evaluation": "uniform", "frames": 1 << 20}
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -191,6 +215,12 @@ def drop(*path):
         (put("models", 0, "encodings", 3, "pickle"), "encodings"),
         (put("dataset", "num_classes", 1 << 20), "dataset.num-classes must be from 1 to 32,768 classes, not 1048576"),
         (put("dataset", "max_frames", 1 << 30), "dataset.max-frames must be from 1 to 1,048,576 frames"),
+        (put("dataset", "max_frames", 1 << 24), "dataset.max-frames must be from 1 to 1,048,576 frames"),
+        (long_and_wide, "a video has up to 1,099,511,627,776 values; the most is 33,554,432"),
+        (put("models", 0, "sampling", {"evaluation": "uniform", "frames": 1 << 24}), "sampling.frames must be from 1"),
+        (put("models", 0, "sampling", "frames", 10**400), "64 bits"),
+        (put("recipe", "members", 0, "weight", float("nan")), "NaN is not valid JSON"),
+        (many_features, "300 features; the most is 256"),
         (put("dataset", "features", 0, "size", 0), "dataset.features.size must be from 1"),
         (put("dataset", "features", []), "dataset.features must be a tuple of 1 or more values"),
         (put("names", 2, "\x1b]0;owned\x07"), "unprintable"),
@@ -227,6 +257,8 @@ def test_a_header_that_is_not_as_it_should_be(bundle, tmp_path, change, match):
         (put("models", 0, "model", "classifier", "gating", "none"), "weights, its model"),
         (put("models", 1, "model", "pooling", "clusters", [8, 8, 8]), "3 values for 2 features"),
         (put("models", 0, "encodings", 0, "int8"), "no channels"),
+        (of_long_videos("netvlad", clusters=[1 << 12]), "netvlad makes up to 4,294,967,296 values of each video"),
+        (of_long_videos("attention_enhanced_netvlad", heads=[4]), "makes up to 4,398,046,511,104 values of each"),
         (put("models", 0, "encodings", 0, "float16"), "bytes where"),
     ],
 )
