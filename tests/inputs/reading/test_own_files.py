@@ -210,7 +210,7 @@ def test_the_content_tells_what_a_file_is_read_as(tmp_path):
     ("content", "reason"),
     [
         (b"", "empty"),
-        (gzip.compress(b"x"), "gzipped, not TFRecords, npz, npy or HDF5; unpack it with gunzip"),
+        (gzip.compress(b"x", mtime=0), "gzipped, not TFRecords, npz, npy or HDF5; unpack it with gunzip"),
         (b"<html>404", "a web page"),
         (b"id,rgb\n", "a table in text .CSV., not TFRecords, npz, npy or HDF5; write the features that it holds"),
         (b"\x01\x02\x03 nothing that is known", "the first bytes are not those of TFRecords, npz, npy or HDF5"),
