@@ -3,12 +3,12 @@
 import contextlib
 import functools
 import importlib.util
+import io
 import itertools
-import os
 import re
+import runpy
 import shlex
 import shutil
-import subprocess
 import sys
 import textwrap
 import tomllib
@@ -103,11 +103,14 @@ def why_not_run(command: Command) -> str | None:
 @functools.cache
 def known_flags(module: str, *chosen: str) -> set[str]:
     """The flags that `--help` of a module lists, with the preset and the model that are given."""
-    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", module, *chosen, "--help"]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return set(re.findall(r"--[a-z][a-z0-9.-]*", result.stdout))
+    help_text, path = io.StringIO(), Path(importlib.util.find_spec(module).origin)
+    path = path.with_name(path.name.replace("__init__", "__main__"))
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(help_text):
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(sys, "argv", [module, *chosen, "--help"])
+        with pytest.raises(SystemExit, match="^0$"):
+            runpy.run_path(str(path), run_name="__main__")
+    return set(re.findall(r"--[a-z][a-z0-9.-]*", help_text.getvalue()))
 
 
 def module_and_flags(words: list[str]) -> tuple[str, list[str]] | None:
