@@ -282,6 +282,7 @@ def world(tmp_path_factory):
     return folder
 
 
+@pytest.mark.first
 def test_the_commands_of_the_pages_run(world, capsys):
     for page in READING_ORDER:
         for command in (command for command in RUN if command.page.name == page):

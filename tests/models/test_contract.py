@@ -255,6 +255,7 @@ def test_bfloat16_is_near_float32(family):
         assert np.mean(np.abs(found - expected[feature])) < 0.03 * np.abs(expected[feature]).max()
 
 
+@pytest.mark.first
 def test_tensorflow_and_jax_agree(tmp_path):
     """The same weights give the same float32 probabilities on both backends, and frames count as much."""
     here = {}
