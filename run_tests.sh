@@ -11,6 +11,9 @@ case " $* " in
 Makes .venv with the extras dev and jax if it is missing, then runs ruff, mypy and pytest, in parallel.
 Real data is looked for in $YT8M_SHARED_DATA (default ../shared/data); tests that need it say so where it is missing.
 
+The tests run in one process more than there are processors, because some wait for processes of their own, and in no
+more than the free memory has room for, at 2 GB each. -n NUMBER takes another number; -n 0 runs them in this process.
+
   ./run_tests.sh tests/test_metrics.py -k ties    some of them
   ./run_tests.sh -m long                          those that take minutes each
 HELP
@@ -24,4 +27,7 @@ echo "Checking style and types, then running the tests: pytest $*" >&2
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --quiet --check . || { echo "error: run .venv/bin/ruff format" >&2; exit 1; }
 .venv/bin/mypy --no-error-summary || { echo "error: mend the types above" >&2; exit 1; }
-exec .venv/bin/python -m pytest --numprocesses auto --dist worksteal "$@"
+room=$(awk '/^MemAvailable:/ { print int($2 / 2000000) }' /proc/meminfo)
+workers=$(($(nproc) + 1))
+if [ "$workers" -gt "$room" ]; then workers=$((room > 1 ? room : 1)); fi
+exec .venv/bin/python -m pytest --numprocesses "$workers" --dist worksteal "$@"

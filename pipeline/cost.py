@@ -132,26 +132,25 @@ def of_experiment(experiment: Experiment) -> Cost:
     with tf.Graph().as_default():  # in a graph, weights have a shape and take no memory
         model = build_model(experiment.model, dataset)
 
-        def inference(videos: int) -> int:
-            return count_flops(operations_needed_for(model(_inputs(videos, frames, dataset), training=False)))
-
-        def training(videos: int) -> "list[tf.Operation]":
-            return _training_step(model, _inputs(videos, training_frames, dataset))
-
+        inference = [
+            operations_needed_for(model(_inputs(videos, frames, dataset), training=False)) for videos in _BATCHES
+        ]
+        training = [_training_step(model, _inputs(videos, training_frames, dataset)) for videos in _BATCHES]
         return Cost(
             frames=frames,
             training_frames=training_frames,
             parameters=_parameters(model),
             pooling_parameters=sum(_parameters(layer) for layer in model.layers if isinstance(layer, Pooling)),
-            flops=_of_one_more(inference),
-            training_flops=_of_one_more(lambda videos: count_flops(training(videos))),
-            activation_bytes=_of_one_more(lambda videos: peak_bytes(training(videos))),
+            flops=_of_one_more(count_flops, inference),
+            training_flops=_of_one_more(count_flops, training),
+            activation_bytes=_of_one_more(peak_bytes, training),
         )
 
 
-def _of_one_more(count: Callable[[int], int]) -> int:
+def _of_one_more(count: "Callable[[list[tf.Operation]], int]", graphs: "list[list[tf.Operation]]") -> int:
+    """What one more video adds to the count, from the operations for each number of videos in `_BATCHES`."""
     few, many = _BATCHES
-    return round((count(many) - count(few)) / (many - few))
+    return round((count(graphs[1]) - count(graphs[0])) / (many - few))
 
 
 def _parameters(layer: "keras.Layer") -> int:

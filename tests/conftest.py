@@ -35,6 +35,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("long"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; runs with -m long"))
+    items[:] = in_shares(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def in_shares(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """As `--dist worksteal` deals them out, in equal parts one after the other, each beginning with its long tests."""
+    first = [item for item in items if item.get_closest_marker("first")]
+    others = [item for item in items if not item.get_closest_marker("first")]
+    dealt: list[pytest.Item] = []
+    for worker in range(workers):
+        size = (len(items) - len(dealt)) // (workers - worker)
+        own = first[worker::workers]
+        dealt += own + others[: max(size - len(own), 0)]
+        del others[: max(size - len(own), 0)]
+    return dealt + others
 
 
 def pytest_collection_finish() -> None:

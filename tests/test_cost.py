@@ -2,14 +2,10 @@
 
 import dataclasses
 import json
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from fixtures.support import ROOT
 
 from pipeline.config import (
     POOLING,
@@ -27,6 +23,7 @@ from pipeline.config import (
 from pipeline.cost import of_experiment
 from pipeline.models import FAMILIES, build_model
 from pipeline.presets import load_experiment
+from pipeline.runtime import backend
 
 DATASET = DatasetConfig("c", (FeatureConfig("rgb", 6), FeatureConfig("audio", 4)), 5, max_frames=12)
 RGB = DatasetConfig("c", DATASET.features[:1], 5, max_frames=12)
@@ -115,14 +112,11 @@ def test_nothing_is_left_behind():
 FEW = ("average", "netvlad")
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pipeline.cost", *arguments]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
-
-
-def test_json_has_a_row_for_each_family_and_nothing_else_is_printed():
-    result = run("--preset", "audioset", "--families", *FEW, "--json", KERAS_BACKEND="jax")
-    assert result.returncode == 0, result.stderr
+def test_json_has_a_row_for_each_family_and_nothing_else_is_printed(stage, monkeypatch):
+    started = []
+    monkeypatch.setattr(backend, "start_tracing", lambda: started.append(True))
+    result = stage("cost", "--preset", "audioset", "--families", *FEW, "--json")
+    assert started, "which is TensorFlow whatever backend is set: tests/runtime/test_backend.py"
     rows = json.loads(result.stdout)
     assert [row["family"] for row in rows] == list(FEW)
     netvlad = rows[1]
@@ -135,18 +129,16 @@ def test_json_has_a_row_for_each_family_and_nothing_else_is_printed():
     assert "netvlad" in result.stderr, "the bar"
 
 
-def test_the_table_has_a_line_for_each_family():
-    result = run("--preset", "audioset", "--families", *FEW)
-    assert result.returncode == 0, result.stderr
-    head, *lines = result.stdout.splitlines()
+def test_the_table_has_a_line_for_each_family(stage):
+    head, *lines = stage("cost", "--preset", "audioset", "--families", *FEW).stdout.splitlines()
     assert head.split() == ["frames", "parameters", "in", "pooling", "GFLOPs", "MB", "source"]
     assert [line.split()[0] for line in lines[: len(FEW)]] == list(FEW)
     assert lines[1].split()[1] == "10" and lines[1].endswith(FAMILIES["netvlad"].source)
     assert "audioset: audio 128, 527 classes" in lines
 
 
-def test_an_unknown_family_is_refused_with_the_nearest():
-    result = run("--families", "average", "netvald")
+def test_an_unknown_family_is_refused_with_the_nearest(stage):
+    result = stage("cost", "--families", "average", "netvald", check=False)
     assert result.returncode == 2
     assert result.stderr.startswith("error: unknown model 'netvald'. Did you mean netvlad?")
 

@@ -228,6 +228,7 @@ def test_files_that_are_not_there_or_hold_something_else(tmp_path, stage, tiny_p
 # ------------------------------------------------------------------------------------------------------------ real data
 
 
+@pytest.mark.first
 @pytest.mark.real_data
 def test_audioset(shared_data, tmp_path):
     """All clips indexed, whatever their files are called; a short training is better than the priors."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -43,8 +44,9 @@ TRAINING = TrainingConfig(
 CLASSIFIER = ClassifierConfig(hidden=8, dropout=0.3)
 AVERAGE = ModelConfig("average", AverageConfig(), CLASSIFIER)
 NETVLAD = ModelConfig("netvlad", NetVLADConfig((3, 2)), CLASSIFIER)
-PENALIZED = ModelConfig(
-    "second_order", SecondOrderConfig((3, 2), (4, 2), center_orthogonality=0.1, assignment_entropy=0.2), CLASSIFIER
+PENALTIES = {"center_orthogonality": 0.1, "assignment_entropy": 0.2}
+PENALIZED = ModelConfig(  # without whitening, which is most of the graph
+    "second_order", SecondOrderConfig((3, 2), (4, 2), "none", "none", **PENALTIES), CLASSIFIER
 )
 
 
@@ -144,15 +146,17 @@ def test_penalties_are_in_the_log_and_not_in_what_is_stored(held_out, tmp_path):
     assert type(stored) is type(run.stored), "nothing of training"
 
 
-def test_it_resumes_on_jax_too():
-    """The test of a resumed run again, on the other backend."""
+@pytest.mark.first
+def test_on_jax_too():
+    """The tests of a resumed run and of penalties again, on the other backend, in one process."""
     resumed = f"{__file__}::test_a_resumed_run_ends_like_one_that_was_not_stopped[average-{RESUMED[1][1]}]"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", resumed]
+    penalties = f"{Path(__file__).with_name('test_penalized.py')}::test_fit_gives_each_penalty_by_its_name"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", resumed, penalties]
     result = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout
-    assert "1 passed" in result.stdout
+    assert "2 passed" in result.stdout
 
 
 RESUMED = [
