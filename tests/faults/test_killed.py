@@ -1,0 +1,62 @@
+"""Stages that are killed at system calls which change the disk end, when run again, as if nothing had happened."""
+
+import random
+
+import pytest
+from faults.conftest import OTHERS, STAGES
+from faults.stages import Fault
+
+SEVERAL = {"train": 2, "soup": 2, "infer": 2, "report": 2, "export": 2}
+"""How often a stage is killed in the quick form, where that takes long; else 4 times."""
+SAMPLED = {"train": 240, "run_all": 60}
+"""How many places the long form tries, where it does not try all."""
+PARTS = {"train": 6, "run_all": 4, "ingest": 2, "ensemble": 2}
+"""The parts into which the long form divides a stage's places, for several processes."""
+
+
+def fault_at(place: int, call: str, chance: random.Random) -> Fault:
+    """Before the call, after it, or in its middle, where it writes."""
+    return Fault(place, chance.choice(["kill before", "kill after", *(["kill half"] if "write" in call else [])]))
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "download"])
+def test_a_stage_that_is_killed_again_and_again_goes_on(stage, subject, tried):
+    """Killed at a few places, one after the other, each time by where the last one left it."""
+    subject = subject(stage)
+    chance = random.Random(stage)
+    faults: list[Fault] = []
+    for _ in range(SEVERAL.get(stage, 4)):
+        place = chance.randrange(subject.undisturbed.calls)
+        fault = fault_at(place + 1, subject.undisturbed.places[place][0], chance)
+        ended = subject.run(fault)
+        assert ended.status in (0, -9), f"{stage}, {fault}: {ended.told}"
+        faults += [fault] * (ended.status == -9)
+        if ended.status == 0:  # there was less to do than the first time
+            break
+    assert faults
+    subject.check(*faults)
+    tried("killed, again and again", stage, len(faults))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("stage", "part"), [(stage, part) for stage in [*STAGES, *OTHERS] for part in range(PARTS.get(stage, 1))]
+)
+def test_a_stage_that_is_killed_anywhere_goes_on(stage, part, subject, tried):
+    subject = subject(stage)
+    chance = random.Random(stage)
+    places = list(enumerate(subject.undisturbed.places, 1))
+    if stage in SAMPLED:
+        places = sorted(chance.sample(places, min(SAMPLED[stage], len(places))))
+    killed = 0
+    for place, (call, _) in places[part :: PARTS.get(stage, 1)]:
+        subject.reset()
+        fault = fault_at(place, call, chance)
+        ended = subject.run(fault)
+        if ended.status == 0 and place > ended.calls:  # how many checkpoints there are depends on time
+            continue
+        assert ended.status == -9, f"{stage}, {fault}: {ended.told}"
+        subject.check(fault)
+        killed += 1
+    assert killed
+    tried("killed", stage, killed)
