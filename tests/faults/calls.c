@@ -4,6 +4,7 @@
    TensorFlow, the C library itself. The handler here counts it, disturbs it or not, and executes it. A program that
    the process starts keeps the filter; LD_PRELOAD brings it this library, whose constructor sets the handler again.
 
+   FAULTS_COUNTING  begin: count from the start of the program on; begun: it was started by one that counts
    FAULTS_BELOW   the folder, without symbolic links
    FAULTS_STATE   a file outside of it, which all processes share: the calls so far
    FAULTS_PLACES  a file outside of it, or empty: one line for each call, its name and its path
@@ -210,6 +211,13 @@ static void note(const struct call *call, const char *path) {
     raw(SYS_write, places, (long)line, end - line, 0, 0);
 }
 
+/* By a signal, with EINTR: never what changes names, nor what opens folders. */
+static int may_be_interrupted(const struct call *call, const long *arguments) {
+    if (call->kind == OPEN)
+        return !(flags_of_open(call, arguments) & O_DIRECTORY);
+    return call->kind == WRITE || call->kind == READ;
+}
+
 static long disturbed(const struct call *call, const long *a, const char *path, long number) {
     int here = number == disturbed_call, since = number >= disturbed_call;
     switch (what) {
@@ -253,7 +261,7 @@ static long disturbed(const struct call *call, const long *a, const char *path, 
             return -EMFILE;
         break;
     case INTERRUPTED: /* each second of the calls that a signal may interrupt */
-        if (since && call->kind != CHANGE && call->number != SYS_mkdir
+        if (since && may_be_interrupted(call, a)
             && __atomic_fetch_add(&state->interruptions, 1, __ATOMIC_SEQ_CST) % 2 == 0)
             return -EINTR;
         break;
@@ -371,8 +379,11 @@ void faults_begin(void) {
         refuse("seccomp");
 }
 
-/* In a program that was started by one that counts. */
 __attribute__((constructor)) static void go_on(void) {
-    if (getenv("FAULTS_COUNTING"))
+    const char *counting = getenv("FAULTS_COUNTING");
+    if (counting && !strcmp(counting, "begin")) {
+        setenv("FAULTS_COUNTING", "begun", 1);
+        faults_begin();
+    } else if (counting)
         prepare();
 }

@@ -1,5 +1,6 @@
 """What the folders of two runs hold, without what differs between any two runs."""
 
+import contextlib
 import io
 import json
 import re
@@ -32,6 +33,16 @@ def _model(content: bytes) -> bytes:
         return architecture + archive.read("model.weights.h5")
 
 
+def _ledger(content: bytes) -> bytes:
+    """The last line of a name counts; a killed download may leave some twice, and one cut short."""
+    lines = {}
+    for line in content.splitlines():
+        with contextlib.suppress(ValueError):
+            values = json.loads(line)
+            lines[values["name"]] = {name: value for name, value in values.items() if name != "mtime_ns"}
+    return json.dumps(lines, sort_keys=True).encode()
+
+
 def _events(content: bytes) -> bytes:
     return b""
 
@@ -41,6 +52,7 @@ def _page(content: bytes) -> bytes:
 
 
 EXCEPT: dict[str, Callable[[bytes], bytes]] = {
+    r"data/\w+/download\.jsonl": _ledger,  # the times of files
     r"runs/\w+/[\w-]+/summary\.json": _json,  # how many seconds training took
     r"runs/\w+/[\w-]+/metrics\.jsonl": _json_lines,  # the same of each range of steps
     r"submissions/.*\.json": _json,  # it quotes the summaries

@@ -7,12 +7,10 @@ stage is a fork of it, so that it costs what the stage does, and not the seconds
 import contextlib
 import ctypes
 import importlib
-import json
 import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -67,6 +65,24 @@ def compile_library(folder: Path) -> Path:
     return library
 
 
+def fault_environment(folder: Path, scratch: Path, fault: Fault) -> dict[str, str]:
+    """Return the variables that calls.c reads; `scratch` is a folder for what it writes."""
+    return {
+        "FAULTS_BELOW": str(folder.resolve()),
+        "FAULTS_STATE": str(scratch / "state"),
+        "FAULTS_PLACES": str(scratch / "places"),
+        "FAULTS_AT": str(fault.at),
+        "FAULTS_DO": fault.what,
+    }
+
+
+def read_calls(scratch: Path) -> int:
+    """Return the number of calls so far."""
+    path = scratch / "state"
+    content = path.read_bytes() if path.exists() else b""
+    return struct.unpack_from("q", content)[0] if content else 0
+
+
 class Running:
     """A stage in a process of its own, which leads a group."""
 
@@ -82,12 +98,20 @@ class Running:
         status = self.process.exitcode
         self.process.close()
         out, err, places = (self._read(name) for name in ("out", "err", "places"))
-        calls = struct.unpack_from("q", (self.folder / "state").read_bytes())[0]
-        return Ended(status, out, err, calls, [tuple(line.split("\t")) for line in places.splitlines()])
+        listed = [(line.partition("\t")[0], line.partition("\t")[2]) for line in places.splitlines()]
+        return Ended(status, out, err, read_calls(self.folder), listed)
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
+
+    def has_begun(self) -> bool:
+        """Wait for the first call that is counted; return whether the process is still running then."""
+        deadline = time.monotonic() + LIMIT
+        while self.process.exitcode is None and not read_calls(self.folder):
+            assert time.monotonic() < deadline, "it does not begin"
+            time.sleep(0.01)
+        return self.process.exitcode is None
 
     def is_held(self) -> bool:
         """Return whether the process is stopped by a signal; False if it has ended."""
@@ -122,15 +146,10 @@ class Server:
         self.number += 1
         scratch = self.scratch / str(self.number)
         scratch.mkdir()
-        faults = {
-            "FAULTS_BELOW": str(folder.resolve()),
-            "FAULTS_STATE": str(scratch / "state"),
-            "FAULTS_PLACES": str(scratch / "places"),
-            "FAULTS_AT": str(fault.at),
-            "FAULTS_DO": fault.what,
-        }
+        faults = fault_environment(folder, scratch, fault)
         command = [stage, "--preset", str(PRESET), *map(str, arguments)]
-        environment = {**stage_environment(folder), **faults}
+        # Without git, which would be a program to start: calls that strike reading strike its libraries too.
+        environment = {**stage_environment(folder), **faults, "PATH": "/nowhere"}
         process = self.context.Process(target=_run, args=(command, environment, str(self.library), str(scratch)))
         with _environment(PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}"):  # read when the server starts
             process.start()
@@ -160,13 +179,13 @@ def _environment(**values: str):
 def _run(command: list[str], environment: dict[str, str], library: str, scratch: str) -> None:
     os.setsid()
     for descriptor, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(os.path.join(scratch, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+        os.dup2(os.open(Path(scratch, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.environ.update(environment)
     ctypes.CDLL(library).faults_begin()
-    os.environ.update(LD_PRELOAD=library, FAULTS_COUNTING="1")  # for programs that it starts
+    os.environ.update(LD_PRELOAD=library, FAULTS_COUNTING="begun")  # for programs that it starts
     if command[0] == "run_all":
-        subprocess.run = _Forked(subprocess.run).run
+        subprocess.run = _run_inside
     _main(command)
 
 
@@ -174,46 +193,14 @@ def _main(command: list[str]) -> None:
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)  # tracing takes longer than these few steps
-
     sys.argv = command
     run_stage(importlib.import_module(f"pipeline.{command[0]}").main)
 
 
-class _Forked:
-    """`subprocess.run` for `run_all`: stages are forked from a process that has done nothing yet."""
-
-    def __init__(self, others):
-        self.others = others
-        self.asking, answering = socket.socketpair()
-        if os.fork() == 0:
-            self.asking.close()
-            self._serve(answering.makefile("rw"))
-        answering.close()
-        self.file = self.asking.makefile("rw")
-
-    def run(self, command, **settings):
-        if command[0] != sys.executable:
-            return self.others(command, **settings)
-        quiet = settings.get("stdout") == subprocess.DEVNULL
-        print(json.dumps([quiet, [command[2].removeprefix("pipeline."), *command[3:]]]), file=self.file, flush=True)
-        return subprocess.CompletedProcess(command, json.loads(self.file.readline()))
-
-    @staticmethod
-    def _serve(file) -> None:
-        for line in file:
-            quiet, command = json.loads(line)
-            if (child := os.fork()) == 0:
-                status = 0
-                if quiet:
-                    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-                try:
-                    _main(command)
-                except SystemExit as end:
-                    status = end.code if isinstance(end.code, int) else 1
-                except BaseException:
-                    status = 1
-                    sys.excepthook(*sys.exc_info())
-                sys.stdout.flush()
-                os._exit(status)
-            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=file, flush=True)
-        os._exit(0)
+def _run_inside(command: list[str], **settings: object) -> subprocess.CompletedProcess:
+    """`subprocess.run` for `run_all`: its stages run one after the other in its own process."""
+    before, sys.argv = sys.argv, [command[2], *command[3:]]
+    with contextlib.redirect_stdout(sys.stderr if settings.get("stdout") == subprocess.DEVNULL else sys.stdout):
+        importlib.import_module(command[2]).main()
+    sys.argv = before
+    return subprocess.CompletedProcess(command, 0)
