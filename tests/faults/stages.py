@@ -135,10 +135,7 @@ class Server:
     def __init__(self, library: Path, scratch: Path):
         self.library, self.scratch = library, scratch
         self.context = multiprocessing.get_context("forkserver")
-        modules = (path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / "pipeline").rglob("*.py")))
-        names = [".".join(path.parts).removesuffix(".__init__") for path in modules if path.stem != "__main__"]
-        others = ["keras", "tensorflow", "tensorboard.summary", "h5py", "pandas", "matplotlib.pyplot", __name__]
-        self.context.set_forkserver_preload([*others, *names])
+        self.context.set_forkserver_preload(["faults.preload", __name__])
         self.number = 0
 
     def start(self, folder: Path, stage: str, *arguments: object, fault: Fault = NONE) -> Running:

@@ -9,7 +9,7 @@ from faults.conftest import OTHERS, STAGES, Subject
 from faults.stages import Ended, Fault
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-CHEAP = ("synthesize", "ingest")
+CHEAP = ("synthesize",)
 TRIED = 6
 """Places, and moments, at which the long form interrupts a stage with each signal."""
 
