@@ -1,6 +1,7 @@
 """Stages to disturb, what each of them begins with, and what it ends with when nothing disturbs it."""
 
 import os
+import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -78,8 +79,8 @@ def _copy(source: Path, target: Path) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
-    if not shutil.which("cc"):
-        message = "needs a C compiler, `cc`, to count the system calls"
+    if not shutil.which("cc") or platform.machine() != "x86_64":
+        message = "needs a C compiler, `cc`, to count the system calls, and x86-64, whose registers it knows"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
@@ -144,7 +145,7 @@ def tried(record_property) -> Callable[[str, str, int], None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print how often each kind of fault was tried, and after how many tests something was lost."""
+    """Print how often each kind of fault was tried, of which stage."""
     counts: Counter[tuple[str, str]] = Counter()
     for report in [report for each in terminalreporter.stats.values() for report in each]:
         for name, value in getattr(report, "user_properties", ()):

@@ -1,10 +1,15 @@
 """Stages that are killed at system calls which change the disk end, when run again, as if nothing had happened."""
 
+import os
 import random
+import subprocess
+from pathlib import Path
 
 import pytest
 from faults.conftest import OTHERS, STAGES
-from faults.stages import Fault
+from faults.same import content, differences
+from faults.stages import NONE, PRESET, Fault, fault_environment, read_calls
+from fixtures.support import ROOT, stage_command, stage_environment
 
 SEVERAL = {"train": 2, "soup": 1, "infer": 2, "report": 1, "export": 1}
 """How often a stage is killed in the quick form, where that takes long; else 4 times."""
@@ -65,3 +70,31 @@ def test_a_stage_that_is_killed_anywhere_goes_on(stage, part, subject, tried):
     tried("killed, and something was lost", stage, len(lost))
     assert killed
     assert not lost, f"{len(lost)} of {killed}:\n" + "\n".join(lost)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stage", ["synthesize", "ingest"])
+def test_a_command_whose_workers_are_killed_with_it_goes_on(stage, subject, server, tmp_path, tried):
+    """As a user runs it, with processes that it starts; a call of any of them may be the one."""
+    subject = subject(stage)
+
+    def run(fault: Fault) -> tuple[int, int]:
+        scratch = Path(os.path.realpath(tmp_path), str(len(list(tmp_path.iterdir()))))
+        scratch.mkdir()
+        environment = stage_environment(subject.folder) | fault_environment(subject.folder, scratch, fault)
+        environment |= {"LD_PRELOAD": str(server.library), "FAULTS_COUNTING": "begin"}
+        command = stage_command(stage, "--preset", PRESET, "--workers", 2)
+        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, start_new_session=True)
+        return ended.returncode, read_calls(scratch)
+
+    status, calls = run(NONE)
+    assert status == 0
+    assert calls > subject.undisturbed.calls / 2  # those of its workers are among them
+    assert not differences(content(subject.folder), subject.expected)
+    subject.reset()
+    chance = random.Random(stage)
+    faults = [Fault(chance.randint(1, calls // 2), what) for what in ("kill before", "kill after", "kill half")]
+    killed = sum(run(fault)[0] == -9 for fault in faults)
+    assert killed
+    subject.check(*faults)
+    tried("killed with the processes that it starts", stage, killed)
