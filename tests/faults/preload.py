@@ -3,6 +3,7 @@
 Nothing here may start a thread, or TensorFlow's runtime: a fork would lack the one, and share the other.
 """
 
+import gc
 import importlib
 import sys
 from pathlib import Path
@@ -28,3 +29,4 @@ for stage, (_, sections) in STAGES.items():
     if stage not in ("run_all", "predict", "cost"):
         arguments = ["--preset", str(Path(__file__).with_name("small.py"))]
         parse_flags(sys.modules[f"pipeline.{stage}"].Flags, sections, arguments)
+gc.freeze()  # what is here stays: looking at it again and again would copy its pages into each fork
