@@ -14,7 +14,7 @@ HARMLESS = ("short", "EINTR")
 """From a call on: reading and writing do half of what is asked; every second call is interrupted by a signal."""
 DISPENSABLE = r"/\.|/download|/priors-"
 """What a stage may end well without writing, or deleting: locks, and what spares it work the next time."""
-CHEAP = ("synthesize", "ingest", "submit", "evaluate")
+CHEAP = ("synthesize", "submit", "evaluate")
 TRIED = 8
 """Places of a stage at which the long form begins each failure."""
 
@@ -52,8 +52,8 @@ def test_a_stage_that_the_disk_fails_again_and_again_goes_on(stage, subject, tri
 @pytest.mark.parametrize(
     "stage",
     [
-        *("synthesize", "submit", "evaluate"),
-        *(pytest.param(stage, marks=pytest.mark.long) for stage in [*STAGES, *OTHERS]),
+        *CHEAP,
+        *(pytest.param(stage, marks=pytest.mark.long) for stage in [*STAGES, *OTHERS] if stage not in CHEAP),
     ],
 )
 def test_a_stage_takes_what_a_disk_may_do(stage, what, subject, tried):

@@ -7,7 +7,7 @@ import pytest
 from faults.conftest import OTHERS, STAGES
 from faults.stages import Fault
 
-CHEAP = ("synthesize", "ingest", "submit")
+CHEAP = ("synthesize", "submit")
 TRIED = 6
 """Places at which the long form holds the first process while the second one runs."""
 STAGES_AND_COUNTS = [
