@@ -63,6 +63,8 @@ def main() -> None:
         used = [run for run, member in zip(runs, recipe.members) if member.weight]
         for split in flags.split or _splits(used, index):
             _blend(recipe, used, split, prediction_store(folder, split), index)
+            if index.labeled(split):  # an ensemble that was killed may have left a blend without scores
+                scores_of(prediction_store(folder, split), index, split)
     print(gap_table(about))
     print(f"{folder}: {len(used)} of {len(runs)} runs blended on {', '.join(list_predicted_splits(folder))}")
 
@@ -149,8 +151,6 @@ def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore,
                 store.write(number, Predictions(parts[0].ids, *blended))
             bar.update()
     store.finish(config, inputs)
-    if index.labeled(split):
-        scores_of(store, index, split)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_TIMES = {"seconds", "examples_per_second", "evaluation_seconds"}
+_TIMES = {"seconds", "examples_per_second", "evaluation_seconds", "began", "begun", "started", "ended"}
 
 
 def _without_times(value: Any) -> Any:

@@ -21,6 +21,7 @@ from pathlib import Path
 from fixtures.support import ROOT, stage_environment
 
 from pipeline.cli.running import run_stage
+from pipeline.runtime import signals
 
 PRESET = Path(__file__).with_name("small.py")
 LIMIT = 120
@@ -179,10 +180,9 @@ def _run(command: list[str], environment: dict[str, str], library: str, scratch:
         os.dup2(os.open(Path(scratch, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.environ.update(environment)
+    signals.watch()  # as a command does at its very start
     ctypes.CDLL(library).faults_begin()
     os.environ.update(LD_PRELOAD=library, FAULTS_COUNTING="begun")  # for programs that it starts
-    if command[0] == "run_all":
-        subprocess.run = _run_inside
     _main(command)
 
 
@@ -192,12 +192,3 @@ def _main(command: list[str]) -> None:
     tf.config.run_functions_eagerly(True)  # tracing takes longer than these few steps
     sys.argv = command
     run_stage(importlib.import_module(f"pipeline.{command[0]}").main)
-
-
-def _run_inside(command: list[str], **settings: object) -> subprocess.CompletedProcess:
-    """`subprocess.run` for `run_all`: its stages run one after the other in its own process."""
-    before, sys.argv = sys.argv, [command[2], *command[3:]]
-    with contextlib.redirect_stdout(sys.stderr if settings.get("stdout") == subprocess.DEVNULL else sys.stdout):
-        importlib.import_module(command[2]).main()
-    sys.argv = before
-    return subprocess.CompletedProcess(command, 0)

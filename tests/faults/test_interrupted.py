@@ -14,8 +14,11 @@ TRIED = 6
 """Places, and moments, at which the long form interrupts a stage with each signal."""
 
 
-def check_stopped(ended: Ended, why: str) -> None:
-    assert ended.status, f"{why}: {ended.told}"
+def check_stopped(ended: Ended, number: int, why: str) -> None:
+    """Assert that a stage ended with the status and the line of a signal."""
+    assert ended.status == 128 + number, f"{why}: {ended.told}"
+    line = f"stopped by {signal.Signals(number).name}; the same command goes on from here"
+    assert ended.err.splitlines()[-1].endswith(line) and ended.err.count("stopped by") == 1, f"{why}: {ended.told}"
     assert "Traceback" not in ended.err, f"{why}: {ended.told}"
 
 
@@ -24,7 +27,7 @@ def interrupt(subject: Subject, number: int, place: int) -> Fault:
     fault = Fault(place, f"signal {int(number)}")
     ended = subject.run(fault)
     if ended.calls >= place:  # what was done before may leave less to do
-        check_stopped(ended, f"{subject.name}, {fault}")
+        check_stopped(ended, number, f"{subject.name}, {fault}")
     return fault
 
 
@@ -36,7 +39,7 @@ def interrupt_later(subject: Subject, number: int, seconds: float) -> bool:
         running.signal(number)
     ended = running.end()
     if ended.status:
-        check_stopped(ended, f"{subject.name}, {signal.Signals(number).name} after {seconds:.2f} seconds")
+        check_stopped(ended, number, f"{subject.name}, {signal.Signals(number).name} after {seconds:.2f} seconds")
     return ended.status != 0
 
 
