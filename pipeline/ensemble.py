@@ -65,6 +65,8 @@ def main() -> None:
         used = [run for run, member in zip(runs, recipe.members) if member.weight]
         for split in flags.split or _splits(used, index):
             _blend(recipe, used, split, prediction_store(folder, split), index)
+            if index.labeled(split):  # an ensemble that was killed may have left a blend without scores
+                scores_of(prediction_store(folder, split), index, split)
     print(gap_table(about))
     print(f"{folder}: {len(used)} of {counted(len(runs), 'run')} blended on {', '.join(list_predicted_splits(folder))}")
 
@@ -154,8 +156,6 @@ def _blend(recipe: Recipe, runs: list[Path], split: str, store: PredictionStore,
     if blend_inputs(runs, split, index) != inputs:
         raise StageError(f"predictions of {split} were made anew while they were blended: run the same command again")
     store.finish(config, inputs)
-    if index.labeled(split):
-        scores_of(store, index, split)
 
 
 if __name__ == "__main__":

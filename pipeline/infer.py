@@ -76,6 +76,8 @@ def main() -> None:
             predictor, reader = _load(run, flags.bundle, experiment.inference, index)
             for split in missing:
                 predict(predictor, reader, stores[split], split, settings, inputs)
+        for split in filter(index.labeled, splits):
+            scores_of(stores[split], index, split)  # an infer that was killed may have left predictions without scores
 
 
 def _folder(flags: Flags, family: str) -> Path:
@@ -137,8 +139,6 @@ def predict(
         if written:
             written.result()
     store.finish(settings, inputs)
-    if index.labeled(split):
-        scores_of(store, index, split)
     print(f"{store.folder}: {counted(len(rows), 'video')}")
 
 

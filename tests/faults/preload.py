@@ -1,0 +1,32 @@
+"""What the server of tests/faults/stages.py does once, so that its forks need not: imports, and what they cache.
+
+Nothing here may start a thread, or TensorFlow's runtime: a fork would lack the one, and share the other.
+"""
+
+import gc
+import importlib
+import sys
+from pathlib import Path
+
+from pipeline.cli.parsing import parse_flags
+from pipeline.cli.stages import STAGES
+
+PACKAGES = (
+    *("h5py", "jinja2", "keras", "matplotlib.pyplot", "numba", "pandas", "tensorboard.summary", "tensorflow"),
+    *("PIL.features", "encodings.cp437", "multiprocessing.synchronize", "pyarrow.pandas_compat", "typeguard"),
+    *("cffi.api", "numba.cpython.unsafe.numbers", "scipy.linalg"),
+)
+"""Those that stages import, the second and third line only when they are at work."""
+PIPELINE = Path(__file__).parents[2] / "pipeline"
+
+for package in PACKAGES:
+    importlib.import_module(package)
+for path in sorted(PIPELINE.rglob("*.py")):
+    if path.stem != "__main__":
+        name = ".".join(path.relative_to(PIPELINE.parent).with_suffix("").parts)
+        importlib.import_module(name.removesuffix(".__init__"))
+for stage, (_, sections) in STAGES.items():
+    if stage not in ("run_all", "predict", "cost"):
+        arguments = ["--preset", str(Path(__file__).with_name("small.py"))]
+        parse_flags(sys.modules[f"pipeline.{stage}"].Flags, sections, arguments)
+gc.freeze()  # what is here stays: looking at it again and again would copy its pages into each fork
