@@ -39,7 +39,8 @@
 #define LENGTH 4096
 
 enum kind { OPEN, WRITE, READ, SPACE, CHANGE };
-enum what { NOTHING, KILL_BEFORE, KILL_AFTER, KILL_HALF, STOP, SIGNAL, NO_SPACE, BAD_DISK, NO_FILES, INTERRUPTED, SHORT };
+enum what { NOTHING, KILL_BEFORE, KILL_AFTER, KILL_HALF, STOP, SIGNAL, NO_SPACE, BAD_DISK, NO_FILES, INTERRUPTED,
+            SHORT };
 
 /* `path` and `at` are the numbers of the arguments that name the file: a descriptor in `at`, a path or both. */
 struct call {

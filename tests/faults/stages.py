@@ -180,6 +180,7 @@ def _run(command: list[str], environment: dict[str, str], library: str, scratch:
         os.dup2(os.open(Path(scratch, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background ignore it
     signals.watch()  # as a command does at its very start
     ctypes.CDLL(library).faults_begin()
     os.environ.update(LD_PRELOAD=library, FAULTS_COUNTING="begun")  # for programs that it starts
