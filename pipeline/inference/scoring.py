@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts.done import Done, check_format, format_fields
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import read_json, remove_leftovers, write_json
 from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
 from pipeline.config.errors import StageError
@@ -137,7 +137,11 @@ def _made_from(store: PredictionStore, index: Index) -> dict[str, str]:
 
 
 def _read(path: Path, made_from: dict[str, str]) -> Scores | None:
-    """Return the scores that a file holds; None if it is missing, damaged or made from something else."""
+    """Return the scores that a file holds; None if it is missing, damaged or made from something else.
+
+    What a process left that was killed while it wrote them is removed: scores that are there are not written again.
+    """
+    remove_leftovers(path.parent, path.name)
     values = read_json(path) if path.exists() else {}
     check_format(path, values)
     if values.get("made_from") != made_from:
