@@ -50,6 +50,7 @@ NOT_RUN = {
     "opens a browser; tests/reporting/test_notebook.py runs the notebooks": ("PRESET=audioset RUN=netvlad jupyter",),
     "takes minutes to hours": ("python -m benchmarks.",),
     "tests/test_cost.py runs it": ("python -m pipeline.cost$",),
+    "is what run_all says at its end": ("python -m pipeline.predict --preset demo --run netvlad FILE",),
     "only lists": ("python -m pipeline$", "python -m pipeline.train --help"),
     "tests/models/test_contract.py trains it, too large for this test": (
         "python -m pipeline.train --model second_order",

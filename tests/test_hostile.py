@@ -1,6 +1,7 @@
 """Hostile files against the stages that meet them: an exit status, one line, and nothing that a terminal obeys."""
 
 import http.server
+import io
 import json
 import shutil
 import struct
@@ -134,6 +135,7 @@ def test_own_files_and_bundles_of_strangers(tmp_path):
     """In one go: starting a model is what takes the time."""
     make_all(tmp_path)
     names = f'index,name\n0,"{CONTROLS}$\\frac$ https://me:{SECRET}@h/?sig={SECRET}"\n'
+    names += "".join(f"{number},\n" for number in range(1, 9))
     (tmp_path / "names.csv").write_text(names, encoding="utf-8", newline="")
     own = [npz(tmp_path / f"{kind}{CONTROLS}.npz", *array) for kind, array in ARRAY.items()]
     long = encoding.encode_sequence_example({"id": "v"}, {CONTROLS: frames_of(2), "audio": frames_of(2)[:, 6:]})
@@ -154,7 +156,7 @@ def test_own_files_and_bundles_of_strangers(tmp_path):
     assert "\\x1b]0;owned\\x07" in result.stdout and "$\\frac$" in result.stdout
     for content in (b"", b"<html>", b"PK\x03\x04" + CONTROLS.encode()):
         (tmp_path / f"b{CONTROLS}.zip").write_bytes(content)
-        check(stage_here("predict", tmp_path, own[-1], "--run", tmp_path / f"b{CONTROLS}.zip"), "is not a bundle")
+        check(stage_here("predict", tmp_path, own[-1], "--run", tmp_path / f"b{CONTROLS}.zip"), "not a bundle")
 
 
 def test_submissions_and_ids_that_are_checked(tmp_path):
@@ -163,7 +165,7 @@ def test_submissions_and_ids_that_are_checked(tmp_path):
     result = stage_here("submit", tmp_path, "--check", path)
     assert result.returncode == 1 and quiet(result.stderr) and "\\x1b]0;owned" in result.stderr
     (tmp_path / "ids").write_bytes(b"a\xff\n")
-    check(stage_here("submit", tmp_path, "--check", path, "--ids", tmp_path / "ids"), "no text in UTF-8")
+    check(stage_here("submit", tmp_path, "--check", path, "--ids", tmp_path / "ids"), "is not UTF-8")
     path.write_bytes(b"VideoId,LabelConfidencePairs\n" + b"a" * (6 << 20))
     result = stage_here("submit", tmp_path, "--check", path)
     assert result.returncode == 1 and "the line has more than 4 MiB" in result.stderr and len(result.stderr) < 1000
@@ -230,11 +232,13 @@ def test_no_secret_of_an_address_is_told_or_kept(tmp_path, server):
     urls.write_text("\n".join(place.partition("#")[0] for place in places))
     arguments = (*QUICK, "--from", urls)
     result = stage_here("download", tmp_path, *arguments)
-    assert result.returncode == 1 and "3 of 3 files are missing" in result.stderr
+    assert result.returncode == 1 and "missing: 3 of 3 files" in result.stderr
     assert quiet(result.stderr) and "\\x1b[2J" in result.stderr and "127.0.0.1" in result.stderr
     listed = (tmp_path / "data" / "youtube8m" / "download-missing.txt").read_text()
     assert all(name in listed for name in names) and quiet(listed)
-    Handler.answer = 200, "OK", b"bytes"
+    shard = io.BytesIO()
+    tfrecord.write_records(shard, [b"record"])
+    Handler.answer = 200, "OK", shard.getvalue()
     again = stage_here("download", tmp_path, *arguments)
     assert again.returncode == 0, again.stderr
     for text in (result.stdout, result.stderr, listed, again.stdout, again.stderr):

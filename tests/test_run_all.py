@@ -1,5 +1,7 @@
 """In which order the stages run, what each is given, and what is refused before any of them."""
 
+import re
+
 import pytest
 from fixtures.made_up_runs import make_index, make_run
 from fixtures.support import TINY, run_here
@@ -94,7 +96,8 @@ def test_stages_are_counted_and_what_came_of_them_is_told(tmp_path, commands, ca
     assert [line for line in lines if line.startswith("Stage ")] == [
         f"Stage {number} of 7: {name}" for number, name in enumerate(names, 1)
     ]
-    assert lines.count("in 0:00") == 7 and "all stages in 0:00" in lines
+    assert len([line for line in lines if re.fullmatch(r"in \d+:\d\d", line)]) == 7
+    assert any(re.fullmatch(r"all stages in \d+:\d\d", line) for line in lines)
     assert any(line.startswith("best score   GAP@20 ") and line.endswith(" on test, by average") for line in lines)
 
 

@@ -9,7 +9,7 @@ from pipeline.artifacts.locks import locked
 
 
 def killed(*_):
-    raise KeyboardInterrupt
+    raise SystemExit(137)
 
 
 def test_two_at_once(tmp_path, stage, tiny_preset):

@@ -253,5 +253,5 @@ def test_a_shard_that_changed_before_it_was_opened_is_named(small_index):
 def test_a_record_with_other_frames_than_were_indexed_is_named(small_index):
     small_index.num_frames = small_index.num_frames.copy()
     small_index.num_frames[7] -= 1
-    with pytest.raises(StageError, match=r"train0.tfrecord: record at offset .* has 5 frames, 4 were indexed; .*again"):
+    with pytest.raises(StageError, match=r"train0.tfrecord: record at .* has 5 frames, 4 when it was indexed; .*again"):
         whole(small_index, np.arange(9))
