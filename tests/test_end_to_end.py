@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from fixtures.support import ROOT, SMALL, run_here, stage_command, stage_environment, write_shard
+from fixtures.support import ROOT, SMALL, run_here, stage_command, stage_environment, stage_here, write_shard
 
 from pipeline.artifacts.locks import locked
 from pipeline.inputs.index import Index
@@ -231,14 +231,18 @@ def test_files_that_are_not_there_or_hold_something_else(tmp_path, stage, tiny_p
 @pytest.mark.first
 @pytest.mark.real_data
 def test_audioset(shared_data, tmp_path):
-    """All clips indexed, whatever their files are called; a short training is better than the priors."""
-    audioset = shared_data / "audioset"
-    arguments = ["--raw", f"train={audioset}/train", "--raw", f"eval={audioset}/eval", "--models", "average"]
+    """Clips are indexed, whatever their files are called; a short training is better than the priors."""
+    import tensorflow as tf
+
+    files = {split: f"{shared_data}/audioset/{split}/[-a-iA-I]*.tfrecord" for split in ("train", "eval")}
+    raw = [token for split, pattern in files.items() for token in ("--raw", f"{split}={pattern}")]
+    arguments = [*raw, "--models", "average", "--training.batch-size", "64"]
     short = ["--training.epochs", "1", "--training.learning-rate", "3e-3", "--training.warmup-examples", "0"]
     run_here("run_all", tmp_path, *arguments, *short, "--training.ema-half-life", "10", preset="audioset")
     index = Index.open(tmp_path / "data" / "audioset" / "index")
-    assert index.splits["train"] + index.splits["holdout"] == 22_160
-    assert 0.08 < index.splits["holdout"] / 22_160 < 0.12
+    records = sum(1 for _ in tf.data.TFRecordDataset(tf.io.gfile.glob(files["train"])))
+    assert index.splits["train"] + index.splits["holdout"] == records > 5_000
+    assert 0.08 < index.splits["holdout"] / records < 0.12
     names = {path.name for path in index.paths}
     assert len({name.lower() for name in names}) < len(names), "some names differ by case only"
     assert any(name.startswith("-") for name in names)
@@ -266,14 +270,8 @@ def test_unlabeled_video_id_shards_of_2017(shared_data, tmp_path):
 
 
 def evaluated(folder, preset) -> dict[tuple[str, str], dict]:
-    result = subprocess.run(
-        stage_command("evaluate", "--preset", preset, "--json"),
-        cwd=ROOT,
-        env=stage_environment(folder),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = stage_here("evaluate", folder, "--preset", preset, "--json")
+    assert result.returncode == 0, result.stderr
     rows = json.loads(result.stdout)
     assert np.isfinite([row["gap"] for row in rows]).all()
     return {(row["run"], row["split"]): row for row in rows}
