@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+import tenacity
 from fixtures.support import ROOT, frames_of, labels_of, stage_command, stage_environment
 from servers.fault_server import FAULTS, dead, requests_of, serving
 
@@ -80,12 +81,11 @@ def test_a_dry_run_without_a_network_names_the_hosts_within_ten_seconds(stage, m
         asked.append((url.split("/")[2], max(timeout)))
         raise error
 
-    def wait(self, seconds=None):
+    def pause(self, seconds):
         paused.append(seconds)
-        return False
 
     monkeypatch.setattr(requests.Session, "request", request)
-    monkeypatch.setattr("pipeline.transfer.source.threading.Event.wait", wait)
+    monkeypatch.setattr(tenacity.sleep_using_event, "__call__", pause)  # and no other thread's wait
     hosts = ["--mirror", "http://one.invalid", "--mirror", "http://two.invalid"]
     result = stage("download", "--preset", preset, *hosts, "--dry-run", check=False)
     assert result.returncode == 1 and result.stdout == ""
