@@ -1,6 +1,5 @@
 """Every stage on a full disk: one line that names the path and the remedy, and the same command goes on afterwards."""
 
-import dataclasses
 import errno
 import os
 import resource
@@ -11,24 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fixtures.support import SMALL, stage_here, write_shard
+from fixtures.support import small_preset, stage_here, write_shard
 
 from pipeline.artifacts.temporary import TemporaryName
+from pipeline.config import InferenceConfig, SynthesisConfig, TrainingConfig
 
-PRESET = f"""from pipeline.config import *
-MODELS = ("average",)
-def experiment(model):
-    return Experiment(
-        {dataclasses.replace(SMALL, holdout_percent=40)!r},
-        ModelConfig(model, POOLING[model](), ClassifierConfig(hidden=8)),
-        SamplingConfig(frames=4),
-        TrainingConfig(batch_size=8, epochs=2, snapshots=2),
-        InferenceConfig(batch_size=8, videos_per_part=20),
-        synthesis=SynthesisConfig(
-            train_videos=8, test_videos=4, videos_per_shard=4, min_frames=4, max_frames=8
-        ),
-    )
-"""
+PRESET = small_preset(
+    TrainingConfig(batch_size=8, epochs=2, snapshots=2),
+    InferenceConfig(batch_size=8, videos_per_part=20),
+    synthesis=SynthesisConfig(train_videos=8, test_videos=4, videos_per_shard=4, min_frames=4, max_frames=8),
+)
 STAGES = {
     "synthesize": ("--workers", 1),
     "ingest": ("--raw", "train={0}/raw/train", "--raw", "test={0}/raw/test", "--workers", 1),

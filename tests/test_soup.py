@@ -1,33 +1,27 @@
 """The soup of a run: its weights and scores by another way, what makes it stale, what is refused."""
 
-import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
-from fixtures.support import SMALL, run_here, train_here
+from fixtures.support import run_here, small_preset, train_here
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import digest_model, list_snapshots
 from pipeline.artifacts.predictions import PredictionStore
+from pipeline.config import ClassifierConfig, InferenceConfig, TrainingConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import Index
 from pipeline.models import load_model
 
-PRESET = f"""from pipeline.config import *
-MODELS = ("average",)
-def experiment(model):
-    return Experiment(
-        {dataclasses.replace(SMALL, holdout_percent=40)!r},
-        ModelConfig(model, POOLING[model](), ClassifierConfig(hidden=8, dropout=0.2)),
-        SamplingConfig(frames=4),
-        TrainingConfig(batch_size=8, epochs=5, learning_rate=0.02, decay="constant", snapshots=3),
-        InferenceConfig(batch_size=8),
-    )
-"""
+PRESET = small_preset(
+    TrainingConfig(batch_size=8, epochs=5, learning_rate=0.02, decay="constant", snapshots=3),
+    InferenceConfig(batch_size=8),
+    ClassifierConfig(hidden=8, dropout=0.2),
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,18 @@
 """Training by a teacher: what it needs first, what of the teacher is remembered, when the run is stale."""
 
 import contextlib
-import dataclasses
 import json
 import re
 import shutil
 
 import pytest
-from fixtures.support import SMALL, run_here, train_here, write_shard
+from fixtures.support import run_here, small_preset, train_here, write_shard
 
 from pipeline.artifacts.locks import locked
+from pipeline.config import InferenceConfig, TrainingConfig
 from pipeline.config.errors import ConfigError, StageError
 
-PRESET = f"""from pipeline.config import *
-MODELS = ("average",)
-def experiment(model):
-    return Experiment(
-        {dataclasses.replace(SMALL, holdout_percent=40)!r},
-        ModelConfig(model, POOLING[model](), ClassifierConfig(hidden=8)),
-        SamplingConfig(frames=4),
-        TrainingConfig(batch_size=8, epochs=1),
-        InferenceConfig(batch_size=8, videos_per_part=10),
-    )
-"""
+PRESET = small_preset(TrainingConfig(batch_size=8, epochs=1), InferenceConfig(batch_size=8, videos_per_part=10))
 
 
 def test_a_student_and_its_teacher(tmp_path, capsys):
