@@ -111,7 +111,7 @@ class StageOutput:
     @classmethod
     def of(cls, place: Path, content: Callable[[], str] | None = None) -> "StageOutput":
         """Return the output at a place where done.json is written last; remove what killed processes left there."""
-        remove_leftovers(place)
+        remove_leftovers(place)  # here and not only by the next writer: an output that is up to date is not written
         done = Done.read(place)
         return cls(place, done, done is not None, content)
 
@@ -173,9 +173,9 @@ def stage_output(
     """
     with locked(lock or place):
         remove_leftovers(place.parent, None if lock else place.name)
-        remove_leftovers(place)  # here and not only by the next writer: an output that is up to date is not written
         if begun is None:
             yield StageOutput.of(place)
         else:
+            remove_leftovers(place)
             before = begun(place)
             yield StageOutput(place, before, before is not None and (place.is_file() or Done.read(place) is not None))

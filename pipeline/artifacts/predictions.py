@@ -111,7 +111,7 @@ class PredictionStore:
         done = Done.read(self.folder)
         if done is None:
             raise StageError(f"{self.folder} holds no finished predictions: run infer (or ensemble) for this split")
-        whole = self.is_whole()
+        whole = self._content() == done.output
         for part in self.parts():
             try:
                 predictions = _read(part)

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.inference.scoring import METRICS
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.reporting import figures, heat, histograms, numbers, sections
@@ -72,7 +73,7 @@ def _context(report: Report) -> dict[str, Any]:
         "report": report,
         "dataset": index.dataset,
         "style": Markup(CSS.read_text(encoding="utf-8")),
-        "metrics": sections.METRICS,
+        "metrics": METRICS,
         "splits": [
             {"name": name, "videos": videos, "role": sections.role(name, index)}
             for name, videos in index.splits.items()

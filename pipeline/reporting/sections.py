@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.inference.scoring import METRICS
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.reporting import figures
 from pipeline.reporting.runs import Blend, Run, best_by_gap
 from pipeline.reporting.style import COLORS, DASH_ARRAYS
 
-METRICS = {"gap": "GAP@20", "map_all_kept": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "map": "MAP@20"}
-"""The leaderboard's scores, in the order and with the titles of its columns."""
 NAMED = 6
 """Runs that have a color of their own among the training curves."""
 LISTED = 10
