@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.cli.flags import BaseFlags
+from pipeline.cli.flags import PresetFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flags(BaseFlags):
+class Flags(PresetFlags):
     preset: Preset = "youtube8m"
     """Preset with the sizes, numbers of frames and classifiers: a name from pipeline/presets, or a file's path."""
     families: FamilyNames = ()

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.artifacts.done import Done, stage_output
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.models import MODEL, digest_model
+from pipeline.artifacts.owner import note_owner
 from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.cli.flags import ForceFlags, ReadingFlags
 from pipeline.cli.opening import open_index
@@ -64,6 +65,7 @@ def main() -> None:
         work.remove_stale()
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
         backend.start_backend()
+        note_owner(folder.parent, flags.preset)
         _train(plan, index)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from pipeline.artifacts.owner import check_owner
 from pipeline.artifacts.places import Places
 from pipeline.cli.paths import SplitFiles
 from pipeline.cli.types import Preset
@@ -17,10 +18,7 @@ from pipeline.runtime.parallel import default_workers
 
 @dataclasses.dataclass(frozen=True)
 class BaseFlags(CheckedFields):
-    """Flags of every command, stage or not."""
-
-    preset: Preset = "demo"
-    """Preset that declares all settings of an experiment: a name from pipeline/presets, or the path of such a file."""
+    """Flag of every command."""
 
     version: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the version of the pipeline, and do nothing else."""
@@ -31,19 +29,35 @@ class BaseFlags(CheckedFields):
 
 
 @dataclasses.dataclass(frozen=True)
-class CommonFlags(BaseFlags):
-    """Flags of every stage."""
+class PresetFlags(BaseFlags):
+    """Flag of the commands that follow a preset."""
+
+    preset: Preset = "demo"
+    """Preset that declares all settings of an experiment: a name from pipeline/presets, or the path of such a file."""
+
+    @property
+    def preset_name(self) -> str:
+        return name_of_preset(self.preset)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacesFlags(BaseFlags):
+    """Flags that say where things lie."""
 
     places: Annotated[Places, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Places.from_environment)
+
+
+@dataclasses.dataclass(frozen=True)
+class CommonFlags(PlacesFlags, PresetFlags):
+    """Flags of every stage that follows a preset."""
+
+    def check_together(self) -> None:
+        check_owner(self.places.runs_dir / self.preset_name, self.preset)
 
     @property
     def verifies(self) -> bool:
         """Whether every shard is verified when opened. Only stages that open shards have a flag: `ReadingFlags`."""
         return False
-
-    @property
-    def preset_name(self) -> str:
-        return name_of_preset(self.preset)
 
 
 @dataclasses.dataclass(frozen=True)

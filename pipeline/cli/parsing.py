@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from pipeline.artifacts.done import VERSION
-from pipeline.cli.flags import BaseFlags
+from pipeline.cli.flags import BaseFlags, PresetFlags
 from pipeline.cli.overrides import flag_name, pooling_flags
 from pipeline.cli.paths import PATHS
 from pipeline.cli.types import show_optional_values
@@ -22,7 +22,7 @@ _REGISTRY = show_optional_values(PATHS)
 
 
 def parse_flags(
-    flags: type[BaseFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
+    flags: type[PresetFlags], sections: Sequence[str], arguments: Sequence[str] | None = None, model: str | None = None
 ) -> tuple[Any, Experiment]:
     """Return a stage's own flags, and the experiment with the settings that the command line overrides.
 
@@ -31,7 +31,7 @@ def parse_flags(
     with the version.
 
     Args:
-        flags: the stage's `Flags`, a subclass of `BaseFlags` or, where it has places, of `CommonFlags`.
+        flags: the stage's `Flags`, a subclass of `PresetFlags` or, where it has places, of `CommonFlags`.
         sections: names from `pipeline.cli.stages.SECTIONS` that the stage reads.
         arguments: the command line; by default that of the process.
         model: the model whose defaults count; by default that of --model, or the preset's first.
@@ -39,10 +39,7 @@ def parse_flags(
     Raises:
         ConfigError: a value is not allowed or, if the pooling's settings are read, sections do not fit each other.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if "--version" in arguments:
-        print(VERSION)
-        sys.exit()
+    arguments = _arguments(arguments)
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", default=flags.preset)
     chooser.add_argument("--model")
@@ -57,19 +54,41 @@ def parse_flags(
         + [(section, type(value), dataclasses.field(default=value)) for section, value in defaults.items()],
         frozen=True,
     )
-    parsed: Any = tyro.cli(
-        bundle,
-        args=arguments,
-        registry=_REGISTRY,
-        prog=f"python -m {_stage_name(flags)}",
-        description=_first_paragraph(flags),
-    )
+    parsed = _parsed(bundle, flags, arguments)
     check_backend()  # a stage that starts it late would refuse it late
     for section in defaults:
         experiment = _with_section(experiment, section, getattr(parsed, section))
     if "pooling" in defaults:  # other stages see only a part of the settings of a training
         check_model_fits_dataset(experiment)
     return parsed.flags, experiment
+
+
+def parse_own_flags(flags: type[BaseFlags], arguments: Sequence[str] | None = None) -> Any:
+    """Return the flags of a command that follows no preset; it ends for unknown flags as `parse_flags` does.
+
+    Raises ConfigError: a value is not allowed.
+    """
+    bundle = dataclasses.make_dataclass("Arguments", [("flags", Annotated[flags, tyro.conf.arg(name="")])], frozen=True)
+    return _parsed(bundle, flags, _arguments(arguments)).flags
+
+
+def _arguments(given: Sequence[str] | None) -> list[str]:
+    """Return the command line; print the version and end where it asks for that."""
+    arguments = list(sys.argv[1:] if given is None else given)
+    if "--version" in arguments:
+        print(VERSION)
+        sys.exit()
+    return arguments
+
+
+def _parsed(bundle: Any, flags: type[BaseFlags], arguments: Sequence[str]) -> Any:
+    return tyro.cli(
+        bundle,
+        args=arguments,
+        registry=_REGISTRY,
+        prog=f"python -m {_stage_name(flags)}",
+        description=_first_paragraph(flags),
+    )
 
 
 def _check_pooling(arguments: Sequence[str], family: str) -> None:

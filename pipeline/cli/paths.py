@@ -34,12 +34,14 @@ def _text(metavar: str, read) -> PrimitiveConstructorSpec:
     )
 
 
-def _of_split(text: str) -> str:
-    split, separator, place = text.partition("=")
-    return f"{split}{separator}{expand_home(place)}" if place else text
+def _named(text: str) -> str:
+    name, separator, place = text.partition("=")
+    return f"{name}{separator}{expand_home(place)}" if place else text
 
 
 PathOrName = Annotated[str, _text("STR", expand_home)]
 """A path, or a name or an address in its place."""
-SplitFiles = Annotated[str, _text("SPLIT=DIR_OR_GLOB", _of_split)]
+SplitFiles = Annotated[str, _text("SPLIT=DIR_OR_GLOB", _named)]
 """The name of a split, and where its files are."""
+NamedFiles = Annotated[str, _text("NAME=GLOB", _named)]
+"""The name of a feature, and where its files are."""

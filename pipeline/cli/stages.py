@@ -2,7 +2,17 @@
 
 from typing import NamedTuple
 
-from pipeline.cli.flags import BaseFlags, CommonFlags, ForceFlags, IngestFlags, ReadingFlags, SplitFlags, WorkerFlags
+from pipeline.cli.flags import (
+    BaseFlags,
+    CommonFlags,
+    ForceFlags,
+    IngestFlags,
+    PlacesFlags,
+    PresetFlags,
+    ReadingFlags,
+    SplitFlags,
+    WorkerFlags,
+)
 
 SECTIONS = (
     "dataset",
@@ -31,6 +41,7 @@ STAGES: dict[str, Stage] = {
     "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags), SECTIONS),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
+    "pack": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
     "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, ForceFlags), ("dataset",)),
     "train": Stage(
         (ReadingFlags, ForceFlags), ("dataset", "sampling", "pooling", "classifier", "training", "inference")
@@ -43,5 +54,5 @@ STAGES: dict[str, Stage] = {
     "report": Stage((ReadingFlags,), ("dataset",)),
     "export": Stage((ReadingFlags,), ("dataset", "inference")),
     "predict": Stage((CommonFlags,), ("inference",)),
-    "cost": Stage((BaseFlags,)),
+    "cost": Stage((PresetFlags,)),
 }

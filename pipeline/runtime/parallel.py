@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -20,20 +21,23 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int, at_once: int = 1) -> Iterator[R]:
+def map_in_processes(
+    function: Callable[..., R], items: Sequence[T], workers: int, at_once: int = 1, shared: tuple = ()
+) -> Iterator[R]:
     """`function` of each item, in the order of the items, from `workers` fresh processes.
 
     `at_once` items go to a process together, which counts where they are small. Few items are under way at a time, so
     that a slow reader of the results does not fill the memory. A process has one thread of BLAS: with a thread for
-    every processor in each of them they wait for one another, for most of the time.
+    every processor in each of them they wait for one another, for most of the time. `shared` are arguments before the
+    item; a process gets them once, however large they are.
     """
     if workers <= 1 or len(items) <= 1:
-        yield from map(function, items)
+        yield from map(functools.partial(function, *shared), items)
         return
     # Fresh processes: a fork of one with threads (Arrow has some) can hang.
     context = multiprocessing.get_context("spawn")
     with _silent_tracker(), _deaf_to_terminals():
-        executor = concurrent.futures.ProcessPoolExecutor(workers, context, _prepare, (os.getpid(),))
+        executor = concurrent.futures.ProcessPoolExecutor(workers, context, _prepare, (os.getpid(), shared))
     with executor as pool:
         under_way: list[concurrent.futures.Future[list[R]]] = []
         try:
@@ -81,11 +85,17 @@ def _deaf_to_terminals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    return [function(item) for item in items]
+_shared: tuple = ()
+"""In a process that `map_in_processes` started: the arguments that it shares."""
 
 
-def _prepare(parent: int) -> None:
+def _each(function: Callable[..., R], items: Sequence[T]) -> list[R]:
+    return [function(*_shared, item) for item in items]
+
+
+def _prepare(parent: int, shared: tuple) -> None:
+    global _shared
+    _shared = shared
     import numpy  # noqa: F401 - brings the BLAS whose threads are to be few
     import threadpoolctl
 

@@ -1,0 +1,37 @@
+"""Keep two presets of one name apart: a folder of runs belongs to the preset whose runs were trained there first."""
+
+from pathlib import Path
+
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.paths import path_of
+from pipeline.config.errors import ConfigError
+
+OWNER = "preset.json"
+"""File in runs/<preset>/ that names the preset: its name if it comes with the pipeline, or the path of the user's."""
+
+
+def check_owner(runs: Path, preset: str) -> None:
+    """Raise ConfigError if runs/<preset>/ belongs to another preset of this name that is still there.
+
+    A file that has moved keeps its runs: what is not found at its old place any more is no other preset.
+    """
+    if not (runs / OWNER).exists():
+        return
+    owner, own = read_json(runs / OWNER).get("preset"), _identity(preset)
+    if not isinstance(owner, str) or owner == own or (owner.endswith(".py") and not Path(owner).exists()):
+        return
+    raise ConfigError(
+        f"{runs} holds the runs of another preset of this name, {owner}, and --preset is {preset}: rename the file, or "
+        "choose another --runs-dir"
+    )
+
+
+def note_owner(runs: Path, preset: str) -> None:
+    """Write down that runs/<preset>/ belongs to a preset, whose name or file this is."""
+    wanted = {"preset": _identity(preset)}
+    if not (runs / OWNER).exists() or read_json(runs / OWNER) != wanted:
+        write_json(runs / OWNER, wanted)
+
+
+def _identity(preset: str) -> str:
+    return str(path_of(preset).resolve()) if preset.endswith(".py") else preset

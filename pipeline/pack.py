@@ -1,0 +1,45 @@
+"""Turn files of features and labels into a dataset: shards, a preset to train with, names of classes, an index.
+
+Reads npy, npz, HDF5, Parquet and tar files of features, and labels from CSV, TSV, Parquet or JSON. Writes data/<name>/:
+raw/<split>/*.tfrecord, <name>.py, vocabulary.csv, and index/ with a page of plots, card.svg. The same command with more
+files adds their videos; a killed pack goes on.
+"""
+
+from dataclasses import dataclass
+
+import tyro
+
+from pipeline.artifacts.locks import locked
+from pipeline.cli.flags import ForceFlags, PlacesFlags, WorkerFlags
+from pipeline.cli.parsing import parse_own_flags
+from pipeline.cli.running import call_stage, run_stage
+from pipeline.packing.dataset import find_dataset
+from pipeline.packing.record import PackRecord
+from pipeline.packing.settings import PackSettings
+from pipeline.packing.writing import write_dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags(ForceFlags, WorkerFlags, PlacesFlags, PackSettings):
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print what is found, and write nothing."""
+
+
+def main() -> None:
+    flags = parse_own_flags(Flags)
+    folder = flags.places.data_dir / flags.name
+    if flags.dry_run:
+        before = None if flags.force else PackRecord.read(folder)
+        print("\n".join(find_dataset(flags, before, flags.workers).summary()))
+        return
+    with locked(folder):
+        record = PackRecord.read(folder)
+        found = find_dataset(flags, None if flags.force else record, flags.workers)
+        print("\n".join(found.summary()))
+        preset = write_dataset(found, folder, flags.workers, record)
+    call_stage("ingest", ["--preset", str(preset), "--data-dir", str(flags.places.data_dir)])
+    print(f"\nto train on it: ./run_all.sh --preset {preset}")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,193 @@
+"""From files to a dataset: find videos, labels and splits, check that all fits, then write shards and their preset."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pipeline.packing.annotations import annotate
+from pipeline.packing.features import FeatureSource, open_features
+from pipeline.packing.tables import Table, read_tables
+
+from pipeline.artifacts.done import digest_json
+from pipeline.config import FeatureConfig, differences, to_dict
+from pipeline.config.checked import check_value
+from pipeline.config.errors import StageError
+from pipeline.config.ranges import Key
+from pipeline.config.wording import counted
+from pipeline.inputs.index.ids import id_fault
+from pipeline.inputs.index.sources import size_and_mtime
+from pipeline.packing.record import PackedVideos, PackRecord
+from pipeline.packing.settings import PackSettings
+from pipeline.packing.storing import Quantization, measure_ranges, stored_features
+from pipeline.packing.summary import summary_lines
+from pipeline.packing.videos import Videos, join_features, listed
+
+_DEPENDS = ("align", "dtype", "quantize")
+"""Settings that must be the same for all packs of a dataset."""
+
+
+@dataclass
+class FoundDataset:
+    """Everything that is to be packed, checked as far as headers and tables tell."""
+
+    settings: PackSettings
+    videos: Videos
+    """Those that are not packed yet, ordered by split."""
+    about: PackedVideos
+    """Their splits and labels."""
+    features: list[FeatureConfig]
+    class_names: list[str]
+    named: bool
+    """Whether the classes have names of their own."""
+    quantizations: list[Quantization]
+    """Of each feature, if they were measured now."""
+    remarks: list[tuple[str, str]]
+    before: PackRecord | None
+    """What was packed before, to which this is added."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a frame as it is stored, all features together."""
+        return sum(feature.size * np.dtype(feature.dtype).itemsize for feature in self.features)
+
+    def settings_that_must_stay(self) -> dict[str, Any]:
+        """Return the settings that all packs of the dataset must share."""
+        return {name: getattr(self.settings, name) for name in _DEPENDS}
+
+    def summary(self) -> Iterator[str]:
+        """Yield what is found, in lines of 80 columns."""
+        yield f"{self.settings.name}"
+        yield from summary_lines(
+            self.videos, self.about, self.class_names, self.features, self.quantizations, self.remarks
+        )
+
+    def digest(self) -> str:
+        """Return a digest of all that the shards depend on: settings, files, splits, labels, and what is there."""
+        files = sorted({file for source in self.videos.sources for file in source.files()})
+        content = hashlib.sha256()
+        for id, split, labels in zip(self.about.ids, self.about.splits, self.about.labels):
+            content.update(f"{id}\0{split}\0".encode(errors="surrogatepass"))
+            content.update(b"?" if labels is None else labels.astype("<i4").tobytes())
+        return digest_json(
+            [to_dict(feature) for feature in self.features],
+            [[str(file), *size_and_mtime(file)] for file in files],
+            self.settings_that_must_stay(),
+            content.hexdigest(),
+            self.about.groups,
+            list(self.before.shards) if self.before else [],
+        )
+
+
+def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int) -> FoundDataset:
+    """Find what is to be packed; read headers and tables, and values only to measure ranges.
+
+    Args:
+        settings: which files, and how.
+        before: what was packed before.
+        workers: processes that read headers.
+
+    Raises:
+        StageError: a file, a video or a table cannot be packed as it is; the message says which, why, and what to do.
+    """
+    _check_settings(settings, before)
+    remarks: list[tuple[str, str]] = []
+    rows = read_tables([settings.rows]) if settings.rows else None
+    sources = [_source(item, rows, settings, workers) for item in settings.features]
+    faults = [fault for source in sources for fault in source.faults]
+    if faults and not settings.drop_bad:
+        raise bad_videos(faults)
+    videos, lacking = join_features(sources, settings.align)
+    if lacking and not settings.drop_bad:
+        raise StageError(
+            f"{'; '.join(lacking)}. Add the files that are missing, or leave such videos out with --drop-bad"
+        )
+    for id in videos.ids:
+        if fault := id_fault(id):
+            raise StageError(f"{videos.where(videos.ids.index(id))}: {id!r} cannot be a video's id: {fault}; rename it")
+    remarks += [("left out", f"{counted(len(faults), 'video or file', 'videos or files')} that cannot be read")] * bool(
+        faults
+    )
+    remarks += [("left out", sentence) for sentence in lacking]
+    known = before.class_names if before else None
+    annotations = annotate(settings, videos.ids, rows, known)
+    remarks += annotations.remarks
+    about = PackedVideos(videos.ids, annotations.splits, videos.lengths, annotations.labels, annotations.groups)
+    if before:
+        videos, about = _only_new(videos, about, before, remarks)
+    order = _by_split(about.splits)
+    videos, about = videos.take(order), about.take(order)
+    rng = np.random.default_rng(0)
+    quantizations: list[Quantization] = []
+    if settings.quantize and before:
+        features = before.features
+    else:
+        quantizations = measure_ranges(videos, rng) if settings.quantize else []
+        features = stored_features(videos, settings.dtype, quantizations)
+    if before and [to_dict(each) for each in features] != [to_dict(each) for each in before.features]:
+        changed = differences(
+            {"features": list(map(to_dict, before.features))}, {"features": list(map(to_dict, features))}
+        )
+        raise StageError(f"the features differ from those that are packed: {'; '.join(changed)}; choose another --name")
+    return FoundDataset(
+        settings, videos, about, features, annotations.class_names, annotations.named, quantizations, remarks, before
+    )
+
+
+def _check_settings(settings: PackSettings, before: PackRecord | None) -> None:
+    names = []
+    for item in settings.features:
+        name, separator, place = item.partition("=")
+        if not (separator and name and place):
+            raise StageError(f"--features {item}: write NAME=GLOB, for example rgb='features/*.npy'")
+        check_value(f"--features {item}: the name", name, Key)
+        names.append(name)
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise StageError(f"--features: two are named {min(twice)}; one pattern may name all files of a feature")
+    if not (settings.labels or settings.rows):
+        raise StageError("--labels is missing: name the table of labels, such as --labels labels.csv")
+    if before and (changed := differences(before.settings, {name: getattr(settings, name) for name in _DEPENDS})):
+        raise StageError(
+            f"{settings.name} was packed with other settings: {'; '.join(changed)}. Use those, choose another "
+            "--name, or pack all files anew with --force"
+        )
+
+
+def _source(item: str, rows: Table | None, settings: PackSettings, workers: int) -> FeatureSource:
+    name, _, pattern = item.partition("=")
+    return open_features(name, pattern, rows, settings.id, workers)
+
+
+def bad_videos(faults: Sequence[tuple[str, str]]) -> StageError:
+    """Return the error that names the first of the videos that cannot be packed, by where they lie and why."""
+    shown = "".join(f"\n  * {where}: {reason}" for where, reason in faults[:5])
+    more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
+    return StageError(
+        f"{counted(len(faults), 'video or file', 'videos or files')} cannot be packed:{shown}{more}\nnothing was "
+        "packed. Mend or remove them, or leave them out with --drop-bad"
+    )
+
+
+def _only_new(
+    videos: Videos, about: PackedVideos, before: PackRecord, remarks: list[tuple[str, str]]
+) -> tuple[Videos, PackedVideos]:
+    """Return the videos that are not packed yet; raise StageError if those that are have changed."""
+    packed = {id: row for row, id in enumerate(before.videos.ids)}
+    places = np.array([packed.get(id, -1) for id in about.ids], np.int64)
+    old, new = np.flatnonzero(places >= 0), np.flatnonzero(places < 0)
+    changed = before.videos.differences(places[old], about, old)
+    if changed:
+        told = "; ".join(f"{what} of {counted(len(ids), 'video')} ({listed(ids)})" for what, ids in changed.items())
+        raise StageError(f"of the videos that are packed already there changed: {told}. --force packs all files anew")
+    if len(old):
+        remarks.append(("packed", f"{counted(len(old), 'video')} already, which are not read again"))
+    return videos.take(new), about.take(new)
+
+
+def _by_split(splits: Sequence[str]) -> np.ndarray:
+    """Return the rows ordered by split, train first and the others as they come; stable within each."""
+    order = {
+        split: number for number, split in enumerate(dict.fromkeys(sorted(splits, key=lambda each: each != "train")))
+    }
+    return np.argsort([order[split] for split in splits], kind="stable")

@@ -1,0 +1,112 @@
+"""Write the preset of a packed dataset: a file that its owner can read, change and train with."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.config import FeatureConfig
+
+MODELS = ("average", "netvlad", "attention_cluster")
+LONGEST = 300
+"""A batch has at most so many frames of a video, as in YouTube-8M; longer ones are sampled over their whole length."""
+_STEPS = 1000
+"""A training has about so many steps: few videos are shown more often than many."""
+
+_TEXT = '''\
+"""{title}
+
+    ./run_all.sh --preset {path}
+
+Written by pack, which adds to it when more files are packed, as long as you have not changed it.
+"""
+
+from pipeline.config import (
+    POOLING,
+    ClassifierConfig,
+    DatasetConfig,
+    Experiment,
+    FeatureConfig,
+    ModelConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+
+MODELS = {models}  # trained by run_all; python -m pipeline.train --help lists the others
+
+
+def experiment(model: str) -> Experiment:
+    return Experiment(
+        dataset=DatasetConfig(
+            name={name!r},  # data/{name}/ is its folder
+            features=({features},),
+            num_classes={num_classes},  # vocabulary.csv names them
+            max_frames={max_frames},  # a longer video is sampled over its whole length
+            holdout_percent={holdout},  # of the training videos: they choose the best epoch and blend
+{group}        ),
+        model=ModelConfig(model, POOLING[model](), ClassifierConfig(hidden={hidden})),
+        sampling=SamplingConfig(train="all", evaluation="all"),
+        training=TrainingConfig(
+            batch_size={batch_size},
+            epochs={epochs},
+            learning_rate=1e-3,
+            decay="cosine",
+            ema_half_life=50,
+            precision="auto",
+        ),
+    )
+'''
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of a packed dataset, as far as its preset depends on them."""
+
+    classes: int
+    trained: int
+    """Videos with labels in the training split, hold-out included."""
+    longest: int
+    """Frames of the longest video."""
+    grouped: bool
+
+
+def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts: Counts) -> str:
+    """Return the text of a preset file; see `pipeline.packing.preset` for what its numbers depend on."""
+    batch_size = batch_of(counts.trained)
+    return _TEXT.format(
+        title=f"{name}: {_described(features)}, {counts.classes} classes.",
+        path=path,
+        models=repr(MODELS),
+        name=name,
+        features=", ".join(map(_declared, features)),
+        num_classes=counts.classes,
+        max_frames=min(counts.longest, LONGEST),
+        holdout=holdout_of(counts.trained),
+        group='            group_key="group",  # a group is never on both sides of the hold-out\n' * counts.grouped,
+        hidden=512,
+        batch_size=batch_size,
+        epochs=max(5, min(60, round(_STEPS * batch_size / max(counts.trained, 1)))),
+    )
+
+
+def batch_of(trained: int) -> int:
+    """Return the batch size for a number of training videos: a power of 2, such that an epoch has some 16 steps."""
+    return 1 << max(3, min(7, (max(trained, 1) // 16).bit_length() - 1))
+
+
+def holdout_of(trained: int) -> int:
+    """Return how many percent of the training videos are held out: enough to choose by; of many 2, as in the paper."""
+    return 20 if trained < 1000 else 10 if trained < 100_000 else 2
+
+
+def _described(features: Sequence[FeatureConfig]) -> str:
+    return ", ".join(f"{feature.name} ({feature.size} values, {feature.dtype})" for feature in features)
+
+
+def _declared(feature: FeatureConfig) -> str:
+    """Return the call that makes a feature's declaration; what is as by default is left out."""
+    given = [repr(feature.name), str(feature.size)]
+    for field in dataclasses.fields(feature)[2:]:
+        value = getattr(feature, field.name)
+        if value != field.default:
+            given.append(f"{field.name}={value!r}")
+    return f"FeatureConfig({', '.join(given)})"

@@ -1,0 +1,49 @@
+"""What to pack and how: the files of features, labels and splits, and the form in which they are stored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from pipeline.cli.paths import NamedFiles
+from pipeline.config import CheckedFields
+from pipeline.config.ranges import FolderName
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings(CheckedFields):
+    """What to pack, and how."""
+
+    name: FolderName
+    """Name of the dataset, of its folder below --data-dir, and of its preset."""
+    features: Annotated[tuple[NamedFiles, ...], tyro.conf.UseAppendAction]
+    """Files of a feature, NAME=GLOB, repeatable: npy, npz, HDF5, Parquet or tar. The content decides which, no name."""
+    rows: str | None = None
+    """Table, or pattern of tables, that names the video of each row of a stacked array, in the array's order."""
+    id: str | None = None
+    """Column of tables with the video's id; by default the one whose values are the ids of most videos."""
+    labels: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """Table of labels, CSV, TSV, Parquet, JSON or JSON lines; repeatable. By default the tables of --rows."""
+    label_column: str | None = None
+    """Column of the labels; by default the only one left, or all of them if there is one column for each class."""
+    separator: str | None = None
+    """Text between the labels of a cell; by default spaces between numbers, and ; or | between names."""
+    vocabulary: Path | None = None
+    """CSV file with a name for each class, in columns index and name. Labels are then its names or numbers."""
+    splits: Path | None = None
+    """Table of ids and their splits; by default a column named split in the tables of labels."""
+    split_column: str | None = None
+    """Column of the splits. Without splits, labeled videos are train and the others test."""
+    group: str | None = None
+    """Column that names what belongs together, such as a site or a speaker: never on both sides of the hold-out."""
+    align: Literal["crop", "resample", "refuse"] | None = None
+    """Alignment of features with unequal numbers of frames. crop: cut to the shortest. resample: rows nearest in time
+    to those of the first feature. refuse: not packed. By default they are cropped if they differ by at most 2 frames or
+    2 %, and refused otherwise."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Type in which floats are stored. Bytes stay bytes."""
+    quantize: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Store floats as bytes, over a range that is measured for each feature; what it costs is printed."""
+    drop_bad: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Leave out videos that cannot be read or hold values that are not finite, instead of refusing to pack."""

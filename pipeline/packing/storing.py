@@ -1,0 +1,120 @@
+"""Choose how the values of features are stored: as float16, float32 or bytes, over which range and at what cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from pipeline.inputs.records.quantized import dequantize, quantize
+from pipeline.packing.features import UnreadableFeature
+
+from pipeline.config import FeatureConfig
+from pipeline.config.errors import StageError
+from pipeline.packing.videos import Videos
+from pipeline.runtime.progress import progress_bar
+
+Floats = Literal["float16", "float32"]
+QUANTILES = (0.0005, 0.9995)
+"""Values beyond these quantiles are clipped: a single wild value would make all steps coarse."""
+_MEASURED, _FRAMES = 2000, 64
+"""So many videos, and frames of each, are looked at to measure a range."""
+
+
+class UnstorableValues(UnreadableFeature):
+    """Values that cannot be stored as they are to be."""
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The range that the bytes of a feature span, and what they cost."""
+
+    minimum: float
+    maximum: float
+    decibels: float
+    """Signal-to-noise ratio: the variance of the values over the mean square of what quantizing changes."""
+    clipped: float
+    """Share of the values that are beyond the range."""
+
+
+def stored_features(
+    videos: Videos, floats: Floats, quantizations: Sequence[Quantization] | None
+) -> list[FeatureConfig]:
+    """Return how each feature is stored; bytes stay bytes.
+
+    Raises StageError if the features would differ in dtype, since all of them are read into one array.
+    """
+    found = []
+    for number, source in enumerate(videos.sources):
+        if quantizations:
+            each = quantizations[number]
+            found.append(FeatureConfig(source.name, source.size, "uint8", minimum=each.minimum, maximum=each.maximum))
+        else:
+            found.append(FeatureConfig(source.name, source.size, "uint8" if source.dtype == np.uint8 else floats))
+    if len({feature.dtype for feature in found}) > 1:
+        kinds = ", ".join(f"{source.name} is {source.dtype}" for source in videos.sources)
+        raise StageError(
+            f"{kinds}: all features of a dataset are stored alike. --quantize stores all of them as bytes; or convert "
+            "the bytes to floats before"
+        )
+    return found
+
+
+def measure_ranges(videos: Videos, rng: np.random.Generator) -> list[Quantization]:
+    """Measure the range of each feature on some videos, and what it costs to store their values as bytes.
+
+    Raises StageError if a feature is constant or holds values that are not finite; UnreadableFeature.
+    """
+    rows = np.sort(rng.permutation(len(videos.ids))[:_MEASURED])
+    held: list[list[np.ndarray]] = [[] for _ in videos.sources]
+    for row in progress_bar(rows.tolist(), desc="measure ranges", unit=" videos"):
+        for frames, kept in zip(videos.read(row), held):
+            chosen = rng.permutation(len(frames))[:_FRAMES]
+            kept.append(np.asarray(frames[np.sort(chosen)], np.float32))
+    return [measure_range(np.concatenate(kept), source.name) for kept, source in zip(held, videos.sources)]
+
+
+def measure_range(values: np.ndarray, name: str) -> Quantization:
+    """Return the range of values, float32 of any shape, and what it costs to store them as bytes.
+
+    Raises StageError if they are all equal, or not all finite.
+    """
+    finite = values[np.isfinite(values)]
+    minimum, maximum = (float(each) for each in np.quantile(finite, QUANTILES)) if finite.size else (0.0, 0.0)
+    if not minimum < maximum:
+        raise StageError(f"feature {name} has no range to quantize: its values are {minimum:g}; leave out --quantize")
+    error = dequantize(quantize(finite, minimum, maximum), minimum, maximum) - finite
+    noise = float(np.mean(np.square(error, dtype=np.float64)))
+    signal = float(np.var(finite, dtype=np.float64))
+    clipped = float(np.mean((finite < minimum) | (finite > maximum)))
+    return Quantization(minimum, maximum, 10 * float(np.log10(signal / noise)) if noise else np.inf, clipped)
+
+
+def store(values: np.ndarray, feature: FeatureConfig, where: str) -> np.ndarray:
+    """Return values [n,F] as they are stored.
+
+    Raises UnstorableValues: one is not finite, or beyond what the dtype can hold.
+    """
+    if feature.dtype == "uint8" and values.dtype == np.uint8:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        floats = np.asarray(values, "<f4")
+        if not np.isfinite(floats).all():
+            frame, place = np.argwhere(~np.isfinite(floats))[0].tolist()
+            raise UnstorableValues(
+                where,
+                f"feature {feature.name}, frame {frame}, value {place} is {values[frame, place]}; extract it again, or "
+                "leave such videos out with --drop-bad",
+            )
+        if feature.dtype == "uint8":
+            return quantize(floats, feature.minimum, feature.maximum)
+        stored = floats.astype("<f2") if feature.dtype == "float16" else floats
+    if not np.isfinite(stored).all():
+        raise UnstorableValues(
+            where, f"feature {feature.name} reaches {np.abs(floats).max():.3g}, beyond float16: use --dtype float32"
+        )
+    return stored
+
+
+def with_ranges(features: Sequence[FeatureConfig], known: Sequence[FeatureConfig]) -> list[FeatureConfig]:
+    """Return features with the ranges that an earlier pack has measured."""
+    return [replace(new, minimum=old.minimum, maximum=old.maximum) for new, old in zip(features, known)]
