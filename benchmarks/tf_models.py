@@ -98,10 +98,11 @@ class Peer:
     def __init__(self, python: Path, precision: str, batch: Any):
         import numpy as np
 
-        from pipeline.models.layers.frames import OFFSET, SCALE
+        from pipeline.config import byte_scale
 
         inputs, labels = batch
-        video_matrix = inputs["frames"] * np.float32(SCALE) + np.float32(OFFSET)
+        step, shift = byte_scale()
+        video_matrix = inputs["frames"] * np.float32(step) + np.float32(shift)
         with tempfile.TemporaryFile() as complaints, tempfile.NamedTemporaryFile(suffix=".npz") as file:
             np.savez(file, video_matrix=video_matrix, labels=labels, num_frames=inputs["num_frames"])
             file.flush()

@@ -74,7 +74,7 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
     declared = load_experiment(flags.preset).dataset
     names = _class_names(flags, folder, dataset.num_classes)
     config = {"raw": raw, "dataset": to_dict(dataset), "max_quarantined": flags.max_quarantined}
-    if dataset.dtype == "float32":
+    if not dataset.quantized:
         config["outlier_ratio"] = flags.outlier_ratio
     inputs = {
         "files": digest_json([[source.split, str(source.path), *size_and_mtime(source.path)] for source in sources])

@@ -1,16 +1,20 @@
 """Training by a teacher: what it needs first, what of the teacher is remembered, when the run is stale."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
-from fixtures.support import run_here, small_preset, train_here, write_shard
+from fixtures.support import SMALL, frames_of, labels_of, run_here, small_preset, train_here, write_shard
 
 from pipeline.artifacts.locks import locked
 from pipeline.config import InferenceConfig, TrainingConfig
 from pipeline.config.errors import ConfigError, StageError
+from pipeline.inputs.records.encoding import encode_sequence_example
+from pipeline.inputs.records.tfrecord import write_records
 
 PRESET = small_preset(TrainingConfig(batch_size=8, epochs=1), InferenceConfig(batch_size=8, videos_per_part=10))
 
@@ -53,6 +57,45 @@ def test_a_student_and_its_teacher(tmp_path, capsys):
     assert (runs / "student" / "done.json").exists(), "refused before anything is deleted"
     with pytest.raises(StageError, match="a run cannot be its own teacher"):
         run_here("train", tmp_path, "--run", "average", "--training.teacher", "average")
+
+
+@pytest.mark.parametrize(
+    "change", [{"dtype": "float16"}, {"minimum": -1.0, "maximum": 4.0}], ids=["halves", "bytes of a range"]
+)
+def test_features_of_any_kind_from_records_to_predictions(tmp_path, capsys, change):
+    """Trained, scored and predicted from files; a run of another range does not fit the index."""
+    features = tuple(dataclasses.replace(feature, **change) for feature in SMALL.features)
+    training = TrainingConfig(batch_size=8, epochs=1, mixup=0.4)
+    preset = small_preset(training, InferenceConfig(batch_size=8, videos_per_part=10))
+    (tmp_path / "small.py").write_text(preset.replace(repr(SMALL.features), repr(features)))
+    videos = [frames_of(video) for video in range(60)]
+    if change.get("dtype"):
+        videos = [(frames / 99).astype(np.float16) for frames in videos]
+    path = tmp_path / "raw" / "train.tfrecord"
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        for number, frames in enumerate(videos):
+            context = {"id": f"v{number}", "labels": labels_of(number)}
+            payload = encode_sequence_example(context, {"rgb": frames[:, :6], "audio": frames[:, 6:]})
+            write_records(file, [payload])
+    run_here("ingest", tmp_path, "--raw", f"train={tmp_path}/raw", "--workers", 1)
+    run_here("train", tmp_path)
+    run_here("infer", tmp_path)
+    np.save(tmp_path / "v7.npy", videos[7].astype(np.float64) if change.get("dtype") else videos[7])
+    capsys.readouterr()
+    run_here("predict", tmp_path, tmp_path / "v7.npy", path, "--run", "average", "--json")
+    own, *stored = map(json.loads, capsys.readouterr().out.splitlines())
+    assert len(stored) == 60 and own["labels"] == stored[7]["labels"]
+    run_here("ingest", tmp_path, "--dataset.features.0.size", 6, "--workers", 1)
+    assert "up to date" in capsys.readouterr().out
+    if not change.get("dtype"):
+        wider = ("--dataset.features.0.maximum", 5)
+        run_here("ingest", tmp_path, *wider, "--workers", 1)
+        capsys.readouterr()
+        with pytest.raises(
+            StageError, match=r"trained on rgb 6 uint8 from -1 to 4, .*index .* rgb 6 uint8 from -1 to 5"
+        ):
+            run_here("infer", tmp_path, *wider)
 
 
 def test_auto_precision_is_what_the_run_has_begun_with(tmp_path, monkeypatch, capsys):

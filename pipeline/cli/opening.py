@@ -23,11 +23,13 @@ def open_index(flags: CommonFlags, experiment: Experiment, folder: Path | None =
     index = Index.open(folder, verify=flags.verifies)
     wanted, there = to_dict(experiment.dataset), to_dict(index.dataset)
     preset = to_dict(load_experiment(flags.preset, experiment.model.family).dataset)
-    said = {field for field in wanted if wanted[field] != preset[field]}  # set by flags
+    fields = wanted.keys() | there.keys() | preset.keys()  # those of defaults may be left out
+    said = {field for field in fields if wanted.get(field) != preset.get(field)}  # set by flags
     if folder == own:
         declared = index.summary.get("declared") or there
-        said |= {field for field in wanted if wanted[field] != declared.get(field)}
-    if changed := differences({field: there[field] for field in said}, {field: wanted[field] for field in said}):
+        said |= {field for field in fields if wanted.get(field) != declared.get(field)}
+    now, then = ({field: each.get(field) for field in said} for each in (wanted, there))
+    if changed := differences(then, now):
         raise StageError(
             f"{index.folder} was made with other settings than --preset {flags.preset} and the flags say now: "
             f"{'; '.join(changed)}. Run ingest, or undo the change"

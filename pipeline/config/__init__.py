@@ -1,7 +1,7 @@
 """The settings of an experiment: frozen dataclasses, one file for each part of the pipeline that is configured."""
 
 from pipeline.config.checked import CheckedFields
-from pipeline.config.data import DatasetConfig, FeatureConfig, SynthesisConfig
+from pipeline.config.data import DatasetConfig, FeatureConfig, SynthesisConfig, byte_scale
 from pipeline.config.errors import ConfigError, StageError, find_by_name
 from pipeline.config.experiment import Experiment, differences, from_dict, to_dict
 from pipeline.config.fitting import check_model_fits_dataset
@@ -58,6 +58,7 @@ __all__ = [
     "SubmissionConfig",
     "SynthesisConfig",
     "TrainingConfig",
+    "byte_scale",
     "check_model_fits_dataset",
     "differences",
     "find_by_name",

@@ -8,6 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pipeline.config.errors import ConfigError
 
+LEFT_OUT_AT_DEFAULT = {"left_out_at_default": True}
+"""Metadata of a field that was added after version 0.1.0: what is stored lacks it where it has its default, so that
+what was made without the field is up to date, and its digest is that of what is made now."""
 _WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
 
 

@@ -1,14 +1,17 @@
 """Settings of a dataset: its features, its classes, how its videos are split, and how a synthetic one is made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pipeline.config.checked import CheckedFields
+from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
 from pipeline.config.errors import ConfigError
 from pipeline.config.ranges import MOST_CLASSES, FolderName, Frames, Key, Matching, Seed, Several, Size, Within
 
 _SPLIT_VIDEOS = 64**4 // 2
 """Most videos in a synthetic split: ids have four characters out of 64, and two splits share them."""
+_Bound = Annotated[float, Within(-1_000_000_000, 1_000_000_000)]
+_LOW, _HIGH = -2.0, 2.0
+"""The range of YouTube-8M's bytes."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +22,43 @@ class FeatureConfig(CheckedFields, section="dataset.features"):
     """Name of the feature, which stands for it in messages, reports and files of your own."""
     size: Size
     """Number of values that the feature has in each frame."""
-    dtype: Literal["uint8", "float32"] = "uint8"
-    """Type of the stored values: uint8, quantized to bytes as in YouTube-8M, or float32."""
+    dtype: Literal["uint8", "float16", "float32"] = "uint8"
+    """Type of the stored values: uint8, quantized to bytes as in YouTube-8M; float16, two bytes a value; or float32."""
     source: Annotated[str, Matching(r"[^\x00-\x1f\x7f-\x9f]{0,1000}", "a key of a record, or empty")] = ""
     """Key of the feature in the record; if empty, the feature's name is the key."""
+    minimum: _Bound = field(default=_LOW, metadata=LEFT_OUT_AT_DEFAULT)
+    """Lower end of the range that was quantized to bytes; YouTube-8M's is -2 to 2. Only for dtype uint8."""
+    maximum: _Bound = field(default=_HIGH, metadata=LEFT_OUT_AT_DEFAULT)
+    """Upper end of the range that was quantized to bytes. Only for dtype uint8."""
+
+    def check_together(self) -> None:
+        if not self.minimum < self.maximum:
+            raise ConfigError(
+                f"{self.flag('minimum')} must be less than {self.flag('maximum')}, {self.maximum:g}, "
+                f"not {self.minimum:g}"
+            )
+        if self.dtype != "uint8" and (self.minimum, self.maximum) != (_LOW, _HIGH):
+            raise ConfigError(
+                f"{self.flag('minimum')} and {self.flag('maximum')} are the range of bytes, and feature {self.name} is "
+                f"{self.dtype}: leave them out"
+            )
 
     @property
     def key(self) -> str:
         return self.source or self.name
+
+    def __str__(self) -> str:
+        whole = f"{self.name} {self.size} {self.dtype}"
+        usual = (self.minimum, self.maximum) == (_LOW, _HIGH)
+        return whole if usual else f"{whole} from {self.minimum:g} to {self.maximum:g}"
+
+
+def byte_scale(minimum: float = _LOW, maximum: float = _HIGH) -> tuple[float, float]:
+    """Return step and shift of a range that is quantized: a byte q stands for step q + shift, the center of its bin.
+
+    Source: utils.Dequantize of YouTube-8M's starter code.
+    """
+    return (maximum - minimum) / 255, (maximum - minimum) / 512 + minimum
 
 
 @dataclass(frozen=True)
@@ -60,7 +92,7 @@ class DatasetConfig(CheckedFields, section="dataset"):
         if len({feature.dtype for feature in self.features}) > 1:
             raise ConfigError(
                 f"dataset.features must share one dtype, not {', '.join(feature.dtype for feature in self.features)}: "
-                "they are read into one array. Store all of them as uint8, or all as float32"
+                "they are read into one array. Store all of them alike"
             )
         names = [feature.name for feature in self.features]
         for number, name in enumerate(names):
@@ -80,6 +112,11 @@ class DatasetConfig(CheckedFields, section="dataset"):
     @property
     def dtype(self) -> str:
         return self.features[0].dtype
+
+    @property
+    def quantized(self) -> bool:
+        """Whether values are bytes, which are bounded; floats may be of any size."""
+        return self.dtype == "uint8"
 
 
 @dataclass(frozen=True)

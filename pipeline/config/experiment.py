@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from pipeline.config.checked import CheckedFields, field_types, split_annotation
+from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields, field_types, split_annotation
 from pipeline.config.data import DatasetConfig, SynthesisConfig
 from pipeline.config.errors import ConfigError, find_by_name
 from pipeline.config.model import ClassifierConfig, ModelConfig
@@ -43,8 +43,11 @@ class Experiment(CheckedFields, section=""):
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Convert a configuration to plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """Convert a configuration to plain JSON values, without the fields of LEFT_OUT_AT_DEFAULT that have their default.
+
+    Where a field is missing, `from_dict` takes its default.
+    """
+    return json.loads(json.dumps(config, default=_stored_fields))
 
 
 def from_dict(kind: type[T], values: dict[str, Any], source: str | Path = "") -> T:
@@ -56,6 +59,15 @@ def from_dict(kind: type[T], values: dict[str, Any], source: str | Path = "") ->
         if isinstance(error, cattrs.BaseValidationError):
             faults = [fault.removesuffix(" @ $") for fault in cattrs.transform_error(error, format_exception=_reason)]
         raise ConfigError(f"{source or kind.__name__}: {'; '.join(faults)}") from error
+
+
+def _stored_fields(config: Any) -> dict[str, Any]:
+    return {
+        field.name: value
+        for field in dataclasses.fields(config)
+        if (value := getattr(config, field.name)) != field.default
+        or not LEFT_OUT_AT_DEFAULT.items() <= field.metadata.items()
+    }
 
 
 def _reason(error: BaseException, kind: type | None) -> str:

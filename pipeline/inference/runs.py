@@ -59,7 +59,7 @@ class TrainedRun:
 
 def describe_dataset(dataset: DatasetConfig) -> str:
     """Describe in words what a dataset's records hold."""
-    features = ", ".join(f"{feature.name} {feature.size} {feature.dtype}" for feature in dataset.features)
+    features = ", ".join(map(str, dataset.features))
     frames = f"up to {counted(dataset.max_frames, 'frame')}" if dataset.level == "frame" else "one row a video"
     return f"{features}; {counted(dataset.num_classes, 'class', 'classes')}; {frames}"
 

@@ -58,8 +58,8 @@ def build_model(model: ModelConfig, dataset: DatasetConfig, precision: str = "fl
             float32.
 
     Returns:
-        A model from `{"frames": [B,T,F], "num_frames": int32 [B]}` (uint8 frames as stored, or float32 for float
-        features) to probabilities float32 [B,V].
+        A model from `{"frames": [B,T,F], "num_frames": int32 [B]}` (frames as stored: uint8,
+        float16 or float32) to probabilities float32 [B,V].
 
     Raises:
         ConfigError: a setting does not fit the dataset.

@@ -40,11 +40,11 @@ def _build(model: ModelConfig, dataset: DatasetConfig) -> keras.Model:
     names = layer_names([feature.name for feature in dataset.features])
     pooling = model.pooling.fitted([feature.size for feature in dataset.features])
     for number, (feature, name) in enumerate(zip(dataset.features, names)):
-        values = Feature(start, feature.size, feature.dtype == "uint8", name=name)(frames)
+        values = Feature(start, feature.size, dataset.quantized, feature.minimum, feature.maximum, name=name)(frames)
         if classifier.input_batch_norm:
             # No shift: a shift of all frames is lost in the next batch norm, or is equal to a shift of the centers.
             scale = FAMILIES[model.family].scale_matters
-            norm = FrameNorm if feature.dtype == "uint8" else InputNorm
+            norm = FrameNorm if dataset.quantized else InputNorm
             values = norm(center=False, scale=scale, name=f"{name}_norm")(values, mask=mask)
         if classifier.feature_noise:
             values = keras.layers.GaussianNoise(classifier.feature_noise, name=f"{name}_noise")(values)

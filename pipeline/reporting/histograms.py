@@ -9,13 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from pipeline.config import FeatureConfig, byte_scale, from_dict
 from pipeline.reporting.style import COLORS, legend_below, line, svg_picture
 
 BARS = 40
 """Bars of a histogram, at most."""
 REASONS = 8
 """Reasons to leave a record out that have a bar of their own."""
-_STEP, _SHIFT = 4 / 255, 4 / 512 - 2  # a quantized q stands for _STEP q + _SHIFT: see inputs.index.check.count_values
+_EDGES = np.arange(257) - 0.5
+"""The edges of the bins of bytes."""
 
 
 def dataset_pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
@@ -30,11 +32,10 @@ def dataset_pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
         most = dataset["max_frames"]
         caption += f" {cut['count']:,} of {cut['of']:,} videos are longer than {most:,} frames, and are cut there."
     made.append((plot, caption))
-    for kind, of_kind in (("bytes", _values_of_bytes), ("floats", _values_of_floats)):
-        features = [each["name"] for each in dataset["features"] if (each["dtype"] == "uint8") == (kind == "bytes")]
-        counts = {name: statistics["values"][name] for name in features if statistics["values"].get(name)}
-        if counts:
-            made.append(of_kind(counts))
+    features = [from_dict(FeatureConfig, each) for each in dataset["features"]]
+    counts = {each: statistics["values"][each.name] for each in features if statistics["values"].get(each.name)}
+    if counts:
+        made.append(_values(counts))
     if summary["quarantined"]["count"]:
         made.append(_reasons(statistics["reasons"], summary["quarantined"]["count"]))
     return made
@@ -103,42 +104,38 @@ def _shares(what: str, splits: dict[str, dict[str, int]]) -> tuple[Markup, str]:
     )
 
 
-def _values_of_bytes(features: dict[str, dict[str, int]]) -> tuple[Markup, str]:
-    plot = _values("bytes", features, np.arange(257) - 0.5, "byte", "at 0 and 255")
-    return plot, (
-        "The features’ bytes, of one frame of the first videos of each shard. 0 and 255 are not drawn: they also stand "
-        "for what lies beyond the range that was quantized."
-    )
-
-
-def _values_of_floats(features: dict[str, dict[str, int]]) -> tuple[Markup, str]:
-    plot = _values("floats", features, (np.arange(257) - 0.5) * _STEP + _SHIFT, "value", "below −2 and above 2")
-    return plot, (
-        "The features’ values, of one frame of the first videos of each shard, without those below −2 and above 2."
-    )
-
-
-def _values(name: str, features: dict[str, dict[str, int]], edges: NDArray, label: str, ends: str) -> Markup:
-    shares = {}
+def _values(features: dict[FeatureConfig, dict[str, int]]) -> tuple[Markup, str]:
+    """Of each feature: the share of values in each bin, floats in those of YouTube-8M's bytes."""
+    shares, edges = {}, {}
     for feature, counts in features.items():
         values, times = _numbers(counts)
-        shares[feature] = 100 * np.bincount(values, times, 256) / times.sum()
+        step, shift = byte_scale(feature.minimum, feature.maximum)
+        shares[feature], edges[feature] = 100 * np.bincount(values, times, 256) / times.sum(), _EDGES * step + shift
+    quantized = all(feature.dtype == "uint8" for feature in features)
 
     def paint(axes: Axes) -> None:
         for number, (feature, share) in enumerate(shares.items()):
+            low, high = (f"{end:g}".replace("-", "−") for end in (feature.minimum, feature.maximum))
+            where = f"at {low} and {high}" if quantized else f"below {low} and above {high}"
             axes.stairs(
                 share[1:-1],
-                edges[1:-1],
-                label=f"{feature}: {share[0] + share[-1]:.2g} % {ends}",
+                edges[feature][1:-1],
+                label=f"{feature.name}: {share[0] + share[-1]:.2g} % {where}",
                 linewidth=1.6,
                 **line(number),
             )
-        axes.set(xlabel=label, title="% of values", ylim=(0, None))
+        axes.set(xlabel="value", title="% of values", ylim=(0, None))
         legend_below(axes)
 
-    middles = (edges[1:] + edges[:-1]) / 2
-    means = ", ".join(f"{feature} mean {share @ middles / 100:.1f}" for feature, share in shares.items())
-    return svg_picture(f"values {name}", f"Share of the features’ values: {means}", paint)
+    means = ", ".join(
+        f"{feature.name} mean {share @ (edges[feature][1:] + edges[feature][:-1]) / 200:.2g}"
+        for feature, share in shares.items()
+    )
+    plot = svg_picture("values", f"Share of the features’ values: {means}", paint)
+    caption = "The features’ values, of one frame of the first videos of each shard"
+    if quantized:
+        return plot, f"{caption}. The ends of the range are not drawn: what lies beyond it was put there too."
+    return plot, f"{caption}, without those beyond −2 and 2."
 
 
 def _reasons(reasons: dict[str, int], count: int) -> tuple[Markup, str]:

@@ -1,6 +1,9 @@
 """Mixup: mix each video of a batch with another video of the same batch."""
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from pipeline.inputs.reading.buffers import BufferPool
 from pipeline.runtime.compiled import compile_numba
@@ -28,6 +31,8 @@ def mix_batch(
         weight = np.rint(share * 256).astype(np.uint16)
         share = np.rint(share * 256) / np.float32(256)
         _mix_bytes(frames, num_frames, partner, weight, mixed)
+    elif frames.dtype == np.float16:
+        _mix_halves(frames.view(np.uint16), num_frames, partner, share, mixed.view(np.uint16))
     else:
         _mix_floats(frames, num_frames, partner, share, mixed)
     return mixed, labels * share[:, None] + labels[partner] * (1 - share[:, None])
@@ -69,3 +74,41 @@ def _mix_floats(
             for value in range(width):
                 mixed[video, place, value] = frames[video, place, value] * own + frames[other, there, value] * rest
         mixed[video, num_frames[video] :] = 0
+
+
+@compile_numba
+def _mix_halves(
+    frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, share: np.ndarray, mixed: np.ndarray
+) -> None:
+    """Write the mixture of float16 values to `mixed` [B,T,F], both as uint16; share, float32 [B], as of floats."""
+    batch, length, width = frames.shape
+    for video in range(batch):
+        other, own = partner[video], share[video]
+        rest = np.float32(1) - own
+        for place in range(num_frames[video]):
+            there = min(place * num_frames[other] // num_frames[video], length - 1)
+            for value in range(width):
+                mixed[video, place, value] = _narrow(
+                    _widen(frames[video, place, value]) * own + _widen(frames[other, there, value]) * rest
+                )
+        mixed[video, num_frames[video] :] = 0
+
+
+@intrinsic
+def _widen(typing_context, bits):
+    """The bits of a float16, uint16, as a float32; numba has no float16 on processors."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), generate
+
+
+@intrinsic
+def _narrow(typing_context, value):
+    """A float32 as the bits of the nearest float16, uint16."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(builder.fptrunc(arguments[0], ir.HalfType()), ir.IntType(16))
+
+    return types.uint16(types.float32), generate

@@ -201,7 +201,11 @@ def values_of(kind: type, name: str, hint: Any) -> st.SearchStrategy:
     if type(None) in get_args(plain):
         return st.none() | values_of(kind, name, get_args(plain)[0])
     if get_origin(plain) is tuple:
-        element = features() if get_args(plain)[0] is FeatureConfig else values_of(kind, name, get_args(plain)[0])
+        element = (
+            configurations(FeatureConfig)
+            if get_args(plain)[0] is FeatureConfig
+            else values_of(kind, name, get_args(plain)[0])
+        )
         least = max((each.least for each in ranges if isinstance(each, Several)), default=0)
         return st.lists(element, min_size=least, max_size=2, unique=True).map(tuple)
     if get_origin(plain) is Literal:
@@ -218,13 +222,6 @@ def values_of(kind: type, name: str, hint: Any) -> st.SearchStrategy:
     return st.floats(low, high, exclude_min=within.least is None, exclude_max=within.most is None)
 
 
-def features() -> st.SearchStrategy[FeatureConfig]:
-    return st.builds(FeatureConfig, **{name: values_of(FeatureConfig, name, hint) for name, hint in FEATURE.items()})
-
-
-FEATURE = field_types(FeatureConfig)
-
-
 @st.composite
 def configurations(draw, kind: type) -> Any:
     drawn = {name: draw(values_of(kind, name, hint)) for name, hint in field_types(kind).items()}
@@ -237,6 +234,9 @@ def fit(kind: type, drawn: dict[str, Any]) -> None:
     if kind is DatasetConfig:
         whole = {feature.name: feature for feature in drawn["features"]}.values()
         drawn["features"] = tuple(dataclasses.replace(feature, dtype="uint8") for feature in whole)
+    if kind is FeatureConfig:
+        low, high = sorted((drawn["minimum"], drawn["maximum"]))
+        drawn["minimum"], drawn["maximum"] = (low, high) if low < high and drawn["dtype"] == "uint8" else (-2.0, 2.0)
     if kind is SynthesisConfig:
         drawn["min_frames"], drawn["max_frames"] = sorted((drawn["min_frames"], drawn["max_frames"]))
         drawn["videos_per_shard"] = max(drawn["videos_per_shard"], 8_388_608 // 62**2 + 1)
@@ -311,7 +311,8 @@ def wrong_values(hint: Any) -> list[Any]:
         return [within.least - 1, within.most + 1, math.nan, math.inf, 1e18, "1", True, None, within.least + 0.5]
     low = within.above if within.least is None else math.nextafter(within.least, -math.inf)
     high = within.below if within.most is None else math.nextafter(within.most, math.inf)
-    return [low, high, -1.0, -math.inf, math.nan, math.inf, 1e18, "0.5", True, None]
+    below = [] if within.allows(-1.0) else [-1.0]
+    return [low, high, *below, -math.inf, math.nan, math.inf, 1e18, "0.5", True, None]
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS)

@@ -1,6 +1,7 @@
 """Configurations: round trip through JSON, and what is refused."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -27,6 +28,31 @@ def test_every_preset_goes_through_json_and_comes_back(preset, family):
     experiment = load_experiment(preset, family)
     assert experiment.model.family == family
     assert from_dict(Experiment, to_dict(experiment)) == experiment
+
+
+def test_a_field_that_was_added_is_stored_only_where_it_was_set():
+    """So what is stored without it, by an older version, is of the same settings and has the same digest."""
+    feature = FeatureConfig("rgb", 4)
+    assert to_dict(feature) == {"name": "rgb", "size": 4, "dtype": "uint8", "source": ""}
+    assert from_dict(FeatureConfig, to_dict(feature)) == feature
+    ranged = FeatureConfig("rgb", 4, minimum=-1)
+    assert to_dict(ranged) == to_dict(feature) | {"minimum": -1}
+    assert from_dict(FeatureConfig, to_dict(ranged)) == ranged
+    dataset = DatasetConfig("d", (ranged,), 3)
+    assert to_dict(dataset)["features"] == [to_dict(ranged)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"minimum": 2}, "dataset.features.minimum must be less than dataset.features.maximum, 2, not 2"),
+        ({"minimum": math.nan}, "dataset.features.minimum must be from -1,000,000,000 to 1,000,000,000, not nan"),
+        ({"dtype": "float16", "maximum": 3}, "are the range of bytes, and feature rgb is float16: leave them out"),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        FeatureConfig("rgb", 4, **settings)
 
 
 def test_unknown_keys_are_refused_by_name_and_file():

@@ -1,10 +1,13 @@
 """What surrounds the pooling: the settings do what they say."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from pipeline.config import AverageConfig, ClassifierConfig, DatasetConfig, FeatureConfig, ModelConfig, NetVLADConfig
+from pipeline.inputs.records.quantized import as_floats
 from pipeline.models import build_model
 
 DATASET = DatasetConfig("d", (FeatureConfig("rgb", 12), FeatureConfig("audio", 4)), num_classes=7)
@@ -84,6 +87,26 @@ def test_frame_dropout_hides_frames_from_the_pooling_alone():
     np.testing.assert_allclose(values.mean((0, 1)), 0, atol=1e-4)
     untouched = (np.asarray(part) for part in keras.Model(built.inputs, parts)(inputs, training=False))
     assert (next(untouched) == 1).all()
+
+
+def test_halves_and_ranges_reach_the_pooling_as_the_floats_that_they_stand_for():
+    """Three datasets of the same values, up to their rounding, and one set of weights."""
+    rng = np.random.default_rng(1)
+    stored = rng.integers(0, 256, (4, 5, 16), np.uint8)
+    ranged = tuple(dataclasses.replace(feature, minimum=-5, maximum=90) for feature in DATASET.features)
+    values = as_floats(stored, of_bytes := dataclasses.replace(DATASET, features=ranged))
+    answers = []
+    for dtype, frames in (("float32", values), ("float16", values.astype(np.float16)), ("uint8", stored)):
+        features = tuple(dataclasses.replace(feature, dtype=dtype) for feature in DATASET.features)
+        dataset = of_bytes if dtype == "uint8" else dataclasses.replace(DATASET, features=features)
+        keras.utils.set_random_seed(3)
+        built = build_model(ModelConfig("average", AverageConfig(), ClassifierConfig(input_batch_norm=False)), dataset)
+        assert built.input["frames"].dtype == dtype
+        inputs = {"frames": frames, "num_frames": np.array([5, 1, 3, 4], np.int32)}
+        answers.append(built.predict(inputs, verbose=0))
+        assert np.isfinite(built.predict(inputs | {"frames": np.full_like(frames, 255)}, verbose=0)).all()
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-3)
+    np.testing.assert_allclose(answers[2], answers[0], atol=1e-5)
 
 
 def test_feature_noise_has_its_size_in_training_only():

@@ -19,7 +19,7 @@ def slow_mix(frames, num_frames, labels, alpha, rng):
     return mixed, mixed_labels
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
 def test_mixup_against_its_definition(dtype):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (6, 5, 3)).astype(dtype)
@@ -30,7 +30,8 @@ def test_mixup_against_its_definition(dtype):
     slow, slow_labels = slow_mix(frames, num_frames, labels, 0.4, np.random.default_rng(7))
     assert mixed.dtype == dtype
     # Shares are rounded to 1/256 for bytes: at most 255/512 from there, and half a step from rounding the result.
-    np.testing.assert_allclose(mixed, slow, atol=1.0 if dtype == np.uint8 else 1e-4)
+    # A float16 of up to 256 is rounded by at most a sixteenth.
+    np.testing.assert_allclose(mixed, slow, atol={np.uint8: 1.0, np.float16: 0.0626, np.float32: 1e-4}[dtype])
     np.testing.assert_allclose(mixed_labels, slow_labels, atol=1 / 512 if dtype == np.uint8 else 1e-6)
     assert np.abs(mixed - frames).max() > 10, "something was mixed"
 

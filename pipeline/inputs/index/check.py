@@ -9,6 +9,7 @@ from pipeline.config import DatasetConfig
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.file_kinds import why_not_tfrecords
 from pipeline.inputs.records.parsing import ParseError, parse_record, readable_id
+from pipeline.inputs.records.quantized import quantize
 
 SAMPLED = 256
 """The values of the middle frame are counted for this many videos, the first of a shard; no frame is read twice."""
@@ -118,10 +119,7 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
 
 
 def count_values(frames: np.ndarray) -> np.ndarray:
-    """Count how often each value 0..255 occurs in frames, int64 [256]; floats are quantized as in the challenge.
-
-    A quantized q stands for 4 q / 255 + 4 / 512 - 2. Values beyond that range are clipped.
-    """
+    """Count how often each value 0..255 occurs in frames, int64 [256]; floats are quantized as in YouTube-8M."""
     if frames.dtype.kind == "f":
-        frames = np.rint((frames.clip(-2, 2) + (2 - 4 / 512)) * (255 / 4))
-    return np.bincount(frames.astype(np.uint8).ravel(), minlength=256)
+        frames = quantize(frames, -2, 2)
+    return np.bincount(frames.ravel(), minlength=256)

@@ -82,7 +82,7 @@ class Statistics:
         for number, feature in enumerate(self.dataset.features):
             values = np.flatnonzero(self._values[number])
             if len(values) == 1 and self._lowest[number] == self._highest[number]:
-                found[feature.name] = float(values[0] if feature.dtype == "uint8" else self._highest[number])
+                found[feature.name] = float(values[0] if self.dataset.quantized else self._highest[number])
         return found
 
     def summary(self) -> dict[str, Any]:

@@ -17,12 +17,12 @@ _PEAKS = pa.field("peaks", pa.list_(pa.float32()))
 
 def rows_schema(dataset: DatasetConfig) -> pa.Schema:
     """Return the schema of the table of videos."""
-    return SCHEMA.append(_PEAKS) if dataset.dtype == "float32" else SCHEMA
+    return SCHEMA if dataset.quantized else SCHEMA.append(_PEAKS)
 
 
 def left_out_schema(dataset: DatasetConfig) -> pa.Schema:
     """Return the schema of the table of records that are left out."""
-    return LEFT_OUT_SCHEMA.append(_PEAKS) if dataset.dtype == "float32" else LEFT_OUT_SCHEMA
+    return LEFT_OUT_SCHEMA if dataset.quantized else LEFT_OUT_SCHEMA.append(_PEAKS)
 
 
 class Table:

@@ -14,10 +14,6 @@ from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.inputs.records.parsing import ParseError, parse_features, readable_id
 
-_QUANTIZE = (
-    "quantize them as the training features were, for YouTube-8M and AudioSet "
-    "numpy.rint((v.clip(-2, 2) + 2 - 4 / 512) * 255 / 4).astype('uint8')"
-)
 _READ = "TFRecords, npz, npy or HDF5"
 _MOST_INFLATED = 1100
 """Times that the bytes of an HDF5 file become more, at most: deflate makes 1,032 of one."""
@@ -113,12 +109,20 @@ def _in_records(path: Path, dataset: DatasetConfig) -> Iterator[Video | Unreadab
 
 
 def _remedy(reason: str, dataset: DatasetConfig) -> str:
-    if dataset.dtype == "uint8" and "float_list" in reason:
-        return _QUANTIZE
+    if dataset.quantized and "float_list" in reason:
+        return _quantize(dataset)
     if dataset.dtype == "float32" and "bytes_list" in reason:
         return _DEQUANTIZE
     features = ", ".join(f"{feature.key}, {feature.size} {feature.dtype}" for feature in dataset.features)
     return f"the model needs, for each {dataset.level}: {features}"
+
+
+def _quantize(dataset: DatasetConfig) -> str:
+    """Return the remedy for floats where bytes are needed."""
+    calls = ", ".join(
+        f"{feature.name} by quantize(v, {feature.minimum:g}, {feature.maximum:g})" for feature in dataset.features
+    )
+    return f"quantize them as the training features were, with pipeline.inputs.records.quantized: {calls}"
 
 
 # --------------------------------------------------------------------------------------------------------------- arrays
@@ -229,9 +233,9 @@ def _in_batch(path: Path, arrays: dict[str, np.ndarray], dataset: DatasetConfig)
 def _video(id: str, where: str, features: list[np.ndarray], dataset: DatasetConfig) -> Video | UnreadableVideo:
     """Return a video from arrays [n,size], or a UnreadableVideo if their values are not as the dataset declares."""
     for values in features:
-        if dataset.dtype == "uint8":
+        if dataset.quantized:
             if values.dtype.kind == "f":
-                return UnreadableVideo(where, f"values are {values.dtype} but must be bytes: {_QUANTIZE}")
+                return UnreadableVideo(where, f"values are {values.dtype} but must be bytes: {_quantize(dataset)}")
             if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
                 return UnreadableVideo(
                     where, f"values are {values.dtype} and not all from 0 to 255; they must be bytes"
@@ -240,5 +244,8 @@ def _video(id: str, where: str, features: list[np.ndarray], dataset: DatasetConf
             return UnreadableVideo(where, f"values are {values.dtype} but must be floats: {_DEQUANTIZE}")
         elif not np.isfinite(values.astype(np.float32)).all():
             return UnreadableVideo(where, "there are values that are not finite; extract the features again")
-    frames = np.concatenate(features, axis=1).astype(dataset.dtype)
+    with np.errstate(over="ignore"):
+        frames = np.concatenate(features, axis=1).astype(dataset.dtype)
+    if dataset.dtype == "float16" and not np.isfinite(frames).all():
+        return UnreadableVideo(where, f"there are values beyond {np.finfo(np.float16).max:,.0f}, the largest float16")
     return Video(id, frames[: 1 if dataset.level == "video" else dataset.max_frames])

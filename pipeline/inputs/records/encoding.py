@@ -16,6 +16,8 @@ _FEATURE_INTS = b"\x1a"
 def encode_example(features: Mapping[str, Value]) -> bytes:
     """Return a serialized tf.train.Example with sorted keys, byte for byte protobuf's deterministic serialization.
 
+    A float16 array becomes one string of its bytes, little-endian; other floats become a FloatList.
+
     Raises TypeError for values that are neither strings, integers nor floats, and for an empty list, which has no type
     (give an empty array of the right dtype). Raises ValueError for integers beyond int64. The message names the key.
     """
@@ -28,7 +30,7 @@ def encode_sequence_example(context: Mapping[str, Value], feature_lists: Mapping
     Args:
         context: the features of the whole video, as for `encode_example`.
         feature_lists: an array [n,F] for each key. Each frame becomes one Feature: F bytes if the array is uint8,
-            F floats if it is float32. n may differ between keys, and may be 0.
+            2F bytes if it is float16, F floats if it is float32. n may differ between keys, and may be 0.
 
     Raises TypeError or ValueError, naming the key, for arrays of another dtype or rank.
     """
@@ -65,6 +67,8 @@ def _feature(key: str, value: Value) -> bytes:
             raise ValueError(f"{key}: {value.max()} is beyond int64")
         packed = b"".join(encode_varint(item) for item in value.ravel().tolist())
         return _field(_FEATURE_INTS, _field(_LIST_VALUE, packed) if packed else b"")
+    if value.dtype == np.float16:
+        return _field(_FEATURE_BYTES, _field(_LIST_VALUE, value.astype("<f2").tobytes()))
     if value.dtype.kind == "f":
         packed = value.astype("<f4").tobytes()
         return _field(_FEATURE_FLOATS, _field(_LIST_VALUE, packed) if packed else b"")
@@ -77,10 +81,12 @@ def _feature_list(key: str, frames: np.ndarray) -> bytes:
         raise ValueError(f"{key}: frames must be an array [n,F], not of shape {frames.shape}")
     if frames.dtype == np.uint8:
         kind, rows = _FEATURE_BYTES, frames
+    elif frames.dtype == np.float16:
+        kind, rows = _FEATURE_BYTES, np.ascontiguousarray(frames, dtype="<f2").view(np.uint8)
     elif frames.dtype == np.float32:
         kind, rows = _FEATURE_FLOATS, np.ascontiguousarray(frames, dtype="<f4").view(np.uint8)
     else:
-        raise TypeError(f"{key}: frames must be uint8 or float32, not {frames.dtype}")
+        raise TypeError(f"{key}: frames must be uint8, float16 or float32, not {frames.dtype}")
     size = rows.shape[1]
     innermost = _LIST_VALUE + encode_varint(size)
     if kind == _FEATURE_FLOATS and not size:

@@ -28,6 +28,8 @@ from pipeline.inputs.records.wire import (
 Kind = Literal["empty", "bytes", "strings", "float", "int64", "mixed"]
 _KINDS: dict[int, Kind] = {0: "empty", BYTES: "bytes", FLOATS: "float", INTEGERS: "int64"}
 _DTYPES: dict[Kind, str] = {"bytes": "uint8", "float": "float32"}
+_OF_WIDTH = {2: "float16", 4: "float32", 8: "float64"}
+"""Floats by their bytes."""
 
 
 class SchemaError(ValueError):
@@ -132,7 +134,7 @@ def _feature_faults(payload: Buffer, dataset: DatasetConfig, found: list[FoundFe
             faults += raw or _differences(feature, there[feature.key], flag)
             continue
         others = [f for f in there.values() if f.name not in {*keys, *dataset.id_keys} and f.kind in _DTYPES]
-        fits = [f"{f.name} ({f.widths[0]} {f.kind})" for f in others if f.widths == (feature.size,)]
+        fits = [f"{f.name} ({f.widths[0]} {f.kind})" for f in others if f.widths == (_width(feature),)]
         remedy = f"; set {flag}.source to its key" + (f", perhaps {' or '.join(fits)}" if fits else "")
         if not others:
             remedy = ": write zeros where a video has none, or do not declare it"
@@ -149,20 +151,29 @@ def _raw_numbers(payload: Buffer, declared: FeatureConfig, found: FoundFeature, 
     times = width // declared.size if width % declared.size == 0 and width != declared.size else 0
     name = raw_type(rows, declared.size if times else None)
     if name is None and declared.dtype == "float32":  # as wide as the declared floats, but silent or too few to tell
-        name = {4: "float32", 8: "float64"}.get(times)
-    if name is None:
+        name = _OF_WIDTH.get(times)
+    if name is None or (name, width) == (declared.dtype, _width(declared)):
         return []
     count = width // TYPES[name].itemsize
     size = "" if count == declared.size else f" and {flag}.size {count}"
-    if name.startswith("float"):
+    if name == "float16":
+        remedy = f"set {flag}.size {count}" if declared.dtype == name else f"set {flag}.dtype float16{size}"
+    elif name.startswith("float"):
         float_list = "" if declared.dtype == "float32" else f" and set {flag}.dtype float32"
         remedy = f"write them as a float_list{float_list}{size}, or quantize them"
     else:
-        remedy = f"write each as one byte{size}"
+        remedy = f"write each as one byte{f' and set {flag}.dtype uint8' * (declared.dtype == 'float16')}{size}"
     there = f"{times} times the {declared.size} declared" if times else f"where {declared.size} are declared"
+    if declared.dtype == "float16":
+        there = f"where {_width(declared)} are declared, {declared.size} float16 values"
     return [
         f"feature {found.name} has {counted(width, 'byte')} a row, {there}: {name} values stored as bytes; {remedy}"
     ]
+
+
+def _width(declared: FeatureConfig) -> int:
+    """Return what `FoundFeature.widths` holds for a declared feature."""
+    return declared.size * (2 if declared.dtype == "float16" else 1)
 
 
 def _strings(payload: Buffer, found: FoundFeature) -> list[Buffer]:
@@ -179,15 +190,33 @@ def _differences(declared: FeatureConfig, found: FoundFeature, flag: str) -> lis
     dtype = _DTYPES.get(found.kind)
     if dtype is None:
         faults.append(f"feature {found.name} is {found.kind}, which cannot be read as {declared.dtype}")
-    elif dtype != declared.dtype:
+    elif dtype != ("uint8" if declared.dtype == "float16" else declared.dtype):
         faults.append(
             f"feature {found.name} is {found.kind} where {declared.dtype} is declared: set {flag}.dtype {dtype}"
         )
-    if declared.size not in found.widths:
+    if declared.dtype == "float16" and found.kind == "bytes":
+        if _width(declared) not in found.widths:
+            faults.append(_other_halves(declared, found, flag))
+    elif declared.size not in found.widths:
         widths = " or ".join(map(str, found.widths))
         remedy = f"set {flag}.size {widths}" if len(found.widths) == 1 else "rows that differ in size cannot be read"
         faults.append(f"feature {found.name} has {widths} values a row where {declared.size} are declared: {remedy}")
     return faults
+
+
+def _other_halves(declared: FeatureConfig, found: FoundFeature, flag: str) -> str:
+    """Return the fault of a feature that is declared as float16 and has rows of another number of bytes."""
+    widths = " or ".join(map(str, found.widths))
+    (width, *others) = found.widths
+    remedy = f"set {flag}.size {width // 2}"
+    if others or (width % 2 and width != declared.size):
+        remedy = "rows that differ in size cannot be read" if others else "a float16 value has two bytes"
+    elif width == declared.size:
+        remedy = f"set {flag}.dtype uint8"
+    return (
+        f"feature {found.name} has {widths} bytes a row where {_width(declared)} are declared, {declared.size} "
+        f"float16 values: {remedy}"
+    )
 
 
 def _id_faults(dataset: DatasetConfig, found: list[FoundFeature]) -> list[str]:

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
-# YouTube-8M stores a value v in [-2, 2] as a byte q; these give the center of q's bin (starter code, utils.Dequantize).
-SCALE = 4 / 255
-OFFSET = 4 / 512 - 2
+from pipeline.config import byte_scale
+
+_RANGE = {"minimum": -2.0, "maximum": 2.0}
+"""YouTube-8M's, which a stored layer without a range has."""
 LARGEST = 1e15
 """The bound on float values: the squares of all values of a batch can still be summed in float32."""
 
@@ -54,23 +55,28 @@ class FrameDropout(keras.layers.Layer):
 class Feature(keras.layers.Layer):
     """frames [B,T,F] -> the columns of one feature [B,T,size]; bytes are dequantized, floats are bounded.
 
-    Dequantizing inside the model means that each value travels to the device as one byte.
+    Dequantizing inside the model means that each value travels to the device as one byte, a float16 as two.
     """
 
-    def __init__(self, start: int, size: int, quantized: bool, **kwargs):
+    def __init__(self, start: int, size: int, quantized: bool, minimum: float = -2.0, maximum: float = 2.0, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.start = start
         self.size = size
         self.quantized = quantized
+        self.range = {"minimum": minimum, "maximum": maximum}
 
     def call(self, frames):
         values = frames[:, :, self.start : self.start + self.size]  # B,T,size
         if self.quantized:
-            return ops.cast(values, self.compute_dtype) * SCALE + OFFSET
+            step, shift = byte_scale(**self.range)
+            return ops.cast(values, self.compute_dtype) * step + shift
+        values = ops.cast(values, "float32")  # float16 does not reach the bound
         return ops.cast(ops.clip(values, -LARGEST, LARGEST), self.compute_dtype)
 
     def compute_output_shape(self, frames_shape):
         return (*frames_shape[:2], self.size)
 
     def get_config(self):
-        return {**super().get_config(), "start": self.start, "size": self.size, "quantized": self.quantized}
+        own = {"start": self.start, "size": self.size, "quantized": self.quantized}
+        # The usual range is left out, so that a model has the digest that it had before there were others.
+        return super().get_config() | own | (self.range if self.range != _RANGE else {})

@@ -108,6 +108,18 @@ def test_floats(tmp_path):
     assert_rows(frames[0], [values])
 
 
+@pytest.mark.parametrize("sizes", [(512, 16), (7, 1)])
+def test_halves(tmp_path, sizes):
+    dataset = DatasetConfig("halves", tuple(FeatureConfig(f"f{size}", size, "float16") for size in sizes), 10)
+    random = np.random.default_rng(0)
+    videos = [{f.key: random.normal(size=(n, f.size)).astype(np.float16) for f in dataset.features} for n in (7, 1, 5)]
+    payloads = [encode_sequence_example({"id": "a"}, video) for video in videos]
+    read, left = read_whole(tmp_path, dataset, payloads, [7, 1, 5])
+    assert not left.any()
+    for video, row in zip(videos, read):
+        assert_rows(row, list(video.values()))
+
+
 @pytest.mark.parametrize("sizes", [(64, 32), (96, 1), (1, 96), (1024, 128)])
 def test_sizes_that_are_streamed_and_sizes_that_are_not(tmp_path, sizes):
     dataset = DatasetConfig("sizes", (FeatureConfig("rgb", sizes[0]), FeatureConfig("audio", sizes[1])), 3862)

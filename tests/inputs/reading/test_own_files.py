@@ -96,6 +96,42 @@ def test_floats_that_are_not_finite_or_were_quantized(tmp_path):
     assert "not finite" in str(nan) and "before they were quantized" in str(quantized)
 
 
+def test_halves_from_any_floats(tmp_path):
+    halves = replace(FLOATS, features=(FeatureConfig("x", 3, "float16"),))
+    values = np.array([[0.1, -65504, 65519], [1, 2, 3]])  # 65519 is rounded down to the largest, 65520 is beyond
+    for dtype in (np.float64, np.float32, np.float16):
+        np.savez(tmp_path / "a.npz", x=values.clip(max=65504).astype(dtype))
+        (video,) = read_videos(tmp_path / "a.npz", halves)
+        assert video.frames.dtype == np.float16
+        np.testing.assert_array_equal(video.frames, values.clip(max=65504).astype(np.float16))
+    for wrong, reason in ((65520.0, "beyond 65,504, the largest float16"), (np.nan, "not finite")):
+        np.savez(tmp_path / "a.npz", x=np.array([[1, wrong, 0]], np.float32))
+        (fault,) = read_videos(tmp_path / "a.npz", halves)
+        assert reason in str(fault)
+    np.savez(tmp_path / "a.npz", x=np.ones((2, 3), np.uint8))
+    (fault,) = read_videos(tmp_path / "a.npz", halves)
+    assert "must be floats" in str(fault)
+    path = write(
+        tmp_path / "b",
+        record({}, x=np.ones((2, 3), np.float16)),
+        record({}, x=np.full((2, 3), np.inf, np.float16)),
+        record({}, x=np.ones((2, 3), np.float32)),
+    )
+    video, infinite, floats = read_videos(path, halves)
+    assert video.frames.dtype == np.float16 and "not finite" in str(infinite)
+    assert "is a float_list where bytes are declared; the model needs, for each frame: x, 3 float16" in str(floats)
+
+
+def test_the_remedy_for_floats_names_each_range(tmp_path):
+    features = (FeatureConfig("rgb", 6, minimum=0, maximum=1.5), FeatureConfig("audio", 2))
+    np.savez(tmp_path / "a.npz", rgb=np.ones((2, 6)), audio=np.ones((2, 2)))
+    (fault,) = read_videos(tmp_path / "a.npz", replace(SMALL, features=features))
+    assert str(fault).endswith(
+        "quantize them as the training features were, with pipeline.inputs.records.quantized: "
+        "rgb by quantize(v, 0, 1.5), audio by quantize(v, -2, 2)"
+    )
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\x1f\x8bxx", b"not a record at all, but text of some length"])
 def test_files_that_give_nothing(tmp_path, content):
     path = tmp_path / "a.tfrecord"

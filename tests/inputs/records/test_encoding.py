@@ -55,6 +55,13 @@ def test_frames_are_what_protobuf_writes(num_frames, size):
     assert written == message.SerializeToString(deterministic=True)
 
 
+def test_halves_are_strings_of_their_bytes():
+    rows = np.random.default_rng(0).normal(size=(3, 70)).astype(np.float16)
+    expected = encode_sequence_example({}, {"rgb": rows.astype("<f2").view(np.uint8)})
+    assert encode_sequence_example({}, {"rgb": np.asfortranarray(rows)}) == expected
+    assert encode_example({"rgb": rows[0]}) == encode_example({"rgb": rows[0].astype("<f2").tobytes()})
+
+
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 5000])
 def test_float_frames_are_what_protobuf_writes(size):
     frames = np.random.default_rng(size).standard_normal((3, size), np.float32)

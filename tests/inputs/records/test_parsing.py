@@ -23,6 +23,7 @@ from reference.records import (
 )
 
 from pipeline.config import DatasetConfig, FeatureConfig
+from pipeline.inputs.records.encoding import encode_example, encode_sequence_example
 from pipeline.inputs.records.parsing import ParseError, parse_features, parse_record
 
 # ------------------------------------------------------------------------------------------------------ valid records
@@ -59,6 +60,32 @@ def test_floats_by_the_frame_and_bytes_by_the_video():
     dataset = DatasetConfig("bytes", (FeatureConfig("audio", 8, source="quantized"),), 10, level="video")
     parsed = parse_record(example(id=in_bytes(b"a"), quantized=in_bytes(bytes(range(8)))), dataset)
     np.testing.assert_array_equal(parsed.features[0], [range(8)])
+
+
+@pytest.mark.parametrize("level", ["frame", "video"])
+def test_halves(level):
+    rows = np.random.default_rng(0).normal(size=(6 if level == "frame" else 1, 24)).astype(np.float16)
+    rows[0, 3] = -65504
+    dataset = DatasetConfig("halves", (FeatureConfig("rgb", 24, "float16"),), 10, level=level)
+
+    def payload(rows):
+        if level == "frame":
+            return encode_sequence_example({"id": "a"}, {"rgb": rows})
+        return encode_example({"id": "a", "rgb": rows[0]})
+
+    parsed = parse_record(payload(rows), dataset)
+    assert parsed.features[0].dtype == np.float16 and parsed.peaks == [65504]
+    np.testing.assert_array_equal(parsed.features[0], rows)
+    parsed = parse_record(whole := payload(rows), dataset)
+    assert np.shares_memory(parsed.features[0], np.frombuffer(whole, np.uint8))
+    with pytest.raises(ParseError, match=r"has 46 bytes, 48 are declared"):
+        parse_record(payload(rows[:, 1:]), dataset)
+    with pytest.raises(ParseError, match="is a float_list where bytes are declared"):
+        parse_record(payload(rows.astype(np.float32)), dataset)
+    for wrong in (np.nan, np.inf, -np.inf):
+        rows[-1, 23] = wrong
+        with pytest.raises(ParseError, match="feature rgb holds values that are not finite"):
+            parse_record(payload(rows), dataset)
 
 
 def test_labels_may_be_missing_empty_or_repeated():

@@ -200,7 +200,7 @@ def test_what_is_declared_as_bytes_and_is_bytes_passes():
     [
         ("float32", 4, "write them as a float_list and set --dataset.features.0.dtype float32, or quantize them"),
         ("float64", 8, "write them as a float_list and set --dataset.features.0.dtype float32, or quantize them"),
-        ("float16", 2, "write them as a float_list and set --dataset.features.0.dtype float32, or quantize them"),
+        ("float16", 2, "set --dataset.features.0.dtype float16"),
         ("int32", 4, "write each as one byte"),
         ("int64", 8, "write each as one byte"),
         ("int16", 2, "write each as one byte"),
@@ -229,6 +229,61 @@ def test_floats_stored_as_bytes_are_named_where_floats_are_declared(values):
     assert rgb == (
         "feature rgb has 64 bytes a row, 4 times the 16 declared: float32 values stored as bytes; write them as a "
         "float_list, or quantize them"
+    )
+
+
+HALVES = dataclasses.replace(RAW, features=tuple(dataclasses.replace(f, dtype="float16") for f in RAW.features))
+
+
+@pytest.mark.parametrize("values", [NORMAL, NORMAL[:1], np.zeros((12, 24)), np.ones((1, 24)), NORMAL * 1e4])
+def test_float16_as_declared_passes(values):
+    check_first_record(sequence(CONTEXT, **in_rows(values.astype(np.float16))), HALVES, "a")
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        (QUANTIZED, "feature rgb has 16 bytes a row where 32 are declared, 16 float16 values: set {0}.dtype uint8"),
+        (
+            QUANTIZED.astype("i2"),
+            "feature rgb has 32 bytes a row, where 32 are declared, 16 float16 values: int16 values stored as bytes; "
+            "write each as one byte and set {0}.dtype uint8",
+        ),
+        (
+            NORMAL.astype("f4"),
+            "feature rgb has 64 bytes a row, where 32 are declared, 16 float16 values: float32 values stored as bytes; "
+            "write them as a float_list and set {0}.dtype float32, or quantize them",
+        ),
+        (np.zeros((12, 48), np.uint8)[:, :40], "feature rgb has 16 bytes a row where 32 are declared, 16 float16"),
+    ],
+)
+def test_what_is_no_float16_is_named(values, fault):
+    rgb, *_ = faults(sequence(CONTEXT, **in_rows(values)), HALVES)
+    assert rgb.startswith(fault.format("--dataset.features.0"))
+
+
+def test_float16_rows_of_another_size_are_named():
+    def of(*sizes: int) -> list[str]:
+        rows = [in_bytes(bytes(size)) for size in sizes]
+        return faults(sequence(CONTEXT, rgb=rows, audio=[in_bytes(bytes(16))] * len(rows)), HALVES)
+
+    told = "feature rgb has {} bytes a row where 32 are declared, 16 float16 values: {}"
+    assert of(24, 24) == [told.format(24, "set --dataset.features.0.size 12")]
+    assert of(33) == [told.format(33, "a float16 value has two bytes")]
+    assert of(24, 26) == [told.format("24 or 26", "rows that differ in size cannot be read")]
+    floats = sequence(CONTEXT, rgb=[in_floats(16)], audio=[in_bytes(bytes(16))])
+    assert faults(floats, HALVES) == [
+        "feature rgb is float where float16 is declared: set --dataset.features.0.dtype float32"
+    ]
+    moved = sequence(CONTEXT, image=[in_bytes(bytes(32))], audio=[in_bytes(bytes(16))])
+    assert faults(moved, HALVES) == [
+        "feature rgb is missing; set --dataset.features.0.source to its key, perhaps image (32 bytes)"
+    ]
+    floats = tuple(dataclasses.replace(feature, dtype="float32") for feature in RAW.features)
+    payload = sequence(CONTEXT, **in_rows(NORMAL.astype(np.float16)))
+    assert faults(payload, dataclasses.replace(RAW, features=floats))[0] == (
+        "feature rgb has 32 bytes a row, 2 times the 16 declared: float16 values stored as bytes; "
+        "set --dataset.features.0.dtype float16"
     )
 
 
