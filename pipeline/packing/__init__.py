@@ -1,0 +1,1 @@
+"""Other people's feature files and label files to shards."""
