@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.artifacts.files import read_json
+from pipeline.config import MOST_CLASSES
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inputs.text import read_text
@@ -37,7 +38,19 @@ def read_class_names(path: Path, num_classes: int) -> list[str]:
 
     Raises StageError, naming the file and the line, if the file is not such a CSV, has other classes, or lacks some.
     """
-    found = dict(_rows(path, num_classes))
+    return _complete(path, dict(_rows(path, num_classes)), num_classes)
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """Return a name for each class from a vocabulary that says itself how many there are; see `read_class_names`."""
+    found = dict(_rows(path, MOST_CLASSES))
+    if not found:
+        raise StageError(f"{path} names no class: it needs a line for each class, below the names of the columns")
+    return _complete(path, found, max(found) + 1)
+
+
+def _complete(path: Path, found: dict[int, str], num_classes: int) -> list[str]:
+    """Return the names by number, each once; raise StageError if a class is lacking."""
     if lacking := [number for number in range(num_classes) if number not in found]:
         some = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
         told = f"{num_classes - len(lacking)} of {counted(num_classes, 'class', 'classes')}"
