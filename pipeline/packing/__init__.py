@@ -1,0 +1,1 @@
+"""Other people's feature files and label files, and the shards that are made of them."""
