@@ -53,7 +53,7 @@ LOW_TO_HIGH = (
     {"config", "metrics", "runtime"},
     {"presets", "artifacts", "models"},
     {"cli", "inputs", "transfer"},
-    {"ensembling", "submission"},
+    {"packing", "ensembling", "submission"},
     {"inference"},
     {"training"},
     {"reporting"},

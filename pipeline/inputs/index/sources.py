@@ -32,7 +32,7 @@ def parse_sources(raw: list[str]) -> list[Source]:
         if split == HOLDOUT:
             raise StageError(f"--raw {item}: holdout is taken from the training splits; choose another name")
         check_value(f"--raw {item}: the split", split, FolderName)
-        files = _in_order(file.resolve() for file in _named(place) if file.is_file())
+        files = in_order(file.resolve() for file in named_files(place, "*.tfrecord") if file.is_file())
         if not files:
             raise StageError(f"--raw {item}: there are no *.tfrecord files there{_others(Path(place))}")
         sources += [Source(file, split) for file in files]
@@ -44,7 +44,7 @@ def parse_sources(raw: list[str]) -> list[Source]:
 def find_sources(root: Path) -> list[Source]:
     """Return the files of data/<dataset>/raw, where each folder is a split; pass over what is no data."""
     found = (file for file in visible(root, "*/*.tfrecord") if file.is_file())
-    return [Source(file, file.parent.name) for file in _in_order(found)]
+    return [Source(file, file.parent.name) for file in in_order(found)]
 
 
 def size_and_mtime(path: Path) -> tuple[int, int]:
@@ -53,16 +53,21 @@ def size_and_mtime(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _named(place: str) -> Iterable[Path]:
-    """Return what a folder, a file or a pattern names."""
+def named_files(place: str, inside: str) -> Iterable[Path]:
+    """Return what a folder (there is `inside` a pattern for it), a file or a pattern names; ** is any folders."""
     path = Path(place)
     if path.is_dir():
-        return visible(path, "*.tfrecord")
+        return visible(path, inside)
     if path.exists():
         return [path]
     fixed = next((number for number, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts))
-    found = map(Path, glob.glob(place))  # noqa: PTH207 (absolute too)
+    found = map(Path, glob.glob(place, recursive=True))  # noqa: PTH207 (absolute too)
     return (file for file in found if not is_hidden("/".join(file.parts[fixed:])))
+
+
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """Return files ordered by the bytes of their names."""
+    return sorted(files, key=os.fsencode)
 
 
 def _others(path: Path) -> str:
@@ -78,7 +83,3 @@ def _others(path: Path) -> str:
         return f"; {files[0].name} holds TFRecords: rename it, or name it with a pattern, {path}/*{files[0].suffix}"
     what = kind.is_not("TFRecords", "write what it holds as TFRecords") if kind else "its kind is not known"
     return f"; the first file is {files[0].name}: {what}"
-
-
-def _in_order(files: Iterable[Path]) -> list[Path]:
-    return sorted(files, key=os.fsencode)

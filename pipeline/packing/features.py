@@ -1,0 +1,145 @@
+"""Find the features of videos in files of any kind: which reader reads what, and which videos there are."""
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.failures import about, is_refusal
+from pipeline.artifacts.paths import expand_home
+from pipeline.config.errors import StageError
+from pipeline.inputs.index.sources import in_order, named_files
+from pipeline.inputs.records.file_kinds import kind_of_file
+from pipeline.packing.npy_files import MAGIC, open_arrays, open_npy, opened
+from pipeline.packing.source import ANEW, FAULTS, FeatureSource, FilesSource, Found, UnreadableFeature
+from pipeline.packing.stacked import NUM_FRAMES, Contents, find_id_column, stack_videos
+from pipeline.runtime.parallel import map_in_processes
+
+if TYPE_CHECKING:
+    from pipeline.packing.tables import Table
+
+__all__ = ["FeatureSource", "UnreadableFeature", "open_features"]
+
+_READ = "npy, npz, HDF5, Parquet or tar"
+_MANY, _AT_ONCE = 4096, 512
+"""So many files are looked at in several processes, and so many at once by each."""
+
+
+def open_features(name: str, pattern: str, rows: "Table | None", id_column: str | None, workers: int) -> FeatureSource:
+    """Look at the headers of files, and return the videos with a feature that lie in them.
+
+    Values are not read, but for those by which a Parquet table's frames are counted. What a folder or a pattern brings
+    along that is no data (see `pipeline.artifacts.hidden`) is passed over.
+
+    Args:
+        name: of the feature; arrays, groups, columns and members of its name are taken where there are several.
+        pattern: a file, a folder, or a pattern of files, which may begin with ~ and hold **.
+        rows: the ids of the rows of stacked arrays, which follow each other in the order of their files' names.
+        id_column: the column or array of ids, in `rows` and in the files.
+        workers: processes that look at files, where there are many.
+
+    Raises:
+        StageError: there are no such files, or no video in them can be used; two videos have one id; or a stacked array
+            does not fit the table of its rows.
+        OSError: the system refuses to read a file.
+    """
+    place = expand_home(pattern)
+    paths = in_order(path for path in named_files(place, "**/*") if not path.is_dir())
+    if not paths:
+        raise StageError(f"--features {name}={pattern}: there is no such file; {_nearest(Path(place))}")
+    look = functools.partial(_look_into, feature=name, id_column=id_column)
+    many = len(paths) >= _MANY
+    contents = list(map_in_processes(look, paths, workers if many else 1, _AT_ONCE))
+    return FilesSource(name, _videos(paths, contents, rows, id_column))
+
+
+def _look_into(path: Path, feature: str, id_column: str | None) -> Contents:
+    """Return what a file holds."""
+    try:
+        with about(path):
+            return _by_kind(path, feature, id_column)
+    except FAULTS as error:
+        if is_refusal(error):
+            raise
+        return Contents(Found.none(path, f"the file cannot be read ({str(error)[:300]}); {ANEW}"))
+
+
+def _by_kind(path: Path, feature: str, id_column: str | None) -> Contents:
+    if not path.exists():
+        return Contents(Found.none(path, "the link leads to no file: mend or remove it"))
+    if not path.is_file():
+        return Contents(Found.none(path, "it is neither a file nor a folder: remove it, or name other files"))
+    with opened(path) as descriptor:
+        if os.pread(descriptor, len(MAGIC), 0) == MAGIC:
+            return open_npy(path, descriptor)
+    kind = kind_of_file(path)
+    if kind is None:
+        reason = f"the first bytes are not those of {_READ}: it is of another kind, or damaged"
+        return Contents(Found.none(path, f"{reason}; name files of these kinds"))
+    # Libraries that a process need not have for the files that it reads.
+    if kind.format == "npz":
+        return open_arrays(path, feature, id_column)
+    if kind.format == "hdf5":
+        from pipeline.packing.hdf5_files import open_hdf5
+
+        return open_hdf5(path, feature, id_column)
+    if kind.format == "parquet":
+        from pipeline.packing.parquet_files import open_parquet
+
+        return Contents(open_parquet(path, feature, id_column))
+    if kind.format == "tar":
+        from pipeline.packing.tar_files import open_tar
+
+        return Contents(open_tar(path, feature))
+    return Contents(Found.none(path, kind.is_not(_READ, "write the features that it holds as one of these")))
+
+
+def _videos(
+    paths: Sequence[Path], contents: Sequence[Contents], rows: "Table | None", id_column: str | None
+) -> list[Found]:
+    """Return the videos of all files, where stacked arrays without ids have those of the table of rows."""
+    found: list[Found] = []
+    stacked: list[Contents] = []
+    ids = _row_ids(rows, id_column) if rows is not None else []
+    named = set(map(str, ids))
+    by_themselves = rows is None or any(each.videos and not named.isdisjoint(each.videos.ids) for each in contents)
+    for path, each in zip(paths, contents):
+        array, label = each.array, f"{path}, row {{}}"
+        if array is not None and each.ids is not None:
+            found.append(stack_videos([array], each.ids, each.counts, label.format))
+        elif each.videos is not None and (by_themselves or array is None):
+            found.append(each.videos)
+        elif array is not None and rows is not None:
+            if not stacked:
+                place = len(found)
+            stacked.append(each)
+        elif array is not None and each.counts is not None:
+            numbered = [f"{path.name}:{row}" for row in range(array.shape[0])]
+            found.append(stack_videos([array], numbered, each.counts, label.format))
+        elif array is not None:
+            reason = (
+                f"the array is {list(array.shape)}, which are several videos: name a table of their ids with --rows"
+            )
+            found.append(Found.none(array.where(), f"{reason}, or write ids [{array.shape[0]}] beside it"))
+    if stacked and rows is not None:
+        counts: Sequence[object] | None = rows.column(NUM_FRAMES) if NUM_FRAMES in rows.names else None
+        if counts is None and all(each.counts is not None for each in stacked):
+            counts = [count for each in stacked for count in each.counts or ()]
+        arrays = [each.array for each in stacked if each.array is not None]
+        found.insert(place, stack_videos(arrays, ids, counts, rows.where))
+    return found
+
+
+def _row_ids(rows: "Table", id_column: str | None) -> list[object]:
+    names = [name for name in rows.names if name != NUM_FRAMES]
+    texts = [name for name in names if any(isinstance(value, str) for value in rows.column(name)[:1000])]
+    return rows.column(find_id_column(names, texts, id_column, "--rows"))
+
+
+def _nearest(place: Path) -> str:
+    """Return what there is instead of a path: the last folder that exists."""
+    folder = next(parent for parent in (*place.absolute().parents,) if parent.is_dir())
+    entries = sorted(each.name for each in folder.iterdir())
+    there = f"holds {', '.join(entries[:5])}{', ...' if len(entries) > 5 else ''}" if entries else "is empty"
+    return f"write it as a file, a folder or a pattern in quotes; {folder} {there}"
