@@ -147,7 +147,7 @@ def _found_split(table: Table, column: str, cells: pa.ChunkedArray) -> tuple[pa.
         ]
         raise StageError(
             f"{table.where(rows[0])}: column {column} has a ; in {cells[rows[0]].as_py()[:60]!r}, and a | in "
-            f"{cells[rows[1]].as_py()[:60]!r} in {table.where(rows[1])}; say with --separator which one separates labels"
+            f"{cells[rows[1]].as_py()[:60]!r} in {table.where(rows[1])}; say with --separator which separates labels"
         )
     if found:
         return pc.split_pattern(cells, found[0]), f"one cell with labels separated by {found[0]!r}"
