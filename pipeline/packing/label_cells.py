@@ -84,7 +84,9 @@ def labels_in_cells(table: Table, column: str, separator: str | None) -> Marks:
     else:
         absent = table.texts(column).null_count
         if (nan := cells.null_count - absent) > 0:
-            remarks.append(f"{counted(nan, 'cell')} of column {column} say nan: read as empty")
+            remarks.append(
+                f"{counted(nan, 'cell')} of column {column} {'says' if nan == 1 else 'say'} nan: read as empty"
+            )
         if separator is None:
             split, how = _found_split(table, column, cells)
         elif separator:
@@ -97,7 +99,7 @@ def labels_in_cells(table: Table, column: str, separator: str | None) -> Marks:
         else:
             rows, labels = _flat(split)
     labels = pc.utf8_trim_whitespace(labels)
-    said = pc.and_(labels.is_valid(), pc.not_equal(labels, "")).to_numpy(zero_copy_only=False)
+    said = pc.fill_null(pc.not_equal(labels, ""), False).to_numpy()
     encoded = labels.filter(pa.array(said)).dictionary_encode().combine_chunks()
     written = [" ".join(name.split()) for name in encoded.dictionary.to_pylist()] if len(encoded) else []
     if all(re.fullmatch(_NUMBER, name) for name in written):

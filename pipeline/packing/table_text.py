@@ -194,7 +194,7 @@ def _separator(text: str) -> str:
     def score(separator: str) -> tuple[int, int]:
         lines = csv.reader((line.group() for line in _LINE.finditer(text)), delimiter=separator)
         try:
-            widths = [len(row) for row in islice((row for row in lines if any(row)), _TRIED)]
+            widths = [len(row) for row in islice(filter(None, lines), _TRIED)]
         except csv.Error:
             return 0, 0
         return (widths[0], widths.count(widths[0])) if widths else (0, 0)
