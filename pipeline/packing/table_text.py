@@ -193,10 +193,9 @@ def _separator(text: str) -> str:
 
     def score(separator: str) -> tuple[int, int]:
         lines = csv.reader((line.group() for line in _LINE.finditer(text)), delimiter=separator)
-        try:
-            widths = [len(row) for row in islice(filter(None, lines), _TRIED)]
-        except csv.Error:
-            return 0, 0
+        widths: list[int] = []
+        with contextlib.suppress(csv.Error):  # which reading tells by its line
+            widths.extend(len(row) for row in islice(filter(None, lines), _TRIED))
         return (widths[0], widths.count(widths[0])) if widths else (0, 0)
 
     return max(SEPARATORS, key=score)

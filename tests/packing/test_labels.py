@@ -156,8 +156,8 @@ RIGHT = {
     "whole floats": ("id,label\na,0.0\nb,1.0\nc,\n", {"a": ["0"], "b": ["1"], "c": []}),
     "whole floats with gaps": ("id,label\na,3.0\nb,7\n", {"a": ["3"], "b": ["7"]}),
     "a 0/1 column": ("id,label\na,0\nb,1\n", {"a": ["0"], "b": ["1"]}),
-    "numbers as NumPy prints them": ('id,label\na,[0 1]\nb,[]\nc,"[1, 2]"\n'
-        , {"a": ["0", "1"], "b": [], "c": ["1", "2"]}),
+    "numbers as NumPy prints them": (
+        'id,label\na,[0 1]\nb,[]\nc,"[1, 2]"\n', {"a": ["0", "1"], "b": [], "c": ["1", "2"]}),
     "booleans": ("id,x,y\na,True,false\nb,FALSE,true\n", {"a": ["x"], "b": ["y"]}),
     "floats of 0 and 1": ("id,x,y\na,1.0,0.0\n", {"a": ["x"]}),
     "empty cells in multi-hot": ("id,x,y\na,1,\nb,,\n", {"a": ["x"], "b": []}),
