@@ -59,9 +59,10 @@ def number_classes(
         return _by_vocabulary(labels, vocabulary, where)
     known = known or []
     of = {name: number for number, name in enumerate(known)}
-    if not of.keys() >= {*labels} and (numbers := _numbers(labels, where)) is not None:
-        if known == [str(number) for number in range(len(known))] and (known or _without_gap(numbers)):
-            return _as_numbers(labels, numbers, known, where)
+    numbers = _numbers(labels, where) if {*labels} - of.keys() else None
+    are_numbers = known == [str(number) for number in range(len(known))]
+    if numbers is not None and are_numbers and (known or _without_gap(numbers)):
+        return _as_numbers(labels, numbers, known, where)
     new = [i for i, label in enumerate(labels) if label not in of and (keep_all or counts[i])]
     new.sort(key=lambda i: (-counts[i], labels[i]))
     names = [*known, *(labels[i] for i in new)]

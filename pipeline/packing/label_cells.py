@@ -84,7 +84,9 @@ def labels_in_cells(table: Table, column: str, separator: str | None) -> Marks:
     else:
         absent = table.texts(column).null_count
         if (nan := cells.null_count - absent) > 0:
-            remarks.append(f"{counted(nan, 'cell')} of column {column} say nan: read as empty")
+            remarks.append(
+                f"{counted(nan, 'cell')} of column {column} {'says' if nan == 1 else 'say'} nan: read as empty"
+            )
         if separator is None:
             split, how = _found_split(table, column, cells)
         elif separator:
@@ -97,7 +99,7 @@ def labels_in_cells(table: Table, column: str, separator: str | None) -> Marks:
         else:
             rows, labels = _flat(split)
     labels = pc.utf8_trim_whitespace(labels)
-    said = pc.and_(labels.is_valid(), pc.not_equal(labels, "")).to_numpy(zero_copy_only=False)
+    said = pc.fill_null(pc.not_equal(labels, ""), False).to_numpy()
     encoded = labels.filter(pa.array(said)).dictionary_encode().combine_chunks()
     written = [" ".join(name.split()) for name in encoded.dictionary.to_pylist()] if len(encoded) else []
     if all(re.fullmatch(_NUMBER, name) for name in written):
@@ -147,7 +149,7 @@ def _found_split(table: Table, column: str, cells: pa.ChunkedArray) -> tuple[pa.
         ]
         raise StageError(
             f"{table.where(rows[0])}: column {column} has a ; in {cells[rows[0]].as_py()[:60]!r}, and a | in "
-            f"{cells[rows[1]].as_py()[:60]!r} in {table.where(rows[1])}; say with --separator which one separates labels"
+            f"{cells[rows[1]].as_py()[:60]!r} in {table.where(rows[1])}; say with --separator which separates labels"
         )
     if found:
         return pc.split_pattern(cells, found[0]), f"one cell with labels separated by {found[0]!r}"

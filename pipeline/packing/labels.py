@@ -71,7 +71,8 @@ def read_labels(
     bearer = video[marks.rows]
     borne = bearer >= 0
     # A video may bear a label in several rows: one number for each pair.
-    pairs = np.unique(bearer[borne] * max(len(marks.names), 1) + marks.codes[borne])
+    pairs = np.sort(bearer[borne] * max(len(marks.names), 1) + marks.codes[borne])
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     bearer, codes = np.divmod(pairs, max(len(marks.names), 1))
     first = _first_of_each(marks)
     classes = number_classes(
@@ -83,7 +84,7 @@ def read_labels(
         keep_all=marks.are_columns,
     )
     numbers = classes.of[codes] if len(codes) else np.zeros(0, np.int32)
-    of = _by_video(videos, np.unique(video[video >= 0]), bearer, numbers)
+    of = _by_video(videos, np.flatnonzero(np.bincount(video[video >= 0], minlength=len(videos))), bearer, numbers)
     return Labels(classes.names, of, classes.numbered, marks.how, marks.remarks + twins(classes.names))
 
 
@@ -112,8 +113,8 @@ def _marks(
             f"({_names(table.names)}); add one, or name it with --label-column"
         )
     raise StageError(
-        f"{table.files}: the labels may be in any of {len(left)} columns ({_names(left)}); name one with --label-column. "
-        "If each is a class, its cells must be 0 or 1, and no other column may be there"
+        f"{table.files}: the labels may be in any of {len(left)} columns ({_names(left)}); name one with "
+        "--label-column. If each is a class, its cells must be 0 or 1, and no other column may be there"
     )
 
 

@@ -89,7 +89,7 @@ def match_ids(features: Collection[str], table: Collection[str] | pa.ChunkedArra
 
 
 def id_array(ids: Collection[str] | pa.ChunkedArray) -> pa.Array:
-    """Return ids as strings without nulls; those with a byte that is no UTF-8, which no table can name, are left out."""
+    """Return ids as strings without nulls, nor those with a byte that is no UTF-8: no table can name them."""
     if isinstance(ids, pa.ChunkedArray):
         return pc.drop_null(ids).combine_chunks()
     try:
@@ -108,11 +108,11 @@ def find_id_column(table: Table, ids: Collection[str], named: str | None) -> str
     _refuse_header_that_is_data(table, wanted, named)
     if not len(table):
         raise StageError(f"{table.files} has columns ({_names(table)}) and no rows; write a row for each video")
-    columns = [table.require(named, "--id")] if named is not None else _single(table)
-    counts = [_count(table.texts(name), wanted) for name in columns]
-    if not columns or not max(counts):
+    columns = [table.require(named, "--id")] if named is not None else _readable(table)
+    counts = {name: _count(table.texts(name), wanted) for name in columns}
+    name = max(counts, key=lambda name: counts[name], default="")
+    if not counts.get(name):
         raise StageError(_no_ids(table, ids, columns, named))
-    name = columns[int(np.argmax(counts))]
     if table.titled and named is None and pc.any(pc.equal(wanted, name)).as_py():
         raise _headless(table, name)
     empty = np.flatnonzero(table.texts(name).is_null().to_numpy())
@@ -149,12 +149,23 @@ def _headless(table: Table, name: str) -> StageError:
     )
 
 
-def _single(table: Table) -> list[str]:
-    return [name for name in table.names if not table.is_vector(name) and not table.is_list(name)]
+def _readable(table: Table) -> list[str]:
+    """Return the columns of single cells that are text or numbers; raises StageError if they are bytes, all of them."""
+    found, unreadable = [], None
+    for name in table.names:
+        try:
+            if not table.is_vector(name) and not table.is_list(name):
+                found.append(name)
+        except StageError as error:  # pictures beside the ids, for example
+            unreadable = error
+    if not found and unreadable:
+        raise unreadable
+    return found
 
 
 def _count(texts: pa.ChunkedArray, wanted: pa.Array) -> int:
-    return pc.count_distinct(texts.filter(pc.is_in(texts, value_set=wanted, skip_nulls=True))).as_py()
+    found = pc.drop_null(pc.index_in(texts, value_set=wanted)).to_numpy()
+    return int(np.count_nonzero(np.bincount(found, minlength=1)))
 
 
 def _no_ids(table: Table, ids: Collection[str], columns: list[str], named: str | None) -> str:

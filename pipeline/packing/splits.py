@@ -153,8 +153,8 @@ def _check_names(table: Table, column: str) -> None:
     for name in names:
         if name.casefold() == HOLDOUT:
             raise StageError(
-                f"{_first(table, cells, name)}: no split may be called {name}: the hold-out is taken from train by a hash "
-                "of the id; rename this split validation"
+                f"{_first(table, cells, name)}: no split may be called {name}: the hold-out is taken from train by a "
+                "hash of the id; rename this split validation"
             )
         if not _NAME.allows(name):
             raise StageError(f"{_first(table, cells, name)}: {name[:60]!r} cannot name a split, which needs {_NAME}")
@@ -175,8 +175,8 @@ def _completed(
     if lacking:
         some = ", ".join(map(repr, lacking[:SHOWN])) + (", ..." if len(lacking) > SHOWN else "")
         raise StageError(
-            f"{table.files}: {counted(len(lacking), 'labelled video')} {'has' if len(lacking) == 1 else 'have'} no split "
-            f"in column {column}: {some}; give each a split, such as train"
+            f"{table.files}: {counted(len(lacking), 'labelled video')} {'has' if len(lacking) == 1 else 'have'} no "
+            f"split in column {column}: {some}; give each a split, such as train"
         )
     scored = {split for split, video in zip(given, videos) if video in labelled}
     rest = "unlabelled" if "test" in scored else "test"

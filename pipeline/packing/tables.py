@@ -228,9 +228,9 @@ def _without_row_numbers(table: Table) -> Table:
         if table.is_vector(name) or table.is_list(name):
             continue
         cells = table.texts(name)
-        if cells.equals(pa.chunked_array([pa.array(np.arange(len(table))).cast(pa.string())])) and len(table):
-            del table._columns[name]
-        elif cells.null_count == len(cells) and not name:  # a separator at the end of each line
+        counted = len(table) and cells.equals(pa.chunked_array([pa.array(np.arange(len(table))).cast(pa.string())]))
+        nothing = not name and cells.null_count == len(cells)  # a separator at the end of each line
+        if counted or nothing:
             del table._columns[name]
     if "" in table.names:
         order = table.names
