@@ -12,7 +12,7 @@ from pipeline.submission.like_classes import Classes
 from pipeline.submission.lines import NUMBER, confidence_fault, short
 
 Form = Literal["columns", "labels", "pairs"]
-_BETWEEN = (" ", ", ", "; ", " | ", ",", ";", "|", "\t")
+_BETWEEN = (", ", "; ", " | ", ",", ";", "|", "\t", " ")
 """What may stand between labels, the longer before the shorter one that it contains."""
 _OF_SCORES = re.compile("pair|confidence|score|prob", re.I)
 """In the name of a column of pairs."""
@@ -78,9 +78,9 @@ def read_cells(path: Path, columns: Sequence[str], cells: Sequence[str], classes
             "write an example of the labels that the host wants into one row, such as 3 17"
         )
     scored = _OF_SCORES.search(columns[0]) is not None
-    for between in _BETWEEN:
-        if _are_pairs(filled, between, scored):
-            return _listed(path, columns[0], "pairs", filled, between, classes)
+    if may_part := [between for between in _BETWEEN if _are_pairs(filled, between, scored)]:
+        between = max(may_part, key=lambda between: _known(filled, between, classes, 2))
+        return _listed(path, columns[0], "pairs", filled, between, classes)
     if all(NUMBER.fullmatch(cell) and not cell.isdecimal() for cell in filled):
         return _columns(path, columns, cells, classes)  # of a single class, whose name is not known
     return _listed(path, columns[0], "labels", filled, _between_labels(filled, classes), classes)
@@ -127,11 +127,13 @@ def _between_labels(cells: list[str], classes: Classes | None) -> str:
             return ""  # a name may hold anything, and nobody knows whether it is one or several
         return next((between for between in _BETWEEN if any(between in cell for cell in cells)), "")
 
-    def known(between: str) -> float:
-        words = {word for cell in cells for word in (cell.split(between) if between else [cell])}
-        return len(words & classes.table(words)[1].keys()) / len(words)
+    return max(("", *_BETWEEN), key=lambda between: _known(cells, between, classes, 1))
 
-    return max(("", *_BETWEEN), key=known)
+
+def _known(cells: list[str], between: str, classes: Classes | None, step: int) -> float:
+    """Return which share of the labels in cells, which are every word or every other one, are classes."""
+    words = {word for cell in cells for word in (cell.split(between)[::step] if between else [cell])}
+    return len(words & classes.table(words)[1].keys()) / len(words) if classes else 0
 
 
 def _listed(path: Path, column: str, form: Form, cells: list[str], between: str, classes: Classes | None) -> Cells:

@@ -24,7 +24,7 @@ def find_rows(sample: Sample, ids: Sequence[str]) -> NDArray[np.int64]:
     missing = [video for video in sample.ids if video not in places]
     if missing:
         near = near_misses(missing[:5], ids)
-        windows = [video for video in near if _WINDOW.sub("", _loose(video)) == _loose(near[video])]
+        windows = [video for video in near if _loose(video) != _loose(near[video])]
         remedy = "predict the split that the host asks for, see --split"
         if windows:
             remedy = f"{windows[0]!r} looks like a window of a video, and a row is written for a whole video only"

@@ -111,23 +111,32 @@ def _head(path: Path) -> tuple[str, str, list[list[str]]]:
         characters += len(line)
     if not any(line.strip() for line in lines):
         raise StageError(f"{path} is empty: give the host's sample submission, with its header")
-    tables = {}
-    for separator in SEPARATORS:
-        rows = [row for row in csv.reader(lines, delimiter=separator) if row]
-        tables[separator] = rows if whole or len(rows) < 3 else rows[:-1]  # the last one may have been cut
+    tables = {separator: _parsed(lines, separator, whole) for separator in SEPARATORS}
 
     def fits(separator: str) -> tuple[bool, int]:
-        rows = tables[separator]
-        return len({len(row) for row in rows}) == 1, len(rows[0])
+        rows, parsed = tables[separator]
+        return parsed and {len(row) for row in rows} == {len(rows[0])} != {1}, len(rows[0])
 
     best = max(SEPARATORS, key=fits)
-    if len(tables[best][0]) < 2:
+    rows = tables[best][0]
+    if len(rows[0]) < 2:
         raise StageError(
             f"{path}, line 1: {short(lines[0].strip())} is one column; a sample has a column of ids and at least one "
             "more, with commas, semicolons or tabs between them"
         )
     end = lines[0][len(lines[0].rstrip("\r\n")) :]
-    return best, end or "\n", tables[best]
+    return best, end or "\n", rows
+
+
+def _parsed(lines: list[str], separator: str, whole: bool) -> tuple[list[list[str]], bool]:
+    """Return the rows of some lines, at least one, and whether they can be read with a separator."""
+    rows, parsed = [], True
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    try:
+        rows.extend(filter(None, reader))
+    except csv.Error:
+        parsed = not whole and reader.line_num == len(lines)  # the last row was cut
+    return rows or [[]], parsed
 
 
 def _check_header(
