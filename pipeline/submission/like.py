@@ -1,10 +1,10 @@
 """A host's sample submission and a split of the index: do they fit, and what is lost between them?"""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.done import digest_file
 from pipeline.config.wording import counted
 from pipeline.inputs.index import Index
 from pipeline.submission.like_classes import Classes, listed
@@ -27,7 +27,9 @@ def sample_of_split(path: Path, index: Index, split: str, top_k: int | None) -> 
 
 def describe_sample(sample: Sample) -> dict[str, Any]:
     """Return what a file was written like, as JSON values: the sample's name and digest, and its form in words."""
-    return {"file": sample.path.name, "sha256": digest_file(sample.path), "form": sample.cells.describe()}
+    with sample.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": sample.path.name, "sha256": digest, "form": sample.cells.describe()}
 
 
 def tell_losses(sample: Sample, videos: int, stored: int, top_k: int | None) -> Iterator[str]:
