@@ -1,4 +1,4 @@
-"""A host's sample submission and a split of the index: do they fit, and what is lost between them?"""
+"""Fit a host's sample submission to a split of the index, and say what is lost between them."""
 
 import hashlib
 from collections.abc import Iterator
