@@ -22,6 +22,8 @@ from pipeline.config.errors import StageError
 from pipeline.inference.outcome import tell_outcome
 from pipeline.presets import load_preset
 from pipeline.runtime import backend
+from pipeline.submission.like import sample_of_split
+from pipeline.submission.like_sample import read_sample
 from pipeline.submission.splits import split_to_submit
 
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
@@ -60,9 +62,11 @@ def main() -> None:
         runs = {model: f"{flags.run}-{model}" if len(models) > 1 else flags.run for model in models}
     chosen = {model: ["--model", model, *(["--run", runs[model]] if flags.run else [])] for model in models}
     # What a late stage or the training of a late model would refuse is refused here, before any work begins.
+    if flags.like:
+        read_sample(flags.like, None, None)
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
-        _check_submitted([split for split in named if split not in experiment.dataset.train_splits], flags.split)
+        _check_submitted([split for split in named if split not in experiment.dataset.train_splits], flags)
     progress = StageProgress(bool(experiment.synthesis and not flags.raw) + 2 * len(models) + 5)
 
     def stage(name: str, *more: str) -> None:
@@ -74,7 +78,10 @@ def main() -> None:
     stage("ingest")
     index = open_index(flags, experiment)
     others = index.other_splits()
-    _check_submitted(others, flags.split)
+    _check_submitted(others, flags)
+    if flags.like:
+        split = split_to_submit(others, flags.split)
+        sample_of_split(flags.like, index, split, experiment.submission.top_k)
     for model, own in pooling.items():
         _run("train", whole, *chosen[model], "--dry-run", *_tokens(own), quiet=True)
     for model, own in pooling.items():
@@ -94,10 +101,10 @@ def main() -> None:
         print(line)
 
 
-def _check_submitted(splits: list[str], asked: str | None) -> None:
+def _check_submitted(splits: list[str], flags: Flags) -> None:
     """Raise StageError if `submit` could not tell which split is meant. Without any, nothing is submitted."""
-    if splits or asked:
-        split_to_submit(splits, asked)
+    if splits or flags.split or flags.like:
+        split_to_submit(splits, flags.split)
 
 
 def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = False) -> None:

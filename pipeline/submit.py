@@ -1,4 +1,4 @@
-"""Write the challenge's CSV from stored predictions, or check any such file.
+"""Write the challenge's CSV, or one like a host's sample, from stored predictions, or check any such file.
 
 Reads runs/<preset>/<run>/predictions/<split>/; writes submissions/<preset>-<hash>.csv (.csv.gz) and, beside it, a JSON
 file that says what made it and which commands make it again. --upload puts both in a bucket too; --kaggle submits the
@@ -18,14 +18,20 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.config import CHALLENGE_PAIRS, SubmissionConfig
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Seconds
 from pipeline.config.wording import counted
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.scoring import best_run
+from pipeline.inputs.class_names import unnamed
 from pipeline.inputs.index import Index
 from pipeline.inputs.text import read_lines
 from pipeline.submission import CHALLENGE_CLASSES, check_submission, provenance, write_named
+from pipeline.submission.like import describe_sample, sample_of_split, tell_losses
+from pipeline.submission.like_check import check_like
+from pipeline.submission.like_classes import Classes
+from pipeline.submission.like_sample import read_sample
 from pipeline.submission.log import SubmissionLog, submit_and_record
 from pipeline.submission.splits import split_to_submit
 
@@ -41,7 +47,8 @@ class Flags(SplitFlags, CommonFlags):
     """With --check: the videos that the file must hold, each once.
     Give the folder of an index (see --split) or a file with one id on each line."""
     num_classes: int | None = None
-    """With --check: number of classes; labels are below it. By default the index's, or the challenge's 3862."""
+    """With --check: number of classes; labels are below it.
+    By default the index's, or the challenge's 3862; with --like any, unless --ids names an index."""
     upload: str | None = None
     """Upload the CSV and its JSON to gs://BUCKET/PATH too, with your Google Cloud credentials, and verify them.
     A file that is there with other content is never replaced."""
@@ -60,7 +67,7 @@ class Flags(SplitFlags, CommonFlags):
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["submit"].sections)
     if flags.check:
-        _check(flags)
+        _check(flags, experiment.submission.top_k)
         return
     if flags.upload:
         from pipeline.transfer import gcs  # its client takes half a second to import
@@ -80,10 +87,12 @@ def main() -> None:
     run, scores = _run(flags, index, split)
     store, settings = fresh_predictions(run, split, index), experiment.submission
     ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
-    path, written = write_named(flags.places.submissions_dir, flags.preset_name, store, ids, num_classes, settings)
+    sample = sample_of_split(flags.like, index, split, settings.top_k) if flags.like else None
+    folder, name = flags.places.submissions_dir, flags.preset_name
+    path, written = write_named(folder, name, store, ids, num_classes, settings, sample)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
     steps = provenance.commands_to_reproduce(run, flags.preset, split)
-    chosen = ("--run", run.name, "--split", split, "--submission.top-k", str(settings.top_k))
+    chosen = ["--run", run.name, "--split", split, *_form(flags, settings)]
     write_json(
         about,
         {
@@ -95,12 +104,17 @@ def main() -> None:
             "holdout": scores,
             **provenance.describe_run(run, split),
             **provenance.describe_environment(),
+            **({"like": describe_sample(sample)} if sample else {}),
             "submitted": SubmissionLog(path.parent).outcomes(written.digest),
             "commands": [*steps, provenance.stage_command_line("submit", flags.preset, *chosen)],
         },
     )
     synthetic = " (synthetic data)" if index.dataset.synthetic else ""
     print(f"{path}: {counted(written.rows, 'video')} of split {split}, valid{synthetic}")
+    if sample:
+        print(f"like {sample.path}: {sample.cells.describe()}")
+        for line in tell_losses(sample, len(ids), written.stored, settings.top_k):
+            print(line)
     if flags.kaggle:
         gap = f", hold-out GAP {scores[run.name]:.4f}" if run.name in scores else ""
         message = flags.message if flags.message is not None else f"{flags.preset_name} {run.name}{gap}"
@@ -108,6 +122,14 @@ def main() -> None:
     if flags.upload:
         for url in gcs.upload_all([about, path], flags.upload):
             print(f"{url}: uploaded, checksum verified")
+
+
+def _form(flags: Flags, settings: SubmissionConfig) -> list[str]:
+    """Return the flags that give the file its form; an absolute path of a sample is shortened to the file's name."""
+    if flags.like is None:
+        return ["--submission.top-k", str(settings.top_k or CHALLENGE_PAIRS)]
+    like = ["--like", flags.like.name if flags.like.is_absolute() else str(flags.like)]
+    return like if settings.top_k is None else [*like, "--submission.top-k", str(settings.top_k)]
 
 
 def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:
@@ -120,17 +142,18 @@ def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]
     return best_run(runs, index)
 
 
-def _check(flags: Flags) -> None:
+def _check(flags: Flags, top_k: int | None) -> None:
     if flags.upload or flags.kaggle:
         raise StageError(
             "--check only checks a file and sends nothing: leave out --check to write the submission and send it with "
             "--upload or --kaggle"
         )
-    ids, num_classes = None, flags.num_classes
+    ids, num_classes, names = None, flags.num_classes, None
     if flags.ids is not None and flags.ids.is_dir():
         index = Index.open(flags.ids)
         ids = index.ids_of(index.rows(flags.split or split_to_submit(index.other_splits())))
         num_classes = index.dataset.num_classes if num_classes is None else num_classes
+        names = index.class_names if num_classes == index.dataset.num_classes else None
     elif flags.ids is not None:
         if not flags.ids.is_file():
             raise StageError(
@@ -140,7 +163,12 @@ def _check(flags: Flags) -> None:
         ids = list(dict.fromkeys(line for _, line in read_lines(flags.ids)))
     if not flags.check.exists():
         raise StageError(f"--check {flags.check}: there is no such file")
-    faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)
+    if flags.like:
+        names = unnamed(num_classes) if names is None and num_classes is not None else names
+        sample = read_sample(flags.like, None if names is None else Classes(names), None if ids is None else set(ids))
+        faults, ids = check_like(flags.check, sample, top_k), sample.ids
+    else:
+        faults = check_submission(flags.check, ids, CHALLENGE_CLASSES if num_classes is None else num_classes)
     for fault in faults:
         print(f"{flags.check}: {fault}", file=sys.stderr)
     if faults:

@@ -277,6 +277,7 @@ def world(tmp_path_factory):
     in_world(folder, "submit")
     (csv,) = folder.glob("submissions/audioset-*.csv")
     csv.rename(folder / "FILE.csv")
+    shutil.copy(folder / "FILE.csv", folder / "sample_submission.csv")
     shutil.copy(shard, folder / "clip.tfrecord")
     values = np.random.default_rng(0).integers(256, size=(5, 8), dtype=np.uint8)
     np.savez(folder / "clip.npz", audio=values)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from fixtures.made_up_runs import make_index, make_run
+from fixtures.samples import put
 from fixtures.support import TINY, run_here
 
 from pipeline import run_all
@@ -100,6 +101,39 @@ def test_stages_are_counted_and_what_came_of_them_is_told(tmp_path, commands, ca
     assert len([line for line in lines if re.fullmatch(r"in \d+:\d\d", line)]) == 7
     assert any(re.fullmatch(r"all stages in \d+:\d\d", line) for line in lines)
     assert any(line.startswith("best score   GAP@20 ") and line.endswith(" on test, by average") for line in lines)
+
+
+def test_a_sample_reaches_submit_alone(tmp_path, commands):
+    make_index(tmp_path)
+    path = put(tmp_path / "sample.csv", "id,labels", "v250,3 0")
+    run_here("run_all", tmp_path, "--like", path)
+    assert [stage for stage, flags in commands if "--like" in flags] == ["submit"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "stages", "message"),
+    [
+        ([], [], r"sample\.csv: there is no such file"),
+        (["v250,0.5,0.25"], [], "the header is missing"),
+        (["id,labels"], [], "no rows follow the header"),
+        (["id,labels", "v250,30"], ["ingest"], "not a class of the dataset: '30'"),
+        (["id,labels", "v001,3"], ["ingest"], "1 of its 1 id not predicted: 'v001'"),
+    ],
+)
+def test_a_sample_that_submit_would_refuse_is_refused_early(tmp_path, commands, rows, stages, message):
+    make_index(tmp_path)
+    if rows:
+        put(tmp_path / "sample.csv", *rows)
+    with pytest.raises(StageError, match=message):
+        run_here("run_all", tmp_path, "--like", tmp_path / "sample.csv")
+    assert [stage for stage, _ in commands] == stages
+
+
+def test_a_sample_without_a_split_to_submit_is_refused(tmp_path, commands):
+    make_index(tmp_path, splits=("train",))
+    with pytest.raises(StageError, match="there is no split to submit"):
+        run_here("run_all", tmp_path, "--like", put(tmp_path / "sample.csv", "id,labels", "v001,3 0"))
+    assert [stage for stage, _ in commands] == ["ingest"]
 
 
 def test_without_a_split_to_submit_everything_else_runs(tmp_path, commands, capsys):

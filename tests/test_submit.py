@@ -1,13 +1,15 @@
 """The stage `submit` with --upload and --kaggle: what it made gets there, verified, replaces nothing, and goes once."""
 
 import calendar
+import hashlib
 import json
+import shlex
 import sys
 import time
 
 import numpy as np
 import pytest
-from fixtures.support import SMALL, write_shard
+from fixtures.support import SMALL, name_classes, write_shard
 from google.cloud import storage
 from servers.bucket_emulator import Fault
 from servers.kaggle_server import Fault as SiteFault
@@ -43,6 +45,12 @@ def predict(folder, seed: int) -> None:
     for number, _ in store.begin({"seed": seed}, inputs, len(ids), len(ids)):
         store.write(number, Predictions(ids, labels, scores))
     store.finish({"seed": seed}, inputs)
+
+
+def sample_of(tmp_path, *rows: str):
+    path = tmp_path / "sample.csv"
+    path.write_text("\r\n".join([*rows, ""]), newline="")
+    return path
 
 
 @pytest.fixture
@@ -88,6 +96,13 @@ def test_a_network_that_fails_for_a_while(submit, put, network):
     assert len(objects(bucket)) == 2
 
 
+def test_a_file_like_a_sample_gets_there_too(tmp_path, submit, put):
+    bucket = put({})
+    submit("--like", sample_of(tmp_path, "id,labels", "v001,3 0"), "--upload", bucket)
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    assert objects(bucket)[csv.name] == csv.read_bytes()
+
+
 def test_another_file_of_the_same_name_is_not_replaced(tmp_path, submit, put):
     submit()
     (csv,) = (tmp_path / "submissions").glob("*.csv")
@@ -121,6 +136,71 @@ def test_what_cannot_work_is_said_clearly(tmp_path, submit, put, network, monkey
     result = submit("--upload", "gs://bucket/x", check=False)
     assert result.returncode == 1 and "gcloud auth application-default login" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------------- like
+
+
+def test_a_file_like_a_sample_is_written_checked_and_made_again(tmp_path, submit, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name_classes(tmp_path / "data" / "small" / "index", [*"abcdefgh", "i, j"])
+    sample = sample_of(tmp_path, 'clip,b,"i, j"', "v007,0,0", "v003,0,0")
+    told = submit("--like", "sample.csv").stdout.splitlines()
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    about = json.loads(csv.with_suffix(".json").read_text())
+    assert told == [
+        f"{csv}: 2 videos of split test, valid",
+        "like sample.csv: one column for each class, named",
+        "28 videos of the split left out: the sample does not ask for them",
+        "7 classes left out: the sample has no column for 'a', 'c', 'd', 'e', 'f', ...",
+    ]
+    index, (part,) = (
+        Index.open(tmp_path / "data" / "small" / "index"),
+        PredictionStore(tmp_path / "runs" / "small" / "average" / "predictions" / "test").read(),
+    )
+    assert part.ids == index.ids_of(index.rows("test"))
+    expected = ['clip,b,"i, j"']
+    for video in (7, 3):
+        score = dict(zip(part.labels[video].tolist(), part.scores[video].tolist()))
+        expected.append(f"v{video:03d},{score[1]:g},{score[8]:g}")
+    assert csv.read_bytes() == "".join(f"{line}\r\n" for line in expected).encode()
+    assert csv.name == f"small-{about['sha256'][:8]}.csv" and about["videos"] == 2
+    assert about["like"]["sha256"] == hashlib.sha256(sample.read_bytes()).hexdigest()
+    assert about["commands"][-1].endswith("--run average --split test --like sample.csv")
+    before = csv.read_bytes()
+    submit(*shlex.split(about["commands"][-1])[5:])
+    assert csv.read_bytes() == before
+    submit("--like", sample, "--submission.gzip")
+    for more in ((), ("--ids", "data/small/index"), ("--num-classes", "9", "--ids", "data/small/index")):
+        for file in (csv, f"{csv}.gz"):
+            assert submit("--check", file, "--like", sample, *more).stdout == f"{file}: valid, 2 videos\n"
+    csv.write_bytes(before.replace(b"v003,0", b"v003,7"))
+    result = submit("--check", csv, "--like", sample, check=False)
+    assert result.returncode == 1 and f"{csv}: line 3, b: confidence '7." in result.stderr
+
+
+def test_how_many_labels_is_the_samples_or_as_the_flag_says(tmp_path, submit):
+    sample = sample_of(tmp_path, "id,labels", "v001,3 0", "v000,8")
+    folder = tmp_path / "submissions"
+    for top_k, labels in ((None, 2), (3, 3)):
+        asked = [] if top_k is None else ["--submission.top-k", top_k]
+        assert f"{labels} labels a row" in submit("--like", sample, *asked).stdout
+        newest = max(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        assert ("--submission.top-k" in json.loads(newest.read_text())["commands"][-1]) == (top_k is not None)
+        csv = newest.with_suffix(".csv")
+        assert [len(line.split(",")[1].split()) for line in csv.read_text().splitlines()[1:]] == [labels] * 2
+        assert submit("--check", csv, "--like", sample, *asked).returncode == 0
+    assert "3 labels; keep the best 2" in submit("--check", csv, "--like", sample, check=False).stderr
+
+
+def test_a_sample_that_does_not_fit_leaves_nothing(tmp_path, submit):
+    for rows, message in (
+        (["id,0,9", "v001,0,0"], "1 of its 2 columns beside the ids not a class of the dataset: '9'"),
+        (["id,0,1", "v001.mp4,0,0"], "'v001.mp4' (near: 'v001')"),
+    ):
+        result = submit("--like", sample_of(tmp_path, *rows), check=False)
+        assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "submissions").exists()
 
 
 # -------------------------------------------------------------------------------------------------------------- kaggle
@@ -213,3 +293,12 @@ def test_without_kaggles_package_it_names_the_extra(submit, monkeypatch):
     result = submit("--kaggle", check=False)
     assert result.returncode == 1 and "uv sync --inexact --extra kaggle" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_file_like_a_sample_is_submitted_too(tmp_path, submit, site):
+    sample = sample_of(tmp_path, "id,labels", "v001,3 0")
+    submit("--like", sample, "--kaggle", "--competition", "birds", "--wait", "0")
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    (there,) = site.submissions("birds")
+    assert there["bytes"] == csv.read_bytes() and csv.read_bytes().startswith(b"id,labels\r\nv001,")
+    assert set(json.loads(csv.with_suffix(".json").read_text())) >= {"like", "submitted"}

@@ -111,7 +111,10 @@ class ForceFlags(BaseFlags):
 
 @dataclasses.dataclass(frozen=True)
 class SplitFlags(BaseFlags):
-    """Flag that says what is submitted."""
+    """Flags that say what is submitted, and in which form."""
 
     split: str | None = None
     """Split to submit; by default test, or the only split that is not trained on."""
+    like: Path | None = None
+    """Sample submission of a host, to write a file like it: its columns, its ids in its order, its form of labels.
+    Without it: the challenge's CSV."""

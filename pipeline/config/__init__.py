@@ -6,7 +6,7 @@ from pipeline.config.errors import ConfigError, StageError, find_by_name
 from pipeline.config.experiment import Experiment, differences, from_dict, to_dict
 from pipeline.config.fitting import check_model_fits_dataset
 from pipeline.config.model import ClassifierConfig, ModelConfig
-from pipeline.config.output import EnsembleConfig, InferenceConfig, SubmissionConfig
+from pipeline.config.output import CHALLENGE_PAIRS, EnsembleConfig, InferenceConfig, SubmissionConfig
 from pipeline.config.pooling import (
     POOLING,
     AttentionClusterConfig,
@@ -28,6 +28,7 @@ from pipeline.config.ranges import MOST_CLASSES
 from pipeline.config.training import SamplingConfig, TrainingConfig
 
 __all__ = [
+    "CHALLENGE_PAIRS",
     "MOST_CLASSES",
     "POOLING",
     "AttentionClusterConfig",

@@ -7,6 +7,8 @@ from pipeline.config.checked import CheckedFields
 from pipeline.config.errors import ConfigError
 from pipeline.config.ranges import Matching, TopK, Videos, Within
 
+CHALLENGE_PAIRS = 20
+"""The most labels that the challenge accepts for a video, each with its confidence."""
 _Competition = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9-]*", "letters, digits and -, as at Kaggle")]
 
 
@@ -63,8 +65,9 @@ class EnsembleConfig(CheckedFields, section="ensemble"):
 class SubmissionConfig(CheckedFields, section="submission"):
     """What the submission file holds, and where it is submitted."""
 
-    top_k: Annotated[int, Within(1, 20, unit="labels")] = 20
-    """Number of labels written for each video, each with its confidence; the challenge accepts 20 at most."""
+    top_k: Annotated[int, Within(1, CHALLENGE_PAIRS, unit="labels")] | None = None
+    """Number of labels written for each video. By default 20, each with its confidence, which is all that the challenge
+    accepts; with --like, as many as a row of the sample has at most."""
     gzip: bool = False
     """Compress the file (.csv.gz). The hash in its name is that of the text, the same as without compression."""
     competition: _Competition = "youtube8m-2018"

@@ -1,4 +1,4 @@
-"""Submission files of the 2018 challenge: write, read and check them."""
+"""Submission files of the 2018 challenge, and those like a host's sample: write, read and check them."""
 
 from pipeline.submission.lines import SubmissionFault
 from pipeline.submission.named import write_named

@@ -67,7 +67,7 @@ def line_faults(number: int, line: str, table: dict[str, int], top_k: int) -> It
         elif label in used:
             yield SubmissionFault(number, column, f"label {label} occurs twice", "keep its best confidence")
         used.add(label)
-        if reason := _confidence_fault(confidence):
+        if reason := confidence_fault(confidence):
             yield SubmissionFault(number, column, reason, "confidences are numbers from 0 to 1")
         elif float(confidence) > float(last):
             reason = f"confidence {confidence} ascends, after {last}"
@@ -86,7 +86,7 @@ def _label_fault(label: str, num_classes: int) -> str:
     return f"label {short(label)} is not written plainly, as {digits}"
 
 
-def _confidence_fault(confidence: str) -> str | None:
+def confidence_fault(confidence: str) -> str | None:
     if not NUMBER.fullmatch(confidence):
         finite = confidence.lower().lstrip("+-") not in ("nan", "inf", "infinity")
         return f"confidence {short(confidence)} is not {'a number' if finite else 'finite'}"

@@ -6,17 +6,27 @@ from pathlib import Path
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import remove_leftovers, sync, temporary_path
 from pipeline.artifacts.predictions import Predictions, PredictionStore
-from pipeline.config import SubmissionConfig
+from pipeline.config import CHALLENGE_PAIRS, SubmissionConfig
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.runtime.progress import progress_bar
+from pipeline.submission.like_rows import write_like
+from pipeline.submission.like_sample import Sample
 from pipeline.submission.rows import WrittenSubmission, write_rows
 
 
 def write_named(
-    folder: Path, name: str, store: PredictionStore, ids: Sequence[str], num_classes: int, settings: SubmissionConfig
+    folder: Path,
+    name: str,
+    store: PredictionStore,
+    ids: Sequence[str],
+    num_classes: int,
+    settings: SubmissionConfig,
+    sample: Sample | None = None,
 ) -> tuple[Path, WrittenSubmission]:
     """Write `<name>-<hash>.csv`, or `.csv.gz`, into a folder; the hash is of the text, so it is the same for both.
+
+    The file has the challenge's form, or that of a sample.
 
     Raises:
         StageError: there are no finished predictions, or they do not fit the ids; no file is left then.
@@ -28,7 +38,11 @@ def write_named(
     try:
         with temporary_path(folder / f"{name}{suffix}") as temporary:
             with progress_bar(store.read(), total=len(store.parts()), desc="submit", unit=" parts") as parts:
-                written = write_rows(temporary, _of_videos(parts, ids, num_classes), settings.top_k, settings.gzip)
+                videos = _of_videos(parts, ids, num_classes)
+                if sample is None:
+                    written = write_rows(temporary, videos, settings.top_k or CHALLENGE_PAIRS, settings.gzip)
+                else:
+                    written = write_like(temporary, videos, ids, sample, settings.top_k, settings.gzip)
             path = folder / f"{name}-{written.digest[:8]}{suffix}"
             sync(temporary)
             temporary.replace(path)

@@ -3,7 +3,7 @@
 import contextlib
 import gzip
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -27,6 +27,8 @@ class WrittenSubmission(NamedTuple):
     rows: int
     digest: str
     """SHA-256 of the text, which is the same if the file is gzipped."""
+    stored: int = 0
+    """Labels that the predictions have for each video, in a file like a sample."""
 
 
 def write_submission(
@@ -52,16 +54,8 @@ def write_rows(
     """Write a submission as `write_submission` does, but straight to `path`, which may end up half-written."""
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, not {top_k}")
-    count, digest = 0, hashlib.sha256()
-    with contextlib.ExitStack() as stack:
-        file: BinaryIO = stack.enter_context(path.open("wb"))
-        if gzipped:
-            file = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0))
-
-        def put(text: bytes) -> None:
-            digest.update(text)
-            file.write(text)
-
+    count = 0
+    with text_file(path, gzipped) as (put, digest):
         put(f"{HEADER}\n".encode())
         for ids, labels, scores in prefetch(iter(batches), _AHEAD):
             labels, scores = np.asarray(labels), np.asarray(scores, np.float32)
@@ -71,6 +65,22 @@ def write_rows(
                 put(_lines(ids[rows], labels[rows, :top_k], scores[rows, :top_k]).encode())
             count += len(ids)
     return WrittenSubmission(count, digest.hexdigest())
+
+
+@contextlib.contextmanager
+def text_file(path: Path, gzipped: bool) -> Iterator[tuple[Callable[[bytes], None], "hashlib._Hash"]]:
+    """Yield what writes bytes to a new file, and the SHA-256 of those that were written, zipped or not."""
+    digest = hashlib.sha256()
+    with contextlib.ExitStack() as stack:
+        file: BinaryIO = stack.enter_context(path.open("wb"))
+        if gzipped:
+            file = stack.enter_context(gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0))
+
+        def put(text: bytes) -> None:
+            digest.update(text)
+            file.write(text)
+
+        yield put, digest
 
 
 def _check_shapes(ids: list[str], labels: NDArray, scores: NDArray) -> None:
@@ -91,14 +101,15 @@ def _lines(ids: list[str], labels: NDArray, scores: NDArray[np.float32]) -> str:
                 f"id {video!r} cannot be written: {id_fault(video)}; ids are printable text without , or quotes"
             )
     confidences = scores.astype(np.float64)
-    _check_pairs(ids, labels, confidences)
+    check_pairs(ids, labels, confidences)
     cells = np.empty((len(ids), 1 + 2 * labels.shape[1]), object)
     cells[:, 0], cells[:, 1::2], cells[:, 2::2] = ids, labels, confidences.clip(0, 1) + 0.0  # -0 + 0 is 0
     line = f"%s,{' '.join(['%d %g'] * labels.shape[1])}\n"
     return line * len(ids) % tuple(cells.ravel())
 
 
-def _check_pairs(ids: list[str], labels: NDArray, confidences: NDArray[np.float64]) -> None:
+def check_pairs(ids: list[str], labels: NDArray, confidences: NDArray[np.float64]) -> None:
+    """Raise ValueError, as `write_submission` does, if some of the pairs [N,K] are wrong."""
     order = labels.argsort(axis=1, kind="stable")
     ordered = np.take_along_axis(labels, order, 1)
     twice, ascending = np.zeros(labels.shape, bool), np.zeros(labels.shape, bool)

@@ -55,15 +55,14 @@ def check_submission(
     if not seen and not kept:
         kept.append(SubmissionFault(1, "file", "no videos follow the header", SUBMIT))
     if more:
-        kept.append(
-            SubmissionFault(
-                kept[-1].line,
-                "file",
-                f"{counted(more, 'more fault')} after the first {FAULT_LIMIT}",
-                "correct those first",
-            )
-        )
+        kept.append(beyond_limit(kept, more))
     return kept
+
+
+def beyond_limit(kept: list[SubmissionFault], more: int) -> SubmissionFault:
+    """Return the fault that counts those beyond the ones that were kept."""
+    reason = f"{counted(more, 'more fault')} after the first {FAULT_LIMIT}"
+    return SubmissionFault(kept[-1].line, "file", reason, "correct those first")
 
 
 def _id_faults(
