@@ -140,8 +140,8 @@ def _update(folder: Path, declared: DatasetConfig, names: list[str] | None) -> N
 
 def _counted(reports: Iterator, bar: tqdm) -> Iterator:
     for report in reports:
+        bar.update(report.size)  # before the last is asked for: no more are then
         yield report
-        bar.update(report.size)
 
 
 def _check_budget(summary: dict[str, Any], budget: int) -> None:

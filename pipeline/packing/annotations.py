@@ -71,8 +71,8 @@ def annotate(settings: PackSettings, ids: Sequence[str], rows: Table | None, kno
     if not any(splits.of[id] == "train" for id in labels.of):
         there = ", ".join(dict.fromkeys(splits.of.values()))
         raise StageError(
-            f"{table.files}: no video of split train has labels; splits are {there} ({splits.how}). The videos to train "
-            "on must be called train"
+            f"{table.files}: no video of split train has labels; splits are {there} ({splits.how}). The videos to "
+            "train on must be called train"
         )
     told = match_ids(ids, table.texts(id_column)).told(table.files)
     return Annotations(

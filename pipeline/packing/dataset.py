@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pipeline.packing.annotations import annotate
-from pipeline.packing.features import FeatureSource, open_features
-from pipeline.packing.tables import Table, read_tables
 
 from pipeline.artifacts.done import digest_json
+from pipeline.artifacts.paths import expand_home
 from pipeline.config import FeatureConfig, differences, to_dict
 from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import Key
 from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
-from pipeline.inputs.index.sources import size_and_mtime
+from pipeline.inputs.index.sources import in_order, named_files, size_and_mtime
+from pipeline.packing.annotations import annotate
+from pipeline.packing.features import FeatureSource, open_features
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.storing import Quantization, measure_ranges, stored_features
 from pipeline.packing.summary import summary_lines
+from pipeline.packing.tables import Table, read_tables
 from pipeline.packing.videos import Videos, join_features, listed
 
 _DEPENDS = ("align", "dtype", "quantize")
@@ -93,7 +94,7 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     """
     _check_settings(settings, before)
     remarks: list[tuple[str, str]] = []
-    rows = read_tables([settings.rows]) if settings.rows else None
+    rows = _rows(settings.rows) if settings.rows else None
     sources = [_source(item, rows, settings, workers) for item in settings.features]
     faults = [fault for source in sources for fault in source.faults]
     if faults and not settings.drop_bad:
@@ -152,6 +153,13 @@ def _check_settings(settings: PackSettings, before: PackRecord | None) -> None:
             f"{settings.name} was packed with other settings: {'; '.join(changed)}. Use those, choose another "
             "--name, or pack all files anew with --force"
         )
+
+
+def _rows(pattern: str) -> Table:
+    paths = in_order(path for path in named_files(expand_home(pattern), "*") if path.is_file())
+    if not paths:
+        raise StageError(f"--rows {pattern}: there is no such file")
+    return read_tables(paths)
 
 
 def _source(item: str, rows: Table | None, settings: PackSettings, workers: int) -> FeatureSource:

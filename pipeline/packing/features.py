@@ -131,7 +131,7 @@ def _videos(
     return found
 
 
-def _row_ids(rows: "Table", id_column: str | None) -> list[object]:
+def _row_ids(rows: "Table", id_column: str | None) -> Sequence[object]:
     names = [name for name in rows.names if name != NUM_FRAMES]
     texts = [name for name in names if any(isinstance(value, str) for value in rows.column(name)[:1000])]
     return rows.column(find_id_column(names, texts, id_column, "--rows"))

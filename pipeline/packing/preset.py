@@ -1,6 +1,7 @@
 """Write the preset of a packed dataset: a file that its owner can read, change and train with."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ MODELS = {models}  # trained by run_all; python -m pipeline.train --help lists t
 def experiment(model: str) -> Experiment:
     return Experiment(
         dataset=DatasetConfig(
-            name={name!r},  # data/{name}/ is its folder
+            name={name},  # and of its folder below data/
             features=({features},),
             num_classes={num_classes},  # vocabulary.csv names them
             max_frames={max_frames},  # a longer video is sampled over its whole length
@@ -75,8 +76,8 @@ def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts:
     return _TEXT.format(
         title=f"{name}: {_described(features)}, {counts.classes} classes.",
         path=path,
-        models=repr(MODELS),
-        name=name,
+        models=_tuple(MODELS),
+        name=json.dumps(name, ensure_ascii=False),
         features=", ".join(map(_declared, features)),
         num_classes=counts.classes,
         max_frames=min(counts.longest, LONGEST),
@@ -98,15 +99,23 @@ def holdout_of(trained: int) -> int:
     return 20 if trained < 1000 else 10 if trained < 100_000 else 2
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _tuple(texts: Sequence[str]) -> str:
+    return f"({', '.join(map(_quoted, texts))})"
+
+
 def _described(features: Sequence[FeatureConfig]) -> str:
     return ", ".join(f"{feature.name} ({feature.size} values, {feature.dtype})" for feature in features)
 
 
 def _declared(feature: FeatureConfig) -> str:
     """Return the call that makes a feature's declaration; what is as by default is left out."""
-    given = [repr(feature.name), str(feature.size)]
+    given = [_quoted(feature.name), str(feature.size)]
     for field in dataclasses.fields(feature)[2:]:
         value = getattr(feature, field.name)
         if value != field.default:
-            given.append(f"{field.name}={value!r}")
+            given.append(f"{field.name}={_quoted(value) if isinstance(value, str) else repr(value)}")
     return f"FeatureConfig({', '.join(given)})"

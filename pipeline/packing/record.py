@@ -161,7 +161,7 @@ def _table_of(videos: PackedVideos) -> pa.Table:
             "split": videos.splits,
             "num_frames": videos.lengths,
             "labels": [None if labels is None else labels.tolist() for labels in videos.labels],
-            "group": videos.groups or [None] * len(videos.ids),
+            "group": pa.nulls(len(videos.ids), pa.string()) if videos.groups is None else videos.groups,
         },
         schema=_SCHEMA,
     )

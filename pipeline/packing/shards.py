@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pipeline.packing.features import UnreadableFeature
 
 from pipeline.artifacts.files import atomic_file, read_json, write_json
 from pipeline.config import FeatureConfig
 from pipeline.inputs.records import encoding, tfrecord
+from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.storing import store
 from pipeline.packing.videos import Videos
 
@@ -27,7 +27,7 @@ class Shard(NamedTuple):
     """`<split>/<split>-00017.tfrecord`"""
     first: int
     """Of the videos of the job, which are ordered by split."""
-    count: int
+    videos: int
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def write_shard(job: Job, folder: Path, placed: Path, shard: Shard) -> ShardRepo
 
 
 def _records(job: Job, shard: Shard, left_out: list[tuple[str, str, str]]) -> Iterator[bytes]:
-    for row in range(shard.first, shard.first + shard.count):
+    for row in range(shard.first, shard.first + shard.videos):
         try:
             streams = job.videos.read(row)
             where = job.videos.where(row)

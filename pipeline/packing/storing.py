@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from pipeline.inputs.records.quantized import dequantize, quantize
-from pipeline.packing.features import UnreadableFeature
 
 from pipeline.config import FeatureConfig
 from pipeline.config.errors import StageError
+from pipeline.inputs.records.quantized import dequantize, quantize
+from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.videos import Videos
 from pipeline.runtime.progress import progress_bar
 

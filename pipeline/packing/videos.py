@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pipeline.packing.features import FeatureSource, UnreadableFeature
 
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
+from pipeline.packing.features import FeatureSource, UnreadableFeature
 
 Align = Literal["crop", "resample", "refuse"]
 FEW_FRAMES, FEW_PERCENT = 2, 2.0
@@ -106,8 +106,8 @@ def _aligned_lengths(
         return streams[:, 0]
     least, most = streams.min(axis=1), streams.max(axis=1)
     far = most - least > np.maximum(FEW_FRAMES, FEW_PERCENT / 100 * most)
-    unequal = np.flatnonzero(far if align is None else least < most) if align != "crop" else []
-    if len(unequal):
+    unequal = np.flatnonzero(far if align is None else least < most)
+    if len(unequal) and align != "crop":
         row = int(unequal[0])
         frames = ", ".join(f"{source.name} {length}" for source, length in zip(sources, streams[row].tolist()))
         raise StageError(

@@ -22,6 +22,8 @@ from pipeline.runtime.progress import progress_bar
 VOCABULARY = "vocabulary.csv"
 _WORK = "pack.work"
 """Holds shards until all are written: then they are moved to raw/, and the record names them."""
+_LARGE, _MANY = 32 << 20, 5000
+"""With fewer bytes and videos, processes take longer to start than to work."""
 
 
 def write_dataset(found: FoundDataset, folder: Path, workers: int, record: PackRecord | None) -> Path:
@@ -45,10 +47,12 @@ def write_dataset(found: FoundDataset, folder: Path, workers: int, record: PackR
         numbers = found.before.next_numbers() if found.before else {}
         shards = plan_shards(found.about.splits, found.about.lengths, found.frame_bytes, numbers)
         job = Job(found.videos, found.features, found.about.labels, found.about.groups)
+        large = found.about.lengths.sum() * found.frame_bytes > _LARGE
+        workers = workers if large or len(found.about.ids) > _MANY else 1
         with progress_bar(total=len(found.about.ids), desc="pack", unit=" videos") as bar:
             for shard, report in zip(shards, map_in_processes(write_shard, shards, workers, shared=(job, work, raw))):
                 reports.append(report)
-                bar.update(shard.count)
+                bar.update(shard.videos)
     left_out = [each for report in reports for each in report.left_out]
     if left_out and not found.settings.drop_bad:
         raise bad_videos([(where, reason) for _, where, reason in left_out])

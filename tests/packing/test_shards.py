@@ -75,12 +75,12 @@ def test_shards_divide_all_videos_and_none_is_too_large(videos, most, size):
         patch.setattr(shards, "SHARD_BYTES", size)
         patch.setattr(shards, "SHARD_VIDEOS", most)
         planned = plan_shards(splits, lengths, 7, {"b": 5})
-    assert [row for shard in planned for row in range(shard.first, shard.first + shard.count)] == list(
+    assert [row for shard in planned for row in range(shard.first, shard.first + shard.videos)] == list(
         range(len(videos))
     )
     for shard in planned:
-        rows = slice(shard.first, shard.first + shard.count)
+        rows = slice(shard.first, shard.first + shard.videos)
         assert len(set(splits[rows])) == 1 and shard.path.startswith(f"{splits[shard.first]}/")
-        assert 1 <= shard.count <= most and (shard.count == 1 or lengths[rows].sum() * 7 <= size)
+        assert 1 <= shard.videos <= most and (shard.videos == 1 or lengths[rows].sum() * 7 <= size)
     names = [shard.path for shard in planned]
     assert len(set(names)) == len(names) and [n for n in names if n[0] == "b"][:1] in ([], ["b/b-00005.tfrecord"])
