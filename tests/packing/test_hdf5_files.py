@@ -176,7 +176,7 @@ def test_a_chunk_that_is_damaged_is_found_when_it_is_read(path):
     content[offset + 100] ^= 1
     path.write_bytes(content)
     source = open_one(path)
-    with pytest.raises(UnreadableFeature, match="cannot be read .*again") as error:
+    with pytest.raises(UnreadableFeature, match=r"cannot be read .*again") as error:
         source.read(0)
     assert error.value.where == f"{path}, dataset x"
 

@@ -120,7 +120,7 @@ def test_a_byte_that_is_wrong_is_found_when_the_video_is_read(tmp_path, save):
     content[5000] ^= 1
     (tmp_path / "a.npz").write_bytes(content)
     source = open_all(tmp_path)
-    with pytest.raises(UnreadableFeature, match="cannot be read .*copy the file again") as error:
+    with pytest.raises(UnreadableFeature, match=r"cannot be read .*copy the file again") as error:
         source.read(0)
     assert error.value.where == f"{tmp_path}/a.npz, array rgb"
 
@@ -130,7 +130,7 @@ def test_arrays_of_several_names_need_that_of_the_feature(tmp_path):
     with pytest.raises(StageError, match=r"no array is named rgb.*ARRAY=PATTERN.*audio \[2, 3\], video \[2, 4\]"):
         open_all(tmp_path)
     np.savez(tmp_path / "a.npz")
-    with pytest.raises(StageError, match="a zip archive|no array"):
+    with pytest.raises(StageError, match=r"a zip archive|no array"):
         open_all(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_files_that_change_after_they_were_looked_at(tmp_path):
         with pytest.raises(UnreadableFeature, match="the file has changed"):
             each.read(video)
     (tmp_path / "a.npy").unlink()
-    with pytest.raises(UnreadableFeature, match="No such file.*again"):
+    with pytest.raises(UnreadableFeature, match=r"No such file.*again"):
         source.read(0)
 
 
@@ -172,7 +172,7 @@ def test_compressed_stacks_are_held_or_read_in_their_order(tmp_path, monkeypatch
         np.testing.assert_array_equal(source.read(video), frames[video * 9 : video * 9 + 9])
     ids[0], ids[40] = ids[40], ids[0]
     if held == 100:
-        with pytest.raises(StageError, match="'v4' do not follow each other.*sort the rows"):
+        with pytest.raises(StageError, match=r"'v4' do not follow each other.*sort the rows"):
             open_all(tmp_path, Rows(id=ids))
     else:
         np.testing.assert_array_equal(open_all(tmp_path, Rows(id=ids)).read(0)[0], frames[0])
