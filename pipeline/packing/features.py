@@ -2,6 +2,7 @@
 
 import functools
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,12 +46,12 @@ def open_features(name: str, pattern: str, rows: "Table | None", id_column: str 
         OSError: the system refuses to read a file.
     """
     place = expand_home(pattern)
-    paths = in_order(path for path in named_files(place, "**/*") if not path.is_dir())
-    if not paths:
-        raise StageError(f"--features {name}={pattern}: there is no such file; {_nearest(Path(place))}")
+    paths = in_order(named_files(place, "**/*"))
     look = functools.partial(_look_into, feature=name, id_column=id_column)
     many = len(paths) >= _MANY
     contents = list(map_in_processes(look, paths, workers if many else 1, _AT_ONCE))
+    if not any(each.videos or each.array for each in contents):  # folders at most
+        raise StageError(f"--features {name}={pattern}: there is no such file; {_nearest(Path(place))}")
     return FilesSource(name, _videos(paths, contents, rows, id_column))
 
 
@@ -66,9 +67,13 @@ def _look_into(path: Path, feature: str, id_column: str | None) -> Contents:
 
 
 def _by_kind(path: Path, feature: str, id_column: str | None) -> Contents:
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
         return Contents(Found.none(path, "the link leads to no file: mend or remove it"))
-    if not path.is_file():
+    if stat.S_ISDIR(mode):  # a pattern brings them along
+        return Contents(None)
+    if not stat.S_ISREG(mode):
         return Contents(Found.none(path, "it is neither a file nor a folder: remove it, or name other files"))
     with opened(path) as descriptor:
         if os.pread(descriptor, len(MAGIC), 0) == MAGIC:

@@ -61,8 +61,8 @@ class Hdf5Rows(RowArray):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         if self._opened is None:
-            self._opened = _open(self.path)
-        held = self._opened[self.label]
+            self._opened = _OpenDataset(self.path, self.label)
+        held = self._opened.held
         if len(self.shape) == 2:
             return held[start:stop]
         length = self.shape[1]
@@ -71,6 +71,17 @@ class Hdf5Rows(RowArray):
             return held[row, start - row * length : stop - row * length]
         whole = held[row : last + 1].reshape(-1, self.shape[2])
         return whole[start - row * length : stop - row * length]
+
+
+class _OpenDataset:
+    """A dataset that stays open: its chunks are kept as long as it is."""
+
+    def __init__(self, path: Path, name: str):
+        self._file = _open(path)
+        self.held = self._file[name]
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def open_hdf5(path: Path, feature: str, id_column: str | None) -> Contents:

@@ -142,10 +142,10 @@ def array_fault(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
         return f"the values are {dtype}; they must be integers or floats: convert them"
     if len(shape) not in (1, 2):
         return f"the array is {list(shape)}; a video is [frames, values]: write it so"
+    if len(shape) == 2 and not shape[0]:
+        return f"the array is {list(shape)}: there are no frames; extract the features again, or remove the video"
     if not shape[-1]:
         return f"the array is {list(shape)}: its frames have no values; extract the features again"
-    if not shape[0]:
-        return f"the array is {list(shape)}: there are no frames; extract the features again, or remove the video"
     return None
 
 

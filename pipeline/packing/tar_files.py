@@ -1,5 +1,6 @@
 """Features in WebDataset's tars: an .npy a video, among members of other kinds."""
 
+import io
 import os
 import tarfile
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pipeline.packing.npy_files import opened, read_bytes, read_head
 from pipeline.packing.source import ANEW, FAULTS, Found, VideoFile
 
 _BLOCK = 512
+_LONGEST_HEADER = 1 << 20
+"""Bytes of a member's long name and other attributes, at most."""
 _SUFFIX = ".npy"
 
 
@@ -72,11 +75,20 @@ def open_tar(path: Path, feature: str) -> Found:
     return found
 
 
+class _HeadersOnly(io.FileIO):
+    """A tar as it is searched: a header that wants more than headers have, or less than nothing, is refused."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header is to have {size:,} bytes")
+        return super().read(size)
+
+
 def _members(path: Path, faults: list[tuple[str, str]]) -> Iterator[tarfile.TarInfo]:
     """Yield the members that lie whole in a tar, and note how it is damaged."""
     size, reached = path.stat().st_size, -1
     try:
-        with tarfile.open(path, "r:") as tar:
+        with _HeadersOnly(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while member := tar.next():
                 tar.members.clear()  # type: ignore[attr-defined]  # it keeps all of them
                 if member.offset <= reached or member.size < 0 or member.offset_data + member.size > size:
