@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -342,20 +343,20 @@ def test_classes_of_an_earlier_pack_keep_their_numbers(tmp_path):
     assert {video: classes.tolist() for video, classes in labels.of.items()} == {"a": [2], "b": [1], "c": [2], "d": [3]}
 
 
-def test_a_million_rows_are_read_right(tmp_path):
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_million_rows_are_read_right(tmp_path, form):
     rows = np.arange(1_000_000)
-    ids = [f"v{number}" for number in range(1000)]
-    path = tmp_path / "labels.parquet"
-    labels = pa.array([f"c{number}" for number in range(7)])
-    pq.write_table(
-        pa.table(
-            {"video": pa.array(ids).take(pa.array(rows % 1000)), "label": labels.take(pa.array(rows // 1000 % 7))}
-        ),
-        path,
-    )
+    ids, names = [f"v{number}" for number in range(1000)], [f"c{number}" for number in range(7)]
+    table = pa.table({"video": pa.array(ids).take(rows % 1000), "label": pa.array(names).take(rows // 1000 % 7)})
+    path = tmp_path / f"labels.{form}"
+    if form == "csv":
+        pa.csv.write_csv(table, path, pa.csv.WriteOptions(quoting_style="none"))
+    else:
+        pq.write_table(table, path)
     found = read_labels([path], ids)
-    assert found.names == [f"c{number}" for number in range(7)]
+    assert found.names == names
     assert all(found.of[id].tolist() == list(range(7)) for id in ids)
+    assert read_table(path).where(999_999) == f"{path}, " + ("line 1000001" if form == "csv" else "row 1000000")
 
 
 @pytest.mark.real_data
