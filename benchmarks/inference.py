@@ -128,10 +128,10 @@ def _infer(predictor: "Predictor", reader: "FrameReader", folder: Path) -> None:
 
 
 def _forward(model: "EnsembleMember", reader: "FrameReader", flags: Flags) -> Callable[[], Any]:
-    from pipeline.inputs.reading.batches import evaluation_batches
+    from pipeline.inputs.reading.batches import batches_for_all
 
     rows = reader.index.rows("train")[: flags.batch]
-    ((_, inputs),) = evaluation_batches(reader, rows, model.sampling, flags.batch)
+    ((_, inputs),) = batches_for_all(reader, rows, model.samplings, flags.batch)
 
     def run() -> None:
         for _ in range(flags.videos // flags.batch):

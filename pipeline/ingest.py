@@ -22,7 +22,7 @@ from pipeline.config import DatasetConfig, to_dict
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inputs.class_names import KEY, SUMMARY, find_vocabulary, read_class_names, stored_class_names
-from pipeline.inputs.index import TRAIN, Source
+from pipeline.inputs.index import HEADS, TRAIN, HeadsError, Index, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.outliers import OutlierDetector
 from pipeline.inputs.index.remarks import dataset_remarks
@@ -79,7 +79,9 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
     inputs = {
         "files": digest_json([[source.split, str(source.path), *size_and_mtime(source.path)] for source in sources])
     }
-    if work.is_up_to_date(config, inputs, force=flags.force, quiet=flags.append):
+    if (heads := _heads(work)) and flags.append:
+        raise StageError(f"{folder} cannot be appended to: {heads}; run ingest without --append")
+    if work.is_up_to_date(config, inputs, force=flags.force, quiet=flags.append, fault=heads):
         _update(folder, declared, names)
         if checked_shards.exists():  # the last ingest was killed at the very end
             remove_folder(checked_shards)
@@ -116,6 +118,18 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
         output.digest = summary["digest"]
     remove_folder(checked_shards)
     _tell(folder, summary)
+
+
+def _heads(work: StageOutput) -> str:
+    """Return that the index there holds the heads of long videos, as earlier versions read them; empty if not."""
+    try:
+        if work.finished and "longest" not in read_json(work.place / SUMMARY).get("cut", {}):
+            Index.open(work.place)
+    except HeadsError:
+        return f"it {HEADS}"
+    except StageError:  # damaged: whoever opens it says so
+        pass
+    return ""
 
 
 def _class_names(flags: Flags, folder: Path, num_classes: int) -> list[str] | None:

@@ -102,15 +102,24 @@ def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
 def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int) -> Iterator[tuple]:
     """Yield each video with its labels and scores, or a fault in their place. One batch at a time is in memory."""
     from pipeline.inference.predictor import Predictor
-    from pipeline.inputs.reading.own_files import UnreadableVideo, batch_videos, read_videos
+    from pipeline.inputs.reading.own_files import UnreadableVideo, Video, batch_videos, read_videos, sample_video
+    from pipeline.inputs.reading.sampling import sampled_length
 
-    values = ensemble.dataset.width * (1 if ensemble.dataset.level == "video" else ensemble.dataset.max_frames)
-    batch_size = max(1, min(batch_size, _MOST_VALUES // values))
-    predictor = Predictor(ensemble, batch_size)
-    found = itertools.chain.from_iterable(read_videos(path, ensemble.dataset) for path in files)
+    dataset, predictor = ensemble.dataset, Predictor(ensemble, batch_size)
+    frames = sum(sampled_length(each.evaluation, each, dataset) for each in predictor.samplings)
+    batch_size = predictor.batch_size = max(1, min(batch_size, _MOST_VALUES // (dataset.width * frames)))
+
+    def sampled() -> Iterator[Video | UnreadableVideo]:
+        """Of a long video no more is kept than is shown to the models."""
+        for each in itertools.chain.from_iterable(read_videos(path, dataset) for path in files):
+            if isinstance(each, Video):
+                each = each._replace(frames=sample_video(each.frames, predictor.samplings, dataset))
+            yield each
+
+    found = sampled()
     for chunk in iter(lambda: list(itertools.islice(found, batch_size)), []):
         videos = [each.frames for each in chunk if not isinstance(each, UnreadableVideo)]
-        best = predictor.predict(batch_videos(videos, ensemble.dataset, predictor.sampling, batch_size))
+        best = predictor.predict(batch_videos(videos, dataset, predictor.samplings, batch_size))
         answers = (row for labels, scores in best for row in zip(labels, scores))
         for each in chunk:
             yield (each, None, None) if isinstance(each, UnreadableVideo) else (each, *next(answers))

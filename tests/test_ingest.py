@@ -6,12 +6,15 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fixtures.support import SMALL, frames_of, write_shard
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.locks import locked
 from pipeline.config import DatasetConfig, FeatureConfig
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.inputs.records import encoding, tfrecord
 
@@ -139,6 +142,39 @@ def test_videos_far_beyond_the_others_are_left_out_whichever_shard_tells(tmp_pat
     assert "--outlier-ratio must be 0, for none, or at least 1, not 0.5" in result.stderr
     result = stage("ingest", *arguments, "--outlier-ratio", 0)
     assert "outlier_ratio: 1000.0 -> 0.0" in result.stdout
+
+
+def as_before(index: Path, most: int) -> None:
+    """Make an index one of a version that counted at most `most` frames and told no longest video."""
+    table = pq.read_table(index / "index.parquet")
+    column = table.schema.get_field_index("num_frames")
+    heads = pa.array(table["num_frames"].to_numpy().clip(max=most))
+    pq.write_table(table.set_column(column, table.schema.field(column), heads), index / "index.parquet")
+    summary = json.loads((index / "dataset.json").read_text())
+    del summary["cut"]
+    (index / "dataset.json").write_text(json.dumps(summary))
+
+
+def test_an_index_of_the_heads_of_long_videos_is_made_again_and_one_without_them_is_not(tmp_path, stage, preset):
+    """Video n has 1 + 3n mod 17 frames: among the first ten one has 16, and 12 are read."""
+    index = tmp_path / "data" / "small" / "index"
+    write_shard(tmp_path / "data" / "small" / "raw" / "train" / "a.tfrecord", range(10))
+    arguments = "ingest", "--preset", preset
+    assert "more than 12 frames in 2 of 10 videos, up to 16: at most 12 are read" in stage(*arguments).stdout
+    before = files(index)
+    as_before(index, 12)
+    with pytest.raises(StageError, match=r"read only the first frames of a long video, .*run `python -m pipeline.ing"):
+        Index.open(index)
+    result = stage(*arguments, "--append", check=False)
+    assert result.returncode == 1 and "cannot be appended to: it was written by a version" in result.stderr
+    result = stage(*arguments)
+    assert "is made again: it was written by a version that read only the first frames of a long" in result.stdout
+    assert files(index) == before
+    write_shard(tmp_path / "data" / "small" / "raw" / "train" / "a.tfrecord", range(4))  # of at most 10 frames
+    stage(*arguments)
+    as_before(index, 12)
+    assert Index.open(index).num_frames.max() == 10
+    assert "up to date" in stage(*arguments).stdout
 
 
 def test_what_cannot_be_appended_to_is_named(tmp_path, stage, preset):

@@ -47,7 +47,7 @@ def run(small, monkeypatch, capsys):
 
 def expected(small, video: int) -> np.ndarray:
     """What the run netvlad says of a video, computed on its own."""
-    frames = frames_of(video)[:12]
+    frames = frames_of(video)
     chosen, counts = choose_frames("uniform", np.array([len(frames)]), FIVE.frames)
     model = load_model(small / "runs" / "small" / "netvlad" / "model.keras")
     return model.predict_on_batch({"frames": frames[None, chosen[0]], "num_frames": counts})[0]
@@ -117,11 +117,15 @@ def test_what_is_asked_for_must_be_something(run, tmp_path):
     assert "not a bundle" in str(run(tmp_path / "a.npz", "--run", tmp_path / "a.zip")[2])
 
 
-def test_videos_are_cut_as_in_training(small, run, tmp_path):
-    """A video of 18 frames where the dataset has 12 at most."""
+def test_long_videos_are_sampled_as_through_the_index(small, run, tmp_path):
+    """A video of 18 frames where the dataset reads 12, by a run and by a blend of runs that want different frames."""
     long = np.random.default_rng(0).integers(0, 256, (18, 8), dtype=np.uint8)
-    outs = []
-    for frames in (long, long[: SMALL.max_frames]):
-        np.savez(tmp_path / "a.npz", rgb=frames[:, :6], audio=frames[:, 6:])
-        outs.append(run(tmp_path / "a.npz", "--run", "netvlad")[0])
-    assert outs[0] == outs[1]
+    np.savez(tmp_path / "a.npz", rgb=long[:, :6], audio=long[:, 6:])
+    wanted = {"netvlad": ("uniform", FIVE.frames), "average": ("all", SMALL.max_frames)}
+    for name, (method, length) in wanted.items():
+        chosen, counts = choose_frames(method, np.array([18]), length)
+        assert chosen[0, -1] > 12
+        model = load_model(small / "runs" / "small" / name / "model.keras")
+        scores = model.predict_on_batch({"frames": long[None, chosen[0]], "num_frames": counts})[0]
+        out, _, _ = run(tmp_path / "a.npz", "--run", name, "--json", "--top", 1)
+        assert json.loads(out)["labels"][0]["score"] == pytest.approx(scores.max(), abs=1e-5)

@@ -2,7 +2,8 @@
 
 fixtures/version-0.1.0.tar.xz was made by its stages, of videos that `support.write_shard` writes, with the preset that
 lies in it: an index, runs of three families and their predictions, a run that was killed after a checkpoint in its
-second epoch, an ensemble, a bundle and a submission.
+second epoch, an ensemble, a bundle and a submission. Afterwards its records were cut to the first 12 frames, the only
+ones that version 0.1.0 read, and the digest of the index was replaced by that of the cut ones.
 """
 
 import json

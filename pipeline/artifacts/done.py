@@ -116,7 +116,14 @@ class StageOutput:
         return cls(place, done, done is not None, content)
 
     def is_up_to_date(
-        self, config: dict[str, Any], inputs: dict[str, str], *, force: bool = False, keep: str = "", quiet=False
+        self,
+        config: dict[str, Any],
+        inputs: dict[str, str],
+        *,
+        force: bool = False,
+        keep: str = "",
+        quiet: bool = False,
+        fault: str = "",
     ) -> bool:
         """Return whether the finished output of this config and these inputs is there; print so, or why not.
 
@@ -126,6 +133,7 @@ class StageOutput:
             force: make it again, whatever is there.
             keep: the remedy to name in the error, if only `force` may replace an output of other settings.
             quiet: do not print why it is made again.
+            fault: what else is wrong with what is there, if anything.
 
         Raises:
             StageError: the settings have changed, `keep` is given, and `force` is not.
@@ -136,6 +144,7 @@ class StageOutput:
         changes = begun.changes(config, inputs) if begun else []
         if begun and self.finished and self.content and not changes and self.content() != begun.output:
             changes = ["what it holds is not what was written"]
+        changes += [fault] * bool(begun and fault)
         self.again = "--force" if begun and force else "; ".join(changes)
         if self.again and not quiet:
             print(f"{self.place} is made again: {self.again}")

@@ -79,7 +79,7 @@ class DatasetConfig(CheckedFields, section="dataset"):
     labels_key: Key = "labels"
     """Key under which a record stores the video's labels."""
     max_frames: Frames = 300
-    """Largest number of frames read from a video; later frames of a longer video are ignored."""
+    """Largest number of frames read from a video; those of a longer one are spread over its whole length."""
     train_splits: Annotated[tuple[FolderName, ...], Several(distinct=True)] = ("train",)
     """Splits whose videos are trained on; the hold-out is taken from them. All other splits are only scored."""
     holdout_percent: Annotated[float, Within(least=0, below=100, unit="percent of the training videos")] = 2.0

@@ -72,7 +72,8 @@ Size = Annotated[int, Within(1, LARGEST_SIZE)]
 """Size of a layer."""
 Sizes = tuple[Size, ...]
 """Sizes of layers: one value for each feature, or one for all of them; none stands for the defaults."""
-Frames = Annotated[int, Within(1, 1 << 20, unit="frames")]
+MOST_FRAMES = 1 << 20
+Frames = Annotated[int, Within(1, MOST_FRAMES, unit="frames")]
 """Number of frames; the largest is twelve days at one frame a second."""
 Videos = Annotated[int, Within(1, 1 << 20, unit="videos")]
 """Number of videos in one pass through the device."""

@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inputs.index import Index
-from pipeline.inputs.reading.batches import Inputs, evaluation_batches, resample_rows
+from pipeline.inputs.reading.batches import Inputs, batches_for_all
 from pipeline.inputs.reading.reader import FrameReader
+from pipeline.inputs.reading.sampling import distinct_samplings, frames_chosen, split_samples
 from pipeline.metrics import LabelLists, StreamingMetrics, top_k
 from pipeline.runtime.memory import is_out_of_memory
 from pipeline.runtime.parallel import prefetch
 
 TopLabels = tuple[np.ndarray, np.ndarray]
 """Labels int16 [n,k], best first, and scores float32 [n,k]."""
-ALL = SamplingConfig(evaluation="all")
 
 
 class Predictor:
@@ -40,15 +39,14 @@ class Predictor:
         self.top_k = min(ensemble.recipe.top_k, self._kept)
         """How many labels each video gets."""
         self._is_single = len(ensemble.members) == 1 and ensemble.recipe.combine == "probabilities"
-        self._samplings = {_frames_chosen(member.sampling): member.sampling for member in ensemble.members}
-        self.sampling = ensemble.members[0].sampling if len(self._samplings) == 1 else ALL
-        """The sampling that batches must be read with: if the models want different frames, all frames."""
+        self.samplings = distinct_samplings(member.sampling for member in ensemble.members)
+        """The samplings that batches must be read with, each once; see `batches_for_all`."""
 
     def predict(self, batches: Iterable[tuple[int, Inputs]]) -> Iterator[TopLabels]:
         """Yield the best labels of the first `count` videos of each batch, in order.
 
         Args:
-            batches: pairs (count, inputs), read with `sampling`.
+            batches: pairs (count, inputs), read with `samplings`.
         Raises:
             StageError: a probability is not finite.
             MemoryError, or the backend's own error: memory ran out with a single video on the device.
@@ -86,7 +84,7 @@ class Predictor:
         def batches() -> Iterator[tuple[int, Inputs]]:
             for rows in parts:
                 size = min(self.batch_size, max(len(rows), 1))
-                yield from evaluation_batches(reader, rows, self.sampling, size)
+                yield from batches_for_all(reader, rows, self.samplings, size)
 
         predicted = self.predict(batches())
         for rows in parts:
@@ -108,16 +106,14 @@ class Predictor:
         return metrics_of(reader.index, rows, self.predict_rows(reader, rows, progress))
 
     def _sampled(self, batch: tuple[int, Inputs]) -> tuple[int, dict[tuple, Inputs]]:
-        """Return the batch with the frames that each sampling asks for; runs in the thread that reads."""
+        """Return the batch with the frames that each sampling asks for."""
         count, inputs = batch
-        if len(self._samplings) == 1:
-            return count, dict.fromkeys(self._samplings, inputs)
-        dataset = self.ensemble.dataset
-        return count, {key: resample_rows(inputs, sampling, dataset) for key, sampling in self._samplings.items()}
+        split = split_samples(inputs, self.samplings, self.ensemble.dataset)
+        return count, {frames_chosen(sampling): each for sampling, each in zip(self.samplings, split)}
 
     def _probabilities(self, member: EnsembleMember, inputs: dict[tuple, Inputs], count: int) -> np.ndarray:
         """Return one model's probabilities, [count,V]."""
-        chosen = inputs[_frames_chosen(member.sampling)]
+        chosen = inputs[frames_chosen(member.sampling)]
         parts, position = [], 0
         while position < count:
             size = min(self.batch_size, len(chosen["num_frames"]))
@@ -147,11 +143,6 @@ def metrics_of(index: Index, rows: np.ndarray, best: TopLabels) -> dict[str, flo
     metrics = StreamingMetrics(index.dataset.num_classes)
     metrics.accumulate(*best, LabelLists(*index.labels_of(rows)))
     return metrics.result()
-
-
-def _frames_chosen(sampling: SamplingConfig) -> tuple:
-    """Return a key that is equal for samplings that choose the same frames."""
-    return (sampling.evaluation, sampling.frames if sampling.evaluation == "uniform" else 0)
 
 
 def _slice(inputs: Inputs, start: int, size: int) -> Inputs:

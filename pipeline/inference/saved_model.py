@@ -44,7 +44,7 @@ def write_saved_model(ensemble: Ensemble, folder: Path) -> None:
 
     def serve(frames, num_frames):
         values = []
-        available = tf.clip_by_value(num_frames, 1, tf.minimum(dataset.max_frames, tf.shape(frames)[1]))
+        available = tf.clip_by_value(num_frames, 1, tf.shape(frames)[1])
         for (model, sampling), member in zip(ensemble.members, ensemble.recipe.used):
             chosen, count = _sampled(frames, available, sampling, dataset)
             probabilities = model({"frames": chosen, "num_frames": count}, training=False)
@@ -69,11 +69,17 @@ def _sampled(frames, available, sampling: SamplingConfig, dataset: DatasetConfig
     """Sample as `inputs.reading.sampling.choose_frames` does, in TensorFlow: frames [B,t,F] and their number [B]."""
     import tensorflow as tf
 
-    if sampling.evaluation == "all":
-        return frames[:, : dataset.max_frames], available
     length = sampled_length(sampling.evaluation, sampling, dataset)
-    places = tf.range(length)[None] * available[:, None] // length  # B,t
-    return tf.gather(frames, places, batch_dims=1), tf.fill(tf.shape(available), length)
+    counts = tf.fill(tf.shape(available), length)
+    if sampling.evaluation == "all":
+        length = tf.minimum(length, tf.shape(frames)[1])
+        counts = tf.minimum(available, length)
+    there, length = tf.cast(available, tf.int64)[:, None], tf.cast(length, tf.int64)
+    places = tf.range(length)[None]
+    spread = places * there // length  # B,t
+    if sampling.evaluation == "all":
+        spread = tf.where(there > length, spread, places)
+    return tf.gather(frames, spread, batch_dims=1), counts
 
 
 def values_of(probabilities, recipe: Recipe, quantiles: tuple[float, ...]):

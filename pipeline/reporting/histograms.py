@@ -30,7 +30,8 @@ def dataset_pictures(summary: dict[str, Any]) -> list[tuple[Markup, str]]:
     cut = summary.get("cut", {"count": 0})  # an earlier version did not count them
     if cut["count"]:
         most = dataset["max_frames"]
-        caption += f" {cut['count']:,} of {cut['of']:,} videos are longer than {most:,} frames, and are cut there."
+        longer = f"{cut['count']:,} of {cut['of']:,} videos are longer than {most:,} frames"
+        caption += f" {longer}: frames are taken from all of their length."
     made.append((plot, caption))
     features = [from_dict(FeatureConfig, each) for each in dataset["features"]]
     counts = {each: statistics["values"][each.name] for each in features if statistics["values"].get(each.name)}

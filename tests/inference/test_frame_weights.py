@@ -20,6 +20,7 @@ from pipeline.inference.frame_weights import (
     frame_weights_of_run,
 )
 from pipeline.inputs.reading.reader import FrameReader
+from pipeline.inputs.reading.sampling import choose_frames
 from pipeline.models import build_model
 
 CLUSTERS = 3
@@ -51,11 +52,11 @@ def run(tmp_path, model):
 
 
 def frames_of_rows(index, rows):
-    """Every frame of some videos, one video at a time."""
+    """The frames of some videos, at most max_frames spread over each, one video at a time."""
     reader = FrameReader(index)
     for row in rows:
-        count = index.num_frames[row : row + 1]
-        chosen = np.arange(count[0], dtype=np.int32)[None]
+        count = np.minimum(index.num_frames[row : row + 1], SMALL.max_frames)
+        chosen, count = choose_frames("all", index.num_frames[row : row + 1], count[0])
         yield {"frames": reader.read(np.array([row]), chosen, count), "num_frames": count}
 
 
@@ -65,8 +66,7 @@ def test_a_run_is_inspected_with_the_frames_it_predicts_with(small_index, run, m
     assert set(weights) == {"rgb", "audio"}
     np.testing.assert_array_equal(valid, np.minimum(small_index.num_frames[rows], SMALL.max_frames))
     for number, inputs in enumerate(frames_of_rows(small_index, rows)):
-        count = min(valid[number], SMALL.max_frames)
-        inputs = {"frames": inputs["frames"][:, :count], "num_frames": np.minimum(inputs["num_frames"], count)}
+        count = valid[number]
         for feature, expected in frame_weights(model, inputs).items():
             found = weights[feature][number]
             assert found.shape == (SMALL.max_frames, CLUSTERS)

@@ -14,10 +14,10 @@ from pipeline.ensembling.scales import quantiles_of, to_values
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.saved_model import values_of, write_saved_model
-from pipeline.inputs.reading.own_files import batch_videos
+from pipeline.inputs.reading.own_files import batch_videos, sample_video
 
 RNG = np.random.default_rng(0)
-VIDEOS = [RNG.integers(0, 256, (count, 8), dtype=np.uint8) for count in (1, 4, 12, 12, 7)]
+VIDEOS = [RNG.integers(0, 256, (count, 8), dtype=np.uint8) for count in (1, 4, 12, 18, 7)]
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,14 @@ def test_it_answers_as_the_pipeline_does(models, tmp_path):
     whole = ensemble(models)
     write_saved_model(whole, tmp_path / "model")
     serve = tf.saved_model.load(tmp_path / "model").signatures["serving_default"]
-    frames = np.full((5, 20, 8), 200, np.uint8)  # longer than any video that was trained on, and not zeros
+    frames = np.full((5, 20, 8), 200, np.uint8)  # longer than what is read of a video, and not zeros
     for row, video in zip(frames, VIDEOS):
         row[: len(video)] = video
     counts = np.array([len(video) for video in VIDEOS], np.int32)
     answers = serve(frames=tf.constant(frames), num_frames=tf.constant(counts))["probabilities"].numpy()
     predictor = Predictor(whole, 256)
-    ((labels, scores),) = predictor.predict(batch_videos(VIDEOS, SMALL, predictor.sampling, 8))
+    videos = [sample_video(video, predictor.samplings, SMALL) for video in VIDEOS]
+    ((labels, scores),) = predictor.predict(batch_videos(videos, SMALL, predictor.samplings, 8))
     np.testing.assert_allclose(np.take_along_axis(answers, labels.astype(int), axis=1), scores, atol=1e-6)
     few = serve(frames=tf.constant(frames[:2, :4]), num_frames=tf.constant(counts[:2]))["probabilities"].numpy()
     np.testing.assert_allclose(few, answers[:2], atol=1e-6)

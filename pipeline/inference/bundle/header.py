@@ -10,7 +10,7 @@ from pipeline.config.wording import counted
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container, open_bundle, weights_name
 from pipeline.inference.bundle.quantization import Encoding
-from pipeline.inputs.reading.sampling import sampled_length
+from pipeline.inputs.reading.sampling import distinct_samplings, sampled_length
 
 FORMAT = 1
 _MOST_FEATURES = 256
@@ -86,7 +86,9 @@ def _faults(header: Header) -> Iterator[str]:
     dataset = header.dataset
     if len(dataset.features) > _MOST_FEATURES:
         yield f"there are {len(dataset.features)} features; the most is {_MOST_FEATURES}"
-    if (values := max(_lengths(header)) * dataset.width) > _MOST_VALUES:
+    samplings = distinct_samplings(each.sampling for each in header.models)
+    lengths = [sampled_length(each.evaluation, each, dataset) for each in samplings]
+    if (values := sum(lengths) * dataset.width) > _MOST_VALUES:
         yield f"a video has up to {values:,} values; the most is {_MOST_VALUES:,}. Export it with fewer frames"
     if not 1 <= header.kept <= MOST_CLASSES:
         yield f"{counted(header.kept, 'label')} of each model to be blended; there must be 1 to {MOST_CLASSES}"
@@ -97,9 +99,3 @@ def _faults(header: Header) -> Iterator[str]:
     for text in (dataset.name, *header.names, *(member.run for member in header.recipe.members)):
         if not text.isprintable():  # a terminal would obey such characters
             yield f"the name {text!r} has unprintable characters"
-
-
-def _lengths(header: Header) -> list[int]:
-    """Return the number of frames of a video that are laid out, and that each model is shown."""
-    samplings = [SamplingConfig(evaluation="all"), *(each.sampling for each in header.models)]
-    return [sampled_length(each.evaluation, each, header.dataset) for each in samplings]

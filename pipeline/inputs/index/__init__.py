@@ -1,6 +1,7 @@
 """The index of a dataset: a row for each video says where its record lies, what it holds, and which split it is in."""
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import read_json
 from pipeline.config import ConfigError, DatasetConfig, find_by_name, from_dict
 from pipeline.config.errors import StageError
+from pipeline.config.ranges import MOST_FRAMES
 from pipeline.inputs.class_names import KEY, SUMMARY, unnamed
 
 ROWS, LEFT_OUT = "index.parquet", "left_out.parquet"
@@ -43,6 +45,14 @@ LEFT_OUT_SCHEMA = pa.schema(
         **{name: SCHEMA.field(name).type for name in ("id", "length", "num_frames", "labels", "checksum")},
     }
 )
+
+_LOOKED_AT = 16
+HEADS = "was written by a version that read only the first frames of a long video, and there are such videos"
+
+
+class HeadsError(StageError):
+    """An index was written by a version that read only the first frames of a longer video, and has such videos."""
+
 
 _FAULTS = (StageError, ConfigError, LookupError, TypeError, AttributeError, ValueError, OverflowError, OSError)
 """What a damaged index raises, depending on what is damaged."""
@@ -105,6 +115,8 @@ class Index:
             index = cls(folder, summary, table, verify)
             index._check()
             return index
+        except HeadsError:
+            raise
         except (*_FAULTS, pa.ArrowException) as error:
             if is_refusal(error):
                 raise
@@ -117,14 +129,36 @@ class Index:
             ("shard", self.shard, 0, len(self.paths) - 1),
             ("offset", self.offset, 0, 2**62),
             ("length", self.length, 0, 2**31 - 1),
-            ("num_frames", self.num_frames, 1, self.dataset.max_frames),
+            ("num_frames", self.num_frames, 1, MOST_FRAMES),
             ("labels", self._labels.values.to_numpy(), 0, self.dataset.num_classes - 1),
             ("split", self._split.indices.to_numpy(), 0, len(self.splits) - 1),
         ):
             if len(values) and not least <= values.min() <= values.max() <= most:
                 raise StageError(f"{ROWS} has {name} from {values.min()} to {values.max()}, not from {least} to {most}")
+        if self._has_heads():
+            raise HeadsError(f"{self.folder} {HEADS}: run `python -m pipeline.ingest` with the same --preset")
         if set(self._split.dictionary.to_pylist()) - self.splits.keys():
             raise StageError(f"{ROWS} has other splits than {SUMMARY}")
+
+    def _has_heads(self) -> bool:
+        """Return whether the index counts only the first max_frames frames of a longer video, as its version read them.
+
+        Such an index does not tell the longest video. The longest records are looked at; a reader refuses any other.
+        """
+        from pipeline.inputs.records.parsing import ParseError, parse_features  # which needs this package
+
+        suspects = np.flatnonzero(self.num_frames == self.dataset.max_frames)
+        if "longest" in self.summary.get("cut", {}) or self.dataset.level == "video":
+            return False
+        for row in suspects[np.argsort(-self.length[suspects], kind="stable")[:_LOOKED_AT]].tolist():
+            try:
+                with self.paths[self.shard[row]].open("rb") as file:
+                    payload = os.pread(file.fileno(), int(self.length[row]), int(self.offset[row]))
+                if len(parse_features(payload, self.dataset)[0]) > self.dataset.max_frames:
+                    return True
+            except (OSError, ParseError):  # gone, or changed: whoever reads it says so
+                continue
+        return False
 
     @functools.cached_property
     def checksums(self) -> np.ndarray:

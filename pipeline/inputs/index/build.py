@@ -54,9 +54,9 @@ def write_index(
     Returns:
         The summary, as in dataset.json: shards; what was declared; counts and labeled videos by split; what was
         quarantined; duplicates; empty, the files that gave no video; cut, how many videos have more than max_frames
-        frames, and of how many; constant, the features that have only one value; leakage, the ids that are both
-        trained on (or held out) and in another split; statistics, the numbers of the card; and a digest of the content,
-        which does not depend on where it lies.
+        frames, of how many, and the most that one has; constant, the features that have only one value; leakage, the
+        ids that are both trained on (or held out) and in another split; statistics, the numbers of the card; and a
+        digest of the content, which does not depend on where it lies.
 
     Raises:
         ConfigError: a split has a reserved name.

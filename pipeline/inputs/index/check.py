@@ -44,7 +44,7 @@ class ShardReport:
     checksums: np.ndarray
     """uint32 [n], the checksum of each payload."""
     num_frames: np.ndarray
-    """int32 [n], at most the dataset's max_frames."""
+    """int32 [n], the number of rows of each feature."""
     cut: int
     """The number of records that have more frames than max_frames."""
     labels: np.ndarray
@@ -92,7 +92,7 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
             num_frames.append(parsed.num_frames)
             labels.append(parsed.labels)
             peaks.append(parsed.peaks)
-            cut += parsed.available > parsed.num_frames
+            cut += dataset.level == "frame" and parsed.num_frames > dataset.max_frames
             if len(ids) <= SAMPLED:
                 for rows, frames in zip(sampled, parsed.features):
                     rows.append(frames[parsed.num_frames // 2].copy())  # a view would keep the whole record in memory

@@ -22,8 +22,8 @@ def _losses(summary: dict[str, Any]) -> Iterator[str]:
     cut, empty, most = summary["cut"], summary["empty"], summary["dataset"]["max_frames"]
     if cut["count"]:
         yield (
-            f"more than {counted(most, 'frame')} in {cut['count']} of {counted(cut['of'], 'video')}; "
-            "the frames beyond are not read: see --dataset.max-frames"
+            f"more than {counted(most, 'frame')} in {cut['count']} of {counted(cut['of'], 'video')}, up to "
+            f"{cut['longest']}: at most {most} are read, spread over the whole length; see --dataset.max-frames"
         )
     if empty["count"]:
         files = ", ".join(entry["file"] for entry in empty["first"][:3])

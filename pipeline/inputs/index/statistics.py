@@ -26,7 +26,7 @@ class Statistics:
         self._values = np.zeros((len(dataset.features), 256), np.int64)
         self._lowest = np.full(len(dataset.features), np.inf)
         self._highest = np.zeros(len(dataset.features))
-        self._read = self._cut = 0
+        self._read = self._cut = self._longest = 0
         self._reasons: Counter[str] = Counter()
 
     def add(self, report: ShardReport, kept: np.ndarray, codes: np.ndarray, reasons: list[str]) -> None:
@@ -55,6 +55,7 @@ class Statistics:
         self._highest = report.peaks.max(axis=0, initial=0).clip(min=self._highest)
         self._read += len(report.ids)
         self._cut += report.cut
+        self._longest = max(self._longest, int(report.num_frames.max(initial=0)))
         for reason in reasons:
             kind = kind_of_reason(reason)
             self._reasons[kind if kind in self._reasons or len(self._reasons) < KINDS else OTHERS] += 1
@@ -72,8 +73,8 @@ class Statistics:
 
     @property
     def cut(self) -> dict[str, int]:
-        """How many videos have more than max_frames frames, and out of how many; duplicates count too."""
-        return {"count": self._cut, "of": self._read}
+        """How many videos have more than max_frames frames, of how many, and the most frames; duplicates count too."""
+        return {"count": self._cut, "of": self._read, "longest": self._longest}
 
     @property
     def constant(self) -> dict[str, float]:

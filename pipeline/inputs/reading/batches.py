@@ -1,12 +1,12 @@
 """Read videos in order, in batches of frames for a model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.config import SamplingConfig
 from pipeline.inputs.reading.reader import FrameReader
-from pipeline.inputs.reading.sampling import choose_frames, sampled_length
+from pipeline.inputs.reading.sampling import choose_for_all
 
 EXPECTED = 512
 """The system is told of this many videos at a time, one such window ahead, so that it can read them in disk order."""
@@ -21,7 +21,13 @@ def evaluation_batches(
 
     Every batch has `batch_size` videos, so that a model is compiled once: the last is padded with its first video.
     """
-    length = sampled_length(sampling.evaluation, sampling, reader.index.dataset)
+    return batches_for_all(reader, rows, [sampling], batch_size)
+
+
+def batches_for_all(
+    reader: FrameReader, rows: np.ndarray, samplings: Sequence[SamplingConfig], batch_size: int
+) -> Iterator[tuple[int, Inputs]]:
+    """Yield batches as `evaluation_batches` does, with the frames of several evaluations: see `choose_for_all`."""
     window = window_of(batch_size) * batch_size
     for start in range(0, len(rows), batch_size):
         if start % window == 0:
@@ -29,19 +35,8 @@ def evaluation_batches(
         videos = rows[start : start + batch_size]
         count = len(videos)
         videos = np.append(videos, np.repeat(videos[:1], batch_size - count))
-        chosen, num_frames = choose_frames(sampling.evaluation, reader.index.num_frames[videos], length)
+        chosen, num_frames = choose_for_all(samplings, reader.index.num_frames[videos], reader.index.dataset)
         yield count, {"frames": reader.read(videos, chosen, num_frames), "num_frames": num_frames}
-
-
-def resample_rows(inputs: Inputs, sampling: SamplingConfig, dataset: DatasetConfig) -> Inputs:
-    """Return the inputs that `evaluation_batches` gives with `sampling`, from a batch with all frames of each video."""
-    frames, available = inputs["frames"], inputs["num_frames"]  # B,T,F and B
-    length = sampled_length(sampling.evaluation, sampling, dataset)
-    if sampling.evaluation == "all" or length == frames.shape[1] == 1:
-        return inputs
-    chosen, num_frames = choose_frames(sampling.evaluation, available, length)  # B,length and B
-    # This index copies whole rows; take_along_axis would look up each value.
-    return {"frames": frames[np.arange(len(frames))[:, None], chosen], "num_frames": num_frames}
 
 
 def window_of(batch_size: int) -> int:

@@ -32,8 +32,6 @@ class Encoding(NamedTuple):
     """Tag of the field whose map holds them."""
     most_rows: int
     """Rows that a feature may have in a record; 1 at video level."""
-    max_frames: int
-    """Rows that are read at most."""
     keys: np.ndarray
     """uint8, one after the other."""
     key_ends: np.ndarray
@@ -53,7 +51,6 @@ class Encoding(NamedTuple):
         return cls(
             section,
             most_rows,
-            dataset.max_frames,
             np.frombuffer(b"".join(keys), np.uint8),
             np.cumsum([len(key) for key in keys], dtype=np.int64),
             np.frombuffer(b"".join(headers), np.uint8),
@@ -210,7 +207,7 @@ def _regular(data: np.ndarray, encoding: Encoding, places: np.ndarray, num_frame
                 if data[row + place] != encoding.headers[first + place]:
                     return False
         first = last
-    return min(most, encoding.max_frames) == num_frames
+    return most == num_frames
 
 
 @compile_numba

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.artifacts.npz import open_npz
 from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.config.wording import counted
-from pipeline.inputs.reading.batches import Inputs, resample_rows
+from pipeline.inputs.reading.batches import Inputs
+from pipeline.inputs.reading.sampling import choose_for_all, sampled_length
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.inputs.records.parsing import ParseError, parse_features, readable_id
@@ -26,7 +27,7 @@ class Video(NamedTuple):
     id: str
     """The video's own id, or else the file's name and the video's number from 0."""
     frames: np.ndarray
-    """The dataset's dtype [n,F]; n is at least 1 and at most the dataset's max_frames."""
+    """The dataset's dtype [n,F]; n is at least 1."""
 
 
 class UnreadableVideo(NamedTuple):
@@ -73,18 +74,23 @@ def read_videos(path: Path, dataset: DatasetConfig) -> Iterator[Video | Unreadab
         yield UnreadableVideo(where, f"the file cannot be read: {error}")
 
 
+def sample_video(frames: np.ndarray, samplings: Sequence[SamplingConfig], dataset: DatasetConfig) -> np.ndarray:
+    """Return the rows of a video [n,F] that are read for these samplings, [t,F]: the same as through an index."""
+    (chosen,), (count,) = choose_for_all(samplings, np.array([len(frames)]), dataset)
+    return frames[chosen[:count]]
+
+
 def batch_videos(
-    videos: list[np.ndarray], dataset: DatasetConfig, sampling: SamplingConfig, batch_size: int
+    videos: list[np.ndarray], dataset: DatasetConfig, samplings: Sequence[SamplingConfig], batch_size: int
 ) -> Iterator[tuple[int, Inputs]]:
-    """Yield videos [n,F] in batches like those of `evaluation_batches`, except that the last one may be smaller."""
-    length = 1 if dataset.level == "video" else dataset.max_frames
+    """Yield what `sample_video` returned in batches like those of `batches_for_all`; the last one may be smaller."""
+    length = sum(sampled_length(each.evaluation, each, dataset) for each in samplings)
     for start in range(0, len(videos), batch_size):
         chosen = videos[start : start + batch_size]
         frames = np.zeros((len(chosen), length, dataset.width), dataset.dtype)  # B,T,F
         for row, video in zip(frames, chosen):
             row[: len(video)] = video
-        inputs = {"frames": frames, "num_frames": np.array([len(video) for video in chosen], np.int32)}
-        yield len(chosen), resample_rows(inputs, sampling, dataset)
+        yield len(chosen), {"frames": frames, "num_frames": np.array([len(video) for video in chosen], np.int32)}
 
 
 # ------------------------------------------------------------------------------------------------------------ TFRecords
@@ -248,4 +254,4 @@ def _video(id: str, where: str, features: list[np.ndarray], dataset: DatasetConf
         frames = np.concatenate(features, axis=1).astype(dataset.dtype)
     if dataset.dtype == "float16" and not np.isfinite(frames).all():
         return UnreadableVideo(where, f"there are values beyond {np.finfo(np.float16).max:,.0f}, the largest float16")
-    return Video(id, frames[: 1 if dataset.level == "video" else dataset.max_frames])
+    return Video(id, frames[:1] if dataset.level == "video" else frames)

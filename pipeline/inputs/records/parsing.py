@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.config import DatasetConfig
+from pipeline.config.ranges import MOST_FRAMES
 from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.records.encoding import encode_varint
@@ -41,11 +42,9 @@ class ParsedRecord(NamedTuple):
     labels: np.ndarray
     """int32, in the record's order, each once; empty where the record has none."""
     num_frames: int
-    """The number of rows of each feature: those of the record, but at most `max_frames`."""
+    """The number of rows of each feature."""
     features: list[np.ndarray]
     """uint8, float16 or float32 [num_frames, size], one for each declared feature."""
-    available: int
-    """The number of rows in the record, including those beyond `max_frames`."""
     peaks: list[float]
     """The largest absolute value of each feature; 0 for bytes, which are bounded anyway."""
 
@@ -53,18 +52,16 @@ class ParsedRecord(NamedTuple):
 def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
     """Parse a record. Raises ParseError if it is damaged, not as declared, or has an id that no CSV can hold."""
     entries, lists = messages_by_key(payload)
-    whole = _features(payload, entries if dataset.level == "video" else lists, dataset)
-    features = [rows[: dataset.max_frames] for rows in whole]
+    features = _features(payload, entries if dataset.level == "video" else lists, dataset)
     peaks = [_peak(layout, rows) for layout, rows in zip(feature_layouts(dataset), features)]
     id, labels = read_id(payload, entries, dataset), read_labels(payload, entries, dataset)
-    return ParsedRecord(id, labels, len(features[0]), features, len(whole[0]), peaks)
+    return ParsedRecord(id, labels, len(features[0]), features, peaks)
 
 
 def parse_features(payload: Buffer, dataset: DatasetConfig) -> list[np.ndarray]:
     """Parse only the features of a record that passed `parse_record` before; float values are not checked again."""
     entries, lists = messages_by_key(payload)
-    features = _features(payload, entries if dataset.level == "video" else lists, dataset)
-    return [rows[: dataset.max_frames] for rows in features]
+    return _features(payload, entries if dataset.level == "video" else lists, dataset)
 
 
 def readable_id(payload: Buffer, dataset: DatasetConfig) -> str:
@@ -135,6 +132,8 @@ def _features(data: Buffer, holder: dict[str, Span], dataset: DatasetConfig) -> 
             rows = _walked_rows(data, place, layout, dataset.level)
         if not len(rows):
             raise ParseError(f"feature {layout.name} has no frames")
+        if len(rows) > MOST_FRAMES:
+            raise ParseError(f"feature {layout.name} has {len(rows)} frames; the most is {MOST_FRAMES}: cut the video")
         if features and len(rows) != len(features[0]):
             first, least = dataset.features[0].name, min(len(features[0]), len(rows))
             raise ParseError(

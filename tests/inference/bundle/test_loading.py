@@ -216,7 +216,7 @@ def of_long_videos(family: str, **pooling):
         (put("dataset", "num_classes", 1 << 20), "dataset.num-classes must be from 1 to 32,768 classes, not 1048576"),
         (put("dataset", "max_frames", 1 << 30), "dataset.max-frames must be from 1 to 1,048,576 frames"),
         (put("dataset", "max_frames", 1 << 24), "dataset.max-frames must be from 1 to 1,048,576 frames"),
-        (long_and_wide, "a video has up to 1,099,511,627,776 values; the most is 33,554,432"),
+        (long_and_wide, "a video has up to 1,0.* values; the most is 33,554,432"),
         (put("models", 0, "sampling", {"evaluation": "uniform", "frames": 1 << 24}), "sampling.frames must be from 1"),
         (put("models", 0, "sampling", "frames", 10**400), "64 bits"),
         (put("recipe", "members", 0, "weight", float("nan")), "NaN is not valid JSON"),

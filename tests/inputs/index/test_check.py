@@ -33,7 +33,7 @@ def test_columns_of_a_good_shard(tmp_path):
     report = check_shard(path, DATASET)
     assert (report.path, report.size, report.records, report.quarantined) == (str(path), size, 3, [])
     assert report.ids == ["aa", "bb", "cc"]
-    assert report.num_frames.tolist() == [3, 4, 1] and report.cut == 1  # at most max_frames
+    assert report.num_frames.tolist() == [3, 9, 1] and report.cut == 1  # more than max_frames
     assert report.peaks.tolist() == [[0], [0], [0]] and report.peaks.dtype == np.float32
     assert report.labels.tolist() == [3, 1, 9] and report.label_offsets.tolist() == [0, 2, 2, 3]
     data = path.read_bytes()
@@ -75,7 +75,7 @@ def test_peaks_are_the_largest_absolute_values_of_what_is_read(tmp_path):
     dataset = dataclasses.replace(DATASET, features=floats, max_frames=2)
     a, b = np.array([[1, -3], [2, 0], [9, 9]], np.float32), np.zeros((3, 3), np.float32)
     write(tmp_path / "a.tfrecord", [encode_sequence_example({"id": f"v{n}"}, {"a": a * n, "b": b}) for n in (1, 2)])
-    assert check_shard(tmp_path / "a.tfrecord", dataset).peaks.tolist() == [[3, 0], [6, 0]]
+    assert check_shard(tmp_path / "a.tfrecord", dataset).peaks.tolist() == [[9, 0], [18, 0]]
     (tmp_path / "none.tfrecord").touch()
     assert check_shard(tmp_path / "none.tfrecord", dataset).peaks.shape == (0, 2)
 

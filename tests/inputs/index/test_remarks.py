@@ -48,7 +48,8 @@ def test_videos_that_are_cut_are_counted(tmp_path):
     cut = sum(1 + 3 * number % 17 > 12 for number in [*range(200), *range(300, 320)])
     dataset = dataclasses.replace(HALF, max_frames=12)
     assert said(tmp_path, dataset, train=range(200), test=range(300, 320)) == [
-        f"more than 12 frames in {cut} of 220 videos; the frames beyond are not read: see --dataset.max-frames"
+        f"more than 12 frames in {cut} of 220 videos, up to 17: at most 12 are read, spread over the whole length; "
+        "see --dataset.max-frames"
     ]
 
 

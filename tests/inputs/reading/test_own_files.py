@@ -10,8 +10,8 @@ import pytest
 from fixtures.support import SMALL, frames_of, write_shard
 
 from pipeline.config import DatasetConfig, FeatureConfig, SamplingConfig
-from pipeline.inputs.reading.batches import evaluation_batches
-from pipeline.inputs.reading.own_files import UnreadableVideo, Video, batch_videos, read_videos
+from pipeline.inputs.reading.batches import batches_for_all
+from pipeline.inputs.reading.own_files import UnreadableVideo, Video, batch_videos, read_videos, sample_video
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.records import encoding, tfrecord
 
@@ -37,7 +37,7 @@ def test_records_as_the_dataset_declares_them(tmp_path):
     videos = list(read_videos(tmp_path / "a.tfrecord", SMALL))
     assert [video.id for video in videos] == [f"v{number:03d}" for number in range(20)]
     for number, video in enumerate(videos):
-        np.testing.assert_array_equal(video.frames, frames_of(number)[:12])  # 12 are the most that the dataset has
+        np.testing.assert_array_equal(video.frames, frames_of(number))
 
 
 def test_neither_labels_nor_ids_are_needed(tmp_path):
@@ -172,10 +172,10 @@ def test_features_may_be_named_as_the_arrays_of_several_videos_are(tmp_path):
     video = frames_of(4)
     np.savez(tmp_path / "clip.npz", frames=video[:, :6], num_frames=video[:, 6:])
     (found,) = read_videos(tmp_path / "clip.npz", dataset)
-    np.testing.assert_array_equal(found.frames, video[: SMALL.max_frames])
+    np.testing.assert_array_equal(found.frames, video)
     np.savez(tmp_path / "clips.npz", frames=video[None], num_frames=np.array([len(video)]))
     (found,) = read_videos(tmp_path / "clips.npz", dataset)
-    np.testing.assert_array_equal(found.frames, video[: SMALL.max_frames])
+    np.testing.assert_array_equal(found.frames, video)
 
 
 def test_videos_of_one_vector(tmp_path):
@@ -183,7 +183,7 @@ def test_videos_of_one_vector(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([1.0, 2.0, 3.0]))
     (video,) = read_videos(tmp_path / "a.npz", dataset)
     np.testing.assert_array_equal(video.frames, np.array([[1, 2, 3]], np.float32))
-    ((count, inputs),) = batch_videos([video.frames], dataset, SamplingConfig(), 4)
+    ((count, inputs),) = batch_videos([video.frames], dataset, [SamplingConfig()], 4)
     assert count == 1 and inputs["frames"].shape == (1, 1, 3)
 
 
@@ -191,7 +191,7 @@ def test_one_video_as_one_array(tmp_path):
     np.save(tmp_path / "clip.npy", frames_of(3))
     (found,) = read_videos(tmp_path / "clip.npy", SMALL)
     assert found.id == "clip" and found.frames.dtype == np.uint8
-    np.testing.assert_array_equal(found.frames, frames_of(3)[:12])
+    np.testing.assert_array_equal(found.frames, frames_of(3))
     np.save(tmp_path / "vector.npy", np.array([1.0, 2.0, 3.0]))
     (found,) = read_videos(tmp_path / "vector.npy", replace(FLOATS, level="video"))
     np.testing.assert_array_equal(found.frames, [[1, 2, 3]])
@@ -297,11 +297,17 @@ def test_arrays_that_cannot_be_read(tmp_path, arrays, reason):
     assert str(tmp_path / "a.npz") in str(fault)
 
 
-@pytest.mark.parametrize("sampling", [SamplingConfig(evaluation="all"), SamplingConfig(frames=5)])
-def test_batches_are_those_of_an_index(small_index, sampling):
+@pytest.mark.parametrize("frames", [(), (5,), (5, 3)])
+@pytest.mark.parametrize("every", [True, False])
+def test_batches_are_those_of_an_index(small_index, frames, every):
+    """Also of the videos of up to 17 frames, of which 12 are read at most."""
+    samplings = [SamplingConfig(frames=number) for number in frames]
+    samplings += [SamplingConfig(evaluation="all")] if every or not frames else []
     rows = small_index.rows("train")
-    wanted = evaluation_batches(FrameReader(small_index), rows, sampling, 7)
-    given = batch_videos([frames_of(number)[:12] for number in range(40)], SMALL, sampling, 7)
+    assert small_index.num_frames.max() == 17 > SMALL.max_frames
+    wanted = batches_for_all(FrameReader(small_index), rows, samplings, 7)
+    videos = [sample_video(frames_of(number), samplings, SMALL) for number in range(40)]
+    given = batch_videos(videos, SMALL, samplings, 7)
     for (count, inputs), (expected_count, expected) in zip(given, wanted, strict=True):
         assert count == expected_count
         for name, values in inputs.items():

@@ -28,8 +28,8 @@ LENGTH = 12
 
 
 def video_of(index: Index, row: int) -> np.ndarray:
-    """What was written of a video; max_frames is 12."""
-    return frames_of(int(index.ids_of(np.array([row]))[0][1:]))[:LENGTH]
+    """What was written of a video: up to 17 frames, of which a dataset of 12 reads 12."""
+    return frames_of(int(index.ids_of(np.array([row]))[0][1:]))
 
 
 def whole(index: Index, rows: np.ndarray, reader: FrameReader | None = None) -> np.ndarray:
@@ -43,6 +43,8 @@ def test_rows_in_any_order_with_padding_and_a_cap(small_index, direct):
     assert frames.dtype == np.uint8 and frames.shape == (45, LENGTH, 8)
     for row, read in zip(rows, frames):
         expected = video_of(small_index, row)
+        if len(expected) > LENGTH:
+            expected = expected[np.arange(LENGTH) * len(expected) // LENGTH]
         np.testing.assert_array_equal(read[: len(expected)], expected)
         assert not read[len(expected) :].any()
 

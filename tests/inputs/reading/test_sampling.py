@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import DatasetConfig, FeatureConfig, SamplingConfig
-from pipeline.inputs.reading.sampling import choose_frames, sampled_length
+from pipeline.inputs.reading.sampling import (
+    choose_for_all,
+    choose_frames,
+    distinct_samplings,
+    sampled_length,
+    split_samples,
+)
 
 videos = st.lists(st.integers(1, 400), min_size=1, max_size=5)
 
@@ -31,8 +37,40 @@ def test_uniform_repeats_the_frames_of_a_short_video_and_thins_a_long_one():
 
 
 @given(videos, st.integers(1, 300))
-def test_all_takes_every_frame_up_to_the_length(videos, length):
-    assert chosen("all", videos, length) == [list(range(min(frames, length))) for frames in videos]
+def test_all_takes_every_frame_and_spreads_a_long_video_over_its_length(videos, length):
+    every = [list(range(frames)) for frames in videos]
+    spread = chosen("uniform", videos, length)
+    expected = [few if len(all) > length else all for all, few in zip(every, spread)]
+    assert chosen("all", videos, length) == expected
+
+
+def test_a_video_of_any_length():
+    most = 1 << 20
+    for method in ("uniform", "all"):
+        assert chosen(method, [most, most - 1], most)[0] == list(range(most))
+    (row,) = chosen("all", [100_000], 300)
+    assert row == [k * 100_000 // 300 for k in range(300)]
+
+
+UNIFORM, FEWER, ALL = SamplingConfig(frames=5), SamplingConfig(frames=3), SamplingConfig(evaluation="all")
+
+
+@pytest.mark.parametrize("level", ["frame", "video"])
+def test_several_evaluations_are_each_given_their_own_frames(level):
+    """In one batch, each frame where it is asked for, as if each were read by itself."""
+    dataset = DatasetConfig("d", (FeatureConfig("rgb", 2),), 3, level=level, max_frames=6)
+    samplings = distinct_samplings([ALL, UNIFORM, SamplingConfig(frames=9, evaluation="all"), FEWER, UNIFORM])
+    assert samplings[:2] == [UNIFORM, FEWER] and len(samplings) == 3 and samplings[2].evaluation == "all"
+    num_frames = np.array([1, 4, 6, 50] if level == "frame" else [1, 1])
+    chosen, counts = choose_for_all(samplings, num_frames, dataset)
+    inputs = {"frames": chosen[:, :, None], "num_frames": counts}
+    for sampling, own in zip(samplings, split_samples(inputs, samplings, dataset), strict=True):
+        method = sampling.evaluation
+        rows, count = choose_frames(method, num_frames, sampled_length(method, sampling, dataset))
+        np.testing.assert_array_equal(own["num_frames"], count)
+        valid = np.arange(rows.shape[1]) < count[:, None]
+        np.testing.assert_array_equal(own["frames"][..., 0][valid], rows[valid])
+        assert own["num_frames"].dtype == np.int32
 
 
 @given(videos, st.integers(1, 300), st.integers(0, 9))

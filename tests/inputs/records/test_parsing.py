@@ -23,6 +23,7 @@ from reference.records import (
 )
 
 from pipeline.config import DatasetConfig, FeatureConfig
+from pipeline.inputs.records import parsing
 from pipeline.inputs.records.encoding import encode_example, encode_sequence_example
 from pipeline.inputs.records.parsing import ParseError, parse_features, parse_record
 
@@ -38,10 +39,13 @@ def test_frame_level_is_a_view_without_a_copy(count):
         assert np.shares_memory(found, whole)
 
 
-def test_frames_beyond_the_most_are_cut():
+def test_a_video_longer_than_what_is_read_is_parsed_as_a_whole(monkeypatch):
     parsed = parse_record(frame_record(60), FRAME)
-    assert parsed.num_frames == 40 and parsed.available == 60
-    np.testing.assert_array_equal(parsed.features[0], frames(60, 24)[:40])
+    assert parsed.num_frames == 60 > FRAME.max_frames
+    np.testing.assert_array_equal(parsed.features[0], frames(60, 24))
+    monkeypatch.setattr(parsing, "MOST_FRAMES", 59)
+    with pytest.raises(ParseError, match="feature rgb has 60 frames; the most is 59: cut the video"):
+        parse_record(frame_record(60), FRAME)
 
 
 def test_video_level():
