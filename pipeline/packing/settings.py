@@ -8,7 +8,7 @@ import tyro
 
 from pipeline.cli.paths import NamedFiles
 from pipeline.config import CheckedFields
-from pipeline.config.ranges import FolderName
+from pipeline.config.ranges import FolderName, Several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,8 @@ class PackSettings(CheckedFields):
 
     name: FolderName
     """Name of the dataset, of its folder below --data-dir, and of its preset."""
-    features: Annotated[tuple[NamedFiles, ...], tyro.conf.UseAppendAction]
-    """Files of a feature, NAME=GLOB, repeatable: npy, npz, HDF5, Parquet or tar. The content decides which, no name."""
+    features: Annotated[tuple[NamedFiles, ...], tyro.conf.UseAppendAction, Several(least=1)]
+    """Files of a feature, NAME=GLOB, repeatable: npy, npz, HDF5, Parquet or tar, as their content says."""
     rows: str | None = None
     """Table, or pattern of tables, that names the video of each row of a stacked array, in the array's order."""
     id: str | None = None
@@ -38,9 +38,8 @@ class PackSettings(CheckedFields):
     group: str | None = None
     """Column that names what belongs together, such as a site or a speaker: never on both sides of the hold-out."""
     align: Literal["crop", "resample", "refuse"] | None = None
-    """Alignment of features with unequal numbers of frames. crop: cut to the shortest. resample: rows nearest in time
-    to those of the first feature. refuse: not packed. By default they are cropped if they differ by at most 2 frames or
-    2 %, and refused otherwise."""
+    """Alignment of features that differ in their number of frames: crop to the shortest, resample to the times of the
+    first feature, or refuse. By default up to 2 frames or 2 % more are cropped, and larger differences refused."""
     dtype: Literal["float16", "float32"] = "float16"
     """Type in which floats are stored. Bytes stay bytes."""
     quantize: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -223,7 +223,9 @@ def _divide(
 
 
 def _whole(value: object) -> int:
-    """Return a number of frames; -1 if it is none."""
+    """Return a number of frames, also from the text of a table's cell; -1 if it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         value = int(value)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):

@@ -5,12 +5,12 @@ import pytest
 from fixtures.features import ArraySource, random_videos
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline.packing.features import UnreadableFeature
 
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import parse_record
 from pipeline.packing import shards
+from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.shards import Job, Shard, plan_shards, write_shard
 from pipeline.packing.videos import join_features
 

@@ -1,0 +1,191 @@
+"""pack: from files as people have them to a dataset that trains, whatever the format."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures.feature_files import WRITERS
+from fixtures.support import ROOT, stage_here
+
+from pipeline.inputs.index import Index
+from pipeline.inputs.records import tfrecord
+from pipeline.packing.dataset import find_dataset
+from pipeline.packing.settings import PackSettings
+from pipeline.packing.writing import write_dataset
+from pipeline.presets import load_experiment
+
+RNG = np.random.default_rng(3)
+VIDEOS = {f"video {n:02}": RNG.normal(size=(1 + n % 4, 3)).astype(np.float32) for n in range(12)}
+LABELS = {id: ["owl", "crow", "owl;crow", ""][n % 4] for n, id in enumerate(VIDEOS) if n != 7}
+
+
+def write_labels(path: Path, labels: dict[str, str] = LABELS, **more: dict[str, str]) -> Path:
+    with path.open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["id", "bird", *more])
+        lines.writerows([id, label, *(column[id] for column in more.values())] for id, label in labels.items())
+    return path
+
+
+def pack(folder: Path, *arguments: object, name: str = "birds", good: bool = True):
+    result = stage_here("pack", folder, "--name", name, *arguments)
+    assert (result.returncode == 0) == good, result.stderr
+    return result
+
+
+def write_npy(folder: Path, videos: dict[str, np.ndarray] = VIDEOS) -> str:
+    folder.mkdir(exist_ok=True)
+    for id, video in videos.items():
+        np.save(folder / f"{id}.npy", video)
+    return f"rgb={folder}/*.npy"
+
+
+def raw_of(folder: Path, name: str = "birds") -> dict[str, bytes]:
+    raw = folder / "data" / name / "raw"
+    return {str(path.relative_to(raw)): path.read_bytes() for path in sorted(raw.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """The folder of a dataset that was packed of npy files, and what the stage printed."""
+    folder = tmp_path_factory.mktemp("packed")
+    result = pack(folder, "--features", write_npy(folder / "npy"), "--labels", write_labels(folder / "labels.csv"))
+    return folder, result.stdout
+
+
+def test_what_is_found_is_told_in_80_columns(packed):
+    folder, out = packed
+    told = out[: out.index(str(folder / "data"))]
+    assert all(len(line) <= 80 for line in told.splitlines())
+    assert "feature   rgb: 3 values of float32, 1 to 4 frames; 12 files" in told
+    assert "split     train: 11, 11 of them labeled, 1.09 labels each" in told
+    assert "split     test: 1, 0 of them labeled" in told
+    assert "classes   2: crow, owl" in told and "stored    as float16" in told
+    assert f"to train on it: ./run_all.sh --preset {folder}/data/birds/birds.py" in out
+
+
+def test_the_index_has_labels_none_and_no_labels(packed):
+    index = Index.open(packed[0] / "data" / "birds" / "index")
+    assert index.summary["class_names"] == ["crow", "owl"]
+    assert (packed[0] / "data" / "birds" / "index" / "card.svg").exists()
+    assert index.summary["labelled"] == {**index.summary["counts"], "test": 0}
+    assert index.ids_of(index.rows("test")) == ["video 07"]
+    experiment = load_experiment(str(packed[0] / "data" / "birds" / "birds.py"))
+    assert experiment.dataset == index.dataset
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_every_format_gives_the_same_bytes(form, packed, tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    written = WRITERS[form](files, VIDEOS)
+    rows = None
+    if written.rows is not None:
+        rows = str(tmp_path / "rows.csv")
+        with open(rows, "w", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(written.rows.names)
+            lines.writerows(zip(*map(written.rows.column, written.rows.names)))
+    settings = PackSettings(
+        name="birds", features=(f"rgb={written.pattern}",), rows=rows, labels=(write_labels(tmp_path / "labels.csv"),)
+    )
+    write_dataset(find_dataset(settings, None, 1), tmp_path / "data" / "birds", 1, None)
+    assert raw_of(tmp_path) == raw_of(packed[0])
+
+
+def test_records_hold_float16(packed):
+    (shard,) = (packed[0] / "data" / "birds" / "raw" / "test").iterdir()
+    (record,) = tfrecord.scan_records(shard)
+    assert VIDEOS["video 07"].astype("<f2").tobytes()[:6] in record.payload
+
+
+def test_a_dry_run_tells_and_writes_nothing(tmp_path):
+    labels = write_labels(tmp_path / "labels.csv", {f"{id}.wav": label for id, label in LABELS.items()})
+    result = pack(tmp_path, "--features", write_npy(tmp_path / "npy"), "--labels", labels, "--dry-run", good=False)
+    assert "match without the suffix '.wav'" in result.stderr
+    labels = write_labels(tmp_path / "labels.csv", {**LABELS, "video 99": "owl"})
+    result = pack(tmp_path, "--features", f"rgb={tmp_path}/npy/*.npy", "--labels", labels, "--dry-run")
+    assert "video 99" in result.stdout and "video 07" in result.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_more_files_are_added_and_nothing_else_is_touched(tmp_path):
+    labels = write_labels(tmp_path / "labels.csv")
+    first = dict(list(VIDEOS.items())[:8])
+    arguments = ("--features", write_npy(tmp_path / "npy", first), "--labels", labels)
+    pack(tmp_path, *arguments)
+    before = raw_of(tmp_path)
+    assert f"{tmp_path}/data/birds: up to date" in pack(tmp_path, *arguments).stdout
+    write_npy(tmp_path / "npy")
+    result = pack(tmp_path, *arguments)
+    assert "packed    8 videos already, which are not read again" in result.stdout
+    assert {path: raw_of(tmp_path)[path] for path in before} == before
+    assert sum(Index.open(tmp_path / "data" / "birds" / "index").splits.values()) == 12
+
+    write_labels(labels, {**LABELS, "video 00": "crow"})
+    result = pack(tmp_path, *arguments, good=False)
+    assert "there changed: labels of 1 video (video 00). --force packs all files anew" in result.stderr
+    result = pack(tmp_path, *arguments, "--dtype", "float32", good=False)
+    assert "was packed with other settings: dtype: float16 -> float32" in result.stderr
+    pack(tmp_path, *arguments, "--dtype", "float32", "--force")
+    assert load_experiment(str(tmp_path / "data" / "birds" / "birds.py")).dataset.dtype == "float32"
+    assert sorted(raw_of(tmp_path)) == ["test/test-00000.tfrecord", "train/train-00000.tfrecord"]
+
+
+def test_values_that_are_not_finite(tmp_path):
+    bad = VIDEOS | {"video 03": np.full((4, 3), np.nan, np.float32)}
+    arguments = ("--features", write_npy(tmp_path / "npy", bad), "--labels", write_labels(tmp_path / "labels.csv"))
+    result = pack(tmp_path, *arguments, good=False)
+    assert "video 03.npy: feature rgb, frame 0, value 0 is nan" in result.stderr and "--drop-bad" in result.stderr
+    assert not (tmp_path / "data" / "birds" / "raw").exists()
+    assert "left out 'video 03'" in pack(tmp_path, *arguments, "--drop-bad").stdout
+    assert sum(Index.open(tmp_path / "data" / "birds" / "index").splits.values()) == 11
+
+
+def test_quantized_features_keep_their_range(tmp_path):
+    arguments = ("--features", write_npy(tmp_path / "npy"), "--labels", write_labels(tmp_path / "labels.csv"))
+    result = pack(tmp_path, *arguments, "--quantize")
+    assert "quantized rgb: 0 to 255 stand for" in result.stdout and " dB" in result.stdout
+    (feature,) = load_experiment(str(tmp_path / "data" / "birds" / "birds.py")).dataset.features
+    values = np.concatenate(list(VIDEOS.values()))
+    assert feature.dtype == "uint8" and values.min() <= feature.minimum < feature.maximum <= values.max()
+    assert (
+        json.loads((tmp_path / "data/birds/packed/pack.json").read_text())["features"][0]["minimum"] == feature.minimum
+    )
+
+
+def test_groups_stay_together(tmp_path):
+    videos = {f"v{n:03}": np.full((1, 2), n, np.float32) for n in range(200)}
+    labels = dict.fromkeys(videos, "owl")
+    sites = {id: f"site {n % 20}" for n, id in enumerate(videos)}
+    arguments = ("--features", write_npy(tmp_path / "npy", videos), "--group", "site")
+    pack(
+        tmp_path,
+        *arguments,
+        "--labels",
+        write_labels(tmp_path / "labels.csv", labels, site=sites),
+        "--label-column",
+        "bird",
+    )
+    index = Index.open(tmp_path / "data" / "birds" / "index")
+    held, trained = ({sites[id] for id in index.ids_of(index.rows(split))} for split in ("holdout", "train"))
+    assert held and trained and not held & trained
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--features"),
+        (("--features", "rgb"), "--features rgb: write NAME=GLOB"),
+        (("--features", "rgb=nothing/*.npy"), "--labels is missing"),
+        (("--features", "rgb=a.npy", "--features", "rgb=b.npy", "--labels", "x.csv"), "--features: two are named rgb"),
+        (("--features", "rgb=nothing/*.npy", "--labels", "x.csv"), "there is no such file"),
+        (("--features", "rgb=README.md", "--labels", "x.csv"), "plain text"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert message in pack(tmp_path, *arguments, good=False).stderr
+    assert not (tmp_path / "data" / "birds").exists()
