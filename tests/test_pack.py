@@ -84,7 +84,7 @@ def test_every_format_gives_the_same_bytes(form, packed, tmp_path):
     rows = None
     if written.rows is not None:
         rows = str(tmp_path / "rows.csv")
-        with open(rows, "w", newline="") as file:
+        with Path(rows).open("w", newline="") as file:
             lines = csv.writer(file)
             lines.writerow(written.rows.names)
             lines.writerows(zip(*map(written.rows.column, written.rows.names)))
