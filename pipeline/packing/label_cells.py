@@ -174,7 +174,7 @@ def _printed(table: Table, column: str, cells: pa.ChunkedArray) -> pa.ChunkedArr
 
 def _commas(names: list[str]) -> list[str]:
     """Return a remark if names with commas are made of other names: they may be several labels."""
-    known = {name for name in names if "," not in name}
+    known = {*names}
     made = [name for name in names if "," in name and {part.strip() for part in name.split(",")} <= known]
     if not made:
         return []

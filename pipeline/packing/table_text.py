@@ -219,7 +219,7 @@ def _rows(path: Path, text: str, separator: str) -> Iterator[tuple[int, list[str
 
 def _plain_columns(text: str, separator: str, names: list[str]) -> tuple[Columns, np.ndarray] | None:
     """Return what `read_csv` does, ten times as fast, for a text without quotes or faults; else None."""
-    if '"' in text or text.count("\r") != text.count("\r\n"):
+    if '"' in text:
         return None
     try:
         table = pa.csv.read_csv(

@@ -70,7 +70,7 @@ def test_a_vocabulary_names_labels_or_counts_them():
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (["0", "-1"], {}, "row 1: the label -1 is negative, and classes are numbered from 0; leave the cell of a"),
+        (["0", "-1"], {}, "row 1: the label -1 is negative, and classes are numbered from 0; leave the cell"),
         (["1", "0.5"], {}, "row 1: the label '0.5' is a decimal number, which stands for no class"),
         (["x", "q"], {"vocabulary": ["x", "qq"]}, "row 1: 'q' is not in the vocabulary (nearest: 'qq')"),
         (["0", "2"], {"vocabulary": ["x", "y"]}, "row 1: class 2 is beyond the vocabulary, whose 2 classes are"),

@@ -76,6 +76,15 @@ def test_both_ways_read_the_same(monkeypatch, plain):
     assert lines.tolist() == [2, 4, 5, 6]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines_fall_between_parts(end):
+    """Arrow reads a mebibyte at a time; lines of 1 to 7 characters put its ends anywhere."""
+    cells = [("é" * (number % 7)) + "x" for number in range(300_000)]
+    columns, lines = read_csv(PATH, end.join(["x,y", *(f"{cell},1" for cell in cells)]))
+    assert columns["x"].to_pylist() == cells
+    assert lines.tolist() == list(range(2, 300_002))
+
+
 def test_plain_text_takes_the_fast_way():
     assert table_text._plain_columns("x,y\n1,2\n", ",", ["x", "y"]) is not None
     assert table_text._plain_columns('x,y\n1,"2"\n', ",", ["x", "y"]) is None
