@@ -38,6 +38,7 @@ UNMIRRORED = {
         "inputs/reading/batches.py",
         "inputs/reading/streaming.py",
         "inputs/records/wire.py",
+        "packing/parquet_columns.py",
         "submission/kaggle_client.py",
         "submission/lines.py",
         "submission/upload.py",

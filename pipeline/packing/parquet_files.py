@@ -1,109 +1,38 @@
 """Features in Parquet tables: lists of values, a row a video or a row a frame, read a piece at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.packing.source import ANEW, CHANGED, Found, LazyFile, UnreadableFeature, VideoFile, array_fault, id_text
+from pipeline.packing.parquet_columns import (
+    BATCH_BYTES,
+    Column,
+    ListType,
+    is_list,
+    list_type,
+    measure,
+    numbers_of,
+    storage_of,
+)
+from pipeline.packing.source import ANEW, Found, UnreadableFeature, VideoFile, array_fault, id_text
 from pipeline.packing.stacked import NUM_FRAMES, RowArray, find_id_column, stack_videos
 
 _SIZE = "size"
 """Column of the number of values of a frame."""
-_BATCH = 16 << 20
-"""Bytes of values that are held at a time, where a row has no more."""
-_BUFFER = 1 << 20
-_MOST_INFLATED, _LARGE = 1100, 1 << 30
-"""Times that the bytes of a column become more, at most, if they become so many."""
-
-
-class _ListType(NamedTuple):
-    """A column of lists, of lists of lists, or of tensors."""
-
-    depth: int
-    size: int | None
-    """Values of the innermost list, where the type says it."""
-    dtype: np.dtype
-
-
-class _Column(LazyFile):
-    """A column of lists in a table; a batch of its rows is held. To go back in a group of rows is to begin it anew."""
-
-    def __init__(self, path: Path, name: str, metadata: pq.FileMetaData, itemsize: int):
-        super().__init__(path)
-        self._name = name
-        rows, self._batch_rows, self.bytes = [0], [], 0
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            chunks = [group.column(column) for column in range(group.num_columns)]
-            own = [each for each in chunks if (each.path_in_schema + ".").startswith(f"{name}.")]
-            values = sum(each.num_values for each in own) * itemsize
-            if values > max(_LARGE, _MOST_INFLATED * sum(each.total_compressed_size for each in own)):
-                raise ValueError(f"column {name} is to have {values:,} bytes, and has far fewer")
-            rows.append(group.num_rows)
-            self._batch_rows.append(max(1, min(1 << 16, _BATCH * group.num_rows // max(values, 1))))
-            self.bytes += values
-        self._firsts = np.cumsum(rows)
-
-    def batches(self, group: int | None = None) -> Iterator[pa.Array]:
-        """Yield the rows of one group or of all in order, a batch at a time."""
-        file = pq.ParquetFile(self.path, buffer_size=_BUFFER, pre_buffer=False)
-        for number in range(len(self._batch_rows)) if group is None else [group]:
-            size = self._batch_rows[number]
-            for batch in file.iter_batches(size, row_groups=[number], columns=[self._name]):
-                yield _storage(batch.column(0))
-
-    def rows(self, start: int, stop: int) -> list[pa.Array]:
-        """Return rows, in one array or more."""
-        parts = []
-        while start < stop:
-            window = self._at(start)
-            end = min(stop, window.stop)
-            parts.append(window.values.slice(start - window.start, end - start))
-            start = end
-        return parts
-
-    def _at(self, row: int) -> "_Window":
-        window: _Window | None = self._opened
-        group = int(np.searchsorted(self._firsts, row, "right")) - 1
-        if window is None or window.group != group or row < window.start:
-            self.close()
-            window = self._opened = _Window(group, int(self._firsts[group]), self.batches(group))
-        while row >= window.stop:
-            window.go_on()
-        return window
-
-
-class _Window:
-    """Rows of a group that are held, and those that follow."""
-
-    def __init__(self, group: int, first: int, batches: Iterator[pa.Array]):
-        self.group, self.start, self.stop = group, first, first
-        self.values: Any = None
-        self._batches = batches
-
-    def go_on(self) -> None:
-        """Hold the next batch."""
-        self.values = next(self._batches, None)
-        if not self.values:
-            raise ValueError(CHANGED)
-        self.start, self.stop = self.stop, self.stop + len(self.values)
-
-    def close(self) -> None:
-        self.values, self._batches = None, iter(())
 
 
 class ParquetRows(RowArray):
     """A column whose lists are frames, as a stacked array."""
 
-    def __init__(self, column: _Column, name: str, shape: tuple[int, int], dtype: np.dtype):
+    def __init__(self, column: Column, name: str, shape: tuple[int, int], dtype: np.dtype):
         super().__init__(column.path, name, shape, dtype)
         self._column = column
-        self.in_order_only = column.bytes > _BATCH
+        self.in_order_only = column.bytes > BATCH_BYTES
 
     def read(self, start: int, stop: int) -> np.ndarray:
         parts = self._column.rows(start, stop)
@@ -111,7 +40,7 @@ class ParquetRows(RowArray):
             sizes = pc.list_value_length(part)
             if pc.min_max(sizes).as_py() != {"min": self.shape[1], "max": self.shape[1]}:
                 raise UnreadableFeature(self.where(), f"rows {start} to {stop - 1} have other lengths; {ANEW}")
-        return np.concatenate([_values(part) for part in parts]).reshape(stop - start, self.shape[1])
+        return np.concatenate([numbers_of(part) for part in parts]).reshape(stop - start, self.shape[1])
 
     def close(self) -> None:
         self._column.close()
@@ -120,7 +49,7 @@ class ParquetRows(RowArray):
 class ParquetFile(VideoFile):
     """A column whose lists are videos: lists of frames, or their values one after the other."""
 
-    def __init__(self, column: _Column, lengths: np.ndarray):
+    def __init__(self, column: Column, lengths: np.ndarray):
         super().__init__(column.path)
         self._column, self._lengths = column, lengths
 
@@ -131,15 +60,15 @@ class ParquetFile(VideoFile):
         (row,) = self._column.rows(entry, entry + 1)
         if row.null_count:
             raise UnreadableFeature(self.where(entry), f"the list is missing; {ANEW}")
-        frames = _storage(row.flatten())
-        if _is_list(frames.type):
+        frames = storage_of(row.flatten())
+        if is_list(frames.type):
             sizes = pc.min_max(pc.list_value_length(frames)).as_py()
             if len(frames) != self._lengths[entry] or sizes["min"] != sizes["max"]:
                 told = f"{len(frames)} frames of {sizes['min']} to {sizes['max']} values"
                 raise UnreadableFeature(
                     self.where(entry), f"it has {told}, not {self._lengths[entry]} of as many; {ANEW}"
                 )
-        values = _values(frames)
+        values = numbers_of(frames)
         if len(values) % self._lengths[entry]:
             told = f"{len(values)} values cannot be {self._lengths[entry]} frames"
             raise UnreadableFeature(self.where(entry), f"its {told}; {ANEW}")
@@ -159,7 +88,7 @@ def open_parquet(path: Path, feature: str, id_column: str | None) -> Found:
     Raises StageError if the column of ids cannot be told.
     """
     with pq.ParquetFile(path) as file:
-        types = {field.name: _list_type(field.type) for field in file.schema_arrow}
+        types = {field.name: list_type(field.type) for field in file.schema_arrow}
         lists = [name for name, kind in types.items() if kind]
         name = feature if feature in types else lists[0] if len(lists) == 1 else ""
         kind = types.get(name)
@@ -169,7 +98,7 @@ def open_parquet(path: Path, feature: str, id_column: str | None) -> Found:
             return Found.none(path, f"{reason}. The columns are: {there}")
         if file.schema_arrow.names.count(name) > 1:
             return Found.none(path, f"two columns are named {name}: rename one")
-        column = _Column(path, name, file.metadata, kind.dtype.itemsize)
+        column = Column(path, name, file.metadata, kind.dtype.itemsize)
         rows = file.metadata.num_rows
         if fault := array_fault((rows, kind.size if kind.size is not None else 1), kind.dtype):
             return Found.none(f"{path}, column {name}", fault)
@@ -192,7 +121,7 @@ def open_parquet(path: Path, feature: str, id_column: str | None) -> Found:
     return _videos(column, kind, names, counts, sizes)
 
 
-def _frames(column: _Column, name: str, kind: _ListType, ids: list[str], rows: int) -> Found:
+def _frames(column: Column, name: str, kind: ListType, ids: list[str], rows: int) -> Found:
     """Return the videos of a table with a row a frame."""
     size = kind.size
     if size is None:
@@ -200,7 +129,7 @@ def _frames(column: _Column, name: str, kind: _ListType, ids: list[str], rows: i
         size = pc.list_value_length(first)[0].as_py()
         column.close()
     if len(set(ids)) == rows and kind.size is None:
-        lengths, _ = _measure(column, kind)
+        lengths, _ = measure(column, kind)
         if len(np.unique(lengths)) > 1:
             reason = f"each row has its own id, and lists of {lengths.min():,} to {lengths.max():,} values"
             return Found.none(
@@ -210,16 +139,14 @@ def _frames(column: _Column, name: str, kind: _ListType, ids: list[str], rows: i
     return stack_videos([array], ids, None, lambda row: f"{column.path}, row {row}")
 
 
-def _videos(
-    column: _Column, kind: _ListType, ids: list[str], counts: list[Any] | None, sizes: list[Any] | None
-) -> Found:
+def _videos(column: Column, kind: ListType, ids: list[str], counts: list[Any] | None, sizes: list[Any] | None) -> Found:
     """Return the videos of a table with a row a video."""
     if counts is not None and kind.depth == 2:  # they are held against the lists when these are read
         first = next((row for row, count in enumerate(counts) if count), 0)
-        width = kind.size or _measure(column, kind, first)[1][-1]
+        width = kind.size or measure(column, kind, first)[1][-1]
         lengths, widths = _whole(counts), np.full(len(ids), width)
     else:
-        lengths, widths = _measure(column, kind)
+        lengths, widths = measure(column, kind)
         if kind.depth == 1:
             values, told = lengths, _whole(counts if counts is not None else sizes or [])
             divisible = (told > 0) & (values > 0)
@@ -241,30 +168,6 @@ def _videos(
     return found
 
 
-def _measure(column: _Column, kind: _ListType, last: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Count the lists of each row, and the values of each; -1 where there is no list, or they are unequal.
-
-    Stops after the row `last`, if it is given.
-    """
-    lengths, widths, rows = [], [], 0
-    for batch in column.batches():
-        length = pc.fill_null(pc.list_value_length(batch), -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        width = np.zeros(len(batch), np.int64)
-        if kind.depth == 2:
-            inner = pc.fill_null(pc.list_value_length(batch.flatten()), -1).to_numpy(zero_copy_only=False)
-            filled = np.flatnonzero(length > 0)
-            if len(filled):
-                first = np.cumsum(length[filled]) - length[filled]
-                least, most = np.minimum.reduceat(inner, first), np.maximum.reduceat(inner, first)
-                width[filled] = np.where(least == most, least, -1)
-        lengths.append(length)
-        widths.append(width)
-        rows += len(batch)
-        if last is not None and rows > last:
-            return length[: last - rows + len(batch) + 1], width[: last - rows + len(batch) + 1]
-    return np.concatenate(lengths), np.concatenate(widths)
-
-
 def _read(file: pq.ParquetFile, name: str) -> list[Any]:
     return file.read(columns=[name]).column(name).to_pylist()
 
@@ -275,40 +178,7 @@ def _whole(values: Sequence[Any]) -> np.ndarray:
     return np.array([int(value) if good else -1 for value, good in zip(values, whole)], np.int64)
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _list_type(kind: pa.DataType) -> _ListType | None:
-    """Return what lists a column holds; None if it holds no lists of numbers, or lists of lists of them."""
-    depth, size = 0, None
-    while _is_list(kind := _plain(kind)):
-        size = kind.list_size if pa.types.is_fixed_size_list(kind) else None
-        kind, depth = kind.value_type, depth + 1
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    return _ListType(depth, size, np.dtype(kind.to_pandas_dtype())) if depth in (1, 2) and number else None
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-
-
-def _storage(array: pa.Array) -> pa.Array:
-    return array.storage if isinstance(array, pa.ExtensionArray) else array
-
-
-def _values(array: pa.Array) -> np.ndarray:
-    """Return the numbers of lists, or of an array, one after the other. Raises ValueError if one is missing."""
-    while True:
-        array = _storage(array)
-        if array.null_count:
-            raise ValueError("a value is missing (null)")
-        if not _is_list(array.type):
-            return array.to_numpy(zero_copy_only=False)
-        array = array.flatten()

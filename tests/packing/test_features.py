@@ -156,6 +156,7 @@ def test_a_pattern_without_files_says_what_is_there(tmp_path):
         "zip": (b"PK\x03\x04" + b"\0" * 99, "zip archive that is damaged.*copy or make it again"),
         "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         "noise": (b"\x01\x02" * 99, "of another kind, or damaged"),
+        "noise of high bytes": (bytes(range(128, 256)) * 9, "of another kind, or damaged"),
         "hdf5 head": (b"\x89HDF\r\n\x1a\n" + b"\0" * 500, "cannot be read .*write or copy the file again"),
         "parquet head": (b"PAR1" + b"\0" * 500, "cannot be read .*write or copy the file again"),
         "tar head": (b"a" + b"\0" * 256 + b"ustar\x0000" + b"\0" * 500, "damaged.*write or copy the file again"),

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.packing import parquet_files
+from pipeline.packing import parquet_columns, parquet_files
 from pipeline.packing.features import UnreadableFeature, open_features
 
 
@@ -154,7 +154,7 @@ def test_a_page_that_is_damaged_is_found_when_it_is_read(path):
 @pytest.mark.parametrize("row_group", [7, 1000])
 def test_a_batch_at_a_time_is_held(path, monkeypatch, row_group):
     """Also in a single group of rows, to go back in which is to begin it anew."""
-    monkeypatch.setattr(parquet_files, "_BATCH", 64)
+    monkeypatch.setattr(parquet_columns, "BATCH_BYTES", 64)
     rows = frames(*(1 + row % 4 for row in range(60)))
     source = open_one(path, {"rgb": rows, "id": list(map(str, range(60)))}, row_group_size=row_group)
     for video in (*range(60), 3, 59, 58, 0):
@@ -166,12 +166,12 @@ def test_a_batch_at_a_time_is_held(path, monkeypatch, row_group):
 def test_frames_whose_ids_are_not_together_are_refused_where_that_would_be_slow(path, monkeypatch):
     columns = {"rgb": [[1.0], [2.0], [3.0]], "id": ["a", "b", "a"]}
     assert open_one(path, columns).read(0).tolist() == [[1], [3]]
-    monkeypatch.setattr(parquet_files, "_BATCH", 16)
+    monkeypatch.setattr(parquet_files, "BATCH_BYTES", 16)
     with pytest.raises(StageError, match=r"'a' do not follow each other.*sort the rows by id"):
         open_one(path)
 
 
 def test_a_column_that_is_to_become_far_more_than_it_is(path, monkeypatch):
-    monkeypatch.setattr(parquet_files, "_LARGE", 1000)
+    monkeypatch.setattr(parquet_columns, "_LARGE", 1000)
     with pytest.raises(StageError, match="column rgb is to have 8,000,000 bytes, and has far fewer"):
         open_one(path, {"rgb": [[0.0] * 1_000_000], "id": ["a"], "num_frames": [10]})

@@ -141,7 +141,7 @@ def _text(head: bytes) -> FileKind | None:
     else:
         text = head.decode("utf-8-sig", errors="replace")
         if len(head) == _LOOKED_AT:  # a character may be cut
-            text = text.rstrip("\ufffd")
+            text = text[:-3] + text[-3:].rstrip("\ufffd")
     if any(not (character.isprintable() or character in "\t\r\n\f") or character == "\ufffd" for character in text):
         return None
     start = text.lstrip().lower()

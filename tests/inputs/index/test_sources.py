@@ -28,6 +28,14 @@ def test_files_are_in_the_order_of_their_bytes(tmp_path):
     ]
 
 
+def test_two_stars_are_any_folders(tmp_path):
+    for name in ("a.tfrecord", "x/b.tfrecord", "x/y/c.tfrecord", "x/.y/d.tfrecord"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = parse_sources([f"train={tmp_path}/**/*.tfrecord"])
+    assert [source.path.stem for source in found] == ["a", "b", "c"]
+
+
 def test_hidden_files_are_no_data(tmp_path):
     """What systems lay beside files, in folders of their own too; a link counts by its own name."""
     for name in ("train/a", "train/._a", ".Trashes/b", ".store/.c", "__MACOSX/m", "@eaDir/e", "train/~$t"):
