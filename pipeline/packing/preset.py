@@ -10,7 +10,7 @@ from pipeline.config import FeatureConfig
 MODELS = ("average", "netvlad", "attention_cluster")
 LONGEST = 300
 """A batch has at most so many frames of a video, as in YouTube-8M; longer ones are sampled over their whole length."""
-_STEPS = 1000
+_STEPS = 600
 """A training has about so many steps: few videos are shown more often than many."""
 
 _TEXT = '''\

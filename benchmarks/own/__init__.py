@@ -1,0 +1,1 @@
+"""Learnable poolings on features of one's own."""
