@@ -185,6 +185,8 @@ def _reports(sources: list[Source], videos: int, labels: np.ndarray, offsets: np
             cut=0,
             labels=labels[np.repeat(offsets[:-1][chosen] - ends[:-1], sizes) + np.arange(ends[-1])],
             label_offsets=ends,
+            labeled=np.full(count, source.split == "train"),
+            groups=[],
             quarantined=[],
             values=np.zeros((2, 256), np.int64),
             peaks=np.zeros((count, 2), np.float32),

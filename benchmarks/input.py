@@ -12,6 +12,9 @@ there are processors. Each side runs in a process of its own; what it has ready 
 `--cold` has the system forget the files before each round: our order, a random one, beside reading file after file.
 "ours" reads past the system's cache there, as it does by itself where the videos are more than half of the memory;
 "ours, into the cache" reads as where they are less.
+
+"float16" is ours with videos as long, of one feature of 512 float16 values; what it reads is told in bytes beside
+uint8's, since a row has 1024 of them in place of 1152.
 """
 
 import contextlib
@@ -22,15 +25,19 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
-from benchmarks.input_sides import SHARD, YOUTUBE8M, Copying, Ours, Reading, Side, Starter, TensorFlow
+from benchmarks.input_sides import FRAMES, HALVES, SHARD, YOUTUBE8M, Copying, Ours, Reading, Side, Starter, TensorFlow
 from pipeline.config import SynthesisConfig
+from pipeline.inputs.index import Source
+from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.check import check_shard
 from pipeline.runtime.parallel import default_workers, map_in_processes
 
 OURS, STARTER, PEER, READING, COPYING = "ours", "starter's tf.data", "best tf.data", "reading", "copying"
-CACHED = "ours, into the cache"
+CACHED, OF_HALVES = "ours, into the cache", "float16"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_shards(folder, flags.videos)
+        write_halves(folder / "halves", flags.videos)
         _check(folder, flags.batches[0])
         figures = _compiling(folder)
         for batch in flags.batches:
@@ -59,9 +67,6 @@ def main() -> None:
 
 def write_shards(folder: Path, videos: int) -> None:
     """Shards, and their index in folder/index; all videos are of the split `train`."""
-    from pipeline.inputs.index import Source
-    from pipeline.inputs.index.build import write_index
-    from pipeline.inputs.index.check import check_shard
     from pipeline.inputs.records import synthetic
 
     synthesis = SynthesisConfig(videos, 0, SHARD, min_frames=120, max_frames=300)
@@ -72,6 +77,26 @@ def write_shards(folder: Path, videos: int) -> None:
     (folder / "index").mkdir()
     write_index(folder / "index", YOUTUBE8M, sources, [check_shard(source.path, YOUTUBE8M) for source in sources])
     os.sync()  # only what is on the disk can be forgotten
+
+
+def write_halves(folder: Path, videos: int) -> None:
+    """The same as `write_shards`, of HALVES: normal values, two labels a video."""
+    from pipeline.inputs.records import encoding, tfrecord
+
+    random = np.random.default_rng(0)
+    values = random.normal(size=(300, HALVES.width)).astype(np.float16)
+    sources = []
+    for number in range(videos // SHARD):
+        sources.append(Source(folder / "train" / f"{number:04d}.tfrecord", "train"))
+        sources[-1].path.parent.mkdir(parents=True, exist_ok=True)
+        with sources[-1].path.open("wb") as file:
+            for video in range(number * SHARD, (number + 1) * SHARD):
+                context = {"id": f"v{video}", "labels": random.permutation(HALVES.num_classes)[:2]}
+                rows = np.roll(values, video, axis=1)[: random.integers(120, 301)]
+                tfrecord.write_records(file, [encoding.encode_sequence_example(context, {"clip": rows})])
+    (folder / "index").mkdir()
+    write_index(folder / "index", HALVES, sources, [check_shard(source.path, HALVES) for source in sources])
+    os.sync()
 
 
 def _check(folder: Path, batch: int) -> None:
@@ -89,6 +114,7 @@ def _warm(folder: Path, batch: int, flags: Flags) -> list[Figure]:
     count = 2 * flags.videos
     with contextlib.ExitStack() as stack:
         sides = {who: stack.enter_context(Side(kind, folder, batch)) for who, kind in kinds.items()}
+        sides[OF_HALVES] = stack.enter_context(Side(Ours, folder / "halves", batch))
         for side in sides.values():
             side.ask("take", 4 * batch)
         asked = {who: functools.partial(side.ask, "take", count) for who, side in sides.items()}
@@ -96,10 +122,14 @@ def _warm(folder: Path, batch: int, flags: Flags) -> list[Figure]:
         peaks = {who: sides[who].ask("peak") for who in (OURS, PEER, STARTER)}
         imports = sides[OURS].ask("imports")
     case = f"batches of {batch}"
+    row = {OURS: YOUTUBE8M.width, OF_HALVES: 2 * HALVES.width}
+    rates = {who: count * FRAMES * row[who] / seconds[who] / 1e9 for who in row}
     times = {who: seconds[who] / seconds[OURS] for who in (PEER, STARTER)}
     return [
         *(Figure(case, who, count / taken, "videos/s") for who, taken in seconds.items()),
         *(Figure(f"{case}: ours to theirs", who, ratio, "times") for who, ratio in times.items()),
+        *(Figure(f"{case}: of a batch", who, rate, "GB/s") for who, rate in rates.items()),
+        Figure(f"{case}: of the bytes of uint8", OF_HALVES, rates[OF_HALVES] / rates[OURS], "share"),
         Figure(f"{case}: of the reading", OURS, seconds[READING] / seconds[OURS], "share"),
         *(Figure(f"{case}: peak memory", who, peak, "MiB") for who, peak in peaks.items()),
         Figure(f"{case}: of that, imports", OURS, imports, "MiB"),

@@ -18,6 +18,7 @@ from pipeline.runtime.parallel import default_workers
 YOUTUBE8M = DatasetConfig(
     "youtube8m", (FeatureConfig("rgb", 1024), FeatureConfig("audio", 128)), 3862, holdout_percent=0
 )
+HALVES = DatasetConfig("halves", (FeatureConfig("clip", 512, "float16"),), 3862, holdout_percent=0)
 FRAMES = 256
 """Of each video, in a batch."""
 SHARD = 256

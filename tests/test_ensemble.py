@@ -238,7 +238,7 @@ def test_what_cannot_be_blended_is_refused(folder, arguments, message):
         ({"select": "top"}, "belong together"),
         ({"top_runs": 3}, "belong together"),
         ({"select": "top", "top_runs": 0}, "top-runs must be from 1 to 10,000 runs, not 0"),
-        ({"top_k": 0}, "top-k must be from 1 to 32,768 labels, not 0"),
+        ({"top_k": 0}, "top-k must be from 1 to 100,000 labels, not 0"),
     ],
 )
 def test_settings_that_would_do_nothing_or_cannot_be_are_refused(settings, message):

@@ -338,6 +338,31 @@ def test_top_k_of_many_classes_and_of_infinities(monkeypatch):
     assert labels.tolist() == [slow_best(row.tolist(), 50) for row in scores]
 
 
+def test_a_hundred_thousand_classes():
+    """The best hundred of dense scores, and their metrics: those of the few classes that occur, under other numbers."""
+    rng, chosen = np.random.default_rng(5), np.sort(np.random.default_rng(6).permutation(100_000)[:150])
+    few, hot = rng.random((30, 150)).astype(np.float32), rng.random((30, 150)) < 0.02
+    hot[:3] = False  # videos to which no class applies
+    scores = np.full((30, 100_000), -1, np.float32)
+    scores[:, chosen] = few
+    labels, best = metrics.top_k(scores, 100)
+    assert labels.dtype == np.int32 and labels.max() > 32_767
+    expected, _ = metrics.top_k(few, 100)
+    np.testing.assert_array_equal(labels, chosen[expected])
+    truth = [chosen[np.flatnonzero(row)] for row in hot]
+    streaming = StreamingMetrics(100_000)
+    streaming.accumulate(labels, best, truth)
+    assert streaming.result() == pytest.approx(
+        {
+            "gap": metrics.global_average_precision(few, hot),
+            "map": metrics.mean_average_precision(few, hot, top_k=20),
+            "hit_at_one": metrics.hit_at_one(few, hot),
+            "perr": metrics.precision_at_equal_recall_rate(few, hot),
+            "videos": 30,
+        }
+    )
+
+
 @pytest.mark.parametrize("k", [1, 5, 20])
 @pytest.mark.parametrize("values", [2, 5, 40, 100_000])
 def test_top_k_by_a_floor(k, values):

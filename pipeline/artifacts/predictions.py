@@ -23,13 +23,13 @@ class Predictions(NamedTuple):
 
     ids: list[str]
     labels: np.ndarray
-    """int16 [n,k], best first."""
+    """int16 or, of more classes than that holds, int32 [n,k]; best first."""
     scores: np.ndarray
     """float32 [n,k], descending."""
 
 
 class PredictionStore:
-    """A folder of Parquet parts: id, the best labels (int16) and scores (float32, descending), in the index's order."""
+    """A folder of Parquet parts: id, labels (int16 or int32) and their scores, descending (float32), in index order."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -61,9 +61,10 @@ class PredictionStore:
 
     def write(self, number: int, predictions: Predictions) -> None:
         """Write one part atomically."""
+        kind = np.int16 if predictions.labels.dtype.itemsize == 2 else np.int32
         columns = {
             "id": pa.array(predictions.ids, pa.string()),
-            "labels": _rows_of(predictions.labels.astype(np.int16, copy=False)),
+            "labels": _rows_of(predictions.labels.astype(kind, copy=False)),
             "scores": _rows_of(predictions.scores.astype(np.float32, copy=False)),
         }
         # Columns without nulls, and scores whose bytes are split by significance, take a third less to read and store.
@@ -150,8 +151,9 @@ def _read(part: Path) -> Predictions:
     with pq.ParquetFile(part, page_checksum_verification=True) as file:
         kinds = {name: file.schema_arrow.field(name).type for name in ("id", "labels", "scores")}
         k = kinds["labels"].list_size
-        values = kinds["labels"].value_type, kinds["scores"].value_type
-        if kinds["scores"].list_size != k or values != (pa.int16(), pa.float32()) or not 1 <= k <= MOST_CLASSES:
+        of_labels, of_scores = kinds["labels"].value_type, kinds["scores"].value_type
+        typed = of_labels in (pa.int16(), pa.int32()) and of_scores == pa.float32()
+        if kinds["scores"].list_size != k or not typed or not 1 <= k <= MOST_CLASSES:
             raise ValueError(f"its columns are {', '.join(f'{name} {kind}' for name, kind in kinds.items())}")
         table = file.read([*kinds])
     ids, labels, scores = (table[name].combine_chunks() for name in kinds)

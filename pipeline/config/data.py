@@ -10,6 +10,7 @@ from pipeline.config.ranges import MOST_CLASSES, FolderName, Frames, Key, Matchi
 _SPLIT_VIDEOS = 64**4 // 2
 """Most videos in a synthetic split: ids have four characters out of 64, and two splits share them."""
 _Bound = Annotated[float, Within(-1_000_000_000, 1_000_000_000)]
+_ANY_KEY = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,1000}"
 _LOW, _HIGH = -2.0, 2.0
 """The range of YouTube-8M's bytes."""
 
@@ -24,7 +25,7 @@ class FeatureConfig(CheckedFields, section="dataset.features"):
     """Number of values that the feature has in each frame."""
     dtype: Literal["uint8", "float16", "float32"] = "uint8"
     """Type of the stored values: uint8, quantized to bytes as in YouTube-8M; float16, two bytes a value; or float32."""
-    source: Annotated[str, Matching(r"[^\x00-\x1f\x7f-\x9f]{0,1000}", "a key of a record, or empty")] = ""
+    source: Annotated[str, Matching(_ANY_KEY, "a key of a record, or empty")] = ""
     """Key of the feature in the record; if empty, the feature's name is the key."""
     minimum: _Bound = field(default=_LOW, metadata=LEFT_OUT_AT_DEFAULT)
     """Lower end of the range that was quantized to bytes; YouTube-8M's is -2 to 2. Only for dtype uint8."""
@@ -85,6 +86,11 @@ class DatasetConfig(CheckedFields, section="dataset"):
     holdout_percent: Annotated[float, Within(least=0, below=100, unit="percent of the training videos")] = 2.0
     """Share of the training videos, in percent, held out for validation; a stable hash of the id chooses them.
     A larger hold-out gives more reliable scores and leaves fewer videos to train on."""
+    group_key: Annotated[str, Matching(_ANY_KEY, "a key of a record, or empty")] = field(
+        default="", metadata=LEFT_OUT_AT_DEFAULT
+    )
+    """Key of what a video belongs to, such as a channel or a site, in the record's context; if empty, there is none.
+    The hold-out takes all videos of one channel, or none; a record without the key stands for itself."""
     synthetic: bool = False
     """Whether the data are made up; every score on them is then labeled synthetic."""
 

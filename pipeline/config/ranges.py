@@ -65,8 +65,8 @@ class Several:
 
 LARGEST_SIZE = 1 << 20
 """Largest size of a layer: a float32 matrix of this by this takes 4 TB."""
-MOST_CLASSES = 1 << 15
-"""Largest number of classes: labels are stored as int16."""
+MOST_CLASSES = 100_000
+"""Largest number of classes."""
 
 Size = Annotated[int, Within(1, LARGEST_SIZE)]
 """Size of a layer."""

@@ -13,12 +13,12 @@ from pipeline.inputs.index import Index
 from pipeline.inputs.reading.batches import Inputs, batches_for_all
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import distinct_samplings, frames_chosen, split_samples
-from pipeline.metrics import LabelLists, StreamingMetrics, top_k
+from pipeline.metrics import LabelLists, StreamingMetrics, label_dtype, top_k
 from pipeline.runtime.memory import is_out_of_memory
 from pipeline.runtime.parallel import prefetch
 
 TopLabels = tuple[np.ndarray, np.ndarray]
-"""Labels int16 [n,k], best first, and scores float32 [n,k]."""
+"""Labels [n,k], of `label_dtype`, best first, and scores float32 [n,k]."""
 
 
 class Predictor:
@@ -88,7 +88,7 @@ class Predictor:
 
         predicted = self.predict(batches())
         for rows in parts:
-            labels = [np.zeros((0, self.top_k), np.int16)]
+            labels = [np.zeros((0, self.top_k), label_dtype(self.ensemble.dataset.num_classes))]
             scores = [np.zeros((0, self.top_k), np.float32)]
             done = 0
             while done < len(rows):

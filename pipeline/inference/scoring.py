@@ -174,7 +174,7 @@ class _Tally:
 
 
 def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) -> Iterator[tuple[Part, LabelLists]]:
-    """Yield each part with the labels of its videos. Raises StageError as `score_lists` does."""
+    """Yield the videos of each part whose labels are known, with their labels; raises as `score_lists` does."""
     rows = index.rows(split)
     if not index.labeled(split):
         raise StageError(f"split {split} has no labels to score against")
@@ -186,7 +186,11 @@ def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) 
             raise StageError(
                 f"{source}: video {error.args[0]!r} is not in split {split} of {index.folder}, or is there twice"
             ) from None
-        yield part, LabelLists(*index.labels_of(chosen))
+        known = index.labels_known(chosen)
+        if not known.all():
+            ids, labels, scores = part
+            part = [id for id, there in zip(ids, known) if there], labels[known], scores[known]
+        yield part, LabelLists(*index.labels_of(chosen[known]))
     if row_of:
         raise StageError(
             f"{source} lacks {counted(len(row_of), 'video')} of split {split}, for example {next(iter(row_of))!r}"

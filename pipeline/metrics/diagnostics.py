@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from pipeline.metrics import LabelLists, average_precisions, label_dtype
 from pipeline.metrics.calibration import Calibration
 from pipeline.metrics.confusion import Confusions
-from pipeline.metrics.matching import matches
+from pipeline.metrics.matching import matches, videos_at_a_time
 
 PARTS = 20
 """The number of parts that a split is cut into to estimate how much its GAP varies."""
-_VIDEOS = 512  # how many are worked on at a time
 
 
 class VideoGroup(NamedTuple):
@@ -52,9 +51,10 @@ class Diagnostics:
 
     def accumulate(self, labels: NDArray, scores: NDArray, truth: LabelLists, num_frames: NDArray) -> None:
         """Add n videos: labels int [n,K], -1 where there are fewer, scores float [n,K] descending, num_frames [n]."""
-        for low in range(0, len(labels), _VIDEOS):
-            rows = slice(low, low + _VIDEOS)
-            offsets = truth.offsets[low : low + _VIDEOS + 1]
+        step = videos_at_a_time(self.num_classes)
+        for low in range(0, len(labels), step):
+            rows = slice(low, low + step)
+            offsets = truth.offsets[low : low + step + 1]
             own = LabelLists(truth.values[offsets[0] : offsets[-1]], offsets - offsets[0])
             self._add(labels[rows], scores[rows], own, num_frames[rows])
 

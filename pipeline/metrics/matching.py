@@ -12,7 +12,7 @@ def matches(
     """Return which predicted labels [n,K] are true, and the place, from 0, at which each true label [M] is predicted.
 
     The place is K if a label is not predicted; a predicted label of -1 means none. The function builds a table of n x V
-    values, so give it a few hundred videos at a time.
+    values, so give it `videos_at_a_time`.
     """
     n, k = labels.shape
     places = np.full((n, num_classes + 1), k, np.int32)  # the last column is that of -1
@@ -23,6 +23,11 @@ def matches(
     correct = np.zeros((n, k + 1), bool)
     correct[video, found] = True
     return correct[:, :-1], found
+
+
+def videos_at_a_time(num_classes: int) -> int:
+    """Return how many videos to give to `matches`: a few hundred, or fewer of very many classes."""
+    return max(1, min(512, (1 << 22) // num_classes))
 
 
 def video_precisions(correct: NDArray[np.bool_], num_labels: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ class LabelLists(NamedTuple):
 
 def label_dtype(num_classes: int) -> type[np.signedinteger]:
     """Return int16 if it holds every label, and int32 otherwise."""
-    return np.int16 if num_classes <= np.iinfo(np.int16).max else np.int32
+    return np.int16 if num_classes - 1 <= np.iinfo(np.int16).max else np.int32
 
 
 def top_k(scores: ArrayLike, k: int) -> tuple[NDArray[np.signedinteger], NDArray[np.floating]]:

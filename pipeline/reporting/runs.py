@@ -149,9 +149,12 @@ def best_by_gap(runs: list[Run], split: str) -> Run | None:
 def diagnose(run: Run, index: Index, split: str) -> Diagnostics:
     """Diagnose a run's predictions of a labeled split. Raises StageError if they are of other videos."""
     rows = index.rows(split)
+    rows = rows[index.labels_known(rows)]
     num_labels = np.diff(index.labels_of(rows)[1])
     found = Diagnostics(index.dataset.num_classes, index.num_frames[rows], num_labels)
     for chosen, (part,) in read_together([run.store(split)], index, split):
+        known = index.labels_known(chosen)
+        chosen = chosen[known]
         truth = LabelLists(*index.labels_of(chosen))
-        found.accumulate(part.labels, part.scores, truth, index.num_frames[chosen])
+        found.accumulate(part.labels[known], part.scores[known], truth, index.num_frames[chosen])
     return found

@@ -8,14 +8,13 @@ from markupsafe import Markup
 from pipeline.inputs.index import Index
 from pipeline.inputs.predicted import read_together
 from pipeline.metrics import LabelLists
-from pipeline.metrics.matching import hash_label_sets, matches, telling_videos, video_precisions
+from pipeline.metrics.matching import hash_label_sets, matches, telling_videos, video_precisions, videos_at_a_time
 from pipeline.reporting import heat
 from pipeline.reporting.runs import Run
 
 LEAST = 5
 """The number of predictions shown of a video; more if it has more labels, but not more than MOST."""
 MOST = 12
-_VIDEOS = 512  # worked on at once
 
 
 @dataclass
@@ -89,9 +88,10 @@ def add_frame_weights(run: Run, index: Index, videos: list[Video]) -> None:
 def _judge(rows: np.ndarray, labels: np.ndarray, scores: np.ndarray, index: Index) -> tuple[np.ndarray, ...]:
     """Return for each video: average precision, number of labels, first confidence, and a hash of its labels."""
     precisions, numbers, sets = [], [], []
-    for low in range(0, len(rows), _VIDEOS):
-        truth = LabelLists(*index.labels_of(rows[low : low + _VIDEOS]))
-        correct, _ = matches(labels[low : low + _VIDEOS], truth, index.dataset.num_classes)
+    step = videos_at_a_time(index.dataset.num_classes)
+    for low in range(0, len(rows), step):
+        truth = LabelLists(*index.labels_of(rows[low : low + step]))
+        correct, _ = matches(labels[low : low + step], truth, index.dataset.num_classes)
         numbers.append(np.diff(truth.offsets))
         precisions.append(video_precisions(correct, numbers[-1]))
         sets.append(hash_label_sets(truth, index.dataset.num_classes))

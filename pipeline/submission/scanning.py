@@ -18,7 +18,7 @@ from pipeline.metrics import label_dtype
 from pipeline.submission.lines import HEADER, SUBMIT, SubmissionFault, line_faults, short
 
 _BLOCK = 1 << 20  # bytes of lines taken apart at once
-_LONGEST = 4 << 20  # bytes of a line: a pair for each class takes an eighth of it
+_LONGEST = 4 << 20  # bytes of a line: a pair for each of 100,000 classes takes half of it
 _PLAIN = re.compile(r"[^,]+,[-+.0-9eE ]+")  # of these characters `float` reads what a confidence may be, and no more
 
 

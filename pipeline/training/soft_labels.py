@@ -11,9 +11,10 @@ from pipeline.artifacts.files import atomic_folder
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import TRAIN, Index
+from pipeline.metrics import label_dtype
 from pipeline.runtime.progress import progress_bar
 
-_FILES = {"labels.npy": np.int16, "scores.npy": np.float32}
+_FILES = ("labels.npy", "scores.npy")
 
 
 class SoftLabels:
@@ -21,8 +22,8 @@ class SoftLabels:
 
     Args:
         store: the teacher's predictions of an index's N training videos, K labels each.
-        folder: where `open` unpacks them, as arrays [N,K] that are mapped into memory: they take 6NK bytes on disk, and
-            in memory what the system has room for.
+        folder: where `open` unpacks them, as arrays [N,K] that are mapped into memory: they take 6NK bytes on disk
+            (8NK where labels are int32), and in memory what the system has room for.
         index: the index with the training videos.
         share: the teacher's share of the targets, from 0 to 1.
     """
@@ -64,10 +65,10 @@ class SoftLabels:
 
     def _unpack(self, folder: Path) -> None:
         source, videos, classes = self.store.folder, len(self._rows), self.index.dataset.num_classes
-        position = 0
+        position, kinds = 0, (label_dtype(classes), np.float32)
         # Written as files: on a full disk the system kills a process that writes through a mapping, without a word.
         with contextlib.ExitStack() as stack:
-            files = [(stack.enter_context((folder / name).open("wb")), kind) for name, kind in _FILES.items()]
+            files = [(stack.enter_context((folder / name).open("wb")), kind) for name, kind in zip(_FILES, kinds)]
             for part in progress_bar(self.store.read(), "soft labels", total=len(self.store.parts()), unit=" parts"):
                 stop = position + len(part.ids)
                 if part.ids != self.index.ids_of(self._rows[position:stop]):

@@ -38,6 +38,16 @@ def test_what_is_written_is_read_bit_by_bit(tmp_path):
     assert parts[0].labels.dtype == np.int16 and parts[0].scores.dtype == np.float32
 
 
+def test_labels_beyond_int16(tmp_path):
+    store = PredictionStore(tmp_path / "test")
+    ids, labels, scores = predictions(0, 3)
+    labels = labels.astype(np.int32) * 12_000
+    store.write_all({}, {}, 2, Predictions(ids, labels, scores))
+    parts = list(store.read())
+    assert [part.labels.dtype for part in parts] == [np.int32] * 2
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), labels)
+
+
 def test_only_missing_parts_are_written_again(tmp_path):
     store = PredictionStore(tmp_path)
     fill(store, {"k": 5})

@@ -136,7 +136,7 @@ def experiment(model):
             "dataset(features=FeatureConfig('x', 1)),",
             "dataset.features must be a tuple, not Feature",
         ),
-        ("dataset(),", "dataset(num_classes='3'),", "dataset.num-classes must be a whole number from 1 to 32,768"),
+        ("dataset(),", "dataset(num_classes='3'),", "dataset.num-classes must be a whole number from 1 to 100,000"),
         ("dataset(),", "dataset(id_keys='id'),", "dataset.id-keys must be a tuple, not 'id'"),
         ("hidden=8", "hiden=8", "model average: TypeError: ClassifierConfig.__init__() got an unexpected keyword"),
         ("hidden=8", "hidden=-3", "model average: classifier.hidden must be from 0 to 1,048,576, not -3"),

@@ -16,7 +16,7 @@ from pipeline.config.errors import StageError
 from pipeline.ensembling.holdout import is_tuning_half
 from pipeline.evaluate import score_csv
 from pipeline.inference import scoring
-from pipeline.inference.scoring import best_run, score_priors, scores_of
+from pipeline.inference.scoring import best_run, score_predictions, score_priors, scores_of
 from pipeline.metrics import (
     global_average_precision,
     hit_at_one,
@@ -58,6 +58,27 @@ def test_a_store(scored):
     index, store, dense, hot = scored
     all_kept = mean_average_precision(dense, hot)  # the store keeps all nine classes
     assert scores_of(store, index, "train").whole == pytest.approx({**expected(dense, hot), "map_all_kept": all_kept})
+
+
+def test_videos_of_unknown_labels_are_not_scored_and_those_that_have_none_are(scored, monkeypatch):
+    index, store, dense, hot = scored
+    rows = index.rows("train")
+    known = np.arange(len(rows)) % 3 > 0
+    values, offsets = index.labels_of(rows)
+    empty = np.arange(len(rows)) % 5 == 0  # have no labels, and it is known
+    hot = hot * ~empty[:, None]
+
+    def labels_of_chosen(chosen):
+        sizes = np.where(empty[chosen], 0, np.diff(offsets)[chosen])
+        lists = [values[offsets[row] : offsets[row] + size] for row, size in zip(chosen, sizes)]
+        return np.concatenate(lists), np.concatenate([[0], np.cumsum(sizes)])
+
+    monkeypatch.setattr(index, "labels_known", lambda chosen: known[chosen])
+    monkeypatch.setattr(index, "labels_of", labels_of_chosen)
+    found = score_predictions(store.read(), index, "train", store.folder).whole
+    found.pop("map_all_kept")
+    assert found == pytest.approx(expected(dense[known], hot[known]))
+    assert found["videos"] == known.sum()
 
 
 def test_map_of_all_kept_goes_beyond_the_best_twenty(small_index, tmp_path):

@@ -5,6 +5,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,6 +15,7 @@ from pipeline.inputs.index import Index, Source, take_lists
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
 from pipeline.inputs.index.ids import hash_ids, is_held_out
+from pipeline.inputs.index.resume import IndexedReports
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.encoding import encode_sequence_example
 
@@ -162,6 +164,117 @@ def test_duplicates_and_leakage(tmp_path):
     assert summary["leakage"] == {"count": 1, "first": [{"id": "c", "splits": ["train", "test"]}]}
 
 
+def test_labels_that_are_not_known_and_videos_that_have_none(tmp_path):
+    """Without the key they are neither trained on nor held out; with an empty list they are like any other."""
+    empty = lambda n: record(f"e{n}", [])  # noqa: E731
+    lacking = lambda n: encode_sequence_example({"id": f"u{n}"}, {"rgb": np.zeros((2, 4), np.uint8)})  # noqa: E731
+    payloads = [record("a", [1, 2]), empty(0), lacking(0), record("b", [3]), lacking(1), empty(1)]
+    for split in ("train", "test"):
+        shard(tmp_path / f"{split}.tfrecord", payloads)
+    sources = [Source(tmp_path / f"{split}.tfrecord", split) for split in ("train", "test")]
+    summary, index = indexed(tmp_path / "index", sources)
+    held = [id for id in ("a", "e0", "b", "e1") if holdout(id, 30)]
+    assert index.splits == {"train": 4 - len(held), "holdout": len(held), "test": 6}
+    assert summary["labelled"]["train"] + summary["labelled"]["holdout"] == 4 and summary["labelled"]["test"] == 4
+    assert summary["unlabelled"]["count"] == 2 and summary["quarantined"]["count"] == 0
+    assert [entry["id"] for entry in summary["unlabelled"]["first"]] == ["u0", "u1"]
+    test = index.rows("test")
+    assert index.labels_known(test).tolist() == [True, True, False, True, False, True]
+    values, offsets = index.labels_of(test)
+    assert values.tolist() == [1, 2, 3] and np.diff(offsets).tolist() == [2, 0, 0, 1, 0, 0]
+    left_out = pq.read_table(tmp_path / "index" / "left_out.parquet").to_pylist()
+    assert [(row["id"], row["labels"]) for row in left_out] == [("u0", None), ("u1", None)]
+    assert {row["reason"] for row in left_out} == {"it is of a split to train on, and has no labels"}
+    again = IndexedReports(tmp_path / "index", DATASET, None)
+    (tmp_path / "again").mkdir()
+    rebuilt = write_index(tmp_path / "again", DATASET, sources, again.reports([source.path for source in sources]))
+    assert rebuilt == summary
+    for name in ("index.parquet", "left_out.parquet"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "index" / name).read_bytes()
+    shard(tmp_path / "test.tfrecord", [payload if n != 1 else lacking(9) for n, payload in enumerate(payloads)])
+    assert indexed(tmp_path / "other", sources)[0]["labelled"]["test"] == 3
+
+
+def test_a_split_of_empty_lists_has_nothing_to_score(tmp_path):
+    shard(tmp_path / "a.tfrecord", [record("a", []), record("b", [])])
+    _, index = indexed(tmp_path / "index", [Source(tmp_path / "a.tfrecord", "test")])
+    assert not index.labeled("test")
+
+
+def test_the_digest_tells_no_labels_from_unknown_ones(tmp_path):
+    """As many bytes each: a list of another key in place of the empty one."""
+    digests = []
+    for number, key in enumerate(("labels", "lebals")):
+        path = tmp_path / "a.tfrecord"
+        context = {"id": "a", key: np.zeros(0, np.int64)}
+        shard(path, [encode_sequence_example(context, {"rgb": np.zeros((1, 4), np.uint8)}), record("b", [1])])
+        _, index = indexed(tmp_path / str(number), [Source(path, "test")])
+        digests.append(index.digest)
+    assert digests[0] != digests[1]
+
+
+def test_an_index_of_narrow_labels_is_read_as_before(tmp_path, sources):
+    _, index = indexed(tmp_path / "index", sources)
+    path = tmp_path / "index" / "index.parquet"
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("labels")
+    narrow = pa.field("labels", pa.list_(pa.int16()))
+    pq.write_table(table.set_column(place, narrow, table["labels"].cast(narrow.type)), path)
+    older, rows = Index.open(tmp_path / "index"), np.arange(56)
+    assert older.labels_of(rows)[0].tolist() == index.labels_of(rows)[0].tolist()
+    assert older.labels_of(rows)[0].dtype == np.int32
+
+
+def test_labels_of_a_hundred_thousand_classes(tmp_path):
+    dataset = dataclasses.replace(DATASET, num_classes=100_000, holdout_percent=0)
+    shard(tmp_path / "a.tfrecord", [record("a", [99_999, 0, 32_768]), record("b", [65_536])])
+    summary, index = indexed(tmp_path / "index", [Source(tmp_path / "a.tfrecord", "train")], dataset)
+    assert index.labels_of(np.arange(2))[0].tolist() == [99_999, 0, 32_768, 65_536]
+    assert summary["statistics"]["videos_a_label"]["train"] == {"0": 1, "32768": 1, "65536": 1, "99999": 1}
+
+
+GROUPED = dataclasses.replace(DATASET, group_key="channel")
+
+
+def of_group(id: str, group: bytes | int | None, labels=(1,)) -> bytes:
+    context = {"id": id, "labels": np.array(labels)} | ({} if group is None else {"channel": group})
+    context = {key: np.array([value]) if isinstance(value, int) else value for key, value in context.items()}
+    return encode_sequence_example(context, {"rgb": np.zeros((2, 4), np.uint8)})
+
+
+def test_a_group_is_on_one_side_of_the_hold_out(tmp_path):
+    """Of strings, of numbers, and of videos that have none, which are told by their ids."""
+    groups = [b"c%d" % (n % 7) if n < 60 else n % 5 if n < 120 else None for n in range(180)]
+    for number in range(2):
+        shard(tmp_path / f"{number}.tfrecord", [of_group(f"v{n}", groups[n]) for n in range(number, 180, 2)])
+    sources = [Source(tmp_path / f"{number}.tfrecord", "train") for number in range(2)]
+    shard(tmp_path / "t.tfrecord", [of_group(f"v{n}", None) for n in range(180)])
+    sources.append(Source(tmp_path / "t.tfrecord", "test"))
+    summary, index = indexed(tmp_path / "index", sources, GROUPED)
+    held = set(index.ids_of(index.rows("holdout")))
+    named = [
+        f"v{n}" if group is None else group.decode() if isinstance(group, bytes) else str(group)
+        for n, group in enumerate(groups)
+    ]
+    assert held == {f"v{n}" for n in range(180) if holdout(named[n], 30)}
+    assert 0 < len(held) < 180 and summary["digest"] != indexed(tmp_path / "single", sources)[0]["digest"]
+    for leak in summary["leakage"]["first"]:
+        assert leak["splits"] == ["holdout" if leak["id"] in held else "train", "test"]
+    rebuilt = IndexedReports(tmp_path / "index", GROUPED, None).reports([source.path for source in sources])
+    (tmp_path / "again").mkdir()
+    assert write_index(tmp_path / "again", GROUPED, sources, rebuilt) == summary
+
+
+def test_what_is_no_group_is_quarantined(tmp_path):
+    several = encode_sequence_example(
+        {"id": "a", "labels": [1], "channel": [b"a", b"b"]}, {"rgb": np.zeros((2, 4), np.uint8)}
+    )
+    shard(tmp_path / "a.tfrecord", [several, of_group("b", b"\xff")])
+    summary, _ = indexed(tmp_path / "index", [Source(tmp_path / "a.tfrecord", "test")], GROUPED)
+    assert summary["counts"] == {"test": 1}
+    assert "channel is a bytes_list of several values" in summary["quarantined"]["first"][0]["reason"]
+
+
 def test_what_is_quarantined_is_counted_and_the_first_listed(tmp_path):
     shard(tmp_path / "a.tfrecord", [record("good", [1]), *[record(f"bad{i}", [4000]) for i in range(130)]])
     sources = [Source(tmp_path / "a.tfrecord", "train"), Source(tmp_path / "missing.tfrecord", "train")]
@@ -191,7 +304,7 @@ def test_reports_must_be_those_of_the_sources(tmp_path, sources):
 
 def test_labels_must_fit(tmp_path):
     with pytest.raises(ConfigError, match="num-classes"):
-        write_index(tmp_path, dataclasses.replace(DATASET, num_classes=40_000), [], [])
+        write_index(tmp_path, dataclasses.replace(DATASET, num_classes=100_001), [], [])
 
 
 def test_rows_spread_over_row_groups(tmp_path, sources, monkeypatch):

@@ -21,7 +21,8 @@ from pipeline.inputs.class_names import KEY, SUMMARY, unnamed
 ROWS, LEFT_OUT = "index.parquet", "left_out.parquet"
 TRAIN, HOLDOUT = "train", "holdout"
 DUPLICATE = "its split has the id already"
-"""The reason that is given when a good record is left out."""
+UNLABELED = "it is of a split to train on, and has no labels"
+"""The reasons that are given when a good record is left out."""
 SCHEMA = pa.schema(
     {
         "id": pa.string(),
@@ -29,19 +30,21 @@ SCHEMA = pa.schema(
         "offset": pa.int64(),
         "length": pa.int32(),
         "num_frames": pa.int32(),
-        "labels": pa.list_(pa.int16()),
+        "labels": pa.list_(pa.int32()),  # null if it is not known which the video has
         "split": pa.dictionary(pa.int32(), pa.string()),
         "checksum": pa.uint32(),  # of the record, masked as TFRecord stores it
     }
 )
 OPENED = SCHEMA.remove(SCHEMA.get_field_index("checksum"))
 """The columns that training and predicting need."""
+_NARROW = OPENED.set(OPENED.get_field_index("labels"), pa.field("labels", pa.list_(pa.int16())))
+"""The same in an index of before there were more than 32,768 classes; what has no labels has an empty list there."""
 LEFT_OUT_SCHEMA = pa.schema(
     {
         "shard": pa.int32(),
         "offset": pa.int64(),
         "reason": pa.string(),
-        # filled for duplicates; null if the record is quarantined
+        # filled for good records; null if the record is quarantined
         **{name: SCHEMA.field(name).type for name in ("id", "length", "num_frames", "labels", "checksum")},
     }
 )
@@ -110,6 +113,8 @@ class Index:
                 if file.metadata.num_rows != sum(summary["counts"].values()):  # before any row is laid out
                     raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
                 table = file.read(OPENED.names)
+            if table.schema == _NARROW:
+                table = table.cast(OPENED)
             if table.schema != OPENED:
                 raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
             index = cls(folder, summary, table, verify)
@@ -179,14 +184,18 @@ class Index:
     def labels_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the labels of some rows: int32 values, and int64 offsets [n+1] that say which belong to which row."""
         values, offsets = take_lists(self._labels.values.to_numpy(), self._labels.offsets.to_numpy(), rows)
-        return values.astype(np.int32), offsets
+        return values, offsets
+
+    def labels_known(self, rows: np.ndarray) -> np.ndarray:
+        """Return of which rows the labels are known, bool [n], be it that there are none: only these are scored."""
+        return self._labels.is_valid().to_numpy(zero_copy_only=False)[rows]
 
     def ids_of(self, rows: np.ndarray) -> list[str]:
         """Return the ids of some rows."""
         return self._ids.take(pa.array(rows)).to_pylist()
 
     def labeled(self, split: str) -> bool:
-        """Return whether any video of a split has labels; raises ConfigError for an unknown split."""
+        """Return whether of any video of a split the labels are known; raises ConfigError for an unknown split."""
         return find_by_name(split, self.summary["labelled"], "split") > 0
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import format_fields
 from pipeline.artifacts.files import write_json
@@ -38,7 +39,8 @@ def write_index(
     """Write the index of shards as their reports come in; 16 bytes for each video of earlier reports stay in memory.
 
     The splits that train_splits names become `train` and `holdout`; other splits keep their names. If several records
-    of a split have the same id, the first one counts and the others are left out.
+    of a split have the same id, the first one counts and the others are left out. So are records of train_splits that
+    do not say which labels they have.
 
     Args:
         folder: an existing folder, written to in place.
@@ -53,10 +55,11 @@ def write_index(
 
     Returns:
         The summary, as in dataset.json: shards; what was declared; counts and labeled videos by split; what was
-        quarantined; duplicates; empty, the files that gave no video; cut, how many videos have more than max_frames
-        frames, of how many, and the most that one has; constant, the features that have only one value; leakage, the
-        ids that are both trained on (or held out) and in another split; statistics, the numbers of the card; and a
-        digest of the content, which does not depend on where it lies.
+        quarantined; duplicates; unlabelled, the videos of splits to train on whose labels are not known; empty, the
+        files that gave no video; cut, how many videos have more than max_frames frames, of how many, and the most that
+        one has; constant, the features that have only one value; leakage, the ids that are both trained on (or held
+        out) and in another split; statistics, the numbers of the card; and a digest of the content, which does not
+        depend on where it lies.
 
     Raises:
         ConfigError: a split has a reserved name.
@@ -65,7 +68,7 @@ def write_index(
     # The videos that are trained on and those that are held out form one group: no id may be in both.
     groups = [split for split in splits if split != HOLDOUT]
     leakage = Leakage(groups, TRAIN if TRAIN in splits else None, LISTED)
-    quarantined, duplicates, empty, shards = _Listing(), _Listing(), _Listing(), []
+    quarantined, duplicates, unlabeled, empty, shards = _Listing(), _Listing(), _Listing(), _Listing(), []
     statistics = Statistics(dataset, splits)
     digest = hashlib.sha256(json.dumps([to_dict(dataset), splits], sort_keys=True).encode())
     of_rows, of_left_out = rows_schema(dataset), left_out_schema(dataset)
@@ -77,10 +80,17 @@ def write_index(
             aside = limits.reasons(report) if limits else {}
             good = np.arange(len(report.ids))
             good = np.delete(good, [*aside]) if aside else good
+            lacking = good[:0]
+            if source.split in dataset.train_splits:
+                known = report.labeled[good]
+                good, lacking = good[known], good[~known]
+            for i in lacking:
+                unlabeled.add(id=report.ids[i], file=path, offset=int(report.offsets[i]))
             ids = [report.ids[i] for i in good]
             keys = hash_ids(ids)
             if source.split in dataset.train_splits:
-                codes = is_held_out(keys, dataset.holdout_percent).astype(np.int32)  # 0 train, 1 holdout
+                together = hash_ids([report.groups[i] for i in good]) if dataset.group_key else keys
+                codes = is_held_out(together, dataset.holdout_percent).astype(np.int32)  # 0 train, 1 holdout
                 new = leakage.add(ids, keys, TRAIN)
             else:
                 codes = np.full(len(keys), splits.index(source.split), np.int32)
@@ -91,12 +101,12 @@ def write_index(
                 quarantined.add(file=path, offset=fault.offset, reason=fault.reason)
             for i, code in zip(twice, codes[~new]):
                 duplicates.add(id=report.ids[i], split=splits[code], file=path, offset=int(report.offsets[i]))
-            if not len(good):
+            if not len(good) + len(lacking):
                 empty.add(file=path, records=report.records)
             rows.add(select_rows(number, report, kept, codes[new], splits, of_rows))
             _hash(digest, number, report, kept, codes[new])
-            if len(twice) or bad:
-                left_out.add(select_left_out(number, report, twice, aside, of_left_out))
+            if len(twice) or len(lacking) or bad:
+                left_out.add(select_left_out(number, report, twice, lacking, aside, of_left_out))
             statistics.add(report, kept, codes[new], [fault.reason for fault in bad])
             about = {"size": report.size, "modified": report.modified, "records": report.records, "cut": report.cut}
             shards.append({"path": path, "split": source.split, **about})
@@ -110,10 +120,11 @@ def write_index(
         "labelled": statistics.labeled,
         "quarantined": quarantined.summary(),
         "duplicates": duplicates.summary(),
+        "unlabelled": unlabeled.summary(),
         "empty": empty.summary(),
         "cut": statistics.cut,
         "constant": statistics.constant,
-        "leakage": {"count": leakage.count, "first": _leaks(leakage, dataset)},
+        "leakage": {"count": leakage.count, "first": _leaks(leakage, dataset, folder / ROWS)},
         "statistics": statistics.summary(),
         "root": None if root is None else os.path.relpath(root.resolve(), folder.resolve()),
         "shards": shards,
@@ -161,12 +172,19 @@ def _hash(digest: Any, number: int, report: ShardReport, kept: np.ndarray, codes
     columns = [report.offsets[kept], report.lengths[kept], report.num_frames[kept], report.checksums[kept]]
     for column in (*columns, values, offsets, codes):
         digest.update(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes())
+    none = report.labeled[kept] & (np.diff(offsets) == 0)
+    if none.any():  # and not unknown, as an empty list was before there was a difference
+        digest.update(none.tobytes())
 
 
-def _leaks(leakage: Leakage, dataset: DatasetConfig) -> list[dict[str, Any]]:
+def _leaks(leakage: Leakage, dataset: DatasetConfig, rows: Path) -> list[dict[str, Any]]:
     """Return the leaked ids that the summary lists, with the splits that each is in."""
     first = leakage.first()
-    held = is_held_out(hash_ids([id for id, _ in first]), dataset.holdout_percent).tolist()
+    ids = [id for id, _ in first]
+    held = is_held_out(hash_ids(ids), dataset.holdout_percent).tolist()
+    if dataset.group_key and first:  # the hold-out does not follow from the id
+        found = pq.read_table(rows, columns=["id"], filters=[("id", "in", ids), ("split", "=", HOLDOUT)])
+        held = np.isin(ids, found["id"].to_pylist()).tolist()
     return [
         {"id": id, "splits": [HOLDOUT if split == TRAIN and out else split for split in groups]}
         for (id, groups), out in zip(first, held)

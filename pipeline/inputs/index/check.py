@@ -49,6 +49,10 @@ class ShardReport:
     """The number of records that have more frames than max_frames."""
     labels: np.ndarray
     """int32, the labels of all records, one record after the other."""
+    labeled: np.ndarray
+    """bool [n], whether each record says which labels it has, be it none; others have an empty list."""
+    groups: list[str]
+    """What each record belongs to; empty if the dataset declares no `group_key`."""
     label_offsets: np.ndarray
     """int64 [n+1]: record i has labels[label_offsets[i]:label_offsets[i+1]]."""
     quarantined: list[Quarantined]
@@ -66,6 +70,8 @@ class ShardReport:
 def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
     """Check a shard by reading it once. Bad records and an unreadable file are reported; they raise no exception."""
     ids, offsets, lengths, checksums, num_frames, labels, peaks = [], [], [], [], [], [], []
+    labeled: list[bool] = []
+    groups: list[str] = []
     quarantined: list[Quarantined] = []
     sampled: list[list[np.ndarray]] = [[] for _ in dataset.features]
     size = modified = records = cut = 0
@@ -91,6 +97,9 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
             checksums.append(record.checksum)
             num_frames.append(parsed.num_frames)
             labels.append(parsed.labels)
+            labeled.append(parsed.labeled)
+            if dataset.group_key:
+                groups.append(parsed.group)
             peaks.append(parsed.peaks)
             cut += dataset.level == "frame" and parsed.num_frames > dataset.max_frames
             if len(ids) <= SAMPLED:
@@ -111,6 +120,8 @@ def check_shard(path: Path, dataset: DatasetConfig) -> ShardReport:
         num_frames=np.array(num_frames, np.int32),
         cut=cut,
         labels=np.concatenate([np.empty(0, np.int32), *labels]),
+        labeled=np.array(labeled, bool),
+        groups=groups,
         label_offsets=np.concatenate([[0], np.cumsum([len(row) for row in labels], dtype=np.int64)]),
         quarantined=quarantined,
         values=np.stack([count_values(np.array(rows)) for rows in sampled]),

@@ -15,7 +15,14 @@ _UNCHOSEN = "the best epoch cannot be chosen, so the last one's weights are kept
 
 def dataset_remarks(summary: dict[str, Any]) -> list[str]:
     """Return a sentence for each remark on the summary that `write_index` returns."""
-    return [*_losses(summary), *_doubles(summary), *_constants(summary), *_same_labels(summary), *_holdout(summary)]
+    return [
+        *_losses(summary),
+        *_doubles(summary),
+        *_unlabelled(summary),
+        *_constants(summary),
+        *_same_labels(summary),
+        *_holdout(summary),
+    ]
 
 
 def _losses(summary: dict[str, Any]) -> Iterator[str]:
@@ -38,6 +45,15 @@ def _doubles(summary: dict[str, Any]) -> Iterator[str]:
     ):
         if count := summary[what]["count"]:
             yield f"{counted(count, noun)} {remark} (for example {summary[what]['first'][0]['id']!r}; see dataset.json)"
+
+
+def _unlabelled(summary: dict[str, Any]) -> Iterator[str]:
+    if count := summary["unlabelled"]["count"]:
+        example = summary["unlabelled"]["first"][0]["id"]
+        yield (
+            f"{counted(count, 'video')} to train on without labels, such as {example!r}: they are neither trained on "
+            "nor scored (see left_out.parquet); a video to which no class applies has an empty list of labels"
+        )
 
 
 def _constants(summary: dict[str, Any]) -> Iterator[str]:

@@ -30,6 +30,7 @@ _ARRAYS = {
     "checksums": np.uint32,
     "num_frames": np.int32,
     "labels": np.int32,
+    "labeled": np.bool_,
     "label_offsets": np.int64,
     "values": np.int64,
     "peaks": np.float32,
@@ -147,6 +148,7 @@ class IndexedReports:
         columns = [name for name in rows.column_names if name in left_out.column_names]
         records = pa.concat_tables([rows.select(columns), left_out.filter(whole).select(columns)]).sort_by("offset")
         labels = records["labels"].combine_chunks()
+        sizes = pc.fill_null(pc.list_value_length(labels), 0)
         peaks = np.zeros((records.num_rows, len(values)), np.float32)
         if "peaks" in columns:
             peaks = records["peaks"].combine_chunks().flatten().to_numpy().reshape(peaks.shape)
@@ -162,8 +164,10 @@ class IndexedReports:
             checksums=records["checksum"].to_numpy(),
             num_frames=records["num_frames"].to_numpy(),
             cut=shard["cut"],
-            labels=labels.flatten().to_numpy().astype(np.int32),
-            label_offsets=np.concatenate([[0], np.cumsum(pc.list_value_length(labels).to_numpy(), dtype=np.int64)]),
+            labels=labels.flatten().to_numpy(),
+            labeled=labels.is_valid().to_numpy(zero_copy_only=False),
+            groups=records["group"].to_pylist() if "group" in columns else [],
+            label_offsets=np.concatenate([[0], np.cumsum(sizes.to_numpy(), dtype=np.int64)]),
             quarantined=[Quarantined(str(path), fault["offset"], fault["reason"]) for fault in bad],
             values=values,
             peaks=peaks,

@@ -19,7 +19,7 @@ class Statistics:
 
     def __init__(self, dataset: DatasetConfig, splits: list[str]):
         self.dataset, self.splits = dataset, splits
-        self._videos = np.zeros(len(splits), np.int64)
+        self._videos, self._labeled = np.zeros((2, len(splits)), np.int64)
         self._labels = np.zeros((len(splits), dataset.num_classes), np.int64)
         self._labels_a_video: list[Counter[int]] = [Counter() for _ in splits]
         self._frames_a_video: list[Counter[int]] = [Counter() for _ in splits]
@@ -42,7 +42,8 @@ class Statistics:
         for code in np.unique(codes):
             rows = kept[codes == code]
             self._videos[code] += len(rows)
-            self._labels_a_video[code].update(numbers[rows].tolist())
+            self._labeled[code] += np.count_nonzero(report.labeled[rows])
+            self._labels_a_video[code].update(numbers[rows][report.labeled[rows]].tolist())
             self._frames_a_video[code].update(report.num_frames[rows].tolist())
         split = np.full(len(report.ids), len(self.splits))  # records not kept get the number after the last split
         split[kept] = codes
@@ -67,9 +68,8 @@ class Statistics:
 
     @property
     def labeled(self) -> dict[str, int]:
-        """The number of rows with labels in each split."""
-        unlabeled = [numbers[0] for numbers in self._labels_a_video]
-        return dict(zip(self.splits, (self._videos - unlabeled).tolist()))
+        """The number of rows in each split whose labels are known, be it that there are none; 0 if no label occurs."""
+        return dict(zip(self.splits, np.where(self._labels.any(axis=1), self._labeled, 0).tolist()))
 
     @property
     def cut(self) -> dict[str, int]:

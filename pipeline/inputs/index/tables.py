@@ -7,22 +7,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import DatasetConfig
-from pipeline.inputs.index import DUPLICATE, LEFT_OUT_SCHEMA, SCHEMA, take_lists
+from pipeline.inputs.index import DUPLICATE, LEFT_OUT_SCHEMA, SCHEMA, UNLABELED, take_lists
 from pipeline.inputs.index.check import ShardReport
 
 ROWS_PER_GROUP = 1 << 17
 _PEAKS = pa.field("peaks", pa.list_(pa.float32()))
 """The largest absolute value of each feature, by which outliers are found; only datasets of floats have this column."""
+_GROUP = pa.field("group", pa.string())
+"""What a video belongs to; only datasets with a group_key have this column."""
 
 
 def rows_schema(dataset: DatasetConfig) -> pa.Schema:
     """Return the schema of the table of videos."""
-    return SCHEMA if dataset.quantized else SCHEMA.append(_PEAKS)
+    return _with_more(SCHEMA, dataset)
 
 
 def left_out_schema(dataset: DatasetConfig) -> pa.Schema:
     """Return the schema of the table of records that are left out."""
-    return LEFT_OUT_SCHEMA if dataset.quantized else LEFT_OUT_SCHEMA.append(_PEAKS)
+    return _with_more(LEFT_OUT_SCHEMA, dataset)
+
+
+def _with_more(schema: pa.Schema, dataset: DatasetConfig) -> pa.Schema:
+    if not dataset.quantized:
+        schema = schema.append(_PEAKS)
+    return schema.append(_GROUP) if dataset.group_key else schema
 
 
 class Table:
@@ -65,23 +73,34 @@ def select_rows(
 
 
 def select_left_out(
-    number: int, report: ShardReport, twice: np.ndarray, aside: dict[int, str], schema: pa.Schema
+    number: int,
+    report: ShardReport,
+    twice: np.ndarray,
+    unlabeled: np.ndarray,
+    aside: dict[int, str],
+    schema: pa.Schema,
 ) -> pa.RecordBatch:
     """Return the records of a shard that are left out, as rows of that table.
 
-    All columns are stored for the records of `twice` and `aside`, since whether they stay left out depends on other
-    shards.
+    All columns are stored for the records of `twice`, `unlabeled` and `aside`, since whether the first and the last
+    stay left out depends on other shards.
 
     Args:
         number: the number of the shard.
         report: the report of the shard.
         twice: the records whose id is taken already, int64 [m].
+        unlabeled: the records to train on whose labels are not known, int64 [m].
         aside: why other records that could be read are left out, by their number.
         schema: the schema of the table.
     """
     bad = report.quarantined
-    whole = np.concatenate([twice, np.array([*aside], np.int64)])
-    reasons = [*[DUPLICATE] * len(twice), *aside.values(), *(fault.reason for fault in bad)]
+    whole = np.concatenate([twice, unlabeled, np.array([*aside], np.int64)])
+    reasons = [
+        *[DUPLICATE] * len(twice),
+        *[UNLABELED] * len(unlabeled),
+        *aside.values(),
+        *(fault.reason for fault in bad),
+    ]
     columns = {
         name: pa.concat_arrays([found := pa.array(values, schema.field(name).type), pa.nulls(len(bad), found.type)])
         for name, values in _columns(report, whole, schema).items()
@@ -94,21 +113,24 @@ def select_left_out(
 
 
 def _columns(report: ShardReport, chosen: np.ndarray, schema: pa.Schema) -> dict[str, pa.Array | np.ndarray]:
-    """Return what the index keeps of some records of a shard, by column; peaks only if the schema has them."""
+    """Return what the index keeps of some records of a shard, by column; peaks and groups if the schema has them."""
     values, ends = take_lists(report.labels, report.label_offsets, chosen)
     columns = {
         "id": pa.array([report.ids[i] for i in chosen], pa.string()),
         "offset": report.offsets[chosen],
         "length": report.lengths[chosen],
         "num_frames": report.num_frames[chosen],
-        "labels": _lists(values.astype(np.int16), ends),
+        "labels": _lists(values, ends, ~report.labeled[chosen]),
         "checksum": report.checksums[chosen],
     }
     if _PEAKS.name in schema.names:
         peaks = report.peaks[chosen]
         columns[_PEAKS.name] = _lists(peaks.ravel(), np.arange(len(peaks) + 1) * peaks.shape[1])
+    if _GROUP.name in schema.names:
+        columns[_GROUP.name] = pa.array([report.groups[i] for i in chosen], pa.string())
     return columns
 
 
-def _lists(values: np.ndarray, offsets: np.ndarray) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))
+def _lists(values: np.ndarray, offsets: np.ndarray, missing: np.ndarray | None = None) -> pa.ListArray:
+    mask = None if missing is None else pa.array(missing)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values), mask=mask)

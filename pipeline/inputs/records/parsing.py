@@ -15,6 +15,7 @@ from pipeline.inputs.records.wire import (
     BYTES,
     FIRST,
     FLOATS,
+    INTEGERS,
     KINDS,
     WHATS,
     Buffer,
@@ -22,6 +23,7 @@ from pipeline.inputs.records.wire import (
     Span,
     feature_values,
     messages_by_key,
+    read_varint,
     values_of_message,
 )
 
@@ -41,12 +43,16 @@ class ParsedRecord(NamedTuple):
     id: str
     labels: np.ndarray
     """int32, in the record's order, each once; empty where the record has none."""
+    labeled: bool
+    """Whether the record has the key of labels, be it with none: without the key it is not known which apply."""
     num_frames: int
     """The number of rows of each feature."""
     features: list[np.ndarray]
     """uint8, float16 or float32 [num_frames, size], one for each declared feature."""
     peaks: list[float]
     """The largest absolute value of each feature; 0 for bytes, which are bounded anyway."""
+    group: str
+    """What the video belongs to, by the dataset's `group_key`; the id where it has none."""
 
 
 def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
@@ -55,7 +61,8 @@ def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
     features = _features(payload, entries if dataset.level == "video" else lists, dataset)
     peaks = [_peak(layout, rows) for layout, rows in zip(feature_layouts(dataset), features)]
     id, labels = read_id(payload, entries, dataset), read_labels(payload, entries, dataset)
-    return ParsedRecord(id, labels, len(features[0]), features, peaks)
+    group = _read_group(payload, entries, dataset.group_key) or id
+    return ParsedRecord(id, labels, dataset.labels_key in entries, len(features[0]), features, peaks, group)
 
 
 def parse_features(payload: Buffer, dataset: DatasetConfig) -> list[np.ndarray]:
@@ -90,6 +97,22 @@ def read_id(data: Buffer, entries: dict[str, Span], dataset: DatasetConfig) -> s
     if fault := id_fault(text):
         raise ParseError(f"{key} is {text!r}, an id that the challenge's CSV cannot hold: {fault}")
     return text
+
+
+def _read_group(data: Buffer, entries: dict[str, Span], key: str) -> str:
+    """Read the group in a context, a string or an integer; empty if there is none, ParseError if there are several."""
+    if not key or key not in entries:
+        return ""
+    kind, values = feature_values(data, entries[key])
+    if kind == BYTES and len(values) == 1:
+        return bytes(data[slice(*values[0])]).decode("utf-8", "backslashreplace")
+    if kind == INTEGERS and len(values) == 1:
+        number, end = read_varint(data, *values[0])
+        if end == values[0][1]:
+            return str(number - (number >> 63 << 64))
+    if kind and values:
+        raise ParseError(f"{key} is {KINDS[kind]} of several values where one group, bytes or an integer, is declared")
+    return ""
 
 
 def _keys(entries: dict[str, Span]) -> str:

@@ -213,7 +213,7 @@ def of_long_videos(family: str, **pooling):
         (put("models", 0, "model", "classifier", "hidden", -5), "classifier.hidden must be from 0 to 1,048,576"),
         (put("models", 0, "precision", "float8"), "precision"),
         (put("models", 0, "encodings", 3, "pickle"), "encodings"),
-        (put("dataset", "num_classes", 1 << 20), "dataset.num-classes must be from 1 to 32,768 classes, not 1048576"),
+        (put("dataset", "num_classes", 1 << 20), "dataset.num-classes must be from 1 to 100,000 classes, not 1048576"),
         (put("dataset", "max_frames", 1 << 30), "dataset.max-frames must be from 1 to 1,048,576 frames"),
         (put("dataset", "max_frames", 1 << 24), "dataset.max-frames must be from 1 to 1,048,576 frames"),
         (long_and_wide, "a video has up to 1,0.* values; the most is 33,554,432"),

@@ -32,10 +32,10 @@ def said(folder, dataset=HALF, **splits) -> list[str]:
     return dataset_remarks(write_index(folder / "index", dataset, sources, reports))
 
 
-def video(number: int, labels: list[int], audio: int | None = None) -> bytes:
+def video(number: int, labels: list[int] | None, audio: int | None = None) -> bytes:
     frames = np.random.default_rng(number).integers(0, 256, (4, 8), np.uint8)
     sound = frames[:, 6:] if audio is None else np.full((4, 2), audio, np.uint8)
-    context = {"id": f"v{number}", "labels": np.array(labels, np.int64)}
+    context = {"id": f"v{number}"} | ({} if labels is None else {"labels": np.array(labels, np.int64)})
     return encode_sequence_example(context, {"rgb": frames[:, :6], "audio": sound})
 
 
@@ -84,14 +84,20 @@ def test_constant_features_are_named(tmp_path, audio, what):
     ],
 )
 def test_labels_of_every_video(tmp_path, labels, expected):
-    """Videos without labels do not count."""
-    videos = [video(number, labels(number) if number % 3 else []) for number in range(300)]
-    found = said(tmp_path, train=videos)
+    """Videos without labels do not count; one to which no class applies does, and differs."""
+    videos = [video(number, labels(number) if number % 3 else None) for number in range(300)]
+    unlabeled, *found = said(tmp_path, train=videos)
+    assert unlabeled == (
+        "100 videos to train on without labels, such as 'v0': they are neither trained on nor scored (see "
+        "left_out.parquet); a video to which no class applies has an empty list of labels"
+    )
     if expected is None:
         assert found == []
     else:
         (remark,) = found
         assert f"all 200 labeled training videos {expected}" in remark
+        (tmp_path / "none").mkdir()
+        assert said(tmp_path / "none", train=[*videos[1:3], *videos[4:], video(999, [])])[1:] == []
 
 
 def test_a_handful_of_videos_may_be_alike(tmp_path):

@@ -69,3 +69,9 @@ def test_l2_is_the_sum_of_squares_of_the_kernels():
     squares = sum(float((layer.kernel.numpy() ** 2).sum()) for layer in (head.gate, head.expert))
     assert float(sum(head.losses)) == pytest.approx(0.5 * squares, rel=1e-5)
     assert not MixtureOfExperts(V, 2, l2=0.0).losses
+
+
+@pytest.mark.parametrize("head", [MixtureOfExperts, Logistic])
+def test_a_hundred_thousand_classes(head):
+    probabilities = np.asarray(head(100_000)(np.ones((2, 3), np.float32)))
+    assert probabilities.shape == (2, 100_000) and np.isfinite(probabilities).all()
