@@ -45,6 +45,10 @@ UNMIRRORED = {
         "training/teacher.py",
     ),
     "tests/test_metrics.py": ("metrics/precision.py", "metrics/ranking.py", "metrics/streaming.py"),
+    "tests/test_pack.py, with real files": tuple(
+        f"packing/{name}.py" for name in ("annotations", "dataset", "settings", "summary")
+    ),
+    "tests/packing/test_writing.py": ("packing/record.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
         f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
     ),

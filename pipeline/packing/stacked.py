@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
@@ -147,6 +146,8 @@ def stack_videos(
     lengths, room = _divide(arrays, len(ids), counts, where)
     starts = np.cumsum(room) - room
     names = [id_text(value) for value in ids]
+    import pandas as pd  # takes as long to import as all else together
+
     codes, unique = pd.factorize(np.array(names, object))
     named = np.array([bool(name) for name in unique])[codes]
     bad = np.flatnonzero((lengths < 1) | (lengths > room) | ~named)

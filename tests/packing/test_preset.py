@@ -1,0 +1,39 @@
+"""The preset that pack writes: it loads, says what is stored, and has settings that suit few videos and many."""
+
+import pytest
+
+from pipeline.config import POOLING, FeatureConfig
+from pipeline.packing.preset import LONGEST, MODELS, Counts, batch_of, holdout_of, preset_text
+from pipeline.presets import load_experiment
+
+FEATURES = [
+    FeatureConfig('clip "B/32"', 512, "float16"),
+    FeatureConfig("ton\\höhe", 3, "float16"),
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_loads_with_any_names(model, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(preset_text('Vögel "x"', str(path), FEATURES, Counts(7, 500, 90, True)), encoding="utf-8")
+    experiment = load_experiment(str(path), model)
+    dataset = experiment.dataset
+    assert (dataset.name, list(dataset.features)) == ('Vögel "x"', FEATURES)
+    assert (dataset.num_classes, dataset.max_frames, dataset.group_key) == (7, 90, "group")
+    assert experiment.model.family == model and model in POOLING
+
+
+def test_ranges_of_bytes_are_declared_to_the_last_digit(tmp_path):
+    feature = FeatureConfig("a", 5, "uint8", minimum=-0.1, maximum=1 / 3)
+    path = tmp_path / "own.py"
+    path.write_text(preset_text("x", "own.py", [feature], Counts(1, 10, 10_000, False)), encoding="utf-8")
+    dataset = load_experiment(str(path)).dataset
+    assert dataset.features == (feature,) and dataset.max_frames == LONGEST and dataset.group_key == ""
+
+
+@pytest.mark.parametrize(
+    ("trained", "batch", "percent"),
+    [(0, 8, 20), (1, 8, 20), (270, 16, 20), (999, 32, 20), (1000, 32, 10), (20_000, 128, 10), (4_000_000, 128, 2)],
+)
+def test_few_videos_have_small_batches_and_a_large_holdout(trained, batch, percent):
+    assert (batch_of(trained), holdout_of(trained)) == (batch, percent)
