@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.config import FeatureConfig
+from pipeline.config.wording import counted
 
 MODELS = ("average", "netvlad", "attention_cluster")
 LONGEST = 300
@@ -74,8 +75,8 @@ def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts:
     """Return the text of a preset file; see `pipeline.packing.preset` for what its numbers depend on."""
     batch_size = batch_of(counts.trained)
     return _TEXT.format(
-        title=f"{name}: {_described(features)}, {counts.classes} classes.",
-        path=path,
+        title=_escaped(f"{name}: {_described(features)}, {counted(counts.classes, 'class', 'classes')}."),
+        path=_escaped(path),
         models=_tuple(MODELS),
         name=json.dumps(name, ensure_ascii=False),
         features=", ".join(map(_declared, features)),
@@ -97,6 +98,11 @@ def batch_of(trained: int) -> int:
 def holdout_of(trained: int) -> int:
     """Return how many percent of the training videos are held out: enough to choose by; of many 2, as in the paper."""
     return 20 if trained < 1000 else 10 if trained < 100_000 else 2
+
+
+def _escaped(text: str) -> str:
+    """Return text as it stands within a docstring."""
+    return _quoted(text)[1:-1]
 
 
 def _quoted(text: str) -> str:

@@ -1,5 +1,7 @@
 """The preset that pack writes: it loads, says what is stored, and has settings that suit few videos and many."""
 
+import warnings
+
 import pytest
 
 from pipeline.config import POOLING, FeatureConfig
@@ -16,7 +18,8 @@ FEATURES = [
 def test_it_loads_with_any_names(model, tmp_path):
     path = tmp_path / "own.py"
     path.write_text(preset_text('Vögel "x"', str(path), FEATURES, Counts(7, 500, 90, True)), encoding="utf-8")
-    experiment = load_experiment(str(path), model)
+    with warnings.catch_warnings(action="error"):
+        experiment = load_experiment(str(path), model)
     dataset = experiment.dataset
     assert (dataset.name, list(dataset.features)) == ('Vögel "x"', FEATURES)
     assert (dataset.num_classes, dataset.max_frames, dataset.group_key) == (7, 90, "group")
