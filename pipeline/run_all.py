@@ -28,6 +28,8 @@ from pipeline.submission.splits import split_to_submit
 
 _WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
 """All sections but pooling, whose settings differ from model to model."""
+_WITH_MODELS = ("train", "infer")
+"""Stages that make models and are followed by others: what Keras keeps of them is freed, which takes a second."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = Fal
     except (StageError, ConfigError) as error:
         raise type(error)(f"{stage}: {error}; once mended, the same command goes on from here") from error
     finally:
-        backend.forget_models()
+        if stage in _WITH_MODELS:
+            backend.forget_models()
 
 
 def _groups(arguments: Sequence[str]) -> dict[str, list[str]]:

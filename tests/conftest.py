@@ -22,12 +22,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import pytest
-from fixtures.support import ROOT, SMALL, TINY, stage_here, write_shard
+from fixtures.support import ROOT, TINY, make_small_index, stage_here
 from servers.bucket_emulator import Network, emulator
 
-from pipeline.inputs.index import Index, Source
-from pipeline.inputs.index.build import write_index
-from pipeline.inputs.index.check import check_shard
+from pipeline.inputs.index import Index
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -95,13 +93,7 @@ def tiny_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_index(tmp_path: Path) -> Index:
     """40 training videos in 4 shards."""
-    sources = [Source(tmp_path / "raw" / f"train{shard}.tfrecord", "train") for shard in range(4)]
-    for shard, source in enumerate(sources):
-        write_shard(source.path, range(10 * shard, 10 * shard + 10))
-    folder = tmp_path / "index"
-    folder.mkdir()
-    write_index(folder, SMALL, sources, [check_shard(source.path, SMALL) for source in sources])
-    return Index.open(folder)
+    return make_small_index(tmp_path)
 
 
 @pytest.fixture(scope="session")

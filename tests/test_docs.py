@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from fixtures.support import ROOT, TINY, run_here
+from fixtures.support import ROOT, TINY, of_one_feature, run_here
 
 from pipeline.cli.stages import STAGES
 
@@ -243,11 +243,6 @@ def test_nothing_is_said_to_be_too_long_that_no_page_has():
             assert any(is_begun_by(command, begin) for command in EVERY), begin
 
 
-ONE_FEATURE = {'FeatureConfig("rgb", 32), FeatureConfig("audio", 8)': 'FeatureConfig("audio", 8),', "(4, 2)": "(4,)"}
-ONE_FEATURE["batch_size=16"] = "batch_size=70"
-"""What leaves half of a model's graph, and a quarter of its steps: the pages train seven models."""
-
-
 def in_world(world: Path, stage: str, *arguments: str, preset: str = "audioset") -> None:
     with contextlib.chdir(world):
         run_here(stage, world, *arguments, preset=f"{preset}.py")
@@ -258,10 +253,7 @@ def world(tmp_path_factory):
     """A user's folder after both presets, shrunk to seconds, and with the files that pages name."""
     folder = tmp_path_factory.mktemp("world")
     (folder / "demo.py").write_text(TINY.replace('name="tiny"', 'name="demo"'), encoding="utf-8")
-    preset = TINY.replace('name="tiny"', 'name="audioset"')
-    for whole, less in ONE_FEATURE.items():
-        assert whole in preset
-        preset = preset.replace(whole, less)
+    preset = of_one_feature(TINY.replace('name="tiny"', 'name="audioset"'))  # the pages train seven models of it
     (folder / "audioset.py").write_text(preset, encoding="utf-8")
     in_world(folder, "synthesize", preset="demo")
     in_world(folder, "ingest", preset="demo")

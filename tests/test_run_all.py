@@ -5,7 +5,7 @@ import re
 import pytest
 from fixtures.made_up_runs import make_index, make_run
 from fixtures.samples import put
-from fixtures.support import TINY, run_here
+from fixtures.support import TINY, of_one_feature, run_here
 
 from pipeline import run_all
 from pipeline.artifacts.files import read_json, write_json
@@ -149,7 +149,7 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
     from pipeline.inference.predictor import Predictor
     from pipeline.training import loop
 
-    (tmp_path / "tiny.py").write_text(TINY, encoding="utf-8")
+    (tmp_path / "tiny.py").write_text(of_one_feature(TINY), encoding="utf-8")
     scored, predicted, evaluated = [], [], []
     score, predict_parts, evaluate = scoring.score_predictions, Predictor.predict_parts, loop.Trainer._evaluate
 

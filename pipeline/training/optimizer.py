@@ -42,7 +42,7 @@ class Adam(keras.optimizers.Adam):
             update(grads, trainable_variables)
             self._norm = None
 
-        tf.function(compiled, jit_compile=True)(grads, tf.linalg.global_norm(grads) if clips else None)
+        tf.function(compiled, autograph=False, jit_compile=True)(grads, tf.linalg.global_norm(grads) if clips else None)
 
     def _clip_gradients(self, grads):
         if self._norm is None:

@@ -177,7 +177,10 @@ def test_it_equals_its_literal_form(kinds, counts):
     got = layer(frames, mask)
     assert got.dtype == "float32"
     assert got.shape == (len(counts), K + K * F + K * D * (D + 1) // 2) == layer.compute_output_shape(frames.shape)
-    check_against_literal(layer, frames, mask)
+    if len(frames[0]) < 300 or kinds == KINDS[-1]:
+        check_against_literal(layer, frames, mask)
+    else:  # the gradients of so many frames, which take long to measure, with the last kinds alone
+        literal.check_outputs(got, descriptors(values_of(layer), frames, mask, layer.settings, training=False))
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids="-".join)
@@ -207,13 +210,14 @@ def test_a_frame_on_a_center(democratic, compiled):
     centers[2] = frames[1, 3] @ layer.project.kernel.numpy()
     layer.second.centers.assign(centers)
 
-    @tf.function(jit_compile=compiled)
     def run(training):
         with tf.GradientTape() as tape:
             out = layer(frames, mask, training=training)
             total = tf.reduce_sum(out**3)
         return out, tape.gradient(total, [weight.value for weight in layer.trainable_weights])
 
+    if compiled:
+        run = tf.function(run, autograph=False, jit_compile=True)
     values = values_of(layer)
     lambdas = democratic_weights(values, frames, mask) if democratic else None
     out, gradients = run(False)

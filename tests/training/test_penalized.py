@@ -19,6 +19,7 @@ from pipeline.training.penalized import PenalizedModel
 TAKEN = 1 if keras.backend.backend() == "jax" else 2  # features: each takes JAX seconds to compile
 FEATURES = (FeatureConfig("rgb", 6), FeatureConfig("audio", 4))[:TAKEN]
 DATASET = DatasetConfig("p", FEATURES, 5)
+SIMPLE = {"gating": "none", "head": "logistic"}
 SCALES = {"center_orthogonality": 0.1, "center_sparsity": 0.01, "tangent_validity": 0.3}
 
 
@@ -31,7 +32,9 @@ def second_order(**scales) -> SecondOrderConfig:
 def build(family="second_order", pooling=None, **classifier) -> PenalizedModel:
     keras.utils.set_random_seed(0)
     pooling = pooling or second_order(**SCALES)
-    model = PenalizedModel(build_model(ModelConfig(family, pooling, ClassifierConfig(hidden=4, **classifier)), DATASET))
+    model = PenalizedModel(
+        build_model(ModelConfig(family, pooling, ClassifierConfig(hidden=4, **SIMPLE, **classifier)), DATASET)
+    )
     # Nothing moves, so that what the centers give is known all along.
     jit_compile = keras.backend.backend() == "jax"
     model.compile(keras.optimizers.SGD(0.0), SummedBinaryCrossentropy(), jit_compile=jit_compile)
@@ -79,7 +82,7 @@ def test_penalties_are_in_the_loss_once():
 
 def test_they_are_no_part_of_the_weights_or_of_evaluation():
     model = build()
-    plain = build_model(ModelConfig("second_order", second_order()), DATASET)
+    plain = build_model(ModelConfig("second_order", second_order(), ClassifierConfig(hidden=4, **SIMPLE)), DATASET)
     assert [variable.path for variable in model.variables] == [variable.path for variable in plain.variables]
     before = [float(mean.result()) for mean in model.penalties]
     model.evaluate(*batches(), verbose=0)
