@@ -1,5 +1,7 @@
 """Two presets of one name and their folder of runs."""
 
+import shutil
+
 import pytest
 
 from pipeline.artifacts.owner import OWNER, check_owner, note_owner
@@ -37,7 +39,16 @@ def test_a_file_that_moved_or_is_reached_by_another_way_keeps_its_runs(runs, tmp
     (tmp_path / "a").rename(tmp_path / "c")
     check_owner(runs, str(tmp_path / "c" / "birds.py"))
     note_owner(runs, str(tmp_path / "c" / "birds.py"))
-    assert str(tmp_path / "c") in (runs / OWNER).read_text()
+    assert (runs / OWNER).read_text() == '{\n  "preset": "../../c/birds.py"\n}\n'
+
+
+def test_a_project_that_is_copied_as_a_whole_keeps_its_runs(tmp_path):
+    preset = a_preset(tmp_path / "one")
+    note_owner(tmp_path / "one" / "runs" / "birds", preset)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    check_owner(tmp_path / "two" / "runs" / "birds", str(tmp_path / "two" / "birds.py"))
+    with pytest.raises(ConfigError, match="two/birds.py"):
+        check_owner(tmp_path / "two" / "runs" / "birds", preset)
 
 
 def test_a_preset_that_comes_with_the_pipeline_is_no_file(runs, tmp_path):
