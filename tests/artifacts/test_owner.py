@@ -47,7 +47,7 @@ def test_a_project_that_is_copied_as_a_whole_keeps_its_runs(tmp_path):
     note_owner(tmp_path / "one" / "runs" / "birds", preset)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     check_owner(tmp_path / "two" / "runs" / "birds", str(tmp_path / "two" / "birds.py"))
-    with pytest.raises(ConfigError, match="two/birds.py"):
+    with pytest.raises(ConfigError, match=r"two/birds\.py"):
         check_owner(tmp_path / "two" / "runs" / "birds", preset)
 
 
