@@ -5,9 +5,9 @@ import pytest
 from fixtures.features import ArraySource, random_videos
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline.packing.features import UnreadableFeature
 
 from pipeline.config.errors import StageError
+from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.videos import align_streams, join_features
 
 RNG = np.random.default_rng(5)
