@@ -131,8 +131,8 @@ def _holdout(
     rows = index.rows(HOLDOUT)
     if not why_stale(folder, HOLDOUT, index):
         before = scores_of(prediction_store(folder, HOLDOUT), index, HOLDOUT).whole
-    else:  # training has scored it with the same code
-        before = read_json(folder / "summary.json")["best"] if len(runs) == 1 else {}
+    else:  # a run's training has scored it with the same code; a blend, of one run too, has no training
+        before = read_json(folder / "summary.json")["best"] if runs[0].folder == folder else {}
     reader = FrameReader(index)
     with progress_bar(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
         after = Predictor(load_bundle(bundle), inference.batch_size).evaluate_rows(reader, rows, bar.update)

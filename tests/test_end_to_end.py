@@ -138,7 +138,7 @@ def test_evaluate_scores_a_run_like_its_training_did(demo, tiny_preset, stage):
     assert scores["videos"] == summary["best"]["videos"]
 
 
-def test_wrong_flags_are_refused_before_anything_runs(tmp_path, tiny_preset):
+def test_wrong_flags_are_refused_before_anything_runs(tmp_path, tiny_preset, stage):
     for flags, message in (
         (["--trainin.epochs", "3"], "trainin"),
         (["--pooling.cluster", "3"], "Did you mean pooling.clusters?"),
@@ -146,15 +146,15 @@ def test_wrong_flags_are_refused_before_anything_runs(tmp_path, tiny_preset):
         (["--models", "averag"], "Did you mean average?"),
         (["--training.epochs", "many"], "many"),
     ):
-        result = run_all(tmp_path, "--preset", tiny_preset, *flags)
+        result = stage("run_all", "--preset", tiny_preset, *flags, check=False)
         assert result.returncode != 0
         assert message in result.stderr, result.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_pooling_flags_reach_the_models_that_have_them(tmp_path, tiny_preset, demo):
+def test_pooling_flags_reach_the_models_that_have_them(tiny_preset, demo, stage):
     folder, _ = demo
-    result = run_all(folder, "--preset", tiny_preset, "--pooling.clusters", "3", "2")
+    result = stage("run_all", "--preset", tiny_preset, "--pooling.clusters", "3", "2", check=False, folder=folder)
     assert result.returncode == 1
     assert "netvlad was made with other settings: model.pooling.clusters: [4, 2] -> [3, 2]." in result.stderr
     assert ": train" not in result.stdout, "refused before average is looked at"

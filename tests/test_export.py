@@ -112,6 +112,18 @@ def test_an_ensemble_is_bundled(small, run, blended):
     assert any("int8" in model.encodings for model in read_header(blended).models)
 
 
+def test_a_blend_of_one_run_that_has_predicted_nothing_is_bundled(small, run, blended):
+    """It has no summary of a training, as its run has."""
+    weights = weights_json(small)
+    for number, member in enumerate(weights["members"]):
+        member["weight"] = float(number == 0)
+    write_json(small / "runs" / "small" / "ensemble" / "weights.json", weights)
+    run(export, "--run", "ensemble", "--output", small / "one.zip")
+    assert len(read_header(small / "one.zip").models) == 1
+    holdout = read_scores(small / "one.zip")["holdout"]
+    assert holdout["before"] == {} and holdout["after"]["gap"] > 0
+
+
 def test_a_bundle_that_is_too_large_is_written_and_refused(small, run, monkeypatch):
     monkeypatch.setattr(export, "LIMIT", 10_000)
     path = small / "large.zip"
