@@ -201,16 +201,15 @@ def test_a_split_of_empty_lists_has_nothing_to_score(tmp_path):
     assert not index.labeled("test")
 
 
-def test_the_digest_tells_no_labels_from_unknown_ones(tmp_path):
-    """As many bytes each: a list of another key in place of the empty one."""
-    digests = []
-    for number, key in enumerate(("labels", "lebals")):
-        path = tmp_path / "a.tfrecord"
-        context = {"id": "a", key: np.zeros(0, np.int64)}
-        shard(path, [encode_sequence_example(context, {"rgb": np.zeros((1, 4), np.uint8)}), record("b", [1])])
-        _, index = indexed(tmp_path / str(number), [Source(path, "test")])
-        digests.append(index.digest)
-    assert digests[0] != digests[1]
+def test_the_digest_tells_no_labels_from_unknown_ones_where_both_are(tmp_path):
+    """A shard of either has the digest that it had before there was a difference."""
+    shard(tmp_path / "a.tfrecord", [record("a", []), record("b", []), record("c", [])])
+    source = Source(tmp_path / "a.tfrecord", "test")
+    report, digests = check_shard(source.path, DATASET), []
+    for labeled in ([True] * 3, [False] * 3, [True, False, True], [True, True, False]):
+        written = dataclasses.replace(report, labeled=np.array(labeled))
+        digests.append(write_index(tmp_path, DATASET, [source], [written])["digest"])
+    assert digests[0] == digests[1] and len(set(digests)) == 3
 
 
 def test_an_index_of_narrow_labels_is_read_as_before(tmp_path, sources):

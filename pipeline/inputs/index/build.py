@@ -172,9 +172,9 @@ def _hash(digest: Any, number: int, report: ShardReport, kept: np.ndarray, codes
     columns = [report.offsets[kept], report.lengths[kept], report.num_frames[kept], report.checksums[kept]]
     for column in (*columns, values, offsets, codes):
         digest.update(column.astype(column.dtype.newbyteorder("<"), copy=False).tobytes())
-    none = report.labeled[kept] & (np.diff(offsets) == 0)
-    if none.any():  # and not unknown, as an empty list was before there was a difference
-        digest.update(none.tobytes())
+    known = report.labeled[kept]
+    if known.any() and not known.all():  # an index of before scored both alike; where none is known, it scored none
+        digest.update(known.tobytes())
 
 
 def _leaks(leakage: Leakage, dataset: DatasetConfig, rows: Path) -> list[dict[str, Any]]:
