@@ -135,7 +135,7 @@ def sample(tmp_path):
         ("\n".join([HEADER, *ROWS]).encode(), 4, "file", "cut off"),
         ("\n".join([HEADER, *ROWS[:2], "é"]).encode("latin-1"), 4, "file", "byte 0xe9 is not UTF-8"),
         ("\n".join([HEADER, ROWS[0], 'x,"0.5,1', ""]).encode(), 3, "file", "the row cannot be read"),
-        (gzip.compress(b"id"), 1, "file", "it is gzipped"),
+        (gzip.compress(b"id", mtime=0), 1, "file", "it is gzipped"),
         (b"<html>404</html>", 1, "file", "it is a web page"),
     ],
 )
