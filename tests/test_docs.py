@@ -301,7 +301,7 @@ def own_files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", PACK, ids=str)
-def test_pack_takes_the_commands_of_the_pages(command, own_files):
+def test_pack_understands_every_command_of_a_page(command, own_files):
     """Up to what it would write: tests/test_pack.py writes every format."""
     arguments = command.words[3:]
     with contextlib.chdir(own_files):

@@ -179,6 +179,10 @@ def test_numbers_that_are_names_are_noted(tmp_path):
     for numbers, noted in (((0, 1), False), ((1, 2), True)):
         labels = write_labels(tmp_path / "labels.csv", {id: str(numbers[n % 2]) for n, id in enumerate(VIDEOS)})
         assert ("each is the name of" in pack(tmp_path, *arguments, labels, "--dry-run").stdout) == noted
+    told = pack(
+        tmp_path, *arguments, labels, "--separator", "/", "--group", "bird", "--label-column", "bird", "--dry-run"
+    )
+    assert "no cell of column bird holds the separator '/'" in told.stdout and "groups    2, column bird" in told.stdout
     labels = write_labels(tmp_path / "labels.csv", dict.fromkeys(VIDEOS, ""))
     assert "no video has a label" in pack(tmp_path, *arguments, labels, good=False).stderr
     assert "label.csv: there is no such file" in pack(tmp_path, *arguments, tmp_path / "label.csv", good=False).stderr

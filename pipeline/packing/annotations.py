@@ -79,6 +79,7 @@ def annotate(settings: PackSettings, ids: Sequence[str], rows: Table | None, kno
             f"{table.files}: no video of split train has labels; splits are {there} ({splits.how}). The videos to "
             "train on must be called train"
         )
+    named = [splits.groups.values()] if splits.groups is not None else []
     told = match_ids(ids, table.texts(id_column)).told(table.files)
     return Annotations(
         labels=[labels.of.get(id) for id in ids],
@@ -89,6 +90,7 @@ def annotate(settings: PackSettings, ids: Sequence[str], rows: Table | None, kno
         remarks=[
             ("labels", f"{labels.how}; ids in column {id_column}"),
             ("splits", splits.how),
+            *(("groups", f"{len({*groups}):,}, column {settings.group}") for groups in named),
             *(("note", each) for each in [*labels.remarks, *_numbers_as_names(labels), *splits.remarks]),
             *(("unmatched", each) for each in told),
         ],

@@ -176,7 +176,7 @@ def bad_videos(faults: Sequence[tuple[str, str]]) -> StageError:
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     return StageError(
         f"{counted(len(faults), 'video or file', 'videos or files')} cannot be packed:{shown}{more}\nNothing was "
-        "packed: mend or remove these files, or leave out such videos with --drop-bad"
+        "packed: mend or remove them, name other files with --features, or leave them out with --drop-bad"
     )
 
 
