@@ -15,9 +15,12 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from fixtures.support import ROOT, TINY, of_one_feature, run_here
+from fixtures.support import ROOT, TINY, of_one_feature, run_here, stage_here
 
 from pipeline.cli.stages import STAGES
 
@@ -56,6 +59,11 @@ NOT_RUN = {
         "python -m pipeline.train --model second_order",
     ),
     "tests/test_ingest.py appends shards": ("python -m pipeline.ingest --preset youtube8m --append",),
+    "runs on what ./run_all.sh has trained; tests/test_predict.py and tests/test_submit.py do": (
+        "python -m pipeline.predict new.npz --run runs/birds/ensemble",
+        "python -m pipeline.predict --run runs/",
+        "python -m pipeline.submit --preset data/clips/clips.py --check",
+    ),
     "needs a process of its own; tests/test_end_to_end.py trains on JAX": ("KERAS_BACKEND=jax",),
 }
 """Beginnings of the commands that this file does not run, whole ones where a $ ends them, and why."""
@@ -200,14 +208,31 @@ def test_the_pages_name_every_stage_preset_and_model():
 
 
 def test_the_preset_of_the_page_on_data_is_one(tmp_path):
+    from pipeline.packing.preset import Counts, preset_text
     from pipeline.presets import load_experiment
 
     text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    code = text[text.index('       """My clips') : text.index("   A feature has a name")]
-    (tmp_path / "my_preset.py").write_text(textwrap.dedent(code), encoding="utf-8")
-    for model in ("average", "netvlad"):
-        experiment = load_experiment(str(tmp_path / "my_preset.py"), model)
-        assert experiment.dataset.name == "clips" and experiment.model.family == model
+    by_hand = text[text.index('       """My clips') : text.index("   A feature has a name")]
+    packed = text[text.index('    """vowels: lpc') : text.index("| line | means |")]
+    for code, name in ((by_hand, "clips"), (packed, "vowels")):
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(code), encoding="utf-8")
+        for model in ("average", "netvlad"):
+            experiment = load_experiment(str(tmp_path / f"{name}.py"), model)
+            assert experiment.dataset.name == name and experiment.model.family == model
+    counts = Counts(classes=9, trained=270, longest=29, grouped=False, named=True)
+    written = preset_text("vowels", "data/vowels/vowels.py", experiment.dataset.features, counts)
+    assert textwrap.dedent(packed).strip() == written.strip()
+
+
+def test_each_example_of_the_page_on_data_is_three_commands_and_no_code():
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^## Example: (.*)\n([^#]*)", text, re.MULTILINE)
+    assert len(examples) == 3
+    for title, example in examples:
+        begun = [line for line in example.splitlines() if line.startswith("    ") and line.strip().startswith(BEGINS)]
+        assert len(begun) == 3 and not any(" && " in command for command in begun), title
+        assert not re.search(r"^ +(import|from|def) ", example, re.MULTILINE), title
+        assert f"| [{title}](#example-{title.replace(' ', '-')}) | 0 | 3 |" in text
 
 
 def test_every_page_is_in_the_index_of_the_readme():
@@ -230,7 +255,8 @@ READING_ORDER = (
     *("submitting.md", "bundles.md", "results.md"),
 )
 """Of the pages that have commands to run; later ones stand on what earlier ones made."""
-RUN = [command for command in EVERY if not why_not_run(command)]
+PACK = [command for command in EVERY if command.text.startswith("python -m pipeline.pack ")]
+RUN = [command for command in EVERY if not why_not_run(command) and command not in PACK]
 
 
 def test_every_page_with_commands_is_run():
@@ -241,6 +267,47 @@ def test_nothing_is_said_to_be_too_long_that_no_page_has():
     for begins in NOT_RUN.values():
         for begin in begins:
             assert any(is_begun_by(command, begin) for command in EVERY), begin
+
+
+@pytest.fixture(scope="module")
+def own_files(tmp_path_factory):
+    """A folder with the files that the pages pack; all of them hold the same videos."""
+    folder = tmp_path_factory.mktemp("own_files")
+    rng = np.random.default_rng(0)
+    videos = {f"a{n:02}": rng.normal(size=(4, 3)).astype("<f4") for n in range(12)}
+    for name in ("features/clip", "clips", "japanese_vowels/utterances", "recordings"):
+        (folder / name).mkdir(parents=True)
+    for id, video in videos.items():
+        np.save(folder / "features" / "clip" / f"{id}.npy", video)
+        np.save(folder / "clips" / f"{id}.npy", video)
+        np.savez(folder / "japanese_vowels" / "utterances" / f"{id}.npz", lpc=video)
+    for name in ("features/vggish.h5", "recordings/2024.h5"):
+        with h5py.File(folder / name, "w") as file:
+            for id, video in videos.items():
+                file.create_dataset(id, data=video)
+    np.savez(folder / "arrays.npz", np.stack(list(videos.values())))
+    pq.write_table(pa.table({"recording": list(videos)}), folder / "meta.parquet")
+    tables = {
+        "labels.csv": ("recording,species", "owl", ""),
+        "annotations.csv": ("file,species,site", '"owl, crow",north', "owl,south"),
+        "splits.csv": ("id,split", "train", "test"),
+        "japanese_vowels/utterances.csv": ("file,speaker,split", "speaker 1,train", "speaker 2,test"),
+        "train_labels.csv": ("clip,labels", "owl;crow", "owl"),
+    }
+    for name, (head, *rows) in tables.items():
+        lines = [head, *(f"{id},{rows[number % 2]}" for number, id in enumerate(videos))]
+        (folder / name).write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("command", PACK, ids=str)
+def test_pack_understands_every_command_of_a_page(command, own_files):
+    """Up to what it would write: tests/test_pack.py writes every format."""
+    arguments = command.words[3:]
+    with contextlib.chdir(own_files):
+        result = stage_here("pack", own_files, *arguments, *({"--dry-run"} - {*arguments}))
+    assert result.returncode == 0, result.stderr
+    assert "12, with 48 frames in all" in result.stdout
 
 
 def in_world(world: Path, stage: str, *arguments: str, preset: str = "audioset") -> None:

@@ -60,8 +60,8 @@ def test_what_is_found_is_told_in_80_columns(packed):
     told = out[: out.index(str(folder / "data"))]
     assert all(len(line) <= 80 for line in told.splitlines())
     assert "feature   rgb: 3 values of float32, 1 to 4 frames; 12 files" in told
-    assert "split     train: 11, 11 of them labeled, 1.09 labels each" in told
-    assert "split     test: 1, 0 of them labeled" in told
+    assert "split     train: 11, all labeled, 1.09 labels each" in told
+    assert "split     test: 1, none labeled" in told
     assert "classes   2: crow, owl" in told and "stored    as float16" in told
     assert f"to train on it: ./run_all.sh --preset {folder}/data/birds/birds.py" in out
 
@@ -126,7 +126,7 @@ def test_more_files_are_added_and_nothing_else_is_touched(tmp_path):
 
     write_labels(labels, {**LABELS, "video 00": "crow"})
     result = pack(tmp_path, *arguments, good=False)
-    assert "there changed: labels of 1 video (video 00). --force packs all files anew" in result.stderr
+    assert "packed already have changed: labels of 1 video (video 00). --force packs all files anew" in result.stderr
     result = pack(tmp_path, *arguments, "--dtype", "float32", good=False)
     assert "was packed with other settings: dtype: float16 -> float32" in result.stderr
     pack(tmp_path, *arguments, "--dtype", "float32", "--force")
@@ -154,6 +154,38 @@ def test_quantized_features_keep_their_range(tmp_path):
     assert (
         json.loads((tmp_path / "data/birds/packed/pack.json").read_text())["features"][0]["minimum"] == feature.minimum
     )
+
+
+def test_other_features_are_not_added_to_quantized_ones(tmp_path):
+    labels = write_labels(tmp_path / "labels.csv")
+    rgb = write_npy(tmp_path / "npy")
+    pack(tmp_path, "--features", rgb, "--labels", labels, "--quantize")
+    wider = {id: np.concatenate([video, video], axis=1) for id, video in VIDEOS.items()}
+    for feature in (rgb.replace("rgb=", "audio="), write_npy(tmp_path / "wide", wider)):
+        result = pack(tmp_path, "--features", feature, "--labels", labels, "--quantize", good=False)
+        assert "the features differ from those that are packed: rgb (3 values, uint8) are" in result.stderr
+
+
+def test_one_of_everything_is_told_in_the_singular(tmp_path):
+    features = write_npy(tmp_path / "npy", {"a": np.ones((1, 1), np.float32)})
+    labels = write_labels(tmp_path / "labels.csv", {"a": "owl"})
+    out = pack(tmp_path, "--features", features, "--labels", labels, "--dry-run").stdout
+    assert "feature   rgb: 1 value of float32, 1 frame; 1 file\n" in out
+    assert "videos    1, with 1 frame in all\n" in out
+
+
+def test_numbers_that_are_names_are_noted(tmp_path):
+    arguments = ("--features", write_npy(tmp_path / "npy"), "--labels")
+    for numbers, noted in (((0, 1), False), ((1, 2), True)):
+        labels = write_labels(tmp_path / "labels.csv", {id: str(numbers[n % 2]) for n, id in enumerate(VIDEOS)})
+        assert ("each is the name of" in pack(tmp_path, *arguments, labels, "--dry-run").stdout) == noted
+    told = pack(
+        tmp_path, *arguments, labels, "--separator", "/", "--group", "bird", "--label-column", "bird", "--dry-run"
+    )
+    assert "no cell of column bird holds the separator '/'" in told.stdout and "groups    2, column bird" in told.stdout
+    labels = write_labels(tmp_path / "labels.csv", dict.fromkeys(VIDEOS, ""))
+    assert "no video has a label" in pack(tmp_path, *arguments, labels, good=False).stderr
+    assert "label.csv: there is no such file" in pack(tmp_path, *arguments, tmp_path / "label.csv", good=False).stderr
 
 
 def test_groups_stay_together(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config.errors import StageError
 from pipeline.inputs.class_names import read_vocabulary
-from pipeline.packing.labels import read_labels
+from pipeline.packing.labels import Labels, read_labels
 from pipeline.packing.matching import find_id_column, match_ids
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.splits import read_splits
@@ -58,6 +58,11 @@ def annotate(settings: PackSettings, ids: Sequence[str], rows: Table | None, kno
         known=known,
         other_columns=[name for name in (settings.split_column, settings.group) if name is not None],
     )
+    if not labels.names:
+        raise StageError(
+            f"{table.files}: no video has a label ({labels.how}); name the column of the labels with --label-column, "
+            "or the classes with --vocabulary"
+        )
     splits = read_splits(
         table,
         ids,
@@ -74,6 +79,7 @@ def annotate(settings: PackSettings, ids: Sequence[str], rows: Table | None, kno
             f"{table.files}: no video of split train has labels; splits are {there} ({splits.how}). The videos to "
             "train on must be called train"
         )
+    named = [splits.groups.values()] if splits.groups is not None else []
     told = match_ids(ids, table.texts(id_column)).told(table.files)
     return Annotations(
         labels=[labels.of.get(id) for id in ids],
@@ -84,7 +90,18 @@ def annotate(settings: PackSettings, ids: Sequence[str], rows: Table | None, kno
         remarks=[
             ("labels", f"{labels.how}; ids in column {id_column}"),
             ("splits", splits.how),
-            *(("note", each) for each in [*labels.remarks, *splits.remarks]),
+            *(("groups", f"{len({*groups}):,}, column {settings.group}") for groups in named),
+            *(("note", each) for each in [*labels.remarks, *_numbers_as_names(labels), *splits.remarks]),
             *(("unmatched", each) for each in told),
         ],
     )
+
+
+def _numbers_as_names(labels: Labels) -> list[str]:
+    """Return a remark if numbers are names of classes, since a person may take them for class numbers."""
+    if labels.numbered or not all(name.isascii() and name.isdigit() for name in labels.names):
+        return []
+    return [
+        f"the labels are numbers, and not all from 0 to {max(map(int, labels.names))}: each is the name of a class. To "
+        "keep the numbers, name all classes with --vocabulary"
+    ]

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.index.sources import in_order, named_files, size_and_mtime
 from pipeline.packing.annotations import annotate
 from pipeline.packing.features import FeatureSource, open_features
+from pipeline.packing.preset import described
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
+from pipeline.packing.source import what_is_there
 from pipeline.packing.storing import Quantization, measure_ranges, stored_features
 from pipeline.packing.summary import summary_lines
 from pipeline.packing.tables import Table, read_tables
@@ -102,7 +105,7 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     videos, lacking = join_features(sources, settings.align)
     if lacking and not settings.drop_bad:
         raise StageError(
-            f"{'; '.join(lacking)}. Add the files that are missing, or leave such videos out with --drop-bad"
+            f"{'; '.join(lacking)}; add the files that are missing, or leave such videos out with --drop-bad"
         )
     for id in videos.ids:
         if fault := id_fault(id):
@@ -122,15 +125,15 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     rng = np.random.default_rng(0)
     quantizations: list[Quantization] = []
     if settings.quantize and before:
-        features = before.features
+        features = [replace(old, name=new.name, size=new.size) for new, old in zip(sources, before.features)]
     else:
         quantizations = measure_ranges(videos, rng) if settings.quantize else []
         features = stored_features(videos, settings.dtype, quantizations)
-    if before and [to_dict(each) for each in features] != [to_dict(each) for each in before.features]:
-        changed = differences(
-            {"features": list(map(to_dict, before.features))}, {"features": list(map(to_dict, features))}
+    if before and (features != before.features or len(sources) != len(features)):
+        raise StageError(
+            f"the features differ from those that are packed: {described(before.features)} are, and these are "
+            f"{described(features)}; give the same features in the same order, or choose another --name"
         )
-        raise StageError(f"the features differ from those that are packed: {'; '.join(changed)}; choose another --name")
     return FoundDataset(
         settings, videos, about, features, annotations.class_names, annotations.named, quantizations, remarks, before
     )
@@ -158,7 +161,7 @@ def _check_settings(settings: PackSettings, before: PackRecord | None) -> None:
 def _rows(pattern: str) -> Table:
     paths = in_order(path for path in named_files(expand_home(pattern), "*") if path.is_file())
     if not paths:
-        raise StageError(f"--rows {pattern}: there is no such file")
+        raise StageError(f"--rows {pattern}: there is no such file. {what_is_there(Path(expand_home(pattern)))}")
     return read_tables(paths)
 
 
@@ -172,8 +175,8 @@ def bad_videos(faults: Sequence[tuple[str, str]]) -> StageError:
     shown = "".join(f"\n  * {where}: {reason}" for where, reason in faults[:5])
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     return StageError(
-        f"{counted(len(faults), 'video or file', 'videos or files')} cannot be packed:{shown}{more}\nnothing was "
-        "packed. Mend or remove them, or leave them out with --drop-bad"
+        f"{counted(len(faults), 'video or file', 'videos or files')} cannot be packed:{shown}{more}\nNothing was "
+        "packed: mend or remove them, name other files with --features, or leave them out with --drop-bad"
     )
 
 
@@ -187,7 +190,7 @@ def _only_new(
     changed = before.videos.differences(places[old], about, old)
     if changed:
         told = "; ".join(f"{what} of {counted(len(ids), 'video')} ({listed(ids)})" for what, ids in changed.items())
-        raise StageError(f"of the videos that are packed already there changed: {told}. --force packs all files anew")
+        raise StageError(f"videos that are packed already have changed: {told}. --force packs all files anew")
     if len(old):
         remarks.append(("packed", f"{counted(len(old), 'video')} already, which are not read again"))
     return videos.take(new), about.take(new)

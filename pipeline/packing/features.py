@@ -13,7 +13,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index.sources import in_order, named_files
 from pipeline.inputs.records.file_kinds import kind_of_file
 from pipeline.packing.npy_files import MAGIC, open_arrays, open_npy, opened
-from pipeline.packing.source import ANEW, FAULTS, FeatureSource, FilesSource, Found, UnreadableFeature
+from pipeline.packing.source import ANEW, FAULTS, FeatureSource, FilesSource, Found, UnreadableFeature, what_is_there
 from pipeline.packing.stacked import NUM_FRAMES, Contents, find_id_column, stack_videos
 from pipeline.runtime.parallel import map_in_processes
 
@@ -51,7 +51,10 @@ def open_features(name: str, pattern: str, rows: "Table | None", id_column: str 
     many = len(paths) >= _MANY
     contents = list(map_in_processes(look, paths, workers if many else 1, _AT_ONCE))
     if not any(each.videos or each.array for each in contents):  # folders at most
-        raise StageError(f"--features {name}={pattern}: there is no such file; {_nearest(Path(place))}")
+        raise StageError(
+            f"--features {name}={pattern}: there is no such file; write it as a file, a folder or a "
+            f"pattern in quotes. {what_is_there(Path(place))}"
+        )
     return FilesSource(name, _videos(paths, contents, rows, id_column))
 
 
@@ -124,9 +127,11 @@ def _videos(
             found.append(stack_videos([array], numbered, each.counts, label.format))
         elif array is not None:
             reason = (
-                f"the array is {list(array.shape)}, which are several videos: name a table of their ids with --rows"
+                f"the array is {list(array.shape)}, and a video is [frames, values]. Write each video as an array of "
+                "its own; or, where rows are videos, name a table of their ids with --rows, or write the ids "
+                f"[{array.shape[0]}] beside it"
             )
-            found.append(Found.none(array.where(), f"{reason}, or write ids [{array.shape[0]}] beside it"))
+            found.append(Found.none(array.where(), reason))
     if stacked and rows is not None:
         counts: Sequence[object] | None = rows.column(NUM_FRAMES) if NUM_FRAMES in rows.names else None
         if counts is None and all(each.counts is not None for each in stacked):
@@ -140,11 +145,3 @@ def _row_ids(rows: "Table", id_column: str | None) -> Sequence[object]:
     names = [name for name in rows.names if name != NUM_FRAMES]
     texts = [name for name in names if any(isinstance(value, str) for value in rows.column(name)[:1000])]
     return rows.column(find_id_column(names, texts, id_column, "--rows"))
-
-
-def _nearest(place: Path) -> str:
-    """Return what there is instead of a path: the last folder that exists."""
-    folder = next(parent for parent in (*place.absolute().parents,) if parent.is_dir())
-    entries = sorted(each.name for each in folder.iterdir())
-    there = f"holds {', '.join(entries[:5])}{', ...' if len(entries) > 5 else ''}" if entries else "is empty"
-    return f"write it as a file, a folder or a pattern in quotes; {folder} {there}"

@@ -91,6 +91,8 @@ def labels_in_cells(table: Table, column: str, separator: str | None) -> Marks:
             split, how = _found_split(table, column, cells)
         elif separator:
             split, how = pc.split_pattern(cells, separator), f"one cell with labels separated by {separator!r}"
+            if not pc.any(pc.match_substring(cells, separator)).as_py():
+                remarks.append(f"no cell of column {column} holds the separator {separator!r}: each is one label")
         else:
             split, how = None, "one row a label"
         how += f", column {column}"

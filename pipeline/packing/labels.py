@@ -109,8 +109,8 @@ def _marks(
         return labels_in_cells(table, left[0], separator)
     if not left:
         raise StageError(
-            f"{table.files}: beside the ids, column {id_column}, there is no column that may hold labels "
-            f"({_names(table.names)}); add one, or name it with --label-column"
+            f"{table.files}: beside the ids, column {id_column}, and splits and groups there is no column that may "
+            f"hold labels ({_names(table.names)}); add one, or name it with --label-column"
         )
     raise StageError(
         f"{table.files}: the labels may be in any of {len(left)} columns ({_names(left)}); name one with "

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.artifacts.npz import LONGEST_HEAD, ArrayFile, ArrayHeader, header_bytes, header_of_array, open_npz
-from pipeline.packing.source import ANEW, CHANGED, Found, UnreadableFeature, VideoFile
+from pipeline.packing.source import CHANGED, Found, UnreadableFeature, VideoFile
 from pipeline.packing.stacked import Contents, RowArray, pick_array
 
 MAGIC = b"\x93NUMPY"
@@ -131,7 +131,9 @@ def open_npy(path: Path, descriptor: int) -> Contents:
     try:
         header = read_head(descriptor, 0, os.fstat(descriptor).st_size)
     except ValueError as error:
-        return Contents(Found.none(path, f"the array {error}; {ANEW}"))
+        return Contents(
+            Found.none(path, f"the array {error}; write each video as an array of numbers, or copy it again")
+        )
     array = None
     if len(header.shape) in (2, 3) and not header.fortran_order:
         array = NpyRows(path, "", header, 0)

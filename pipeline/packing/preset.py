@@ -33,7 +33,7 @@ from pipeline.config import (
     TrainingConfig,
 )
 
-MODELS = {models}  # trained by run_all; python -m pipeline.train --help lists the others
+MODELS = {models}  # run_all trains these
 
 
 def experiment(model: str) -> Experiment:
@@ -41,7 +41,7 @@ def experiment(model: str) -> Experiment:
         dataset=DatasetConfig(
             name={name},  # and of its folder below data/
             features=({features},),
-            num_classes={num_classes},  # vocabulary.csv names them
+            num_classes={num_classes},  # {named}
             max_frames={max_frames},  # a longer video is sampled over its whole length
             holdout_percent={holdout},  # of the training videos: they choose the best epoch and blend
 {group}        ),
@@ -69,18 +69,21 @@ class Counts:
     longest: int
     """Frames of the longest video."""
     grouped: bool
+    named: bool
+    """Whether vocabulary.csv names the classes."""
 
 
 def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts: Counts) -> str:
     """Return the text of a preset file; see `pipeline.packing.preset` for what its numbers depend on."""
     batch_size = batch_of(counts.trained)
     return _TEXT.format(
-        title=_escaped(f"{name}: {_described(features)}, {counted(counts.classes, 'class', 'classes')}."),
+        title=_escaped(f"{name}: {described(features)}, {counted(counts.classes, 'class', 'classes')}."),
         path=_escaped(path),
         models=_tuple(MODELS),
         name=json.dumps(name, ensure_ascii=False),
         features=", ".join(map(_declared, features)),
         num_classes=counts.classes,
+        named="vocabulary.csv names them" if counts.named else "labels are their numbers, from 0",
         max_frames=min(counts.longest, LONGEST),
         holdout=holdout_of(counts.trained),
         group='            group_key="group",  # a group is never on both sides of the hold-out\n' * counts.grouped,
@@ -113,8 +116,9 @@ def _tuple(texts: Sequence[str]) -> str:
     return f"({', '.join(map(_quoted, texts))})"
 
 
-def _described(features: Sequence[FeatureConfig]) -> str:
-    return ", ".join(f"{feature.name} ({feature.size} values, {feature.dtype})" for feature in features)
+def described(features: Sequence[FeatureConfig]) -> str:
+    """Return names, sizes and dtypes of features, to be read."""
+    return ", ".join(f"{each.name} ({counted(each.size, 'value')}, {each.dtype})" for each in features)
 
 
 def _declared(feature: FeatureConfig) -> str:

@@ -245,7 +245,11 @@ class FilesSource:
         twice = [(first[id], row) for row, id in enumerate(self.ids) if first.setdefault(id, row) != row]
         if twice:
             one, other = twice[0]
-            more = f"; so are {counted(len(twice) - 1, 'other video')}" if len(twice) > 1 else ""
+            more = (
+                f"; so {'is' if len(twice) == 2 else 'are'} {counted(len(twice) - 1, 'other video')}"
+                if twice[1:]
+                else ""
+            )
             raise StageError(
                 f"--features {self.name}: the id {self.ids[one]!r} is there twice, in {self.where(one)} and in "
                 f"{self.where(other)}{more}. An id is one video's: rename one of them, or name fewer files"
@@ -258,6 +262,14 @@ class FilesSource:
             own = reason.format(told(values[row].item()), told(most))
             self.faults.append((self.where(row), f"{own}: extract it again, or name the files of one feature alone"))
         return values == most
+
+
+def what_is_there(place: Path) -> str:
+    """Return a sentence on what there is in place of a path: what the last folder that exists holds."""
+    folder = next(parent for parent in place.absolute().parents if parent.is_dir())
+    entries = sorted(each.name for each in folder.iterdir())
+    there = f"holds {', '.join(entries[:_LISTED])}{', ...' if entries[_LISTED:] else ''}" if entries else "is empty"
+    return f"{folder} {there}"
 
 
 def _joined(parts: Sequence[Sequence[int]]) -> np.ndarray:

@@ -76,7 +76,7 @@ def read_splits(
         raise StageError(f"--split-column {split_column}: there is no file of labels or splits that could hold it")
     if source is None or column is None:
         of = {video: "train" if video in known else "test" for video in videos}
-        how = "train: the labelled videos; test: the others" if len(known) < len(videos) else "train: all videos"
+        how = "train: the labeled videos; test: the others" if len(known) < len(videos) else "train: all videos"
     else:
         own = _own_id_column(source, ids, id_column)
         given = _values(source, own, videos, column, "split")
@@ -175,7 +175,7 @@ def _completed(
     if lacking:
         some = ", ".join(map(repr, lacking[:SHOWN])) + (", ..." if len(lacking) > SHOWN else "")
         raise StageError(
-            f"{table.files}: {counted(len(lacking), 'labelled video')} {'has' if len(lacking) == 1 else 'have'} no "
+            f"{table.files}: {counted(len(lacking), 'labeled video')} {'has' if len(lacking) == 1 else 'have'} no "
             f"split in column {column}: {some}; give each a split, such as train"
         )
     scored = {split for split, video in zip(given, videos) if video in labelled}

@@ -35,15 +35,17 @@ def summary_lines(
         remarks: heads, such as `labels` or `problem`, and a sentence of each.
     """
     for source in videos.sources:
-        span = f"{source.lengths.min():,} to {source.lengths.max():,}" if len(source.ids) else "no"
-        files = counted(len(source.files()), "file")
-        yield from _told("feature", f"{source.name}: {source.size:,} values of {source.dtype}, {span} frames; {files}")
+        least, most = int(source.lengths.min()), int(source.lengths.max())
+        span = _many(most, "frame") if least == most else f"{least:,} to {most:,} frames"
+        values, files = _many(source.size, "value"), _many(len(source.files()), "file")
+        yield from _told("feature", f"{source.name}: {values} of {source.dtype}, {span}; {files}")
     frames = int(about.lengths.sum())
-    yield from _told("videos", f"{len(about.ids):,}, with {counted(frames, 'frame')} in all")
+    yield from _told("videos", f"{len(about.ids):,}, with {_many(frames, 'frame')} in all")
     for split, number in Counter(about.splits).items():
         held = [labels for labels, own in zip(about.labels, about.splits) if own == split and labels is not None]
+        told = "all labeled" if len(held) == number else f"{len(held):,} of them labeled" if held else "none labeled"
         each = f", {np.mean([len(labels) for labels in held]):.2f} labels each" if held else ""
-        yield from _told("split", f"{split}: {number:,}, {len(held):,} of them labeled{each}")
+        yield from _told("split", f"{split}: {number:,}, {told}{each}")
     yield from _told("classes", f"{len(class_names):,}: {_names(class_names)}")
     for feature, measured in zip(features, quantizations):
         yield from _told(
@@ -55,6 +57,11 @@ def summary_lines(
     yield from _told("stored", f"as {features[0].dtype}, {size / 1e6:,.1f} MB")
     for head, remark in remarks:
         yield from _told(head, remark)
+
+
+def _many(number: int, noun: str) -> str:
+    """Return a number that may be large with its noun."""
+    return f"{number:,}{counted(number, noun).removeprefix(str(number))}"
 
 
 def _names(class_names: Sequence[str]) -> str:

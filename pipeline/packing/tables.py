@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.config.errors import ConfigError, StageError, find_by_name
 from pipeline.inputs.records.file_kinds import FileKind, kind_of_file
 from pipeline.inputs.text import read_text
+from pipeline.packing.source import what_is_there
 from pipeline.packing.table_cells import as_text, holds_vectors
 from pipeline.packing.table_text import read_csv, read_json
 
@@ -155,6 +156,8 @@ def read_table(path: Path) -> Table:
     """
     try:
         kind = kind_of_file(path)
+    except FileNotFoundError as error:
+        raise StageError(f"{path}: there is no such file. {what_is_there(path)}") from error
     except OSError as error:
         raise StageError(f"{path} cannot be read: {error.strerror}") from error
     if kind and kind.format == "parquet":

@@ -234,5 +234,5 @@ def test_several_videos_without_ids_are_named_as_predict_names_them(tmp_path):
     source = opened(Written(str(tmp_path)))
     assert source.ids == ["new.npz:0", "new.npz:1"] and source.lengths.tolist() == [1, 3]
     np.savez(tmp_path / "new.npz", frames=np.ones((2, 3, 4)))
-    with pytest.raises(StageError, match=r"new\.npz, array frames: .*\[2, 3, 4\].*--rows, or write ids \[2\]"):
+    with pytest.raises(StageError, match=r"new\.npz, array frames: .*\[2, 3, 4\].*--rows, or write the ids \[2\]"):
         opened(Written(str(tmp_path)))

@@ -21,7 +21,7 @@ def save(folder, **arrays):
 
 def test_an_id_that_is_there_twice_is_refused_with_both_places(tmp_path):
     opened = save(tmp_path, x__a=np.ones((1, 2)), y__a=np.ones((1, 2)), z__a=np.ones((1, 2)), z__b=np.ones((1, 2)))
-    told = rf"the id 'a' is there twice, in {tmp_path}/x/a.npy and in {tmp_path}/y/a.npy; so are 1 other video.* rename"
+    told = rf"the id 'a' is there twice, in {tmp_path}/x/a.npy and in {tmp_path}/y/a.npy; so is 1 other video.* rename"
     with pytest.raises(StageError, match=told):
         opened()
 

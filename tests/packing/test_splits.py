@@ -51,7 +51,7 @@ def test_splits_and_groups_are_as_a_slow_form_reads_them(tmp_path_factory, rows,
             assert (rows[int(other) - 2][column], rows[int(first) - 2][column]) == (one, another)
         else:
             lacking = [id for id in IDS if not said["split"][id] and id in labelled]
-            assert lacking and f"{len(lacking)} labelled video" in str(error)
+            assert lacking and f"{len(lacking)} labeled video" in str(error)
             assert ", ".join(map(repr, lacking)) in str(error)
         return
     assert all(len(found) < 2 for what in said.values() for found in what.values())
@@ -69,7 +69,7 @@ def test_splits_and_groups_are_as_a_slow_form_reads_them(tmp_path_factory, rows,
 def test_without_splits_labelled_videos_are_trained_on(tmp_path):
     splits = read(tmp_path, "id,label\na,x\nb,y\n", ["a", "b"])
     assert splits.of == {"a": "train", "b": "train", "c": "test", "d": "test"}
-    assert (splits.groups, splits.how) == (None, "train: the labelled videos; test: the others")
+    assert (splits.groups, splits.how) == (None, "train: the labeled videos; test: the others")
     assert read(tmp_path, "id,label\na,x\n").how == "train: all videos"
     assert read_splits(None, IDS, []).of == dict.fromkeys(IDS, "test")
 
@@ -124,7 +124,7 @@ def test_groups_need_no_splits(tmp_path):
         ("id,x\na,train\n", {"splits": "id,k,l\na,x,y\n"}, "splits.csv: no column is called split, subset, partition"),
         ("id,x\na,train\n", {"splits": "a,train\nb,test\n"}, "the first line should name the columns, and 'a' in it"),
         ("id,x\na,train\n", {"splits": "id,split\na,train\na,test\n"}, "splits.csv, line 3: video 'a' has split"),
-        ("id,x\na,train\n", {"splits": "id,split\na,train\n"}, "3 labelled videos have no split in column split: 'b', "
+        ("id,x\na,train\n", {"splits": "id,split\na,train\n"}, "3 labeled videos have no split in column split: 'b', "
          "'c', 'd'; give each a split, such as train"),
         ("id,split\n" + "".join(f"a,s{i}\n" for i in range(101)), {}, "line 3: video 'a' has split 's1', and 's0' in"),
         ("id,split\n" + "".join(f"v{i},s{i}\n" for i in range(101)) + "a,s1\n", {}, "column split has 101 different"),
