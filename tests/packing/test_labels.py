@@ -199,7 +199,7 @@ REFUSED = {
     "text after a quote": ('id,label\na,"x"y\n', "labels.csv, line 2: this cannot be read as a row"),
     "a column twice": ("id,label,label\na,x,y\n", "labels.csv, line 1: two columns are named 'label'"),
     "two columns without names": (",,label\na,x,y\n", "two columns have no name; give each a name of its own"),
-    "no column of labels": ("id\na\nb\n", "beside the ids, column id, and splits and groups there is no column that may hold labels (id)"),
+    "no column of labels": ("id\na\nb\n", "splits and groups there is no column that may hold labels (id)"),
     "splits alone": ("id,split\na,train\n", "there is no column that may hold labels (id, split)"),
     "several columns": ("id,label,length\na,x,7\n", "may be in any of 2 columns (label, length); name one with --"),
     "other separators": ("id/label\na/x\n", "columns are separated by comma, semicolon or tab"),
