@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from faults.same import content, differences
 from faults.stages import NONE, Ended, Fault, Running, Server, compile_library
@@ -30,8 +31,9 @@ STAGES: dict[str, tuple[str, ...]] = {
 OTHERS: dict[str, tuple[str, ...]] = {
     "download": ("--workers", "2"),
     "run_all": ("--workers", "1", "--models", "average"),
+    "pack": ("--name", "own", "--workers", "1"),
 }
-"""Stages that begin with nothing."""
+"""Stages that begin with nothing; `pack` with a dataset to which it adds."""
 
 
 @dataclass
@@ -114,6 +116,11 @@ def subject(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             if name == "download":
                 get("synthesize")
                 arguments = (*arguments, "--from", str(_listed_at(address, root)))
+            if name == "pack":
+                arguments = (*arguments, *_feature_files(root / "features", 6))
+                make(name, arguments, empty)
+                _copy(folder, empty := root / "packed")
+                _feature_files(root / "features", 15)
             made[name] = make(name, arguments, empty)
         for stage, arguments in STAGES.items():
             if name in made:
@@ -135,6 +142,16 @@ def _listed_at(address: str, root: Path) -> Path:
     path = root / "urls.txt"
     path.write_text("".join(f"{address}/{shard.relative_to(served)}\n" for shard in sorted(shards)))
     return path
+
+
+def _feature_files(folder: Path, videos: int) -> tuple[str, ...]:
+    """Write npy files and a table of labels in three splits; return the flags that name them."""
+    folder.mkdir(exist_ok=True)
+    for number in range(videos):
+        np.save(folder / f"v{number:02}.npy", np.full((2 + number % 3, 4), number, np.float32))
+    lines = [f"v{n:02},{'owl' if n % 2 else ''},{('train', 'train', 'test', 'more')[n % 4]}" for n in range(videos)]
+    (folder / "labels.csv").write_text("\n".join(["id,bird,split", *lines, ""]))
+    return "--features", f"rgb={folder}/*.npy", "--labels", str(folder / "labels.csv")
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

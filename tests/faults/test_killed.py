@@ -29,6 +29,7 @@ def fault_at(place: int, call: str, chance: random.Random) -> Fault:
     [
         *(stage for stage in STAGES if stage != "report"),
         "download",
+        "pack",
     ],
 )
 def test_a_stage_that_is_killed_again_and_again_goes_on(stage, subject, tried):
