@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures.features import ArraySource, random_videos
-from pipeline.packing.features import UnreadableFeature
 
 from pipeline.config.errors import StageError
 from pipeline.inputs.records import tfrecord
 from pipeline.packing.dataset import FoundDataset
+from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.storing import stored_features
