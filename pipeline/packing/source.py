@@ -199,6 +199,8 @@ class FilesSource:
         self.faults = [fault for each in found for fault in each.faults]
         sizes = _joined([each.sizes for each in found])
         dtypes = [dtype for each in found for dtype in each.dtypes]
+        self.left_out: set[str] = set()
+        """Ids of videos that do not fit a model."""
         self._recent: OrderedDict[int, None] = OrderedDict()
         if needed:
             self._keep(self._that_fit(sizes, needed))
@@ -293,10 +295,9 @@ class FilesSource:
                     f"its frames have {counted(size, 'value')}, and the model needs {needed.told}: extract it as the "
                 )
                 self.faults.append((self.where(row), f"{reason}videos were that the model was trained on"))
+                self.left_out.add(id)
             elif (other := first.setdefault(id, row)) != row:
-                self.faults.append(
-                    (self.where(row), f"{id!r} is the id of {self.where(other)} too; rename one of them")
-                )
+                self.faults.append((self.where(row), f"it has the id of {self.where(other)} too; rename one of them"))
             else:
                 continue
             kept[row] = False

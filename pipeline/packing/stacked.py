@@ -212,6 +212,10 @@ def _divide(
     rows = sum(array.shape[0] for array in arrays)
     told = arrays[0].where() + (f" and {counted(len(arrays) - 1, 'other file')}" if len(arrays) > 1 else "")
     told += f": {counted(rows, 'row')} ({list(arrays[0].shape)}{' and others' if len(arrays) > 1 else ''})"
+    if numbers is not None and len(numbers) != ids and not (len(arrays[0].shape) == 2 and rows == ids):
+        raise StageError(
+            f"{told}, and {counted(ids, 'id')}; num_frames are {len(numbers):,}: each id must have one, and no other"
+        )
     if len(arrays[0].shape) == 3:
         if rows != ids:
             raise StageError(f"{told}, and {counted(ids, 'id')}; each row must have an id, and each id a row")

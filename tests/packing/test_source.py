@@ -51,7 +51,7 @@ def test_where_a_model_needs_a_size_each_video_stands_for_itself(tmp_path):
     told = "its frames have 5 values, and the model needs the 3 values of rgb: extract it as the videos were that the"
     assert source.faults == [
         (f"{tmp_path}/b.npy", f"{told} model was trained on"),
-        (f"{tmp_path}/y/a.npy", f"'a' is the id of {tmp_path}/x/a.npy too; rename one of them"),
+        (f"{tmp_path}/y/a.npy", f"it has the id of {tmp_path}/x/a.npy too; rename one of them"),
     ]
     none = open_features("rgb", f"{tmp_path}/b.npy", None, None, 1, Needed(3, "the 3 values of rgb"))
     assert none.ids == [] and len(none.faults) == 1
