@@ -7,11 +7,12 @@ lines, or writes them with --output. Unreadable videos are named, the others pre
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 
 from pipeline.artifacts.done import digest_json
@@ -25,7 +26,7 @@ from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import TopK
 from pipeline.config.wording import counted
 from pipeline.inference.answer_file import answer_file
-from pipeline.inference.own_videos import Answer, predict_videos
+from pipeline.inference.own_videos import predict_videos
 from pipeline.inference.runs import describe_dataset
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
 from pipeline.inputs.class_names import read_class_names
@@ -67,97 +68,95 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
             raise ConfigError("--output writes JSON lines, and nothing is printed: leave out --json")
 
 
-@dataclass
-class _Seen:
-    """What was met on the way."""
-
-    good: int = 0
-    bad: int = 0
-
-
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["predict"].sections)
-    inference = experiment.inference
     if Path(flags.run).is_file():
         ensemble = find_bundle(Path(flags.run))
     else:
         folder = find_run(flags.places, flags.preset_name, flags.run)
-        ensemble = find_runs(folder, inference.top_k, flags.places.index)
+        ensemble = find_runs(folder, experiment.inference.top_k, flags.places.index)
     names = ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
     found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, flags.output)
-    seen = _Seen()
+    job = _Job(flags, ensemble, names, experiment.inference.batch_size)
     for fault in found.faults:
-        _tell_fault(fault, seen)
+        job.tell(fault)
     for path in found.twice[:_LISTED]:
         print(f"{path} is named twice, and read once", file=sys.stderr)
     if len(found.twice) > _LISTED:
-        print(f"and {len(found.twice) - _LISTED} more files are", file=sys.stderr)
-
-    def labels_of(answer: Answer) -> list[dict[str, Any]]:
-        labels, scores = (values[: flags.top].tolist() for values in answer.best or ())
-        return [{"label": n, "name": names[n], "score": round(score, 6)} for n, score in zip(labels, scores)]
-
-    videos = _told_twice(found.videos())
+        print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
     if flags.output:
-        _write(flags, found, videos, ensemble, names, inference.batch_size, labels_of, seen)
+        job.write_file(flags.output, found)
     else:
-        for answer in predict_videos(videos, ensemble, inference.batch_size):
-            if isinstance(answer.video, UnreadableVideo):
-                _tell_fault(answer.video, seen)
-                continue
-            seen.good += 1
-            id, best = answer.video.id, labels_of(answer)
-            print(printable_json({"id": id, "labels": best}) if flags.json else _lines(id, best))
-    if seen.bad:
-        told = counted(seen.good + seen.bad, "video or file", "videos or files")
-        raise StageError(
-            f"{seen.bad} of {told} could not be read: see above. The model needs {describe_dataset(ensemble.dataset)}"
-        )
+        job.print_all(found)
+    if job.bad:
+        told = counted(job.good + job.bad, "video or file", "videos or files")
+        needs = describe_dataset(ensemble.dataset)
+        raise StageError(f"{job.bad} of {told} could not be read: see above. The model needs {needs}")
 
 
-def _write(
-    flags: Flags,
-    found: OwnFiles,
-    videos: Iterator[OwnVideo | UnreadableVideo],
-    ensemble: UnloadedEnsemble,
-    names: Any,
-    batch_size: int,
-    labels_of: Callable[[Answer], list[dict[str, Any]]],
-    seen: _Seen,
-) -> None:
-    """Write the file of answers, and tell what it holds."""
-    output = flags.output
-    assert output
-    tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
-    model = digest_json(ensemble.digest(), list(names), flags.top, flags.align, tables)
-    with (
-        answer_file(output, model, go_on=flags.skip_done) as answers,
-        progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
-    ):
-        for answer in predict_videos(videos, ensemble, batch_size, answers.has):
-            bar.update()
-            if isinstance(answer.video, UnreadableVideo):
-                _tell_fault(answer.video, seen, bar.write)
-                continue
-            seen.good += 1
-            if answer.best:
-                answers.add(answer.video, labels_of(answer))
+@dataclass
+class _Job:
+    """What predicts, for whom, and how many videos were good and bad."""
+
+    flags: Flags
+    ensemble: UnloadedEnsemble
+    names: Sequence[str]
+    batch_size: int
+    good: int = 0
+    bad: int = 0
+
+    def print_all(self, found: OwnFiles) -> None:
+        """Print a table, or JSON lines."""
+        for video, best in predict_videos(_told_twice(found.videos()), self.ensemble, self.batch_size):
+            if isinstance(video, UnreadableVideo):
+                self.tell(video)
             else:
-                answers.keep(answer.video)
-        if not seen.good:
-            print(f"{output}: there is nothing to write", file=sys.stderr)
+                self.good += 1
+                labels = self._labels(*best)
+                told = printable_json({"id": video.id, "labels": labels}) if self.flags.json else None
+                print(told or _lines(video.id, labels))
+
+    def write_file(self, output: Path, found: OwnFiles) -> None:
+        """Write the file of answers, and tell what it holds."""
+        tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
+        model = digest_json(self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables)
+        with (
+            answer_file(output, model, go_on=self.flags.skip_done) as answers,
+            progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
+        ):
+            videos = _told_twice(found.videos())
+            for video, best in predict_videos(videos, self.ensemble, self.batch_size, answers.has):
+                bar.update()
+                if isinstance(video, UnreadableVideo):
+                    self.tell(video, bar.write)
+                    continue
+                self.good += 1
+                if best:
+                    answers.add(video, self._labels(*best))
+                else:
+                    answers.keep(video)
+            dropped = answers.write() if self.good else []
+        if not self.good:
+            print(f"{output}: nothing is written, since no video could be read", file=sys.stderr)
             return
-        dropped = answers.write()
-    print(f"{output}: {counted(seen.good, 'video')}; {seen.good - answers.kept} predicted, {answers.kept} kept")
-    for told in dropped:
-        print(f"{output}: dropped {told}")
+        new = self.good - answers.kept
+        print(f"{output}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
+        for told in dropped:
+            print(f"{output}: dropped {told}")
 
+    def tell(self, fault: UnreadableVideo, write: Callable[..., Any] = print) -> None:
+        """Name what cannot be read."""
+        self.bad += 1
+        write(str(fault), file=sys.stderr)
 
-def _tell_fault(fault: UnreadableVideo, seen: _Seen, write: Callable[..., Any] = print) -> None:
-    seen.bad += 1
-    write(str(fault), file=sys.stderr)
+    def _labels(self, labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
+        top = self.flags.top
+        return [
+            {"label": label, "name": self.names[label], "score": round(score, 6)}
+            for label, score in zip(labels[:top].tolist(), scores[:top].tolist())
+        ]
 
 
 def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVideo | UnreadableVideo]:

@@ -106,6 +106,9 @@ def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_pat
     best = int(np.argmax(expected(small, 3)))
     assert error is None
     assert json.loads(out)["labels"][0]["name"] == f"in the bundle {best}"
+    arguments = ("--run", tmp_path / "a.zip", "--output", tmp_path / "out", "--skip-done")
+    assert "1 predicted, 0 kept" in run(tmp_path / "a.tfrecord", *arguments)[0]
+    assert "0 predicted, 1 kept" in run(tmp_path / "a.tfrecord", *arguments)[0]
     lines = [f"{number},{'Über' if number == best else ''}\n" for number in range(9)]
     (tmp_path / "names.csv").write_text("".join(["index,display_name\n", *lines]), encoding="utf-8")
     arguments = ("--run", tmp_path / "a.zip", "--json", "--top", "1", "--vocabulary", tmp_path / "names.csv")
@@ -204,7 +207,7 @@ def test_nothing_that_is_there_is_replaced_by_nothing(run, tmp_path):
     assert run(tmp_path / "clips", "--run", "average", "--output", output)[2] is None
     before = output.read_text()
     _, err, error = run(tmp_path / "nowhere", "--run", "average", "--output", output)
-    assert "there is no such file" in err and "nothing to write" in err and "1 of 1" in str(error)
+    assert "there is no such file" in err and "nothing is written" in err and "1 of 1" in str(error)
     assert output.read_text() == before and sorted(path.name for path in tmp_path.iterdir()) == ["clips", output.name]
 
 
