@@ -95,6 +95,9 @@ def test_without_going_on_nothing_is_kept(tmp_path):
     with pytest.raises(KeyboardInterrupt), answer_file(tmp_path / "out.jsonl", "m", go_on=True) as answers:
         answers.add(b, [])
         raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), answer_file(tmp_path / "out.jsonl", "m", go_on=False) as answers:
+        raise KeyboardInterrupt
+    assert write(tmp_path, a, b)[1] == ["b"]  # the journal of the command before is not
     assert write(tmp_path, a, b, go_on=False)[1:] == (["a", "b"], [])
 
 
