@@ -1,48 +1,50 @@
 """Name the best labels of videos in your own files, with a run, an ensemble or a bundle.
 
-Reads TFRecords (records as the model's dataset declares them; labels are not needed), npz and HDF5 (for each feature,
-under its name, an array [frames, values]; or `frames` [videos, frames, values] with `num_frames` [videos] and, if you
-like, `ids`) and npy (one video, [frames, values], with the features side by side). The content tells which of these a
-file is, not its name. Values are such as the model was trained on: bytes if its features are quantized. Prints a table,
-or JSON lines; writes nothing. Unreadable videos are named, the others are predicted, and the exit status is 1.
+Reads what pack reads, npy, npz, HDF5, Parquet and tar, and TFRecords: files, folders or patterns whose videos hold all
+features of the model, each under its name or all of them side by side, or with --features the files of each feature.
+The content tells what a file is. Floats are quantized where the model was trained on bytes. Prints a table or JSON
+lines, or writes them with --output. Unreadable videos are named, the others predicted, and the exit status is 1.
 """
 
-import contextlib
-import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import tyro
 
+from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.places import find_run
-from pipeline.cli.flags import CommonFlags
+from pipeline.cli.flags import CommonFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config.errors import StageError
+from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import TopK
 from pipeline.config.wording import counted
-from pipeline.inference.runs import read_blend
-from pipeline.inputs.class_names import read_class_names, stored_class_names, unnamed
-from pipeline.runtime import backend
+from pipeline.inference.answer_file import answer_file
+from pipeline.inference.own_videos import predict_videos
+from pipeline.inference.runs import describe_dataset
+from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
+from pipeline.inputs.class_names import read_class_names
+from pipeline.inputs.index.sources import size_and_mtime
+from pipeline.inputs.reading.own_records import UnreadableVideo
+from pipeline.packing.own_files import OwnFiles, find_own_videos
+from pipeline.packing.own_videos import OwnVideo
+from pipeline.packing.settings import FeatureSettings
 from pipeline.runtime.output import printable_json
+from pipeline.runtime.progress import progress_bar
 
-if TYPE_CHECKING:
-    from pipeline.inference.ensemble import Ensemble
-
-
-_MOST_VALUES = 1 << 30
-"""Values of the frames of a batch: fewer videos are taken at once if a bundle is of long ones."""
+_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(CommonFlags):
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """Files with the features of videos: TFRecords, npz, npy or HDF5."""
+class Flags(CommonFlags, WorkerFlags, FeatureSettings):
+    files: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Files, folders or patterns whose videos hold all features of the model."""
     run: PathOrName
     """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
     top: TopK = 5
@@ -50,79 +52,125 @@ class Flags(CommonFlags):
     json: bool = False
     """Print JSON instead of a table, one object on each line:
     {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
+    output: Path | None = None
+    """File to write such lines to, whole or not at all, with the files that each video was read from."""
+    skip_done: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Keep the lines of --output whose files and model are unchanged, and predict the other videos.
+    An interrupted command goes on so."""
     vocabulary: Path | None = None
     """CSV file with a name for each class, as `ingest` takes it, where neither the bundle nor the index has names."""
+
+    def check_together(self) -> None:
+        super().check_together()
+        if self.skip_done and not self.output:
+            raise ConfigError("--skip-done keeps the lines of a file: name it with --output")
+        if self.json and self.output:
+            raise ConfigError("--output writes JSON lines, and nothing is printed: leave out --json")
 
 
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["predict"].sections)
-    if not flags.files:
-        raise StageError("there is nothing to predict: name at least one file of features: TFRecords, npz, npy or HDF5")
-    ensemble = _ensemble(flags, experiment.inference.top_k)
+    if Path(flags.run).is_file():
+        ensemble = find_bundle(Path(flags.run))
+    else:
+        folder = find_run(flags.places, flags.preset_name, flags.run)
+        ensemble = find_runs(folder, experiment.inference.top_k, flags.places.index)
     names = ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
-    good = bad = 0
-    for video, labels, scores in _predictions(flags.files, ensemble, experiment.inference.batch_size):
-        if labels is None:
-            bad += 1
-            print(video, file=sys.stderr)
-            continue
-        good += 1
-        best = [
-            {"label": label, "name": names[label], "score": round(score, 6)}
-            for label, score in zip(labels[: flags.top].tolist(), scores[: flags.top].tolist())
+    found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, flags.output)
+    job = _Job(flags, ensemble, names, experiment.inference.batch_size)
+    for fault in found.faults:
+        job.tell(fault)
+    for path in found.twice[:_LISTED]:
+        print(f"{path} is named twice, and read once", file=sys.stderr)
+    if len(found.twice) > _LISTED:
+        print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
+    if flags.output:
+        job.write_file(flags.output, found)
+    else:
+        job.print_all(found)
+    if job.bad:
+        told = counted(job.good + job.bad, "video or file", "videos or files")
+        needs = describe_dataset(ensemble.dataset)
+        raise StageError(f"{job.bad} of {told} could not be read: see above. The model needs {needs}")
+
+
+@dataclass
+class _Job:
+    """What predicts, for whom, and how many videos were good and bad."""
+
+    flags: Flags
+    ensemble: UnloadedEnsemble
+    names: Sequence[str]
+    batch_size: int
+    good: int = 0
+    bad: int = 0
+
+    def print_all(self, found: OwnFiles) -> None:
+        """Print a table, or JSON lines."""
+        for video, best in predict_videos(_told_twice(found.videos()), self.ensemble, self.batch_size):
+            if isinstance(video, UnreadableVideo):
+                self.tell(video)
+            else:
+                self.good += 1
+                labels = self._labels(*best)
+                told = printable_json({"id": video.id, "labels": labels}) if self.flags.json else None
+                print(told or _lines(video.id, labels))
+
+    def write_file(self, output: Path, found: OwnFiles) -> None:
+        """Write the file of answers, and tell what it holds."""
+        tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
+        model = digest_json(self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables)
+        with (
+            answer_file(output, model, go_on=self.flags.skip_done) as answers,
+            progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
+        ):
+            videos = _told_twice(found.videos())
+            for video, best in predict_videos(videos, self.ensemble, self.batch_size, answers.has):
+                bar.update()
+                if isinstance(video, UnreadableVideo):
+                    self.tell(video, bar.write)
+                    continue
+                self.good += 1
+                if best:
+                    answers.add(video, self._labels(*best))
+                else:
+                    answers.keep(video)
+            dropped = answers.write() if self.good else []
+        if not self.good:
+            print(f"{output}: nothing is written, since no video could be read", file=sys.stderr)
+            return
+        new = self.good - answers.kept
+        print(f"{output}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
+        for told in dropped:
+            print(f"{output}: dropped {told}")
+
+    def tell(self, fault: UnreadableVideo, write: Callable[..., Any] = print) -> None:
+        """Name what cannot be read."""
+        self.bad += 1
+        write(str(fault), file=sys.stderr)
+
+    def _labels(self, labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
+        top = self.flags.top
+        return [
+            {"label": label, "name": self.names[label], "score": round(score, 6)}
+            for label, score in zip(labels[:top].tolist(), scores[:top].tolist())
         ]
-        print(printable_json({"id": video.id, "labels": best}) if flags.json else _lines(video.id, best))
-    if bad:
-        raise StageError(
-            f"{bad} of {counted(good + bad, 'video or file', 'videos or files')} could not be read: see above"
-        )
 
 
-def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
-    """Load the run, ensemble or bundle that predicts."""
-    bundle = Path(flags.run)
-    if not bundle.is_file():
-        folder = find_run(flags.places, flags.preset_name, flags.run)
-        recipe, runs = read_blend(folder, top_k)
-        index, num_classes = flags.places.index(runs[0].dataset.name), runs[0].dataset.num_classes
-        names = stored_class_names(index, num_classes) or unnamed(num_classes)
-    with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
-        backend.start_backend()
-    if bundle.is_file():
-        from pipeline.inference.bundle.loading import load_bundle
-
-        return load_bundle(bundle)
-    from pipeline.inference.ensemble import Ensemble
-
-    return Ensemble.of_runs(recipe, runs, top_k, names)
-
-
-def _predictions(files: tuple[Path, ...], ensemble: "Ensemble", batch_size: int) -> Iterator[tuple]:
-    """Yield each video with its labels and scores, or a fault in their place. One batch at a time is in memory."""
-    from pipeline.inference.predictor import Predictor
-    from pipeline.inputs.reading.own_files import UnreadableVideo, Video, batch_videos, read_videos, sample_video
-    from pipeline.inputs.reading.sampling import sampled_length
-
-    dataset, predictor = ensemble.dataset, Predictor(ensemble, batch_size)
-    frames = sum(sampled_length(each.evaluation, each, dataset) for each in predictor.samplings)
-    batch_size = predictor.batch_size = max(1, min(batch_size, _MOST_VALUES // (dataset.width * frames)))
-
-    def sampled() -> Iterator[Video | UnreadableVideo]:
-        """Of a long video no more is kept than is shown to the models."""
-        for each in itertools.chain.from_iterable(read_videos(path, dataset) for path in files):
-            if isinstance(each, Video):
-                each = each._replace(frames=sample_video(each.frames, predictor.samplings, dataset))
-            yield each
-
-    found = sampled()
-    for chunk in iter(lambda: list(itertools.islice(found, batch_size)), []):
-        videos = [each.frames for each in chunk if not isinstance(each, UnreadableVideo)]
-        best = predictor.predict(batch_videos(videos, dataset, predictor.samplings, batch_size))
-        answers = (row for labels, scores in best for row in zip(labels, scores))
-        for each in chunk:
-            yield (each, None, None) if isinstance(each, UnreadableVideo) else (each, *next(answers))
+def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVideo | UnreadableVideo]:
+    """Hand the videos on, and tell at the end which ids several of them have."""
+    first: dict[str, str] = {}
+    twice: list[tuple[str, str, str]] = []
+    for each in videos:
+        if isinstance(each, OwnVideo) and first.setdefault(each.id, each.where) != each.where:
+            twice.append((each.id, first[each.id], each.where))
+        yield each
+    for id, one, other in twice[:_LISTED]:
+        print(f"{id!r} is the id of two videos, in {one} and in {other}; both are predicted", file=sys.stderr)
+    if len(twice) > _LISTED:
+        print(f"and {counted(len(twice) - _LISTED, 'other video')} have ids of others", file=sys.stderr)
 
 
 def _lines(id: str, best: list[dict]) -> str:

@@ -5,11 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from fixtures.made_runs import FIVE, make_all
+from fixtures.made_runs import FIVE, make_all, weights_json
 from fixtures.support import SMALL, frames_of, name_classes, stage_environment, write_shard
 
 from pipeline import predict
-from pipeline.config import InferenceConfig
+from pipeline.artifacts.files import write_json
+from pipeline.config import ConfigError, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.writing import write_bundle
 from pipeline.inference.runs import read_blend
@@ -37,7 +38,7 @@ def run(small, monkeypatch, capsys):
         try:
             predict.main()
             error = None
-        except StageError as raised:
+        except (StageError, ConfigError) as raised:
             error = raised
         printed = capsys.readouterr()
         return printed.out, printed.err, error
@@ -91,6 +92,7 @@ def test_bad_records_are_named_and_the_rest_predicted(small, run, tmp_path):
     assert "missing.npz: there is no such file" in err
     assert "a.tfrecord, record 1 at byte " in err and "has 4 bytes, 6 are declared" in err
     assert "2 of 4 videos or files could not be read" in str(error)
+    assert "The model needs rgb 6 uint8, audio 2 uint8; 9 classes; up to 12 frames" in str(error)
 
 
 def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_path, monkeypatch):
@@ -104,6 +106,9 @@ def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_pat
     best = int(np.argmax(expected(small, 3)))
     assert error is None
     assert json.loads(out)["labels"][0]["name"] == f"in the bundle {best}"
+    arguments = ("--run", tmp_path / "a.zip", "--output", tmp_path / "out", "--skip-done")
+    assert "1 predicted, 0 kept" in run(tmp_path / "a.tfrecord", *arguments)[0]
+    assert "0 predicted, 1 kept" in run(tmp_path / "a.tfrecord", *arguments)[0]
     lines = [f"{number},{'Über' if number == best else ''}\n" for number in range(9)]
     (tmp_path / "names.csv").write_text("".join(["index,display_name\n", *lines]), encoding="utf-8")
     arguments = ("--run", tmp_path / "a.zip", "--json", "--top", "1", "--vocabulary", tmp_path / "names.csv")
@@ -112,6 +117,8 @@ def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_pat
 
 def test_what_is_asked_for_must_be_something(run, tmp_path):
     assert "at least one file" in str(run("--run", "netvlad")[2])
+    assert "name it with --output" in str(run("a.npz", "--run", "netvlad", "--skip-done")[2])
+    assert "leave out --json" in str(run("a.npz", "--run", "netvlad", "--json", "--output", tmp_path / "o")[2])
     assert "runs of preset small: average, netvlad" in str(run(tmp_path / "a.npz", "--run", "netvald")[2])
     (tmp_path / "a.zip").write_text("VideoId")
     assert "not a bundle" in str(run(tmp_path / "a.npz", "--run", tmp_path / "a.zip")[2])
@@ -129,3 +136,85 @@ def test_long_videos_are_sampled_as_through_the_index(small, run, tmp_path):
         scores = model.predict_on_batch({"frames": long[None, chosen[0]], "num_frames": counts})[0]
         out, _, _ = run(tmp_path / "a.npz", "--run", name, "--json", "--top", 1)
         assert json.loads(out)["labels"][0]["score"] == pytest.approx(scores.max(), abs=1e-5)
+
+
+def write_clips(folder, videos) -> None:
+    folder.mkdir(exist_ok=True)
+    for video in videos:
+        np.savez(folder / f"{video}.npz", rgb=frames_of(video)[:, :6], audio=frames_of(video)[:, 6:])
+
+
+def test_a_folder_and_files_of_each_feature_say_the_same(small, run, tmp_path):
+    """By an ensemble."""
+    blend = small / "runs" / "small" / "blend"
+    blend.mkdir(exist_ok=True)
+    write_json(blend / "weights.json", weights_json(small))
+    write_clips(tmp_path / "clips", range(3))
+    for name, part in (("rgb", slice(6)), ("audio", slice(6, 8))):
+        np.save(tmp_path / f"{name}.npy", np.concatenate([frames_of(video)[:, part] for video in range(3)]))
+    lengths = [len(frames_of(video)) for video in range(3)]
+    lines = [f"{video},{length}" for video, length in enumerate(lengths)]
+    (tmp_path / "rows.csv").write_text("\n".join(["clip,num_frames", *lines]))
+    write_shard(tmp_path / "records", range(3))
+    whole, _, error = run(tmp_path / "clips", "--run", blend, "--json")
+    features = [f"--features={name}={tmp_path}/{name}.npy" for name in ("rgb", "audio")]
+    parts, _, other = run(*features, "--rows", tmp_path / "rows.csv", "--id", "clip", "--run", blend, "--json")
+    assert error is None and other is None and parts == whole
+    records, _, _ = run(tmp_path / "records", "--run", blend, "--json")
+    assert records.replace('"v00', '"') == whole and len(records.splitlines()) == 3
+
+
+def test_what_is_written_is_kept_and_only_what_changed_is_predicted(small, run, tmp_path, monkeypatch):
+    write_clips(tmp_path / "clips", range(4))
+    write_shard(tmp_path / "clips" / "records", range(4, 6))
+    output = tmp_path / "clips" / "scores.jsonl"  # in the folder that is read
+    arguments = (tmp_path / "clips", "--run", "average", "--output", output)
+    out, err, error = run(*arguments)
+    assert error is None and f"{output}: 6 videos; 6 predicted, 0 kept" in out and "6/6" in err
+    before = output.read_text()
+    lines = [json.loads(line) for line in before.splitlines()]
+    assert [line["id"] for line in lines] == ["0", "1", "2", "3", "v004", "v005"]
+    assert [source["entry"] for line in lines[-3:] for source in line["sources"]] == [
+        *("array rgb", "array audio"),
+        *("record 0 at byte 12", f"record 1 at byte {lines[-1]['sources'][0]['entry'].split()[-1]}"),
+    ]
+    printed = run(tmp_path / "clips", "--run", "average", "--json")
+    assert "scores.jsonl: the file is JSON text" in printed[1]  # only --output is passed over
+    assert [json.loads(line)["labels"] for line in printed[0].splitlines()] == [line["labels"] for line in lines]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.runtime.backend.start_backend", lambda: pytest.fail("no model is needed"))
+        out, _, _ = run(*arguments, "--skip-done")
+        assert f"{output}: 6 videos; 0 predicted, 6 kept" in out and output.read_text() == before
+
+    write_clips(tmp_path / "clips", [2])
+    (tmp_path / "clips" / "1.npz").unlink()
+    np.save(tmp_path / "clips" / "bad.npy", np.ones((2, 7), np.uint8))
+    out, err, error = run(*arguments, "--skip-done")
+    assert f"{output}: 5 videos; 1 predicted, 4 kept\n{output}: dropped 1 video whose files are gone: 1" in out
+    assert "bad.npy: its frames have 7 values" in err and "1 of 6 videos or files could not be read" in str(error)
+    kept = {line["id"]: line for line in map(json.loads, output.read_text().splitlines())}
+    assert list(kept) == ["0", "2", "3", "v004", "v005"] and kept["2"]["labels"] == lines[2]["labels"]
+    (tmp_path / "clips" / "bad.npy").unlink()
+    for more in (("--top", 2), ("--align", "crop"), ("--run", "netvlad")):
+        assert "5 predicted, 0 kept" in run(*arguments, "--skip-done", *more)[0]
+    assert "5 predicted, 0 kept" in run(*arguments)[0]
+
+
+def test_nothing_that_is_there_is_replaced_by_nothing(run, tmp_path):
+    output = tmp_path / "scores.jsonl"
+    write_clips(tmp_path / "clips", range(1))
+    assert run(tmp_path / "clips", "--run", "average", "--output", output)[2] is None
+    before = output.read_text()
+    _, err, error = run(tmp_path / "nowhere", "--run", "average", "--output", output)
+    assert "there is no such file" in err and "nothing is written" in err and "1 of 1" in str(error)
+    assert output.read_text() == before and sorted(path.name for path in tmp_path.iterdir()) == ["clips", output.name]
+
+
+def test_files_and_ids_that_are_there_twice_are_told(run, tmp_path):
+    for folder in ("a", "b"):
+        write_clips(tmp_path / folder, range(1))
+    out, err, error = run(tmp_path, tmp_path / "a" / "0.npz", "--run", "average", "--json")
+    assert error is None and len(out.splitlines()) == 2
+    assert f"{tmp_path}/a/0.npz is named twice, and read once" in err
+    assert f"'0' is the id of two videos, in {tmp_path}/a/0.npz, array rgb and in {tmp_path}/b/0.npz" in err

@@ -98,7 +98,8 @@ class WorkerFlags(BaseFlags):
     """Flag that says how many processes work at a time."""
 
     workers: Workers = dataclasses.field(default_factory=default_workers)
-    """Number of processes that make or check shards; by default as many as there are processors."""
+    """Number of processes that make or check shards, or look at many files; by default as many as there are
+    processors."""
 
 
 @dataclasses.dataclass(frozen=True)

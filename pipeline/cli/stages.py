@@ -53,6 +53,6 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage((CommonFlags,), ("dataset",)),
     "report": Stage((ReadingFlags,), ("dataset",)),
     "export": Stage((ReadingFlags,), ("dataset", "inference")),
-    "predict": Stage((CommonFlags,), ("inference",)),
+    "predict": Stage((CommonFlags, WorkerFlags), ("inference",)),
     "cost": Stage((PresetFlags,)),
 }

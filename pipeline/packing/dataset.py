@@ -3,29 +3,24 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.artifacts.done import digest_json
-from pipeline.artifacts.paths import expand_home
 from pipeline.config import FeatureConfig, differences, to_dict
-from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
-from pipeline.config.ranges import Key
 from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
-from pipeline.inputs.index.sources import in_order, named_files, size_and_mtime
+from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.packing.annotations import annotate
-from pipeline.packing.features import FeatureSource, open_features
+from pipeline.packing.features import files_of_rows, open_features
 from pipeline.packing.preset import described
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
-from pipeline.packing.source import what_is_there
 from pipeline.packing.storing import Quantization, measure_ranges, stored_features
 from pipeline.packing.summary import summary_lines
-from pipeline.packing.tables import Table, read_tables
+from pipeline.packing.tables import read_tables
 from pipeline.packing.videos import Videos, join_features, listed
 
 _DEPENDS = ("align", "dtype", "quantize")
@@ -97,8 +92,8 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     """
     _check_settings(settings, before)
     remarks: list[tuple[str, str]] = []
-    rows = _rows(settings.rows) if settings.rows else None
-    sources = [_source(item, rows, settings, workers) for item in settings.features]
+    rows = read_tables(files_of_rows(settings.rows)) if settings.rows else None
+    sources = [open_features(*item, rows, settings.id, workers) for item in settings.patterns().items()]
     faults = [fault for source in sources for fault in source.faults]
     if faults and not settings.drop_bad:
         raise bad_videos(faults)
@@ -140,15 +135,8 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
 
 
 def _check_settings(settings: PackSettings, before: PackRecord | None) -> None:
-    names = []
-    for item in settings.features:
-        name, separator, place = item.partition("=")
-        if not (separator and name and place):
-            raise StageError(f"--features {item}: write NAME=GLOB, for example rgb='features/*.npy'")
-        check_value(f"--features {item}: the name", name, Key)
-        names.append(name)
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise StageError(f"--features: two are named {min(twice)}; one pattern may name all files of a feature")
+    if not settings.patterns():
+        raise StageError("--features is missing: name the files of each feature, such as --features rgb='rgb/*.npy'")
     if not (settings.labels or settings.rows):
         raise StageError("--labels is missing: name the table of labels, such as --labels labels.csv")
     if before and (changed := differences(before.settings, {name: getattr(settings, name) for name in _DEPENDS})):
@@ -156,18 +144,6 @@ def _check_settings(settings: PackSettings, before: PackRecord | None) -> None:
             f"{settings.name} was packed with other settings: {'; '.join(changed)}. Use those, choose another "
             "--name, or pack all files anew with --force"
         )
-
-
-def _rows(pattern: str) -> Table:
-    paths = in_order(path for path in named_files(expand_home(pattern), "*") if path.is_file())
-    if not paths:
-        raise StageError(f"--rows {pattern}: there is no such file. {what_is_there(Path(expand_home(pattern)))}")
-    return read_tables(paths)
-
-
-def _source(item: str, rows: Table | None, settings: PackSettings, workers: int) -> FeatureSource:
-    name, _, pattern = item.partition("=")
-    return open_features(name, pattern, rows, settings.id, workers)
 
 
 def bad_videos(faults: Sequence[tuple[str, str]]) -> StageError:

@@ -3,9 +3,9 @@
 import functools
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.artifacts.failures import about, is_refusal
 from pipeline.artifacts.paths import expand_home
@@ -13,21 +13,39 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.index.sources import in_order, named_files
 from pipeline.inputs.records.file_kinds import kind_of_file
 from pipeline.packing.npy_files import MAGIC, open_arrays, open_npy, opened
-from pipeline.packing.source import ANEW, FAULTS, FeatureSource, FilesSource, Found, UnreadableFeature, what_is_there
+from pipeline.packing.source import (
+    ANEW,
+    FAULTS,
+    FeatureSource,
+    FilesSource,
+    Found,
+    Needed,
+    UnreadableFeature,
+    what_is_there,
+)
 from pipeline.packing.stacked import NUM_FRAMES, Contents, find_id_column, stack_videos
 from pipeline.runtime.parallel import map_in_processes
 
 if TYPE_CHECKING:
     from pipeline.packing.tables import Table
 
-__all__ = ["FeatureSource", "UnreadableFeature", "open_features"]
+__all__ = ["FeatureSource", "UnreadableFeature", "files_of_rows", "look_at_files", "look_into", "open_features"]
+
+T = TypeVar("T")
 
 _READ = "npy, npz, HDF5, Parquet or tar"
 _MANY, _AT_ONCE = 4096, 512
 """So many files are looked at in several processes, and so many at once by each."""
 
 
-def open_features(name: str, pattern: str, rows: "Table | None", id_column: str | None, workers: int) -> FeatureSource:
+def open_features(
+    name: str,
+    pattern: str,
+    rows: "Table | None",
+    id_column: str | None,
+    workers: int,
+    needed: Needed | None = None,
+) -> FilesSource:
     """Look at the headers of files, and return the videos with a feature that lie in them.
 
     Values are not read, but for those by which a Parquet table's frames are counted. What a folder or a pattern brings
@@ -39,6 +57,7 @@ def open_features(name: str, pattern: str, rows: "Table | None", id_column: str 
         rows: the ids of the rows of stacked arrays, which follow each other in the order of their files' names.
         id_column: the column or array of ids, in `rows` and in the files.
         workers: processes that look at files, where there are many.
+        needed: what a model needs; see `FilesSource`.
 
     Raises:
         StageError: there are no such files, or no video in them can be used; two videos have one id; or a stacked array
@@ -47,19 +66,30 @@ def open_features(name: str, pattern: str, rows: "Table | None", id_column: str 
     """
     place = expand_home(pattern)
     paths = in_order(named_files(place, "**/*"))
-    look = functools.partial(_look_into, feature=name, id_column=id_column)
-    many = len(paths) >= _MANY
-    contents = list(map_in_processes(look, paths, workers if many else 1, _AT_ONCE))
+    contents = look_at_files(functools.partial(look_into, feature=name, id_column=id_column), paths, workers)
     if not any(each.videos or each.array for each in contents):  # folders at most
         raise StageError(
             f"--features {name}={pattern}: there is no such file; write it as a file, a folder or a "
             f"pattern in quotes. {what_is_there(Path(place))}"
         )
-    return FilesSource(name, _videos(paths, contents, rows, id_column))
+    return FilesSource(name, videos_of(paths, contents, rows, id_column), needed)
 
 
-def _look_into(path: Path, feature: str, id_column: str | None) -> Contents:
-    """Return what a file holds."""
+def files_of_rows(pattern: str) -> list[Path]:
+    """Return the tables that --rows names. Raises StageError if there are none."""
+    paths = in_order(path for path in named_files(expand_home(pattern), "*") if path.is_file())
+    if not paths:
+        raise StageError(f"--rows {pattern}: there is no such file. {what_is_there(Path(expand_home(pattern)))}")
+    return paths
+
+
+def look_at_files(look: Callable[[Path], T], paths: Sequence[Path], workers: int) -> list[T]:
+    """Return what `look` says of each file; it works in several processes where there are many."""
+    return list(map_in_processes(look, paths, workers if len(paths) >= _MANY else 1, _AT_ONCE))
+
+
+def look_into(path: Path, feature: str, id_column: str | None) -> Contents:
+    """Return what a file holds. Raises OSError if the system refuses to read it."""
     try:
         with about(path):
             return _by_kind(path, feature, id_column)
@@ -95,15 +125,15 @@ def _by_kind(path: Path, feature: str, id_column: str | None) -> Contents:
     if kind.format == "parquet":
         from pipeline.packing.parquet_files import open_parquet
 
-        return Contents(open_parquet(path, feature, id_column))
+        return open_parquet(path, feature, id_column)
     if kind.format == "tar":
         from pipeline.packing.tar_files import open_tar
 
-        return Contents(open_tar(path, feature))
+        return open_tar(path, feature)
     return Contents(Found.none(path, kind.is_not(_READ, "write the features that it holds as one of these")))
 
 
-def _videos(
+def videos_of(
     paths: Sequence[Path], contents: Sequence[Contents], rows: "Table | None", id_column: str | None
 ) -> list[Found]:
     """Return the videos of all files, where stacked arrays without ids have those of the table of rows."""

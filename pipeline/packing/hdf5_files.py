@@ -98,11 +98,11 @@ def open_hdf5(path: Path, feature: str, id_column: str | None) -> Contents:
         found = list(_walk(file.id, feature.encode(errors="surrogateescape")))
         below = [held for held in found if held.path.startswith(f"{feature}/")]
         if below:
-            return Contents(_found(path, below, len(feature) + 1, 0))
+            return Contents(_found(path, below, len(feature) + 1, 0), named=True)
         tail = f"/{feature}"
         if any(held.path.endswith(tail) for held in found):
             own = [held for held in found if held.path.endswith(tail) or held.is_link]
-            return Contents(_found(path, own, 0, len(tail)))
+            return Contents(_found(path, own, 0, len(tail)), named=True)
         root = {held.path: held for held in found if "/" not in held.path and not held.fault}
         name, ids, counts = pick_array(feature, {name: held.shape for name, held in root.items()}, id_column)
         if name and (name == feature or ids or counts or len(found) == 1):
@@ -118,7 +118,8 @@ def _alone(file: h5py.File, held: _Held, feature: str, ids: str, counts: str) ->
     array = Hdf5Rows(path, name, shape, held.dtype) if len(shape) in (2, 3) else None
     id = path.stem if name == feature else name
     videos = None if len(shape) == 3 else Found.of(Hdf5File(path, [name]), [(id, shape, held.dtype)])
-    return Contents(videos, array, *(file[each][()].tolist() if each else None for each in (ids, counts)))
+    told = [file[each][()].tolist() if each else None for each in (ids, counts)]
+    return Contents(videos, array, told[0], told[1], name == feature)
 
 
 def _found(path: Path, all_held: list[_Held], head: int, tail: int) -> Found:

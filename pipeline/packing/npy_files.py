@@ -169,6 +169,7 @@ def open_arrays(path: Path, feature: str, id_column: str | None) -> Contents:
             array,
             arrays.read(ids).tolist() if ids and array else None,
             arrays.read(counts).tolist() if counts and array else None,
+            name == feature,
         )
 
 

@@ -20,7 +20,7 @@ from pipeline.packing.parquet_columns import (
     storage_of,
 )
 from pipeline.packing.source import ANEW, Found, UnreadableFeature, VideoFile, array_fault, id_text
-from pipeline.packing.stacked import NUM_FRAMES, RowArray, find_id_column, stack_videos
+from pipeline.packing.stacked import NUM_FRAMES, Contents, RowArray, find_id_column, stack_videos
 
 _SIZE = "size"
 """Column of the number of values of a frame."""
@@ -78,7 +78,7 @@ class ParquetFile(VideoFile):
         self._column.close()
 
 
-def open_parquet(path: Path, feature: str, id_column: str | None) -> Found:
+def open_parquet(path: Path, feature: str, id_column: str | None) -> Contents:
     """Return the videos of a table; the feature is the column of its name, or the only one of lists.
 
     A row is a video if it holds lists of frames, or as many values as `num_frames` or `size` tell; else a row is a
@@ -88,30 +88,34 @@ def open_parquet(path: Path, feature: str, id_column: str | None) -> Found:
     Raises StageError if the column of ids cannot be told.
     """
     with pq.ParquetFile(path) as file:
-        types = {field.name: list_type(field.type) for field in file.schema_arrow}
-        lists = [name for name, kind in types.items() if kind]
-        name = feature if feature in types else lists[0] if len(lists) == 1 else ""
-        kind = types.get(name)
-        if not kind:
-            there = ", ".join(f"{field.name} ({field.type})" for field in file.schema_arrow)[:500]
-            reason = f"no column {feature} holds lists of numbers; name the feature like its column"
-            return Found.none(path, f"{reason}. The columns are: {there}")
-        if file.schema_arrow.names.count(name) > 1:
-            return Found.none(path, f"two columns are named {name}: rename one")
-        column = Column(path, name, file.metadata, kind.dtype.itemsize)
-        rows = file.metadata.num_rows
-        if fault := array_fault((rows, kind.size if kind.size is not None else 1), kind.dtype):
-            return Found.none(f"{path}, column {name}", fault)
-        others = [each for each, other in types.items() if each not in (NUM_FRAMES, _SIZE) and not other]
-        ids = None
-        if others:
-            texts = [each for each in others if _is_text(file.schema_arrow.field(each).type)]
-            ids = _read(file, find_id_column(others, texts, id_column, str(path)))
-        counts = _read(file, NUM_FRAMES) if NUM_FRAMES in types else None
-        tensor = file.schema_arrow.field(name).type
-        if isinstance(tensor, pa.FixedShapeTensorType) and len(tensor.shape) == 2:
-            counts = [tensor.shape[0]] * rows
-        sizes = _read(file, _SIZE) if _SIZE in types and not types[_SIZE] else None
+        return Contents(_open(file, path, feature, id_column), named=feature in file.schema_arrow.names)
+
+
+def _open(file: pq.ParquetFile, path: Path, feature: str, id_column: str | None) -> Found:
+    types = {field.name: list_type(field.type) for field in file.schema_arrow}
+    lists = [name for name, kind in types.items() if kind]
+    name = feature if feature in types else lists[0] if len(lists) == 1 else ""
+    kind = types.get(name)
+    if not kind:
+        there = ", ".join(f"{field.name} ({field.type})" for field in file.schema_arrow)[:500]
+        reason = f"no column {feature} holds lists of numbers; name the feature like its column"
+        return Found.none(path, f"{reason}. The columns are: {there}")
+    if file.schema_arrow.names.count(name) > 1:
+        return Found.none(path, f"two columns are named {name}: rename one")
+    column = Column(path, name, file.metadata, kind.dtype.itemsize)
+    rows = file.metadata.num_rows
+    if fault := array_fault((rows, kind.size if kind.size is not None else 1), kind.dtype):
+        return Found.none(f"{path}, column {name}", fault)
+    others = [each for each, other in types.items() if each not in (NUM_FRAMES, _SIZE) and not other]
+    ids = None
+    if others:
+        texts = [each for each in others if _is_text(file.schema_arrow.field(each).type)]
+        ids = _read(file, find_id_column(others, texts, id_column, str(path)))
+    counts = _read(file, NUM_FRAMES) if NUM_FRAMES in types else None
+    tensor = file.schema_arrow.field(name).type
+    if isinstance(tensor, pa.FixedShapeTensorType) and len(tensor.shape) == 2:
+        counts = [tensor.shape[0]] * rows
+    sizes = _read(file, _SIZE) if _SIZE in types and not types[_SIZE] else None
     names = [path.stem] * rows if ids is None else [id_text(id) for id in ids]
     distinct = len(set(names)) == rows
     if kind.depth == 1 and not (distinct and (counts or sizes)):

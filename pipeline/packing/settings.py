@@ -8,21 +8,45 @@ import tyro
 
 from pipeline.cli.paths import NamedFiles
 from pipeline.config import CheckedFields
-from pipeline.config.ranges import FolderName, Several
+from pipeline.config.checked import check_value
+from pipeline.config.errors import StageError
+from pipeline.config.ranges import FolderName, Key
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackSettings(CheckedFields):
-    """What to pack, and how."""
+class FeatureSettings(CheckedFields):
+    """Which files hold the features of videos, and how those belong together."""
 
-    name: FolderName
-    """Name of the dataset, of its folder below --data-dir, and of its preset."""
-    features: Annotated[tuple[NamedFiles, ...], tyro.conf.UseAppendAction, Several(least=1)]
+    features: Annotated[tuple[NamedFiles, ...], tyro.conf.UseAppendAction] = ()
     """Files of a feature, NAME=GLOB, repeatable: npy, npz, HDF5, Parquet or tar, as their content says."""
     rows: str | None = None
     """Table, or pattern of tables, that names the video of each row of a stacked array, in the array's order."""
     id: str | None = None
     """Column of tables with the video's id; by default the one whose values are the ids of most videos."""
+    align: Literal["crop", "resample", "refuse"] | None = None
+    """Alignment of features that differ in their number of frames: crop to the shortest, resample to the times of the
+    first feature, or refuse. By default up to 2 frames or 2 % more are cropped, and larger differences refused."""
+
+    def patterns(self) -> dict[str, str]:
+        """Return the pattern of the files of each feature that is named; raises StageError for one written wrongly."""
+        found: dict[str, str] = {}
+        for item in self.features:
+            name, separator, place = item.partition("=")
+            if not (separator and name and place):
+                raise StageError(f"--features {item}: write NAME=GLOB, for example rgb='features/*.npy'")
+            check_value(f"--features {item}: the name", name, Key)
+            if name in found:
+                raise StageError(f"--features: two are named {name}; one pattern may name all files of a feature")
+            found[name] = place
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings(FeatureSettings):
+    """What to pack, and how."""
+
+    name: FolderName
+    """Name of the dataset, of its folder below --data-dir, and of its preset."""
     labels: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """Table of labels, CSV, TSV, Parquet, JSON or JSON lines; repeatable. By default the tables of --rows."""
     label_column: str | None = None
@@ -37,9 +61,6 @@ class PackSettings(CheckedFields):
     """Column of the splits. Without splits, labeled videos are train and the others test."""
     group: str | None = None
     """Column that names what belongs together, such as a site or a speaker: never on both sides of the hold-out."""
-    align: Literal["crop", "resample", "refuse"] | None = None
-    """Alignment of features that differ in their number of frames: crop to the shortest, resample to the times of the
-    first feature, or refuse. By default up to 2 frames or 2 % more are cropped, and larger differences refused."""
     dtype: Literal["float16", "float32"] = "float16"
     """Type in which floats are stored. Bytes stay bytes."""
     quantize: tyro.conf.FlagCreatePairsOff[bool] = False

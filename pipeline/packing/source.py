@@ -59,6 +59,9 @@ class FeatureSource(Protocol):
     def files(self) -> list[Path]:
         """Return all files that are read, each once."""
 
+    def files_of(self, video: int) -> list[Path]:
+        """Return the files in which a video lies."""
+
     def where(self, video: int) -> str:
         """Return the file of a video, and the entry in it."""
 
@@ -88,6 +91,10 @@ class VideoFile(LazyFile):
 
     def files(self) -> list[Path]:
         """Return the file, or the files where several belong together."""
+        return [self.path]
+
+    def files_of(self, entry: int) -> list[Path]:
+        """Return the files in which a video lies."""
         return [self.path]
 
     def where(self, entry: int) -> str:
@@ -158,14 +165,30 @@ def id_text(value: object) -> str:
     return "" if value is None or value != value else str(value)
 
 
+class Needed(NamedTuple):
+    """What a model needs of a feature."""
+
+    size: int
+    """Values of a frame."""
+    told: str
+    """The same in words, for messages: "the 128 values of audio"."""
+
+
 class FilesSource:
     """A FeatureSource of files that have been looked at; not for several threads.
 
+    Args:
+        name: of the feature.
+        found: what is in the files.
+        needed: what a model needs. Then each video stands for itself: those that do not fit, or whose id another one
+            has, are noted as faults, there may be none that can be used, and `read` returns values as they are stored.
+            Without it, the videos must fit each other, since they are to become one dataset.
+
     Raises:
-        StageError: two videos have one id, or there is no video that can be used.
+        StageError: two videos have one id, or there is no video that can be used, and `needed` is not given.
     """
 
-    def __init__(self, name: str, found: Sequence[Found]):
+    def __init__(self, name: str, found: Sequence[Found], needed: Needed | None = None):
         self.name = name
         self._files = [each.file for each in found if each.file is not None]
         counts = [len(each.ids) for each in found if each.file is not None]
@@ -176,6 +199,16 @@ class FilesSource:
         self.faults = [fault for each in found for fault in each.faults]
         sizes = _joined([each.sizes for each in found])
         dtypes = [dtype for each in found for dtype in each.dtypes]
+        self.left_out: set[str] = set()
+        """Ids of videos that do not fit a model."""
+        self._recent: OrderedDict[int, None] = OrderedDict()
+        if needed:
+            self._keep(self._that_fit(sizes, needed))
+            self.size = needed.size
+            self.dtype = np.result_type(*(set(dtypes) or {np.dtype(np.float32)}))
+            self._own_dtypes = True
+            return
+        self._own_dtypes = False
         if not self.ids:
             shown = "".join(f"\n  * {where}: {reason}" for where, reason in self.faults[:_LISTED])
             raise StageError(f"--features {name}: there is no video that can be used{shown and ':'}{shown or '.'}")
@@ -190,21 +223,22 @@ class FilesSource:
         rows = np.flatnonzero(kept)
         self.size = int(sizes[rows[0]])
         self.dtype = np.result_type(*{dtypes[row] for row in rows.tolist()})
-        if len(rows) < len(kept):
-            self.ids = [self.ids[row] for row in rows.tolist()]
-            self._file_of, self._entries, self.lengths = self._file_of[rows], self._entries[rows], self.lengths[rows]
-        self._recent: OrderedDict[int, None] = OrderedDict()
+        self._keep(kept)
 
     def files(self) -> list[Path]:
         """Return all files that are read, each once."""
         return list(dict.fromkeys(path for file in self._files for path in file.files()))
+
+    def files_of(self, video: int) -> list[Path]:
+        """Return the files in which a video lies."""
+        return self._files[self._file_of[video]].files_of(int(self._entries[video]))
 
     def where(self, video: int) -> str:
         """Return the file of a video, and the entry in it."""
         return self._files[self._file_of[video]].where(int(self._entries[video]))
 
     def read(self, video: int) -> np.ndarray:
-        """Read a video, `dtype` [n,F].
+        """Read a video, `dtype` [n,F], or as it is stored if what a model needs is given.
 
         Raises:
             UnreadableFeature: the file is damaged, or another one than it was.
@@ -226,7 +260,7 @@ class FilesSource:
         if values.shape != (self.lengths[video], self.size):
             there = f"the array is {list(values.shape)}, and was [{self.lengths[video]}, {self.size}]"
             raise UnreadableFeature(self.where(video), f"{there}: {CHANGED}")
-        return values if values.dtype == self.dtype else values.astype(self.dtype)
+        return values if self._own_dtypes or values.dtype == self.dtype else values.astype(self.dtype)
 
     def close(self) -> None:
         """Close all files; the next `read` opens its own again."""
@@ -254,6 +288,31 @@ class FilesSource:
                 f"--features {self.name}: the id {self.ids[one]!r} is there twice, in {self.where(one)} and in "
                 f"{self.where(other)}{more}. An id is one video's: rename one of them, or name fewer files"
             )
+
+    def _that_fit(self, sizes: np.ndarray, needed: Needed) -> np.ndarray:
+        """Note a fault for each video that a model cannot use; return bool [N], the others."""
+        first: dict[str, int] = {}
+        kept = np.ones(len(self.ids), bool)
+        for row, (id, size) in enumerate(zip(self.ids, sizes.tolist())):
+            if size != needed.size:
+                reason = (
+                    f"its frames have {counted(size, 'value')}, and the model needs {needed.told}: extract it as the "
+                )
+                self.faults.append((self.where(row), f"{reason}videos were that the model was trained on"))
+                self.left_out.add(id)
+            elif (other := first.setdefault(id, row)) != row:
+                self.faults.append((self.where(row), f"it has the id of {self.where(other)} too; rename one of them"))
+            else:
+                continue
+            kept[row] = False
+        return kept
+
+    def _keep(self, kept: np.ndarray) -> None:
+        """Leave out all videos but these, bool [N]."""
+        if not kept.all():
+            rows = np.flatnonzero(kept)
+            self.ids = [self.ids[row] for row in rows.tolist()]
+            self._file_of, self._entries, self.lengths = self._file_of[rows], self._entries[rows], self.lengths[rows]
 
     def _leave_out(self, values: np.ndarray, reason: str, told: Any) -> np.ndarray:
         """Note a fault for the videos whose value is not that of most; return bool [N], which videos have that."""

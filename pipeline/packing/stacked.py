@@ -53,6 +53,8 @@ class Contents(NamedTuple):
     """Of the rows of the array, if the file names them."""
     counts: Sequence[object] | None = None
     """Numbers of frames of the rows of the array, if the file tells them."""
+    named: bool = False
+    """Whether something in the file has the name of the feature."""
 
 
 def pick_array(feature: str, shapes: Mapping[str, tuple[int, ...]], id_column: str | None) -> tuple[str, str, str]:
@@ -89,6 +91,13 @@ class Stack(VideoFile):
 
     def files(self) -> list[Path]:
         return [array.path for array in self._arrays]
+
+    def files_of(self, entry: int) -> list[Path]:
+        pieces = slice(self._offsets[entry], self._offsets[entry + 1])
+        first = np.searchsorted(self._firsts, self._starts[pieces], "right") - 1
+        last = np.searchsorted(self._firsts, self._starts[pieces] + self._counts[pieces], "left") - 1
+        numbers = {number for one, other in zip(first.tolist(), last.tolist()) for number in range(one, other + 1)}
+        return [self._arrays[number].path for number in sorted(numbers)]
 
     def where(self, entry: int) -> str:
         piece = self._offsets[entry]
@@ -204,6 +213,10 @@ def _divide(
     rows = sum(array.shape[0] for array in arrays)
     told = arrays[0].where() + (f" and {counted(len(arrays) - 1, 'other file')}" if len(arrays) > 1 else "")
     told += f": {counted(rows, 'row')} ({list(arrays[0].shape)}{' and others' if len(arrays) > 1 else ''})"
+    if numbers is not None and len(numbers) != ids and not (len(arrays[0].shape) == 2 and rows == ids):
+        raise StageError(
+            f"{told}, and {counted(ids, 'id')}; num_frames are {len(numbers):,}: each id must have one, and no other"
+        )
     if len(arrays[0].shape) == 3:
         if rows != ids:
             raise StageError(f"{told}, and {counted(ids, 'id')}; each row must have an id, and each id a row")

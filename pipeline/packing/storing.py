@@ -102,15 +102,16 @@ def store(values: np.ndarray, feature: FeatureConfig, where: str) -> np.ndarray:
             frame, place = np.argwhere(~np.isfinite(floats))[0].tolist()
             raise UnstorableValues(
                 where,
-                f"feature {feature.name}, frame {frame}, value {place} is {values[frame, place]}; extract it again, or "
-                "leave such videos out with --drop-bad",
+                f"feature {feature.name}, frame {frame}, value {place} is {values[frame, place]}; extract it again",
             )
         if feature.dtype == "uint8":
             return quantize(floats, feature.minimum, feature.maximum)
         stored = floats.astype("<f2") if feature.dtype == "float16" else floats
     if not np.isfinite(stored).all():
         raise UnstorableValues(
-            where, f"feature {feature.name} reaches {np.abs(floats).max():.3g}, beyond float16: use --dtype float32"
+            where,
+            f"feature {feature.name} reaches {np.abs(floats).max():.3g}, beyond float16: extract it again, or pack all "
+            "videos with --dtype float32",
         )
     return stored
 

@@ -12,6 +12,7 @@ from pipeline.artifacts.hidden import is_hidden
 from pipeline.artifacts.npz import ArrayHeader
 from pipeline.packing.npy_files import opened, read_bytes, read_head
 from pipeline.packing.source import ANEW, FAULTS, Found, VideoFile
+from pipeline.packing.stacked import Contents
 
 _BLOCK = 512
 _LONGEST_HEADER = 1 << 20
@@ -37,7 +38,7 @@ class TarFile(VideoFile):
         return header.arrange(read_bytes(self._opened.fileno(), size, begin + header.begin, self.where(entry)))
 
 
-def open_tar(path: Path, feature: str) -> Found:
+def open_tar(path: Path, feature: str) -> Contents:
     """Return the videos of a tar: KEY.<feature>.npy, or KEY.npy if no member is named so; the key is the id.
 
     Its headers are read once; members are read where they lie.
@@ -72,7 +73,7 @@ def open_tar(path: Path, feature: str) -> Found:
     found.faults.extend(faults)
     if not found.ids and not found.faults:
         found.faults.append((str(path), f"no member is named KEY{_SUFFIX} or KEY.{feature}{_SUFFIX}: name them so"))
-    return found
+    return Contents(found, named=tail != _SUFFIX)
 
 
 class _HeadersOnly(io.FileIO):

@@ -13,6 +13,11 @@ from pipeline.packing.features import FeatureSource, UnreadableFeature
 Align = Literal["crop", "resample", "refuse"]
 FEW_FRAMES, FEW_PERCENT = 2, 2.0
 """Streams that differ by at most so many frames, or so many percent of the longer one, are cropped without a word."""
+ALIGN = (
+    "--align crop cuts them to the shortest, --align resample takes the rows nearest in time to those of the first "
+    "feature"
+)
+"""The remedy for streams that differ by more."""
 _LISTED = 5
 
 
@@ -40,6 +45,11 @@ class Videos:
         """Return where a video's first feature lies, for messages."""
         return self.sources[0].where(int(self.places[video, 0]))
 
+    def frames_told(self, video: int) -> str:
+        """Return how many frames each feature of a video has, for messages."""
+        places = zip(self.sources, self.places[video].tolist())
+        return ", ".join(f"{source.name} {source.lengths[place]}" for source, place in places)
+
     def read(self, video: int) -> list[np.ndarray]:
         """Read the features of a video, [n,F] each, with as many frames in all of them.
 
@@ -62,24 +72,55 @@ def join_features(sources: Sequence[FeatureSource], align: Align | None) -> tupl
 
     Raises StageError: no video has all features, or the streams of one must not be aligned.
     """
-    numbers = [{id: place for place, id in enumerate(source.ids)} for source in sources]
-    ids = [id for id in sources[0].ids if all(id in each for each in numbers[1:])]
-    lacking = []
-    for source, own in zip(sources, numbers):
-        for other, others in zip(sources, numbers):
-            if alone := [id for id in own if id not in others]:
-                lacking.append(
-                    f"{counted(len(alone), 'video')} with {source.name} and without {other.name}: {listed(alone)}"
-                )
-    if not ids:
+    videos, alone, unequal = match_features(sources, align)
+    lacking = [
+        f"{counted(len(ids), 'video')} with {sources[one].name} and without {sources[other].name}: {listed(ids)}"
+        for (one, other), ids in alone.items()
+    ]
+    if not videos.ids:
         raise StageError(
             f"no video has all of {', '.join(source.name for source in sources)}: their ids differ. "
             + "; ".join(f"{source.name} has {listed(source.ids)}" for source in sources)
         )
+    if len(unequal):
+        row = int(unequal[0])
+        raise StageError(
+            f"the features of {counted(len(unequal), 'video')} differ in their numbers of frames; the first is "
+            f"{videos.ids[row]!r} ({videos.where(row)}): {videos.frames_told(row)}. {ALIGN}"
+        )
+    return videos, lacking
+
+
+def match_features(
+    sources: Sequence[FeatureSource], align: Align | None
+) -> tuple[Videos, dict[tuple[int, int], list[str]], np.ndarray]:
+    """Return the videos that all features have, and what does not match.
+
+    Args:
+        sources, align: as of `join_features`.
+
+    Returns:
+        the videos; for two numbers of features the ids that have the first and lack the second; and int64, the rows of
+        videos whose streams must not be aligned.
+    """
+    numbers = [{id: place for place, id in enumerate(source.ids)} for source in sources]
+    ids = [id for id in sources[0].ids if all(id in each for each in numbers[1:])]
+    alone = {
+        (one, other): lacking
+        for one, own in enumerate(numbers)
+        for other, others in enumerate(numbers)
+        if (lacking := [id for id in own if id not in others])
+    }
     places = np.array([[each[id] for each in numbers] for id in ids], np.int64).reshape(len(ids), len(sources))
     streams = np.stack([source.lengths[places[:, g]] for g, source in enumerate(sources)], axis=1)  # N,G
-    lengths = _aligned_lengths(sources, ids, places, streams, align)
-    return Videos(sources, ids, places, lengths, align or "crop"), lacking
+    least, most = streams.min(axis=1), streams.max(axis=1)
+    unequal = least < most
+    if align is None:
+        unequal &= most - least > np.maximum(FEW_FRAMES, FEW_PERCENT / 100 * most)
+    elif align != "refuse":
+        unequal[:] = False
+    lengths = streams[:, 0] if align == "resample" else least
+    return Videos(sources, ids, places, lengths, align or "crop"), alone, np.flatnonzero(unequal)
 
 
 def align_streams(streams: list[np.ndarray], length: int, align: Align) -> list[np.ndarray]:
@@ -97,22 +138,3 @@ def align_streams(streams: list[np.ndarray], length: int, align: Align) -> list[
 def listed(ids: Sequence[str]) -> str:
     """Return the first five ids, for messages."""
     return ", ".join(ids[:_LISTED]) + (", ..." if len(ids) > _LISTED else "")
-
-
-def _aligned_lengths(
-    sources: Sequence[FeatureSource], ids: list[str], places: np.ndarray, streams: np.ndarray, align: Align | None
-) -> np.ndarray:
-    if align == "resample":
-        return streams[:, 0]
-    least, most = streams.min(axis=1), streams.max(axis=1)
-    far = most - least > np.maximum(FEW_FRAMES, FEW_PERCENT / 100 * most)
-    unequal = np.flatnonzero(far if align is None else least < most)
-    if len(unequal) and align != "crop":
-        row = int(unequal[0])
-        frames = ", ".join(f"{source.name} {length}" for source, length in zip(sources, streams[row].tolist()))
-        raise StageError(
-            f"the features of {counted(len(unequal), 'video')} differ in their numbers of frames; the first is "
-            f"{ids[row]!r} ({sources[0].where(int(places[row, 0]))}): {frames}. --align crop cuts them to the "
-            "shortest, --align resample takes the rows nearest in time to those of the first feature"
-        )
-    return least

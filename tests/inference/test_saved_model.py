@@ -14,7 +14,7 @@ from pipeline.ensembling.scales import quantiles_of, to_values
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.saved_model import values_of, write_saved_model
-from pipeline.inputs.reading.own_files import batch_videos, sample_video
+from pipeline.inputs.reading.batches import batch_videos, sample_video
 
 RNG = np.random.default_rng(0)
 VIDEOS = [RNG.integers(0, 256, (count, 8), dtype=np.uint8) for count in (1, 4, 12, 18, 7)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.artifacts.hidden import is_hidden
 from pipeline.config.errors import StageError
-from pipeline.packing.features import open_features
+from pipeline.packing.features import look_into, open_features
 
 VIDEOS = {
     id: np.random.default_rng(len(id)).normal(size=(n, 3)).astype(np.float32)
@@ -45,6 +45,7 @@ def test_the_same_videos_in_every_format(tmp_path, format):
     assert source.ids == list(VIDEOS)
     assert_same(source, VIDEOS)
     files = source.files()
+    assert {file for number in range(len(VIDEOS)) for file in source.files_of(number)} == set(files)
     assert files == sorted(set(files)) and all(file.is_file() for file in files)
     copy = pickle.loads(pickle.dumps(source))  # after it has opened its files
     for number in (4, 0, 2, 2, 1, 3):
@@ -52,6 +53,16 @@ def test_the_same_videos_in_every_format(tmp_path, format):
         assert any(copy.where(number).startswith(str(file)) for file in files)
     copy.close()
     np.testing.assert_array_equal(copy.read(4), VIDEOS["ключ"])
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_a_file_tells_whether_it_names_the_feature(tmp_path, format):
+    WRITERS[format](tmp_path, VIDEOS)
+    path = min(tmp_path.iterdir())
+    by_name = ("npz a video", "npz with an id a frame", "npz of frames in any order", "HDF5 group a", "Parquet lists")
+    by_name += ("Parquet values", "Parquet frames of fixed size", "tar with")
+    assert look_into(path, "rgb", None).named == (format.startswith(by_name) and "only array" not in format)
+    assert not look_into(path, "optical flow", None).named
 
 
 ids_ = st.text(

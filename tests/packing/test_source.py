@@ -8,7 +8,7 @@ import pytest
 from pipeline.config.errors import StageError
 from pipeline.packing import source
 from pipeline.packing.features import UnreadableFeature, open_features
-from pipeline.packing.source import id_text
+from pipeline.packing.source import Needed, id_text
 
 
 def save(folder, **arrays):
@@ -42,6 +42,19 @@ def test_videos_of_another_size_than_most_are_named(tmp_path):
         ),
     ]
     assert source.where(1) == str(tmp_path / "c.npy") and source.read(1).shape == (4, 3)
+
+
+def test_where_a_model_needs_a_size_each_video_stands_for_itself(tmp_path):
+    save(tmp_path, x__a=np.ones((1, 3)), y__a=np.ones((2, 3)), b=np.ones((2, 5)), c=np.ones((4, 3), np.uint8))
+    source = open_features("rgb", f"{tmp_path}/**/*.npy", None, None, 1, Needed(3, "the 3 values of rgb"))
+    assert source.ids == ["c", "a"] and [source.read(video).dtype for video in (0, 1)] == [np.uint8, np.float64]
+    told = "its frames have 5 values, and the model needs the 3 values of rgb: extract it as the videos were that the"
+    assert source.faults == [
+        (f"{tmp_path}/b.npy", f"{told} model was trained on"),
+        (f"{tmp_path}/y/a.npy", f"it has the id of {tmp_path}/x/a.npy too; rename one of them"),
+    ]
+    none = open_features("rgb", f"{tmp_path}/b.npy", None, None, 1, Needed(3, "the 3 values of rgb"))
+    assert none.ids == [] and len(none.faults) == 1
 
 
 def test_values_of_several_types_become_one(tmp_path):

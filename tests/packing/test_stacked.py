@@ -45,6 +45,9 @@ def test_rows_of_one_id_are_one_video_in_their_order(data):
         own = [row[: counts[n] if counts else len(row)] for n, row in enumerate(flat) if ids[n] == id]
         np.testing.assert_array_equal(found.file.read(entry), np.concatenate(own))
         assert found.lengths[entry] == sum(map(len, own))
+        owners = [number for number, (rows, _) in enumerate(parts) for _ in range(rows)]
+        held = sorted({owners[row] for row, other in enumerate(ids) if other == id})
+        assert found.file.files_of(entry) == [Path(str(number)) for number in held]
         assert found.file.where(entry).startswith(f"{sum(np.cumsum([r for r, _ in parts]) <= ids.index(id))}, frame ")
 
 

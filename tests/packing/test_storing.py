@@ -27,13 +27,13 @@ def test_floats_are_float16_by_default_and_bytes_stay_bytes():
 def test_what_is_not_finite_is_named(dtype, bad):
     values = np.zeros((4, 3), np.float32)
     values[2, 1] = bad
-    with pytest.raises(UnstorableValues, match=rf"feature a, frame 2, value 1 is {bad};.*--drop-bad") as error:
+    with pytest.raises(UnstorableValues, match=rf"feature a, frame 2, value 1 is {bad}; extract it again") as error:
         store(values, FeatureConfig("a", 3, dtype), "a.npy")
     assert error.value.where == "a.npy"
 
 
 def test_what_float16_cannot_hold_is_refused_with_the_remedy():
-    with pytest.raises(UnstorableValues, match=r"reaches 7e\+04, beyond float16: use --dtype float32"):
+    with pytest.raises(UnstorableValues, match=r"reaches 7e\+04, beyond float16: extract it .* --dtype float32"):
         store(np.full((1, 3), -70000, np.float32), FeatureConfig("a", 3, "float16"), "a.npy")
 
 

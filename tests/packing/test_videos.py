@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.errors import StageError
 from pipeline.packing.features import UnreadableFeature
-from pipeline.packing.videos import align_streams, join_features
+from pipeline.packing.videos import align_streams, join_features, match_features
 
 RNG = np.random.default_rng(5)
 
@@ -60,6 +60,15 @@ def test_a_little_is_cropped_and_more_is_refused(frames, fits):
     np.testing.assert_array_equal(videos.read(1)[0], sources[0].arrays[1][: min(frames)])
     with pytest.raises(StageError, match="differ in their numbers of frames"):
         join_features(sources, "refuse")
+
+
+def test_what_does_not_match_is_told_of_each_video():
+    sources = two({"a": 3, "b": 9, "c": 4}, {"b": 3, "a": 4, "d": 2})
+    videos, alone, unequal = match_features(sources, None)
+    assert videos.ids == ["a", "b"] and alone == {(0, 1): ["c"], (1, 0): ["d"]} and unequal.tolist() == [1]
+    assert videos.frames_told(1) == "rgb 9, audio 3"
+    assert match_features(sources, "refuse")[2].tolist() == [0, 1]
+    assert not len(match_features(sources, "crop")[2]) and not len(match_features(sources, "resample")[2])
 
 
 def test_streams_are_cropped_or_resampled_as_asked():

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.config import SamplingConfig
+from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.inputs.reading.reader import FrameReader
-from pipeline.inputs.reading.sampling import choose_for_all
+from pipeline.inputs.reading.sampling import choose_for_all, sampled_length
 
 EXPECTED = 512
 """The system is told of this many videos at a time, one such window ahead, so that it can read them in disk order."""
@@ -37,6 +37,25 @@ def batches_for_all(
         videos = np.append(videos, np.repeat(videos[:1], batch_size - count))
         chosen, num_frames = choose_for_all(samplings, reader.index.num_frames[videos], reader.index.dataset)
         yield count, {"frames": reader.read(videos, chosen, num_frames), "num_frames": num_frames}
+
+
+def sample_video(frames: np.ndarray, samplings: Sequence[SamplingConfig], dataset: DatasetConfig) -> np.ndarray:
+    """Return the rows of a video [n,F] that are read for these samplings, [t,F]: the same as through an index."""
+    (chosen,), (count,) = choose_for_all(samplings, np.array([len(frames)]), dataset)
+    return frames[chosen[:count]]
+
+
+def batch_videos(
+    videos: list[np.ndarray], dataset: DatasetConfig, samplings: Sequence[SamplingConfig], batch_size: int
+) -> Iterator[tuple[int, Inputs]]:
+    """Yield what `sample_video` returned in batches like those of `batches_for_all`; the last one may be smaller."""
+    length = sum(sampled_length(each.evaluation, each, dataset) for each in samplings)
+    for start in range(0, len(videos), batch_size):
+        chosen = videos[start : start + batch_size]
+        frames = np.zeros((len(chosen), length, dataset.width), dataset.dtype)  # B,T,F
+        for row, video in zip(frames, chosen):
+            row[: len(video)] = video
+        yield len(chosen), {"frames": frames, "num_frames": np.array([len(video) for video in chosen], np.int32)}
 
 
 def window_of(batch_size: int) -> int:

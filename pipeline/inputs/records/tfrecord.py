@@ -75,6 +75,21 @@ def scan_records(path: Path) -> Iterator[Record]:
             position = end
 
 
+def count_records(path: Path) -> int:
+    """Return how many records `scan_records` yields, from their lengths alone. Raises OSError."""
+    count = 0
+    with path.open("rb") as file:
+        size, position = os.fstat(file.fileno()).st_size, 0
+        while position < size:
+            file.seek(position)
+            header = file.read(HEADER.size)
+            count += 1
+            if not begins_record(header):
+                break
+            position += HEADER.size + HEADER.unpack(header)[0] + FOOTER.size
+    return count
+
+
 def write_records(file: BinaryIO, payloads: Iterable[bytes]) -> int:
     """Append records to an open file; return how many."""
     count = 0

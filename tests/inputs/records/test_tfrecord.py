@@ -43,6 +43,16 @@ def test_tensorflow_reads_what_is_written(tmp_path):
     assert [bytes(record) for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()] == PAYLOADS
 
 
+def test_records_are_counted_as_they_are_scanned(tmp_path):
+    """Whole, cut anywhere, and with a wrong length in the middle."""
+    data = framed(PAYLOADS)
+    wrong = bytearray(data)
+    wrong[len(framed(PAYLOADS[:2])) + 1] ^= 1
+    for content in (*(data[:size] for size in range(len(data) + 1)), bytes(wrong)):
+        path = write(tmp_path / "a.tfrecord", content)
+        assert tfrecord.count_records(path) == len(scanned(path)), len(content)
+
+
 def test_known_checksum():
     # CRC32C of 32 zero bytes is 0x8a9136aa (RFC 3720, B.4); the rest is TFRecord's mask
     crc = 0x8A9136AA

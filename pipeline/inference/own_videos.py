@@ -1,0 +1,102 @@
+"""Predict videos of one's own: batch after batch, those that are known already and those that are faulty between."""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.inference.unloaded import UnloadedEnsemble
+from pipeline.inputs.reading.batches import Inputs, batch_videos, sample_video
+from pipeline.inputs.reading.own_records import UnreadableVideo
+from pipeline.inputs.reading.sampling import sampled_length
+from pipeline.packing.features import UnreadableFeature
+from pipeline.packing.own_videos import OwnVideo
+
+_MOST_VALUES = 1 << 30
+"""Values of the frames of a batch: fewer videos are taken at once if a bundle is of long ones."""
+
+
+class Answer(NamedTuple):
+    """What is said of a video."""
+
+    video: OwnVideo | UnreadableVideo
+    best: tuple[np.ndarray, np.ndarray] | None
+    """Labels int [k], best first, and their scores float32 [k]; None if it was not asked for, or cannot be read."""
+
+
+def predict_videos(
+    found: Iterator[OwnVideo | UnreadableVideo],
+    ensemble: UnloadedEnsemble,
+    batch_size: int,
+    is_known: Callable[[OwnVideo], bool] = lambda video: False,
+) -> Iterator[Answer]:
+    """Yield an answer for each video, in their order. Models are loaded when the first video needs them.
+
+    A batch is predicted while the next one is read; of a long video no more is kept than is shown to the models.
+
+    Args:
+        found: the videos; those that are unreadable are handed on.
+        ensemble: what predicts.
+        batch_size: how many videos are predicted at a time, at most.
+        is_known: whether a video need not be predicted.
+
+    Raises as `Predictor.predict` does.
+    """
+    waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]] = deque()
+    read = _read(found, ensemble, is_known, waiting)
+    first = next(read, None)
+    if first is not None:
+        loaded = ensemble.load()
+        from pipeline.inference.predictor import Predictor  # only now: Keras takes seconds
+
+        dataset, samplings = ensemble.dataset, ensemble.samplings
+        frames = sum(sampled_length(each.evaluation, each, dataset) for each in samplings)
+        batch_size = max(1, min(batch_size, _MOST_VALUES // (dataset.width * frames)))
+        predictor = Predictor(loaded, batch_size)
+
+        def batches() -> Iterator[tuple[int, Inputs]]:
+            videos = itertools.chain([first], read)
+            for chunk in iter(lambda: list(itertools.islice(videos, batch_size)), []):
+                yield from batch_videos(chunk, dataset, samplings, batch_size)
+
+        for labels, scores in predictor.predict(batches()):
+            for best in zip(labels, scores):
+                while not waiting[0][1]:
+                    yield Answer(waiting.popleft()[0], None)
+                yield Answer(waiting.popleft()[0], best)
+    while waiting:
+        yield Answer(waiting.popleft()[0], None)
+
+
+def _read(
+    found: Iterator[OwnVideo | UnreadableVideo],
+    ensemble: UnloadedEnsemble,
+    is_known: Callable[[OwnVideo], bool],
+    waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]],
+) -> Iterator[np.ndarray]:
+    """Yield what is read of each video that is to be predicted; note all videos, and whether they are."""
+    for each in found:
+        if isinstance(each, UnreadableVideo):
+            waiting.append((each, False))
+            continue
+        let_go = each._replace(read=_let_go)  # what is read already may be large
+        try:
+            if is_known(each):
+                waiting.append((let_go, False))
+                continue
+            frames = sample_video(each.read(), ensemble.samplings, ensemble.dataset)
+        except UnreadableFeature as error:
+            waiting.append((UnreadableVideo(error.where, str(error)), False))
+            continue
+        except OSError as error:
+            waiting.append((UnreadableVideo(each.where, f"the file cannot be read: {error}"), False))
+            continue
+        waiting.append((let_go, True))
+        yield frames
+
+
+def _let_go() -> np.ndarray:
+    """Stand for the reading of a video that need not be read any more."""
+    raise ValueError("the video is read already")

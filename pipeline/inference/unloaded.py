@@ -1,0 +1,81 @@
+"""What predicts, a run, an ensemble or a bundle, as far as it is known before its models are loaded."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.artifacts.done import digest_file, digest_json
+from pipeline.config import DatasetConfig, SamplingConfig, to_dict
+from pipeline.inference.bundle.header import read_header
+from pipeline.inference.runs import read_blend
+from pipeline.inputs.class_names import stored_class_names, unnamed
+from pipeline.inputs.reading.sampling import distinct_samplings
+from pipeline.runtime import backend
+
+if TYPE_CHECKING:
+    from pipeline.inference.ensemble import Ensemble
+
+
+@dataclass(frozen=True)
+class UnloadedEnsemble:
+    """An ensemble whose models are loaded when they are needed: that takes longer than all else."""
+
+    dataset: DatasetConfig
+    samplings: list[SamplingConfig]
+    """Each once, as `Predictor.samplings`."""
+    class_names: Sequence[str]
+    digest: Callable[[], str]
+    """Returns a digest of the models and how they are blended."""
+    load: Callable[[], "Ensemble"]
+    """Starts the backend and loads the models. Raises StageError if one is damaged."""
+
+
+def find_bundle(path: Path) -> UnloadedEnsemble:
+    """Read the header of a bundle. Raises BundleError if it is none."""
+    header = read_header(path)
+
+    def load() -> "Ensemble":
+        _start_backend()
+        from pipeline.inference.bundle.loading import load_bundle
+
+        return load_bundle(path)
+
+    samplings = distinct_samplings(stored.sampling for stored in header.models)
+    return UnloadedEnsemble(header.dataset, samplings, header.names, lambda: digest_file(path), load)
+
+
+def find_runs(folder: Path, top_k: int, index_of: Callable[[str], Path]) -> UnloadedEnsemble:
+    """Read what a run or an ensemble says of itself.
+
+    Args:
+        folder: of the run or the ensemble.
+        top_k: how many labels of each run are blended.
+        index_of: returns the folder of the index of a dataset, which has the names of the classes.
+
+    Raises StageError: a run is missing, unfinished or damaged.
+    """
+    recipe, runs = read_blend(folder, top_k)
+    dataset = runs[0].dataset
+    names = stored_class_names(index_of(dataset.name), dataset.num_classes) or unnamed(dataset.num_classes)
+
+    def digest() -> str:
+        members = [[run.digest, run.sampling.evaluation, run.sampling.frames] for run in runs]
+        weights = [[member.weight, *member.quantiles] for member in recipe.used]
+        features = [to_dict(feature) for feature in dataset.features]
+        return digest_json(members, weights, recipe.combine, recipe.top_k, top_k, features, dataset.max_frames)
+
+    def load() -> "Ensemble":
+        _start_backend()
+        from pipeline.inference.ensemble import Ensemble
+
+        return Ensemble.of_runs(recipe, runs, top_k, names)
+
+    return UnloadedEnsemble(dataset, distinct_samplings(run.sampling for run in runs), names, digest, load)
+
+
+def _start_backend() -> None:
+    with contextlib.redirect_stdout(sys.stderr):  # the standard output is for the answers
+        backend.start_backend()
