@@ -205,7 +205,7 @@ def test_hdf5_with_a_group_a_feature_or_arrays_of_a_video(tmp_path):
     ("array", "reason"),
     [
         (frames_of(3)[:, :6], "have 6 values, and the model needs 8: rgb 6, audio 2 side by side: extract it as"),
-        (frames_of(3)[None], "several videos: name a table of their ids with --rows"),
+        (frames_of(3)[None], "a video is .*name a table of their ids with --rows"),
         (frames_of(3)[:0], "there are no frames"),
         (frames_of(3).astype(int) * 256, "int64 and not all from 0 to 255"),
         (frames_of(3).astype("U1"), "must be integers or floats"),

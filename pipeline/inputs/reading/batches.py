@@ -1,12 +1,15 @@
 """Read videos in order, in batches of frames for a model."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.config import DatasetConfig, SamplingConfig
-from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_for_all, sampled_length
+
+if TYPE_CHECKING:  # its compiled loops take a second to import
+    from pipeline.inputs.reading.reader import FrameReader
 
 EXPECTED = 512
 """The system is told of this many videos at a time, one such window ahead, so that it can read them in disk order."""
@@ -15,7 +18,7 @@ Inputs = dict[str, np.ndarray]
 
 
 def evaluation_batches(
-    reader: FrameReader, rows: np.ndarray, sampling: SamplingConfig, batch_size: int
+    reader: "FrameReader", rows: np.ndarray, sampling: SamplingConfig, batch_size: int
 ) -> Iterator[tuple[int, Inputs]]:
     """Yield the videos at `rows` in order, as pairs (count, inputs); the first `count` videos of a batch are valid.
 
@@ -25,7 +28,7 @@ def evaluation_batches(
 
 
 def batches_for_all(
-    reader: FrameReader, rows: np.ndarray, samplings: Sequence[SamplingConfig], batch_size: int
+    reader: "FrameReader", rows: np.ndarray, samplings: Sequence[SamplingConfig], batch_size: int
 ) -> Iterator[tuple[int, Inputs]]:
     """Yield batches as `evaluation_batches` does, with the frames of several evaluations: see `choose_for_all`."""
     window = window_of(batch_size) * batch_size
