@@ -50,6 +50,7 @@ UNMIRRORED = {
         f"packing/{name}.py" for name in ("annotations", "dataset", "settings", "summary")
     ),
     "tests/packing/test_writing.py": ("packing/record.py",),
+    "tests/packing/test_source.py": ("packing/files_source.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
         f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
     ),

@@ -40,8 +40,8 @@ class FoundDataset:
     class_names: list[str]
     named: bool
     """Whether the classes have names of their own."""
-    quantizations: list[Quantization]
-    """Of each feature, if they were measured now."""
+    quantizations: list[Quantization | None]
+    """Of each feature, if they were measured now; None for one of bytes."""
     remarks: list[tuple[str, str]]
     before: PackRecord | None
     """What was packed before, to which this is added."""
@@ -118,7 +118,7 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     order = _by_split(about.splits)
     videos, about = videos.take(order), about.take(order)
     rng = np.random.default_rng(0)
-    quantizations: list[Quantization] = []
+    quantizations: list[Quantization | None] = []
     if settings.quantize and before:
         features = [replace(old, name=new.name, size=new.size) for new, old in zip(sources, before.features)]
     else:

@@ -12,17 +12,9 @@ from pipeline.artifacts.paths import expand_home
 from pipeline.config.errors import StageError
 from pipeline.inputs.index.sources import in_order, named_files
 from pipeline.inputs.records.file_kinds import kind_of_file
+from pipeline.packing.files_source import FilesSource, Needed
 from pipeline.packing.npy_files import MAGIC, open_arrays, open_npy, opened
-from pipeline.packing.source import (
-    ANEW,
-    FAULTS,
-    FeatureSource,
-    FilesSource,
-    Found,
-    Needed,
-    UnreadableFeature,
-    what_is_there,
-)
+from pipeline.packing.source import ANEW, FAULTS, FeatureSource, Found, UnreadableFeature, what_is_there
 from pipeline.packing.stacked import NUM_FRAMES, Contents, find_id_column, stack_videos
 from pipeline.runtime.parallel import map_in_processes
 

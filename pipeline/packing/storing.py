@@ -1,7 +1,7 @@
 """Choose how the values of features are stored: as float16, float32 or bytes, over which range and at what cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -37,16 +37,21 @@ class Quantization:
 
 
 def stored_features(
-    videos: Videos, floats: Floats, quantizations: Sequence[Quantization] | None
+    videos: Videos, floats: Floats, quantizations: Sequence[Quantization | None]
 ) -> list[FeatureConfig]:
     """Return how each feature is stored; bytes stay bytes.
+
+    Args:
+        videos: with the features.
+        floats: the dtype of those that are not quantized.
+        quantizations: of each feature, as `measure_ranges` returns them; empty if none is to be quantized.
 
     Raises StageError if the features would differ in dtype, since all of them are read into one array.
     """
     found = []
     for number, source in enumerate(videos.sources):
-        if quantizations:
-            each = quantizations[number]
+        each = quantizations[number] if quantizations else None
+        if each is not None:
             found.append(FeatureConfig(source.name, source.size, "uint8", minimum=each.minimum, maximum=each.maximum))
         else:
             found.append(FeatureConfig(source.name, source.size, "uint8" if source.dtype == np.uint8 else floats))
@@ -59,18 +64,32 @@ def stored_features(
     return found
 
 
-def measure_ranges(videos: Videos, rng: np.random.Generator) -> list[Quantization]:
+def measure_ranges(videos: Videos, rng: np.random.Generator) -> list[Quantization | None]:
     """Measure the range of each feature on some videos, and what it costs to store their values as bytes.
 
-    Raises StageError if a feature is constant or holds values that are not finite; UnreadableFeature.
+    A feature of bytes has no range to measure, and None in its place. Videos that cannot be read are passed over.
+
+    Raises StageError: a feature is constant, or all features are bytes.
     """
+    if all(source.dtype == np.uint8 for source in videos.sources):
+        names = ", ".join(source.name for source in videos.sources)
+        raise StageError(f"--quantize has nothing to do: {names} hold bytes already; leave it out")
     rows = np.sort(rng.permutation(len(videos.ids))[:_MEASURED])
     held: list[list[np.ndarray]] = [[] for _ in videos.sources]
     for row in progress_bar(rows.tolist(), desc="measure ranges", unit=" videos"):
-        for frames, kept in zip(videos.read(row), held):
+        try:
+            streams = videos.read(row)
+        except UnreadableFeature:  # it is told when it is packed
+            continue
+        for frames, kept in zip(streams, held):
             chosen = rng.permutation(len(frames))[:_FRAMES]
             kept.append(np.asarray(frames[np.sort(chosen)], np.float32))
-    return [measure_range(np.concatenate(kept), source.name) for kept, source in zip(held, videos.sources)]
+    return [
+        None
+        if source.dtype == np.uint8
+        else measure_range(np.concatenate([np.zeros(0, np.float32), *map(np.ravel, kept)]), source.name)
+        for kept, source in zip(held, videos.sources)
+    ]
 
 
 def measure_range(values: np.ndarray, name: str) -> Quantization:
@@ -114,8 +133,3 @@ def store(values: np.ndarray, feature: FeatureConfig, where: str) -> np.ndarray:
             "videos with --dtype float32",
         )
     return stored
-
-
-def with_ranges(features: Sequence[FeatureConfig], known: Sequence[FeatureConfig]) -> list[FeatureConfig]:
-    """Return features with the ranges that an earlier pack has measured."""
-    return [replace(new, minimum=old.minimum, maximum=old.maximum) for new, old in zip(features, known)]

@@ -21,7 +21,7 @@ def summary_lines(
     about: PackedVideos,
     class_names: Sequence[str],
     features: Sequence[FeatureConfig],
-    quantizations: Sequence[Quantization],
+    quantizations: Sequence[Quantization | None],
     remarks: Sequence[tuple[str, str]],
 ) -> Iterator[str]:
     """Yield what is packed, in lines of 80 columns.
@@ -31,7 +31,7 @@ def summary_lines(
         about: their splits and labels, in the same order.
         class_names: those of the dataset.
         features: how each feature is stored.
-        quantizations: of each feature, where the ranges were measured now.
+        quantizations: of each feature, where the ranges were measured now; None for one of bytes.
         remarks: heads, such as `labels` or `problem`, and a sentence of each.
     """
     for source in videos.sources:
@@ -48,6 +48,8 @@ def summary_lines(
         yield from _told("split", f"{split}: {number:,}, {told}{each}")
     yield from _told("classes", f"{len(class_names):,}: {_names(class_names)}")
     for feature, measured in zip(features, quantizations):
+        if measured is None:
+            continue
         yield from _told(
             "quantized",
             f"{feature.name}: 0 to 255 stand for {measured.minimum:.4g} to {measured.maximum:.4g}; signal-to-noise "

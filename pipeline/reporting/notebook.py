@@ -50,7 +50,7 @@ class Artifacts:
         Raises:
             StageError: there is no index. The message names the command that makes everything.
         """
-        flags = CommonFlags(preset or os.environ.get(PRESET) or CommonFlags.preset)
+        flags = CommonFlags(preset=preset or os.environ.get(PRESET) or CommonFlags.preset)
         dataset = load_experiment(flags.preset).dataset
         folder = flags.places.index(dataset.name)
         if not folder.exists():

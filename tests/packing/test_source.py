@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.packing import source
+from pipeline.packing import files_source
 from pipeline.packing.features import UnreadableFeature, open_features
-from pipeline.packing.source import Needed, id_text
+from pipeline.packing.files_source import Needed
+from pipeline.packing.source import id_text
 
 
 def save(folder, **arrays):
@@ -63,7 +64,7 @@ def test_values_of_several_types_become_one(tmp_path):
 
 
 def test_few_files_stay_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "_OPEN", 2)
+    monkeypatch.setattr(files_source, "_OPEN", 2)
     for number in range(5):
         np.savez(tmp_path / f"{number}.npz", np.full((1, 2), number))
     found = open_features("rgb", str(tmp_path), None, None, 1)

@@ -6,6 +6,7 @@ from fixtures.features import ArraySource, random_videos
 
 from pipeline.config import FeatureConfig
 from pipeline.config.errors import StageError
+from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.storing import UnstorableValues, measure_range, measure_ranges, store, stored_features
 from pipeline.packing.videos import join_features
 
@@ -46,6 +47,25 @@ def test_features_of_one_dataset_are_stored_alike():
     ranges = measure_ranges(join_features([floats, floats], None)[0], np.random.default_rng(0))
     found = stored_features(join_features([floats, floats], None)[0], "float16", ranges)
     assert [each.dtype for each in found] == ["uint8", "uint8"] and found[0].minimum < 0 < found[0].maximum
+
+
+def test_bytes_have_no_range_to_measure():
+    floats = ArraySource("f", random_videos(RNG, {"a": 20}))
+    bytes_ = ArraySource("b", {"a": np.zeros((20, 4), np.uint8)})
+    videos, _ = join_features([floats, bytes_], None)
+    ranges = measure_ranges(videos, np.random.default_rng(0))
+    assert ranges[0] is not None and ranges[1] is None
+    first, second = stored_features(videos, "float16", ranges)
+    assert first.minimum < 0 < first.maximum and second == FeatureConfig("b", 4, "uint8")
+    with pytest.raises(StageError, match="--quantize has nothing to do: b hold bytes already"):
+        measure_ranges(join_features([bytes_], None)[0], np.random.default_rng(0))
+
+
+def test_videos_that_cannot_be_read_are_passed_over_when_ranges_are_measured():
+    arrays = random_videos(RNG, {"a": 9, "b": 9})
+    source = ArraySource("f", {"a": UnreadableFeature("a.npy", "is cut short"), "b": arrays["b"]}, {"a": 9})
+    (found,) = measure_ranges(join_features([source], None)[0], np.random.default_rng(0))
+    assert found == measure_range(arrays["b"], "f")
 
 
 def test_a_measured_range_ignores_what_is_wild_and_says_what_it_costs():
