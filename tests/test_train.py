@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from faults import same
 from fixtures.support import SMALL, frames_of, labels_of, run_here, small_preset, train_here, write_shard
 
 from pipeline.artifacts.locks import locked
@@ -41,7 +42,6 @@ def test_a_student_and_its_teacher(tmp_path, capsys):
     assert config["inputs"]["teacher"] == predicted["output"]
     assert config["training"]["teacher"] == "average" and config["training"]["teacher_share"] == 0.7
     assert not (runs / "student" / "teacher").exists(), "what was unpacked is cleared away"
-    assert not list(runs.rglob("checkpoint.npz")), "nor is it needed where a training was"
     capsys.readouterr()
     run_here("train", tmp_path, *student)
     assert capsys.readouterr().out == f"{runs / 'student'}: up to date\n"
@@ -189,9 +189,57 @@ def test_a_dry_run_trains_and_deletes_nothing(tmp_path, trained, capsys):
         capsys.readouterr()
         run_here("train", tmp_path, "--dry-run", *more)
         assert capsys.readouterr().out == f"{told}\n"
-    with pytest.raises(StageError, match=r"training.epochs: 1(\.0)? -> 2.0"):
-        run_here("train", tmp_path, "--dry-run", "--training.epochs", 2)
+    capsys.readouterr()
+    run_here("train", tmp_path, "--dry-run", "--training.epochs", 2)
+    assert capsys.readouterr().out == f"{trained} goes on from 1 to 2 epochs\n{trained} would go on\n"
+    run_here("train", tmp_path, "--dry-run", "--training.no-keep-checkpoint")
+    for other in (("--training.epochs", 0.5), ("--training.epochs", 2, "--training.seed", 1)):
+        with pytest.raises(StageError, match=r"made with other settings: training.epochs: 1(\.0)? -> \d.*--run NAME"):
+            run_here("train", tmp_path, "--dry-run", *other)
     assert content(trained) == before and not (trained.parent / "new").exists()
+
+
+def test_more_epochs_go_on_as_if_the_run_had_been_begun_with_them(tmp_path, trained, capsys):
+    """Weights, optimizer, average, snapshots, the log, the best model and its predictions are the same to the bit."""
+    constant = ("--training.decay", "constant", "--training.ema-half-life", 3, "--training.snapshots", 2)
+    run_here("train", tmp_path, "--run", "whole", *constant, "--training.epochs", 3)
+    run_here("train", tmp_path, "--run", "parts", *constant)
+    run_here("infer", tmp_path, "--run", "parts")
+    capsys.readouterr()
+    run_here("train", tmp_path, "--run", "parts", *constant, "--training.epochs", 3)
+    parts, whole = trained.with_name("parts"), trained.with_name("whole")
+    told = capsys.readouterr().out
+    assert told.startswith(f"{parts} goes on from 1 to 3 epochs\n") and "resuming at step 5 of 15\n" in told
+    found, expected = (
+        {
+            name.replace("/parts/", "/whole/"): value
+            for name, value in same.content(tmp_path).items()
+            if name.startswith(f"runs/small/{run.name}/")
+        }
+        for run in (parts, whole)
+    )
+    summaries = [json.loads(each.pop("runs/small/whole/summary.json")) for each in (found, expected)]
+    assert summaries[0]["best"] == summaries[1]["best"] and summaries[0]["steps"] == summaries[1]["steps"] == 15
+    assert not same.differences(found, expected)
+    run_here("train", tmp_path, "--run", "parts", *constant, "--training.epochs", 3)
+    assert capsys.readouterr().out.endswith(f"{parts}: up to date\n")
+
+
+def test_a_run_that_cannot_go_on_is_left_as_it_was(tmp_path, trained):
+    """Its checkpoint is deleted for the asking, and nothing else of it."""
+    before = content(trained)
+    run_here("train", tmp_path, "--training.no-keep-checkpoint")
+    del before["checkpoint.npz"]
+    assert content(trained) == before
+    with pytest.raises(StageError, match=r"cannot go on to 2: it has no checkpoint .*--from average"):
+        run_here("train", tmp_path, "--training.epochs", 2)
+    write_shard(tmp_path / "raw" / "more.tfrecord", range(60, 70))
+    run_here("ingest", tmp_path, "--raw", f"train={tmp_path}/raw", "--workers", 1)
+    with pytest.raises(StageError, match="cannot go on to 2: index changed"):
+        run_here("train", tmp_path, "--training.epochs", 2)
+    assert content(trained) == before
+    run_here("train", tmp_path, "--run", "other", "--training.no-keep-checkpoint")
+    assert not (trained.with_name("other") / "checkpoint.npz").exists()
 
 
 def test_a_model_that_is_not_the_one_that_training_ended_with_does_not_predict(tmp_path, trained):

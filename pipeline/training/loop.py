@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.files import remove_leftovers
 from pipeline.artifacts.models import MODEL, Snapshots, digest_model, store_model
+from pipeline.artifacts.places import CHECKPOINT
 from pipeline.artifacts.predictions import Predictions
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.config.errors import StageError
@@ -36,8 +37,6 @@ from pipeline.training.penalized import PenalizedModel
 from pipeline.training.plan import TrainingPlan, short_run_warnings
 from pipeline.training.soft_labels import SoftLabels
 
-CHECKPOINT = "checkpoint.npz"
-"""The file that holds the state of a training until it ends."""
 REST = 20
 """If the last checkpoint took t to write, none is written for REST * t: they take at most a twentieth of the time."""
 AT_ONCE = 10
@@ -145,6 +144,8 @@ class Trainer:
                     self.kept_step, ended = state.step, time.monotonic()
                     due = ended + REST * (ended - began)
                 self.request.check()
+            if self.training.keep_checkpoint and self.kept_step != state.step:
+                checkpoint.save_checkpoint(path, self.model, state)
         log.close()
         return state
 

@@ -132,9 +132,11 @@ def test_where_it_stops_and_how_many_steps_it_takes_at_once_changes_nothing(
     assert_same(state_of(run), state_of(ended))
 
 
-@pytest.mark.parametrize(("rest", "kept"), [(0, [2, 4, 6, 8, 10]), (20, [2, 8]), (1000, [2])])
-def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, rest, kept):
-    """On a clock where eight seconds pass from stop to stop, and a checkpoint takes one."""
+@pytest.mark.parametrize(
+    ("rest", "kept", "last"), [(0, [2, 4, 6, 8, 10], []), (20, [2, 8], [10]), (1000, [2], [10]), (1000, [2], None)]
+)
+def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, rest, kept, last):
+    """On a clock where eight seconds pass from stop to stop, and a checkpoint takes one; the last may be kept."""
     now, saved = [1000.0], []
 
     def advance(seconds):
@@ -148,13 +150,13 @@ def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, re
         state.step = run.plan.next_stop(state.step)
         advance(8)
 
-    run = trainer(held_out, tmp_path / "run", AVERAGE, checkpoint_steps=2)
+    run = trainer(held_out, tmp_path / "run", AVERAGE, checkpoint_steps=2, keep_checkpoint=last is not None)
     monkeypatch.setattr(loop, "REST", rest)
     monkeypatch.setattr(run, "_advance", train)
     monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
     run.run()
-    assert saved == kept
+    assert saved == kept + (last or [])
 
 
 def test_a_teacher_changes_what_is_learned(held_out, tmp_path):
