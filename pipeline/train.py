@@ -12,7 +12,7 @@ from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.owner import note_owner
 from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG
-from pipeline.cli.flags import ForceFlags, ReadingFlags
+from pipeline.cli.flags import ForceFlags, ReadingFlags, StartFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
@@ -24,13 +24,14 @@ from pipeline.inputs.index import TRAIN, Index
 from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.longer import asks_for_more, check_longer
+from pipeline.training.start import Start
 from pipeline.training.teacher import Teacher
 
 _KEEP = "Give the new run a name of its own with --run NAME, or train this one anew with --force"
 
 
 @dataclass(frozen=True)
-class Flags(ForceFlags, ReadingFlags):
+class Flags(StartFlags, ForceFlags, ReadingFlags):
     model: Family = None
     """Pooling family of the model; by default the preset's first."""
     run: RunName | None = None
@@ -48,6 +49,7 @@ class _Plan:
     inputs: dict[str, str]
     experiment: Experiment
     teacher: Teacher | None
+    start: Start | None
     more: bool
     """Whether it is that of a run which is there, with more epochs."""
 
@@ -98,6 +100,8 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
         # What is kept changes nothing of what is learned.
         "training": to_dict(replace(experiment.training, keep_checkpoint=True)),
     }
+    if flags.start:
+        config["from"] = flags.start
     more = not flags.force and asks_for_more(work.begun, config)
     inputs = {"index": index.digest}
     teacher = None
@@ -106,7 +110,13 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
         finished = Done.read(folder)
         kept = finished and not flags.force and not more and finished.inputs["index"] == index.digest
         inputs["teacher"] = teacher.digest(finished if kept else None, index)
-    return _Plan(folder, config, inputs, experiment, teacher, more)
+    start = None
+    if flags.start:
+        begun = None if flags.force else work.begun
+        known = begun.inputs.get("from") if begun and begun.config.get("from") == flags.start else None
+        start = Start(flags.places, flags.preset_name, flags.start, folder, index, known)
+        inputs["from"] = start.digest
+    return _Plan(folder, config, inputs, experiment, teacher, start, more)
 
 
 def _go_on(work: StageOutput, plan: _Plan, index: Index) -> None:
@@ -127,7 +137,14 @@ def _train(plan: _Plan, index: Index) -> None:
     share = experiment.training.teacher_share
     soft_labels = SoftLabels(plan.teacher.store, folder / "teacher", index, share) if plan.teacher else None
     trainer = Trainer(
-        folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference, soft_labels
+        folder,
+        index,
+        experiment.model,
+        experiment.sampling,
+        experiment.training,
+        experiment.inference,
+        soft_labels,
+        plan.start,
     )
     # Written only now, so that settings that are refused leave no run behind.
     write_json(folder / RUN_CONFIG, {**plan.config, "inputs": plan.inputs})

@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
-from pipeline.config.ranges import Frames, Matching, Seed, Share, Videos, Within
+from pipeline.config.ranges import Frames, Matching, Seed, Several, Share, Videos, Within
 
+_Layers = Annotated[
+    str, Matching(r"[^\x00-\x20\x7f-][^\x00-\x20\x7f]*", "a pattern of names of layers, such as *_norm")
+]
 _Teacher = Annotated[str, Matching(r"[^\x00-\x1f\x7f-][^\x00-\x1f\x7f]*", "the name or path of a run, or ensemble")]
 
 
@@ -70,6 +73,9 @@ class TrainingConfig(CheckedFields, section="training"):
     Its predictions of split train are mixed into the labels."""
     teacher_share: Annotated[float, Within(0, 1)] = 0.5
     """Share of the teacher's predictions in the targets, from 0 (labels alone) to 1 (teacher alone)."""
+    freeze: Annotated[tuple[_Layers, ...], Several(distinct=True)] = field(default=(), metadata=LEFT_OUT_AT_DEFAULT)
+    """Layers that are not trained: patterns of their names, such as *_pooling.
+    Their weights and statistics stay as they begin, so it goes with --from."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
     """Precision of the computation. auto: mixed_bfloat16 where the hardware is faster with it, float32 elsewhere.
     The weights are float32 in any case."""

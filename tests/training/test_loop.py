@@ -194,7 +194,7 @@ def test_on_jax_too():
 
 RESUMED = [
     (NETVLAD, {"snapshots": 2}),
-    (AVERAGE, {"accumulate": 2, "teacher": "ensemble", "precision": "mixed_bfloat16"}),
+    (AVERAGE, {"accumulate": 2, "teacher": "ensemble", "precision": "mixed_bfloat16", "freeze": ("rgb_norm",)}),
 ]
 
 
@@ -235,6 +235,26 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, mo
     assert [step_of(path) for path in list_snapshots(run.folder)] == ([8, 10] if run.training.snapshots else [])
     digests = [[digest_model(path) for path in list_snapshots(each.folder)] for each in (run, whole)]
     assert digests[0] == digests[1]
+
+
+def test_frozen_layers_are_the_same_to_the_bit_and_the_optimizer_does_not_know_them(held_out, tmp_path):
+    """In the model that is stored, in the weights that are trained, and in their averages."""
+    run = trainer(held_out, tmp_path / "run", epochs=1, freeze=("rgb_*", "hidden*"))
+    before = {layer.name: layer.get_weights() for layer in run.stored.layers}
+    run.run()
+    stored = load_model(run.folder / MODEL)
+    for name, weights in before.items():
+        after = [model.get_layer(name).get_weights() for model in (run.stored, stored)]
+        same = [[np.array_equal(*each) for each in zip(now, weights, strict=True)] for now in after]
+        if name in ("head", "audio_norm"):
+            assert not any(map(any, same)), name
+        else:
+            assert all(map(all, same)), name
+    trained = [weight.shape for weight in run.model.trainable_weights]
+    adam = run.model.optimizer
+    for slots in (adam._momentums, adam._velocities, adam._model_variables_moving_average):
+        assert [slot.shape for slot in slots] == trained
+    assert trained == [(8, 9), (9,)], "the head"
 
 
 def test_a_run_that_signals_stopped_ends_like_one_that_was_not(held_out, tmp_path, monkeypatch):
