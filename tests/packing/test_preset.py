@@ -17,7 +17,9 @@ FEATURES = [
 @pytest.mark.parametrize("model", MODELS)
 def test_it_loads_with_any_names(model, tmp_path):
     path = tmp_path / "own.py"
-    path.write_text(preset_text('Vögel "x"', str(path), FEATURES, Counts(7, 500, 90, True)), encoding="utf-8")
+    path.write_text(
+        preset_text('Vögel "x"', str(path), FEATURES, Counts(7, 500, 90, grouped=True, named=True)), encoding="utf-8"
+    )
     with warnings.catch_warnings(action="error"):
         experiment = load_experiment(str(path), model)
     dataset = experiment.dataset
@@ -29,9 +31,19 @@ def test_it_loads_with_any_names(model, tmp_path):
 def test_ranges_of_bytes_are_declared_to_the_last_digit(tmp_path):
     feature = FeatureConfig("a", 5, "uint8", minimum=-0.1, maximum=1 / 3)
     path = tmp_path / "own.py"
-    path.write_text(preset_text("x", "own.py", [feature], Counts(1, 10, 10_000, False)), encoding="utf-8")
+    path.write_text(
+        preset_text("x", "own.py", [feature], Counts(1, 10, 10_000, grouped=False, named=False)), encoding="utf-8"
+    )
     dataset = load_experiment(str(path)).dataset
     assert dataset.features == (feature,) and dataset.max_frames == LONGEST and dataset.group_key == ""
+
+
+def test_a_hold_out_of_its_own_needs_no_share(tmp_path):
+    path = tmp_path / "own.py"
+    text = preset_text("x", "own.py", FEATURES, Counts(1, 10, 10, grouped=False, named=True, held_out=True))
+    path.write_text(text, encoding="utf-8")
+    load_experiment(str(path))
+    assert "holdout_percent" not in text and "\n            # split holdout chooses the best epoch" in text
 
 
 @pytest.mark.parametrize(
