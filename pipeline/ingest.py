@@ -173,7 +173,7 @@ def _check_budget(summary: dict[str, Any], budget: int) -> None:
 def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
     """Raise StageError if the splits to train on hold no videos, or no labels."""
     names = ", ".join(dataset.train_splits)
-    unlabelled = summary["unlabelled"]["count"] and not summary["counts"][TRAIN]
+    unlabelled = summary["unlabelled"]["count"] and not summary["counts"].get(TRAIN, 1)
     if not summary["counts"].get(TRAIN, 1) and not unlabelled:
         empty = summary["empty"]
         files = ", ".join(entry["file"] for entry in empty["first"][:3])

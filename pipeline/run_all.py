@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags, WorkerFlags
+from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags, StartFlags, WorkerFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
 from pipeline.cli.parsing import parse_flags
@@ -20,6 +20,7 @@ from pipeline.cli.types import Families
 from pipeline.config import POOLING, ConfigError, find_by_name
 from pipeline.config.errors import StageError
 from pipeline.inference.outcome import tell_outcome
+from pipeline.inputs.index import HOLDOUT
 from pipeline.presets import load_preset
 from pipeline.runtime import backend
 from pipeline.submission.like import sample_of_split
@@ -33,7 +34,7 @@ _WITH_MODELS = ("train", "infer")
 
 
 @dataclass(frozen=True)
-class Flags(SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
+class Flags(StartFlags, SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
     models: Families = None
     """Pooling families to train, separated by commas, such as average,netvlad; by default those of the preset."""
     run: str | None = None
@@ -68,7 +69,7 @@ def main() -> None:
         read_sample(flags.like, None, None)
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
-        _check_submitted([split for split in named if split not in experiment.dataset.train_splits], flags)
+        _check_submitted([split for split in named if split not in (*experiment.dataset.train_splits, HOLDOUT)], flags)
     progress = StageProgress(bool(experiment.synthesis and not flags.raw) + 2 * len(models) + 5)
 
     def stage(name: str, *more: str) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.done import Done, stage_output
+from pipeline.artifacts.done import DONE, Done, StageOutput, stage_output
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.owner import note_owner
-from pipeline.artifacts.places import RUN_CONFIG
-from pipeline.cli.flags import ForceFlags, ReadingFlags
+from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG
+from pipeline.cli.flags import ForceFlags, ReadingFlags, StartFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
@@ -20,16 +20,18 @@ from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Family
 from pipeline.config import Experiment, to_dict
 from pipeline.config.ranges import RunName
-from pipeline.inputs.index import Index
+from pipeline.inputs.index import TRAIN, Index
 from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
+from pipeline.training.longer import asks_for_more, check_longer
+from pipeline.training.start import Start
 from pipeline.training.teacher import Teacher
 
 _KEEP = "Give the new run a name of its own with --run NAME, or train this one anew with --force"
 
 
 @dataclass(frozen=True)
-class Flags(ForceFlags, ReadingFlags):
+class Flags(StartFlags, ForceFlags, ReadingFlags):
     model: Family = None
     """Pooling family of the model; by default the preset's first."""
     run: RunName | None = None
@@ -47,6 +49,9 @@ class _Plan:
     inputs: dict[str, str]
     experiment: Experiment
     teacher: Teacher | None
+    start: Start | None
+    more: bool
+    """Whether it is that of a run which is there, with more epochs."""
 
 
 def main() -> None:
@@ -55,14 +60,19 @@ def main() -> None:
     folder = flags.places.run(flags.preset_name, run)
     index = open_index(flags, experiment)
     with stage_output(folder, _begun) as work:
-        plan = _plan(flags, experiment, folder, index)
+        plan = _plan(flags, experiment, folder, index, work)
+        if plan.more:
+            _go_on(work, plan, index)
         if work.is_up_to_date(plan.config, plan.inputs, force=flags.force, keep=_KEEP, quiet=flags.dry_run):
+            if not (experiment.training.keep_checkpoint or flags.dry_run):
+                (folder / CHECKPOINT).unlink(missing_ok=True)
             return
         if flags.dry_run:
             begun = "would go on" if work.begun and not work.again else "would be trained"
             print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
             return
         work.remove_stale()
+        (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
         backend.start_backend()
         note_owner(folder.parent, flags.preset)
@@ -77,7 +87,7 @@ def _begun(folder: Path) -> Done | None:
     return Done(config, config.pop("inputs"), "")
 
 
-def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _Plan:
+def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work: StageOutput) -> _Plan:
     """Plan a training. All checks that may refuse it are made here, before it begins."""
     if experiment.training.precision == "auto":
         training = replace(experiment.training, precision=_precision(folder / RUN_CONFIG, flags.force))
@@ -87,20 +97,39 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> _
         "dataset": to_dict(index.dataset),
         "sampling": to_dict(experiment.sampling),
         "model": to_dict(experiment.model),
-        "training": to_dict(experiment.training),
+        # What is kept changes nothing of what is learned.
+        "training": to_dict(replace(experiment.training, keep_checkpoint=True)),
     }
+    if flags.start:
+        config["from"] = flags.start
+    more = not flags.force and asks_for_more(work.begun, config)
     inputs = {"index": index.digest}
     teacher = None
     if name := experiment.training.teacher:
         teacher = Teacher(flags.places, flags.preset, flags.preset_name, name, folder)
         finished = Done.read(folder)
-        kept = finished and not flags.force and finished.inputs["index"] == index.digest
+        kept = finished and not flags.force and not more and finished.inputs["index"] == index.digest
         inputs["teacher"] = teacher.digest(finished if kept else None, index)
-    return _Plan(folder, config, inputs, experiment, teacher)
+    start = None
+    if flags.start:
+        begun = None if flags.force else work.begun
+        known = begun.inputs.get("from") if begun and begun.config.get("from") == flags.start else None
+        start = Start(flags.places, flags.preset_name, flags.start, folder, index, known)
+        inputs["from"] = start.digest
+    return _Plan(folder, config, inputs, experiment, teacher, start, more)
+
+
+def _go_on(work: StageOutput, plan: _Plan, index: Index) -> None:
+    """Take a run for one that was begun with the epochs of the plan; raise StageError if it cannot be."""
+    begun, training = work.begun, plan.experiment.training
+    before, changed = begun.config["training"]["epochs"], Done({}, begun.inputs, "").changes({}, plan.inputs)
+    check_longer(work.place, before, changed, training, index.splits.get(TRAIN, 0))
+    print(f"{work.place} goes on from {before:g} to {training.epochs:g} epochs")
+    work.begun, work.finished = replace(begun, config=plan.config), False
 
 
 def _train(plan: _Plan, index: Index) -> None:
-    from pipeline.training.loop import CHECKPOINT, Trainer
+    from pipeline.training.loop import Trainer
     from pipeline.training.origin import describe_origin, now
     from pipeline.training.soft_labels import SoftLabels
 
@@ -108,7 +137,14 @@ def _train(plan: _Plan, index: Index) -> None:
     share = experiment.training.teacher_share
     soft_labels = SoftLabels(plan.teacher.store, folder / "teacher", index, share) if plan.teacher else None
     trainer = Trainer(
-        folder, index, experiment.model, experiment.sampling, experiment.training, experiment.inference, soft_labels
+        folder,
+        index,
+        experiment.model,
+        experiment.sampling,
+        experiment.training,
+        experiment.inference,
+        soft_labels,
+        plan.start,
     )
     # Written only now, so that settings that are refused leave no run behind.
     write_json(folder / RUN_CONFIG, {**plan.config, "inputs": plan.inputs})
@@ -129,7 +165,8 @@ def _train(plan: _Plan, index: Index) -> None:
     if soft_labels:
         soft_labels.remove()
     Done(plan.config, plan.inputs, digest_model(folder / MODEL)).write(folder)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    if not experiment.training.keep_checkpoint:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     gap = f", hold-out GAP {state.best['gap']:.4f} at step {state.best['step']}" if "gap" in state.best else ""
     synthetic = " (synthetic)" if index.dataset.synthetic else ""
     print(f"{folder / MODEL}: {summary['parameters']:,} parameters{gap}{synthetic}")

@@ -67,12 +67,21 @@ def test_which_split_is_submitted_is_asked_before_anything_runs(tmp_path, comman
     with pytest.raises(StageError, match="--split nothing: there is no such split"):
         run_here("run_all", tmp_path, *raw, "--split", "nothing")
     assert commands == []
+    run_here("run_all", tmp_path, "--raw", "train=a", "--raw", "eval=b", "--raw", "holdout=c")
+    assert commands, "a hold-out is not submitted"
 
 
 def test_the_split_that_is_named_reaches_submit_alone(tmp_path, commands):
     make_index(tmp_path)
     run_here("run_all", tmp_path, "--split", "test")
     assert [stage for stage, flags in commands if "--split" in flags] == ["submit"]
+
+
+def test_the_run_to_begin_with_reaches_every_training_alone(tmp_path, commands):
+    make_index(tmp_path)
+    run_here("run_all", tmp_path, "--models", "average,netvlad", "--from", "../other/netvlad")
+    given = [(stage, flags[flags.index("--from") + 1]) for stage, flags in commands if "--from" in flags]
+    assert given == [("train", "../other/netvlad")] * 4, "twice to look, twice to train"
 
 
 @pytest.mark.parametrize(

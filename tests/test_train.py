@@ -8,13 +8,17 @@ import shutil
 
 import numpy as np
 import pytest
+from faults import same
 from fixtures.support import SMALL, frames_of, labels_of, run_here, small_preset, train_here, write_shard
 
 from pipeline.artifacts.locks import locked
+from pipeline.artifacts.models import digest_model
 from pipeline.config import InferenceConfig, TrainingConfig
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.inputs.records.encoding import encode_sequence_example
 from pipeline.inputs.records.tfrecord import write_records
+from pipeline.models import load_model
+from pipeline.submission.provenance import commands_to_reproduce
 
 PRESET = small_preset(TrainingConfig(batch_size=8, epochs=1), InferenceConfig(batch_size=8, videos_per_part=10))
 
@@ -41,7 +45,6 @@ def test_a_student_and_its_teacher(tmp_path, capsys):
     assert config["inputs"]["teacher"] == predicted["output"]
     assert config["training"]["teacher"] == "average" and config["training"]["teacher_share"] == 0.7
     assert not (runs / "student" / "teacher").exists(), "what was unpacked is cleared away"
-    assert not list(runs.rglob("checkpoint.npz")), "nor is it needed where a training was"
     capsys.readouterr()
     run_here("train", tmp_path, *student)
     assert capsys.readouterr().out == f"{runs / 'student'}: up to date\n"
@@ -189,9 +192,125 @@ def test_a_dry_run_trains_and_deletes_nothing(tmp_path, trained, capsys):
         capsys.readouterr()
         run_here("train", tmp_path, "--dry-run", *more)
         assert capsys.readouterr().out == f"{told}\n"
-    with pytest.raises(StageError, match=r"training.epochs: 1(\.0)? -> 2.0"):
-        run_here("train", tmp_path, "--dry-run", "--training.epochs", 2)
+    capsys.readouterr()
+    run_here("train", tmp_path, "--dry-run", "--training.epochs", 2)
+    assert capsys.readouterr().out == f"{trained} goes on from 1 to 2 epochs\n{trained} would go on\n"
+    run_here("train", tmp_path, "--dry-run", "--training.no-keep-checkpoint")
+    for other in (("--training.epochs", 0.5), ("--training.epochs", 2, "--training.seed", 1)):
+        with pytest.raises(StageError, match=r"made with other settings: training.epochs: 1(\.0)? -> \d.*--run NAME"):
+            run_here("train", tmp_path, "--dry-run", *other)
     assert content(trained) == before and not (trained.parent / "new").exists()
+
+
+def test_more_epochs_go_on_as_if_the_run_had_been_begun_with_them(tmp_path, trained, capsys):
+    """Weights, optimizer, average, snapshots, the log, the best model and its predictions are the same to the bit."""
+    constant = ("--training.decay", "constant", "--training.ema-half-life", 3, "--training.snapshots", 2)
+    run_here("train", tmp_path, "--run", "whole", *constant, "--training.epochs", 3)
+    run_here("train", tmp_path, "--run", "parts", *constant)
+    run_here("infer", tmp_path, "--run", "parts")
+    capsys.readouterr()
+    run_here("train", tmp_path, "--run", "parts", *constant, "--training.epochs", 3)
+    parts, whole = trained.with_name("parts"), trained.with_name("whole")
+    told = capsys.readouterr().out
+    assert told.startswith(f"{parts} goes on from 1 to 3 epochs\n") and "resuming at step 5 of 15\n" in told
+    found, expected = (
+        {
+            name.replace("/parts/", "/whole/"): value
+            for name, value in same.content(tmp_path).items()
+            if name.startswith(f"runs/small/{run.name}/")
+        }
+        for run in (parts, whole)
+    )
+    summaries = [json.loads(each.pop("runs/small/whole/summary.json")) for each in (found, expected)]
+    assert summaries[0]["best"] == summaries[1]["best"] and summaries[0]["steps"] == summaries[1]["steps"] == 15
+    assert not same.differences(found, expected)
+    run_here("train", tmp_path, "--run", "parts", *constant, "--training.epochs", 3)
+    assert capsys.readouterr().out.endswith(f"{parts}: up to date\n")
+
+
+def test_a_run_that_cannot_go_on_is_left_as_it_was(tmp_path, trained):
+    """Its checkpoint is deleted for the asking, and nothing else of it."""
+    before = content(trained)
+    run_here("train", tmp_path, "--training.no-keep-checkpoint")
+    del before["checkpoint.npz"]
+    assert content(trained) == before
+    with pytest.raises(StageError, match=r"cannot go on to 2: it has no checkpoint .*--from average"):
+        run_here("train", tmp_path, "--training.epochs", 2)
+    write_shard(tmp_path / "raw" / "more.tfrecord", range(60, 70))
+    run_here("ingest", tmp_path, "--raw", f"train={tmp_path}/raw", "--workers", 1)
+    with pytest.raises(StageError, match="cannot go on to 2: index changed"):
+        run_here("train", tmp_path, "--training.epochs", 2)
+    assert content(trained) == before
+    run_here("train", tmp_path, "--run", "other", "--training.no-keep-checkpoint")
+    assert not (trained.with_name("other") / "checkpoint.npz").exists()
+
+
+@pytest.fixture
+def other(tmp_path, trained):
+    """The folder of a run to come, of a preset of other classes; its index is there."""
+    (tmp_path / "other.py").write_text(PRESET.replace("'small'", "'other'").replace("num_classes=9", "num_classes=12"))
+    run_here("ingest", tmp_path, "--raw", f"train={tmp_path}/raw", "--workers", 1, preset="other.py")
+    return tmp_path / "runs" / "other" / "average"
+
+
+def test_a_run_begins_with_the_weights_of_another_that_fit(tmp_path, trained, other, capsys):
+    """Of another preset, with a head of its own; it stays up to date without the other, and as long as that is it."""
+    begun, given = other, ("--from", trained, "--training.freeze", "*_norm", "hidden")
+    capsys.readouterr()
+    run_here("train", tmp_path, *given, preset="other.py")
+    told = capsys.readouterr().out.splitlines()[1:]
+    assert told[0] == (
+        f"{trained} gives 112 of 220 parameters: rgb_norm 6 6, audio_norm 2 2, hidden 8x8, hidden_norm 8 8 8 8"
+    )
+    assert told[1] == "  not head 8x12 12: the classes are others, 8x9 9 there"
+    assert told[2] == "frozen are 112 parameters: rgb_norm, audio_norm, hidden, hidden_norm"
+    before, after = (load_model(run / "model.keras") for run in (trained, begun))
+    for layer in before.layers:
+        if layer.name != "head":
+            for one, two in zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=True):
+                np.testing.assert_array_equal(one, two, err_msg=layer.name)
+    config = json.loads((begun / "config.json").read_text())
+    assert (config["from"], config["inputs"]["from"]) == (str(trained), digest_model(trained / "model.keras"))
+    command = f"--training.freeze '*_norm' hidden --from {trained}"
+    assert any(command in each for each in commands_to_reproduce(begun, str(tmp_path / "other.py"), "holdout"))
+    with pytest.raises(StageError, match=r"made with other settings: from: .*average -> None"):
+        run_here("train", tmp_path, *given[2:], preset="other.py")
+
+    trained.rename(tmp_path / "away")
+    capsys.readouterr()
+    run_here("train", tmp_path, *given, preset="other.py")
+    assert capsys.readouterr().out == f"{begun}: up to date\n", "gone, not changed"
+    with pytest.raises(StageError, match="average is not a run"):
+        run_here("train", tmp_path, *given, "--force", preset="other.py")
+    run_here("train", tmp_path, "--training.seed", 1)
+    run_here("train", tmp_path, "--dry-run", *given, preset="other.py")
+    assert capsys.readouterr().out.endswith(f"{begun} would be trained: from changed\n")
+
+
+def test_a_run_that_cannot_give_its_weights_is_refused(tmp_path, trained, other):
+    begun = other
+    with pytest.raises(StageError, match="average: a run cannot begin with its own weights; choose another --run"):
+        run_here("train", tmp_path, "--from", "average")
+    with pytest.raises(StageError, match="nosuch is not a run; runs of preset other: none"):
+        run_here("train", tmp_path, "--from", "nosuch", preset="other.py")
+    ensemble = tmp_path / "runs" / "small" / "ensemble"
+    ensemble.mkdir()
+    (ensemble / "weights.json").write_text("{}")
+    with pytest.raises(StageError, match="ensemble is a blend; name one of the runs that it blends"):
+        run_here("train", tmp_path, "--from", ensemble, preset="other.py")
+    with pytest.raises(StageError) as refused:
+        features = json.loads((trained / "config.json").read_text())
+        features["dataset"]["features"].reverse()
+        (trained / "config.json").write_text(json.dumps(features))
+        run_here("train", tmp_path, "--from", trained, preset="other.py")
+    assert "was trained on audio of 2 values, rgb of 6 values, and " in str(refused.value)
+    assert "has rgb of 6 values, audio of 2 values; its weights fit" in str(refused.value)
+    (trained / "done.json").unlink()
+    with pytest.raises(StageError, match="average is not trained to its end"):
+        run_here("train", tmp_path, "--from", trained, preset="other.py")
+    with pytest.raises(ConfigError, match=r"--training.freeze nosuch: average has no such layer; it has rgb_norm"):
+        run_here("train", tmp_path, "--training.freeze", "nosuch", preset="other.py")
+    assert not begun.exists()
 
 
 def test_a_model_that_is_not_the_one_that_training_ended_with_does_not_predict(tmp_path, trained):

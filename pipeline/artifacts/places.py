@@ -11,6 +11,8 @@ from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName
 
 RUN_CONFIG = "config.json"
+CHECKPOINT = "checkpoint.npz"
+"""A run's file that holds the state of its training, from which it goes on."""
 ENSEMBLE = "ensemble"
 """Name of the run that blends the others."""
 WEIGHTS = "weights.json"

@@ -8,7 +8,7 @@ import tyro
 
 from pipeline.artifacts.owner import check_owner
 from pipeline.artifacts.places import Places
-from pipeline.cli.paths import SplitFiles
+from pipeline.cli.paths import PathOrName, SplitFiles
 from pipeline.cli.types import Preset
 from pipeline.config import CheckedFields
 from pipeline.config.ranges import Count, OutlierRatio, Workers
@@ -108,6 +108,15 @@ class ForceFlags(BaseFlags):
 
     force: bool = False
     """Delete the earlier result, whatever it was made with, and make it anew."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StartFlags(BaseFlags):
+    """Flag that says what training begins with."""
+
+    start: Annotated[PathOrName | None, tyro.conf.arg(name="from")] = None
+    """Trained run whose weights a new run begins with, where they fit: its name or, of any preset, its path.
+    Layers that do not fit, such as the head of other classes, begin at random."""
 
 
 @dataclasses.dataclass(frozen=True)

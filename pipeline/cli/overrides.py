@@ -1,6 +1,7 @@
 """Flags as text: which setting a flag overrides, and which flags turn some settings into others."""
 
 import dataclasses
+import typing
 from typing import Any
 
 from pipeline.artifacts.places import Places
@@ -34,7 +35,13 @@ def pooling_flags(family: str) -> list[str]:
 
 def flags_of(group: type) -> set[str]:
     """Return the flags of a group of `pipeline.cli.flags`, those of `Places` included, as `flag_name` gives them."""
-    names = {field.name for field in dataclasses.fields(group)}
+    hints = typing.get_type_hints(group, include_extras=True)
+    names = {_own_name(hints[field.name]) or field.name for field in dataclasses.fields(group)}
     if "places" in names:
         names = names - {"places"} | {field.name for field in dataclasses.fields(Places)}
     return {name.replace("_", "-") for name in names}
+
+
+def _own_name(hint: Any) -> str | None:
+    """Return the name that a flag has where Python cannot have it, as `tyro.conf.arg` says."""
+    return next((name for each in getattr(hint, "__metadata__", ()) if (name := getattr(each, "name", None))), None)

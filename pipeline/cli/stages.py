@@ -11,6 +11,7 @@ from pipeline.cli.flags import (
     PresetFlags,
     ReadingFlags,
     SplitFlags,
+    StartFlags,
     WorkerFlags,
 )
 
@@ -38,13 +39,14 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags), SECTIONS),
+    "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags, StartFlags), SECTIONS),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
     "pack": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
     "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, ForceFlags), ("dataset",)),
     "train": Stage(
-        (ReadingFlags, ForceFlags), ("dataset", "sampling", "pooling", "classifier", "training", "inference")
+        (ReadingFlags, ForceFlags, StartFlags),
+        ("dataset", "sampling", "pooling", "classifier", "training", "inference"),
     ),
     "soup": Stage((ReadingFlags,), ("dataset", "inference")),
     "infer": Stage((ReadingFlags,), ("dataset", "inference")),

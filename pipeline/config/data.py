@@ -85,6 +85,7 @@ class DatasetConfig(CheckedFields, section="dataset"):
     """Splits whose videos are trained on; the hold-out is taken from them. All other splits are only scored."""
     holdout_percent: Annotated[float, Within(least=0, below=100, unit="percent of the training videos")] = 2.0
     """Share of the training videos, in percent, held out for validation; a stable hash of the id chooses them.
+    Where there is a split holdout, it is held out in their place.
     A larger hold-out gives more reliable scores and leaves fewer videos to train on."""
     group_key: Annotated[str, Matching(_ANY_KEY, "a key of a record, or empty")] = field(
         default="", metadata=LEFT_OUT_AT_DEFAULT
@@ -106,8 +107,7 @@ class DatasetConfig(CheckedFields, section="dataset"):
                 raise ConfigError(f"dataset.features: two are named {name}; give each a name of its own")
         if "holdout" in self.train_splits:
             raise ConfigError(
-                "dataset.train-splits must not contain holdout, the name of the hold-out that is taken from them; "
-                "rename the split"
+                "dataset.train-splits must not contain holdout, the name of the hold-out; rename the split"
             )
 
     @property

@@ -1,11 +1,14 @@
 """Settings of training: which frames of a video are used, and how the weights are optimized."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pipeline.config.checked import CheckedFields
-from pipeline.config.ranges import Frames, Matching, Seed, Share, Videos, Within
+from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
+from pipeline.config.ranges import Frames, Matching, Seed, Several, Share, Videos, Within
 
+_Layers = Annotated[
+    str, Matching(r"[^\x00-\x20\x7f-][^\x00-\x20\x7f]*", "a pattern of names of layers, such as *_norm")
+]
 _Teacher = Annotated[str, Matching(r"[^\x00-\x1f\x7f-][^\x00-\x1f\x7f]*", "the name or path of a run, or ensemble")]
 
 
@@ -60,6 +63,9 @@ class TrainingConfig(CheckedFields, section="training"):
     checkpoint_steps: Annotated[int, Within(1, 1_000_000_000, unit="steps")] = 500
     """Number of steps from one chance to write a checkpoint to the next; the end of an epoch is a chance too.
     A chance is skipped if the last checkpoint is too recent, so that writing takes a twentieth of the time at most."""
+    keep_checkpoint: bool = field(default=True, metadata=LEFT_OUT_AT_DEFAULT)
+    """Whether a finished run keeps its last checkpoint, from which more --training.epochs go on.
+    It takes three to four times as much disk as the model; without it, it is deleted."""
     snapshots: Annotated[int, Within(0, 10_000, unit="evaluations")] = 0
     """Number of evaluations, counted from the last, whose weights are kept for `soup` to average; 0 keeps none."""
     teacher: _Teacher | None = None
@@ -67,6 +73,9 @@ class TrainingConfig(CheckedFields, section="training"):
     Its predictions of split train are mixed into the labels."""
     teacher_share: Annotated[float, Within(0, 1)] = 0.5
     """Share of the teacher's predictions in the targets, from 0 (labels alone) to 1 (teacher alone)."""
+    freeze: Annotated[tuple[_Layers, ...], Several(distinct=True)] = field(default=(), metadata=LEFT_OUT_AT_DEFAULT)
+    """Layers that are not trained: patterns of their names, such as *_pooling.
+    Their weights and statistics stay as they begin, so it goes with --from."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
     """Precision of the computation. auto: mixed_bfloat16 where the hardware is faster with it, float32 elsewhere.
     The weights are float32 in any case."""

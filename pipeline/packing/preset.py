@@ -14,6 +14,8 @@ LONGEST = 300
 _STEPS = 600
 """A training has about so many steps: few videos are shown more often than many."""
 
+_HOLD_OUT = "holdout_percent={},  # of the training videos: they choose the best epoch and blend"
+_HELD_OUT = "# split holdout chooses the best epoch and blend"
 _TEXT = '''\
 """{title}
 
@@ -43,7 +45,7 @@ def experiment(model: str) -> Experiment:
             features=({features},),
             num_classes={num_classes},  # {named}
             max_frames={max_frames},  # a longer video is sampled over its whole length
-            holdout_percent={holdout},  # of the training videos: they choose the best epoch and blend
+            {holdout}
 {group}        ),
         model=ModelConfig(model, POOLING[model](), ClassifierConfig(hidden={hidden})),
         sampling=SamplingConfig(train="all", evaluation="all"),
@@ -71,6 +73,8 @@ class Counts:
     grouped: bool
     named: bool
     """Whether vocabulary.csv names the classes."""
+    held_out: bool = False
+    """Whether there is a split `holdout`."""
 
 
 def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts: Counts) -> str:
@@ -85,7 +89,7 @@ def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts:
         num_classes=counts.classes,
         named="vocabulary.csv names them" if counts.named else "labels are their numbers, from 0",
         max_frames=min(counts.longest, LONGEST),
-        holdout=holdout_of(counts.trained),
+        holdout=_HELD_OUT if counts.held_out else _HOLD_OUT.format(holdout_of(counts.trained)),
         group='            group_key="group",  # a group is never on both sides of the hold-out\n' * counts.grouped,
         hidden=512,
         batch_size=batch_size,

@@ -19,6 +19,7 @@ from pipeline.packing.tables import Table, read_table
 SPLIT_COLUMNS = ("split", "subset", "partition", "set")
 """Columns that are taken for splits by their names, in any case."""
 HOLDOUT = "holdout"
+"""A split of this name is the hold-out; without it, a hash of the id takes one from train."""
 MOST_SPLITS = 100
 _NAME = get_args(FolderName)[1]
 
@@ -151,10 +152,10 @@ def _check_names(table: Table, column: str) -> None:
         )
     folded: dict[str, str] = {}
     for name in names:
-        if name.casefold() == HOLDOUT:
+        if name.casefold() == HOLDOUT != name:
             raise StageError(
-                f"{_first(table, cells, name)}: no split may be called {name}: the hold-out is taken from train by a "
-                "hash of the id; rename this split validation"
+                f"{_first(table, cells, name)}: split {name} may be meant for the hold-out: write it {HOLDOUT}, or "
+                "rename it"
             )
         if not _NAME.allows(name):
             raise StageError(f"{_first(table, cells, name)}: {name[:60]!r} cannot name a split, which needs {_NAME}")

@@ -16,6 +16,7 @@ from pipeline.packing.dataset import FoundDataset, bad_videos
 from pipeline.packing.preset import Counts, preset_text
 from pipeline.packing.record import FOLDER, PackRecord, unrecorded
 from pipeline.packing.shards import Job, Shard, ShardReport, plan_shards, write_shard
+from pipeline.packing.splits import HOLDOUT
 from pipeline.runtime.parallel import map_in_processes
 from pipeline.runtime.progress import progress_bar
 
@@ -124,7 +125,7 @@ def _write_preset(path: Path, found: FoundDataset, record: PackRecord) -> str:
     videos = record.videos
     trained = [split == "train" and labels is not None for split, labels in zip(videos.splits, videos.labels)]
     classes, longest = len(record.class_names), int(videos.lengths.max())
-    counts = Counts(classes, sum(trained), longest, videos.groups is not None, found.named)
+    counts = Counts(classes, sum(trained), longest, videos.groups is not None, found.named, HOLDOUT in videos.splits)
     text = preset_text(found.settings.name, str(path), found.features, counts)
     there = path.read_text(encoding="utf-8") if path.exists() else ""
     if there and digest_json(there) not in (record.preset, digest_json(text)):

@@ -101,7 +101,7 @@ def commands_to_reproduce(run: Path, preset: str, split: str) -> list[str]:
     """Return the commands that make a split's predictions again, with a flag for each setting unlike the preset's.
 
     Runs keep their names below the preset's folder. A run that was trained with a teacher also needs the teacher's
-    predictions of the split train; `train` says so.
+    predictions of the split train, and one that began --from another needs that one; `train` says so.
     """
     splits = sorted({split, HOLDOUT} & set(list_predicted_splits(run)))
     if (run / RUN_CONFIG).exists():
@@ -128,6 +128,7 @@ def _training(run: Path, preset: str) -> list[str]:
     arguments = [
         token for section, old, new in _sections(experiment, config) for token in override_flags(section, old, new)
     ]
+    arguments = [*arguments, *(["--from", config["from"]] if "from" in config else [])]
     return [stage_command_line("train", preset, "--model", experiment.model.family, "--run", run.name, *arguments)]
 
 

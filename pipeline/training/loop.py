@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.files import remove_leftovers
 from pipeline.artifacts.models import MODEL, Snapshots, digest_model, store_model
+from pipeline.artifacts.places import CHECKPOINT
 from pipeline.artifacts.predictions import Predictions
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.config.errors import StageError
@@ -30,14 +31,14 @@ from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.batches import EpochSampler, TrainBatches
 from pipeline.training.callbacks import BatchMonitor
 from pipeline.training.checkpoint import TrainState
+from pipeline.training.freezing import freeze_layers
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import SummedBinaryCrossentropy
 from pipeline.training.penalized import PenalizedModel
 from pipeline.training.plan import TrainingPlan, short_run_warnings
 from pipeline.training.soft_labels import SoftLabels
+from pipeline.training.start import Start
 
-CHECKPOINT = "checkpoint.npz"
-"""The file that holds the state of a training until it ends."""
 REST = 20
 """If the last checkpoint took t to write, none is written for REST * t: they take at most a twentieth of the time."""
 AT_ONCE = 10
@@ -75,6 +76,7 @@ class Trainer:
         folder: the folder of the run, with the checkpoint, the best model, the snapshots and the log.
         index: the videos to train and validate on.
         teacher: the soft labels that are mixed into the labels of the training videos.
+        start: the trained run whose weights it begins with, unless there is a checkpoint.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Trainer:
         training: TrainingConfig,
         inference: InferenceConfig,
         teacher: SoftLabels | None = None,
+        start: Start | None = None,
     ):
         self.folder = folder
         self.index = index
@@ -100,6 +103,9 @@ class Trainer:
         self.plan = TrainingPlan.of(training, len(self.sampler.rows))
         # This copy is never compiled, so it is stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
+        if start and not (folder / CHECKPOINT).exists():
+            start.give_to(self.stored)
+        freeze_layers(self.stored, training.freeze)
         self.model = compile_model(self.stored, index.dataset, sampling, training, self.plan.total)
         self.start = statistics.start_at_zero(self.model)
         ensemble = Ensemble.of_model(self.model, sampling, index.dataset, inference.top_k)
@@ -145,6 +151,8 @@ class Trainer:
                     self.kept_step, ended = state.step, time.monotonic()
                     due = ended + REST * (ended - began)
                 self.request.check()
+            if self.training.keep_checkpoint and self.kept_step != state.step:
+                checkpoint.save_checkpoint(path, self.model, state)
         log.close()
         return state
 

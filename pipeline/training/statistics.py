@@ -56,7 +56,10 @@ def check_finite(model: keras.Model, step: int) -> None:
 
 
 def _tracked(model: keras.Model) -> Iterator[tuple[keras.Layer, keras.Variable]]:
-    """Yield each tracked statistic with its layer; the states of seed generators are not among them."""
+    """Yield each statistic that is tracked, with its layer; those of frozen layers stay as they are.
+
+    The states of seed generators are not among them.
+    """
     for layer in model._flatten_layers(include_self=False):
-        if hasattr(layer, "momentum"):
+        if hasattr(layer, "momentum") and layer.trainable:
             yield from ((layer, statistic) for statistic in layer.non_trainable_weights)

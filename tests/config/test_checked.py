@@ -56,6 +56,7 @@ NAMES = {
     (DatasetConfig, "id_keys"): ["id", "video id"],
     (DatasetConfig, "train_splits"): ["train", "validate"],
     (TrainingConfig, "teacher"): ["ensemble", "../runs/a"],
+    (TrainingConfig, "freeze"): ["*_norm", "hidden"],
     (SubmissionConfig, "competition"): ["youtube8m-2018"],
 }
 """Texts that the fields of text take."""
@@ -111,6 +112,7 @@ WORKS = [
     (TrainingConfig, "label_smoothing", [0, 0.99]),
     (TrainingConfig, "teacher_share", [0, 1]),
     (TrainingConfig, "teacher", [None, "ensemble", "/runs/a b"]),
+    (TrainingConfig, "freeze", [(), ("*",), ("rgb_*", "hidden")]),
     (TrainingConfig, "seed", [0, 2**32 - 1]),
     (ClassifierConfig, "hidden", [0, 65_536]),
     (ClassifierConfig, "dropout", [0, 0.99]),
@@ -131,6 +133,7 @@ FAILS = [
     (TrainingConfig, "label_smoothing", [1, -0.1]),
     (TrainingConfig, "teacher_share", [1.1, -0.1]),
     (TrainingConfig, "teacher", ["", "-a", 3, "a\n"]),
+    (TrainingConfig, "freeze", ["*", ("",), ("a b",), ("-a",), ("a", "a"), None]),
     (TrainingConfig, "seed", [-1, 2**32]),
     (TrainingConfig, "decay", ["cosin", 3, ["cosine"]]),
     (ClassifierConfig, "hidden", [-3, 2.5]),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _TIMES = {"seconds", "examples_per_second", "evaluation_seconds", "began", "begun", "started", "ended"}
 
 
@@ -31,6 +33,16 @@ def _model(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         architecture = re.sub(rb'"shared_object_id": \d+', b"", archive.read("config.json"))
         return architecture + archive.read("model.weights.h5")
+
+
+def _checkpoint(content: bytes) -> bytes:
+    """How many steps were timed depends on where training stopped."""
+    with np.load(io.BytesIO(content)) as arrays:
+        values = {name: arrays[name] for name in arrays.files}
+    state = json.loads(values.pop("state").tobytes())
+    state.pop("timed_examples")
+    parts = [_json(json.dumps(state).encode()), *(name.encode() + values[name].tobytes() for name in sorted(values))]
+    return b"\n".join(parts)
 
 
 def _ledger(content: bytes) -> bytes:
@@ -69,6 +81,7 @@ EXCEPT: dict[str, Callable[[bytes], bytes]] = {
     r"submissions/.*\.json": _json,  # it quotes the summaries
     r"runs/\w+/[\w-]+/tensorboard/events": _events,  # the time of each scalar
     r"runs/.*\.keras": _model,  # the date
+    r"runs/\w+/[\w-]+/checkpoint\.npz": _checkpoint,  # how many seconds training took so far
     r"reports/\w+\.html": _page,  # the date
 }
 """Files whose bytes may differ between two runs, and what of them may not. All others are the same, byte for byte."""

@@ -16,6 +16,7 @@ from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
 from pipeline.inputs.index.ids import hash_ids, is_held_out
 from pipeline.inputs.index.resume import IndexedReports
+from pipeline.inputs.index.sources import parse_sources
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.encoding import encode_sequence_example
 
@@ -164,6 +165,33 @@ def test_duplicates_and_leakage(tmp_path):
     assert summary["leakage"] == {"count": 1, "first": [{"id": "c", "splits": ["train", "test"]}]}
 
 
+def test_a_split_called_holdout_takes_the_place_of_the_hash(tmp_path):
+    """All other videos are trained on; those in both are told, and counted in each."""
+    ids = [f"v{number}" for number in range(40)]
+    assert any(holdout(id, 30) for id in ids[:30])
+    for split, own in {"train": ids[:30], "holdout": ids[28:36], "test": ids[35:]}.items():
+        shard(tmp_path / split / "a.tfrecord", [record(id, [1]) for id in own])
+    sources = parse_sources([f"{split}={tmp_path}/{split}" for split in ("test", "holdout", "train")])
+    for dataset in (DATASET, dataclasses.replace(DATASET, group_key="site")):
+        summary, index = indexed(tmp_path / f"index{dataset.group_key}", sources, dataset)
+        assert index.splits == {"train": 30, "holdout": 8, "test": 5}
+        for split, expected in {"train": ids[:30], "holdout": ids[28:36], "test": ids[35:]}.items():
+            assert index.ids_of(index.rows(split)) == expected
+        assert index.scored_splits() == ["holdout", "test"] and index.other_splits() == ["test"]
+        leaks = [{"id": id, "splits": ["train", "holdout"]} for id in ("v28", "v29")]
+        assert summary["leakage"] == {"count": 2, "first": leaks}
+    again = IndexedReports(tmp_path / "index", DATASET, None)
+    (tmp_path / "again").mkdir()
+    reports = again.reports([source.path for source in sources])
+    assert write_index(tmp_path / "again", DATASET, sources, reports) == indexed(tmp_path / "new", sources)[0]
+
+
+def test_a_hold_out_alone_is_scored(tmp_path):
+    shard(tmp_path / "a.tfrecord", [record("a", [1]), record("b", [2])])
+    _, index = indexed(tmp_path / "index", [Source(tmp_path / "a.tfrecord", "holdout")])
+    assert index.splits == {"holdout": 2} and index.holdout_labeled and not index.has_training
+
+
 def test_labels_that_are_not_known_and_videos_that_have_none(tmp_path):
     """Without the key they are neither trained on nor held out; with an empty list they are like any other."""
     empty = lambda n: record(f"e{n}", [])  # noqa: E731
@@ -184,7 +212,7 @@ def test_labels_that_are_not_known_and_videos_that_have_none(tmp_path):
     assert values.tolist() == [1, 2, 3] and np.diff(offsets).tolist() == [2, 0, 0, 1, 0, 0]
     left_out = pq.read_table(tmp_path / "index" / "left_out.parquet").to_pylist()
     assert [(row["id"], row["labels"]) for row in left_out] == [("u0", None), ("u1", None)]
-    assert {row["reason"] for row in left_out} == {"it is of a split to train on, and has no labels"}
+    assert {row["reason"] for row in left_out} == {"it is to be trained on or held out, and has no labels"}
     again = IndexedReports(tmp_path / "index", DATASET, None)
     (tmp_path / "again").mkdir()
     rebuilt = write_index(tmp_path / "again", DATASET, sources, again.reports([source.path for source in sources]))

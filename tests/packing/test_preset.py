@@ -38,6 +38,14 @@ def test_ranges_of_bytes_are_declared_to_the_last_digit(tmp_path):
     assert dataset.features == (feature,) and dataset.max_frames == LONGEST and dataset.group_key == ""
 
 
+def test_a_hold_out_of_its_own_needs_no_share(tmp_path):
+    path = tmp_path / "own.py"
+    text = preset_text("x", "own.py", FEATURES, Counts(1, 10, 10, grouped=False, named=True, held_out=True))
+    path.write_text(text, encoding="utf-8")
+    load_experiment(str(path))
+    assert "holdout_percent" not in text and "\n            # split holdout chooses the best epoch" in text
+
+
 @pytest.mark.parametrize(
     ("trained", "batch", "percent"),
     [(0, 8, 20), (1, 8, 20), (270, 16, 20), (999, 32, 20), (1000, 32, 10), (20_000, 128, 10), (4_000_000, 128, 2)],

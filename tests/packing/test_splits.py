@@ -114,8 +114,8 @@ def test_groups_need_no_splits(tmp_path):
 @pytest.mark.parametrize(
     ("content", "flags", "message"),
     [
-        ("id,split\na,train\nb,holdout\n", {}, "line 3: no split may be called holdout: the hold-out is taken "
-         "from train by a hash of the id; rename this split validation"),
+        ("id,split\na,train\nb,Holdout\n", {}, "line 3: split Holdout may be meant for the hold-out: write it "
+         "holdout, or rename it"),
         ("id,split\na,../x\n", {}, "line 2: '../x' cannot name a split, which needs a plain name of at"),
         ("id,split\na,train\nb,Train\n", {}, "line 3: split Train and split train differ in case alone; write"),
         ("id,split,set\na,train,x\n", {}, "columns split and set may both hold splits; name one with --split-column"),

@@ -132,9 +132,11 @@ def test_where_it_stops_and_how_many_steps_it_takes_at_once_changes_nothing(
     assert_same(state_of(run), state_of(ended))
 
 
-@pytest.mark.parametrize(("rest", "kept"), [(0, [2, 4, 6, 8, 10]), (20, [2, 8]), (1000, [2])])
-def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, rest, kept):
-    """On a clock where eight seconds pass from stop to stop, and a checkpoint takes one."""
+@pytest.mark.parametrize(
+    ("rest", "kept", "last"), [(0, [2, 4, 6, 8, 10], []), (20, [2, 8], [10]), (1000, [2], [10]), (1000, [2], None)]
+)
+def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, rest, kept, last):
+    """On a clock where eight seconds pass from stop to stop, and a checkpoint takes one; the last may be kept."""
     now, saved = [1000.0], []
 
     def advance(seconds):
@@ -148,13 +150,13 @@ def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, re
         state.step = run.plan.next_stop(state.step)
         advance(8)
 
-    run = trainer(held_out, tmp_path / "run", AVERAGE, checkpoint_steps=2)
+    run = trainer(held_out, tmp_path / "run", AVERAGE, checkpoint_steps=2, keep_checkpoint=last is not None)
     monkeypatch.setattr(loop, "REST", rest)
     monkeypatch.setattr(run, "_advance", train)
     monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
     run.run()
-    assert saved == kept
+    assert saved == kept + (last or [])
 
 
 def test_a_teacher_changes_what_is_learned(held_out, tmp_path):
@@ -192,7 +194,7 @@ def test_on_jax_too():
 
 RESUMED = [
     (NETVLAD, {"snapshots": 2}),
-    (AVERAGE, {"accumulate": 2, "teacher": "ensemble", "precision": "mixed_bfloat16"}),
+    (AVERAGE, {"accumulate": 2, "teacher": "ensemble", "precision": "mixed_bfloat16", "freeze": ("rgb_norm",)}),
 ]
 
 
@@ -233,6 +235,26 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, mo
     assert [step_of(path) for path in list_snapshots(run.folder)] == ([8, 10] if run.training.snapshots else [])
     digests = [[digest_model(path) for path in list_snapshots(each.folder)] for each in (run, whole)]
     assert digests[0] == digests[1]
+
+
+def test_frozen_layers_are_the_same_to_the_bit_and_the_optimizer_does_not_know_them(held_out, tmp_path):
+    """In the model that is stored, in the weights that are trained, and in their averages."""
+    run = trainer(held_out, tmp_path / "run", epochs=1, freeze=("rgb_*", "hidden*"))
+    before = {layer.name: layer.get_weights() for layer in run.stored.layers}
+    run.run()
+    stored = load_model(run.folder / MODEL)
+    for name, weights in before.items():
+        after = [model.get_layer(name).get_weights() for model in (run.stored, stored)]
+        same = [[np.array_equal(*each) for each in zip(now, weights, strict=True)] for now in after]
+        if name in ("head", "audio_norm"):
+            assert not any(map(any, same)), name
+        else:
+            assert all(map(all, same)), name
+    trained = [weight.shape for weight in run.model.trainable_weights]
+    adam = run.model.optimizer
+    for slots in (adam._momentums, adam._velocities, adam._model_variables_moving_average):
+        assert [slot.shape for slot in slots] == trained
+    assert trained == [(8, 9), (9,)], "the head"
 
 
 def test_a_run_that_signals_stopped_ends_like_one_that_was_not(held_out, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from pipeline.inputs.class_names import KEY, SUMMARY, unnamed
 ROWS, LEFT_OUT = "index.parquet", "left_out.parquet"
 TRAIN, HOLDOUT = "train", "holdout"
 DUPLICATE = "its split has the id already"
-UNLABELED = "it is of a split to train on, and has no labels"
+UNLABELED = "it is to be trained on or held out, and has no labels"
 """The reasons that are given when a good record is left out."""
 SCHEMA = pa.schema(
     {

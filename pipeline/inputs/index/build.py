@@ -38,9 +38,10 @@ def write_index(
 ) -> dict[str, Any]:
     """Write the index of shards as their reports come in; 16 bytes for each video of earlier reports stay in memory.
 
-    The splits that train_splits names become `train` and `holdout`; other splits keep their names. If several records
-    of a split have the same id, the first one counts and the others are left out. So are records of train_splits that
-    do not say which labels they have.
+    The splits that train_splits names become `train` and `holdout`; other splits keep their names. Where there is a
+    split `holdout`, it is the hold-out: all videos of train_splits are trained on. If several records of a split have
+    the same id, the first one counts and the others are left out. So are records of train_splits and of the hold-out
+    that do not say which labels they have.
 
     Args:
         folder: an existing folder, written to in place.
@@ -65,8 +66,10 @@ def write_index(
         ConfigError: a split has a reserved name.
     """
     splits = _final_splits(dataset, sources)
-    # The videos that are trained on and those that are held out form one group: no id may be in both.
-    groups = [split for split in splits if split != HOLDOUT]
+    own_holdout = any(source.split == HOLDOUT for source in sources)
+    percent = 0.0 if own_holdout else dataset.holdout_percent
+    # The videos that are trained on and those that a hash takes from them form one group: no id may be in both.
+    groups = [split for split in splits if own_holdout or split != HOLDOUT]
     leakage = Leakage(groups, TRAIN if TRAIN in splits else None, LISTED)
     quarantined, duplicates, unlabeled, empty, shards = _Listing(), _Listing(), _Listing(), _Listing(), []
     statistics = Statistics(dataset, splits)
@@ -81,7 +84,7 @@ def write_index(
             good = np.arange(len(report.ids))
             good = np.delete(good, [*aside]) if aside else good
             lacking = good[:0]
-            if source.split in dataset.train_splits:
+            if source.split in (*dataset.train_splits, HOLDOUT):
                 known = report.labeled[good]
                 good, lacking = good[known], good[~known]
             for i in lacking:
@@ -90,7 +93,7 @@ def write_index(
             keys = hash_ids(ids)
             if source.split in dataset.train_splits:
                 together = hash_ids([report.groups[i] for i in good]) if dataset.group_key else keys
-                codes = is_held_out(together, dataset.holdout_percent).astype(np.int32)  # 0 train, 1 holdout
+                codes = is_held_out(together, percent).astype(np.int32)  # 0 train, 1 holdout
                 new = leakage.add(ids, keys, TRAIN)
             else:
                 codes = np.full(len(keys), splits.index(source.split), np.int32)
@@ -124,7 +127,7 @@ def write_index(
         "empty": empty.summary(),
         "cut": statistics.cut,
         "constant": statistics.constant,
-        "leakage": {"count": leakage.count, "first": _leaks(leakage, dataset, folder / ROWS)},
+        "leakage": {"count": leakage.count, "first": _leaks(leakage, dataset, percent, folder / ROWS)},
         "statistics": statistics.summary(),
         "root": None if root is None else os.path.relpath(root.resolve(), folder.resolve()),
         "shards": shards,
@@ -151,13 +154,13 @@ class _Listing:
 
 def _final_splits(dataset: DatasetConfig, sources: list[Source]) -> list[str]:
     given = list(dict.fromkeys(source.split for source in sources))
-    if taken := {TRAIN, HOLDOUT} & set(given) - set(dataset.train_splits):
+    if TRAIN in given and TRAIN not in dataset.train_splits:
         names = ", ".join(dataset.train_splits)
         raise ConfigError(
-            f"split {taken.pop()}: the name is reserved for what is made of dataset.train-splits ({names}); rename it"
+            f"split {TRAIN}: the name is reserved for what is made of dataset.train-splits ({names}); rename it"
         )
     trained = [TRAIN, HOLDOUT] if set(given) & set(dataset.train_splits) else []
-    return trained + [split for split in given if split not in dataset.train_splits]
+    return trained + [split for split in given if split not in (*dataset.train_splits, *trained)]
 
 
 def _stored_path(path: Path, root: Path | None) -> str:
@@ -177,12 +180,12 @@ def _hash(digest: Any, number: int, report: ShardReport, kept: np.ndarray, codes
         digest.update(known.tobytes())
 
 
-def _leaks(leakage: Leakage, dataset: DatasetConfig, rows: Path) -> list[dict[str, Any]]:
+def _leaks(leakage: Leakage, dataset: DatasetConfig, percent: float, rows: Path) -> list[dict[str, Any]]:
     """Return the leaked ids that the summary lists, with the splits that each is in."""
     first = leakage.first()
     ids = [id for id, _ in first]
-    held = is_held_out(hash_ids(ids), dataset.holdout_percent).tolist()
-    if dataset.group_key and first:  # the hold-out does not follow from the id
+    held = is_held_out(hash_ids(ids), percent).tolist()
+    if dataset.group_key and percent and first:  # the hold-out does not follow from the id
         found = pq.read_table(rows, columns=["id"], filters=[("id", "in", ids), ("split", "=", HOLDOUT)])
         held = np.isin(ids, found["id"].to_pylist()).tolist()
     return [

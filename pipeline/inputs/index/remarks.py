@@ -50,8 +50,9 @@ def _doubles(summary: dict[str, Any]) -> Iterator[str]:
 def _unlabelled(summary: dict[str, Any]) -> Iterator[str]:
     if count := summary["unlabelled"]["count"]:
         example = summary["unlabelled"]["first"][0]["id"]
+        use = "to train on or to hold out" if _own_holdout(summary) else "to train on"
         yield (
-            f"{counted(count, 'video')} to train on without labels, such as {example!r}: they are neither trained on "
+            f"{counted(count, 'video')} {use} without labels, such as {example!r}: they are neither trained on "
             "nor scored (see left_out.parquet); a video to which no class applies has an empty list of labels"
         )
 
@@ -86,10 +87,15 @@ def _same_labels(summary: dict[str, Any]) -> Iterator[str]:
 def _holdout(summary: dict[str, Any]) -> Iterator[str]:
     counts, dataset = summary["counts"], summary["dataset"]
     percent = dataset["holdout_percent"]
+    own = _own_holdout(summary)
+    if own and TRAIN in counts:
+        yield f"split {HOLDOUT} is the hold-out: --dataset.holdout-percent is not used, and all others are trained on"
     if TRAIN not in counts:
         names = ", ".join(dataset["train_splits"])
         yield f"there are no videos to train on: dataset.train-splits names {names}; there are: {', '.join(counts)}"
-    elif not percent:
+    elif own and not counts[HOLDOUT]:
+        yield f"split {HOLDOUT} has no video with labels: {_UNCHOSEN}"
+    elif not own and not percent:
         yield f"nothing is held out (--dataset.holdout-percent is 0): {_UNCHOSEN}"
     elif not counts[HOLDOUT]:
         yield (
@@ -99,4 +105,10 @@ def _holdout(summary: dict[str, Any]) -> Iterator[str]:
     elif not summary["labelled"][HOLDOUT]:
         yield f"no video of the hold-out has labels: {_UNCHOSEN}"
     elif counts[HOLDOUT] < SMALL_HOLDOUT:
-        yield f"the hold-out has only {counted(counts[HOLDOUT], 'video')}; see --dataset.holdout-percent"
+        see = "" if own else "; see --dataset.holdout-percent"
+        yield f"the hold-out has only {counted(counts[HOLDOUT], 'video')}{see}"
+
+
+def _own_holdout(summary: dict[str, Any]) -> bool:
+    """Return whether the hold-out is a split of its own, and not taken from the training videos."""
+    return any(shard["split"] == HOLDOUT for shard in summary["shards"])

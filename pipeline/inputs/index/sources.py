@@ -10,7 +10,7 @@ from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName
 from pipeline.config.wording import counted
-from pipeline.inputs.index import HOLDOUT, Source
+from pipeline.inputs.index import Source
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 
 
@@ -29,8 +29,6 @@ def parse_sources(raw: list[str]) -> list[Source]:
         split, separator, place = item.partition("=")
         if not (separator and split and place) or not split.replace("_", "").isalnum():
             raise StageError(f"--raw {item}: write SPLIT=DIR_OR_GLOB, for example train=/data/train")
-        if split == HOLDOUT:
-            raise StageError(f"--raw {item}: holdout is taken from the training splits; choose another name")
         check_value(f"--raw {item}: the split", split, FolderName)
         files = in_order(file.resolve() for file in named_files(place, "*.tfrecord") if file.is_file())
         if not files:

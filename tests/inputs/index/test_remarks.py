@@ -118,3 +118,25 @@ def test_a_handful_of_videos_may_be_alike(tmp_path):
 def test_a_hold_out_that_chooses_nothing(tmp_path, percent, videos, expected):
     (remark,) = said(tmp_path, dataclasses.replace(HALF, holdout_percent=percent), train=videos)
     assert re.sub(r"only \d+ videos", "only # videos", remark) == expected
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        ([video(number, [number % 9]) for number in range(300, 360)], []),
+        (range(100, 104), ["the hold-out has only 4 videos"]),
+        (
+            [video(300, None)],
+            [
+                "1 video to train on or to hold out without labels",
+                f"split holdout has no video with labels: {UNCHOSEN}",
+            ],
+        ),
+    ],
+)
+def test_a_hold_out_of_its_own_takes_the_place_of_the_share(tmp_path, held, expected):
+    remarks = said(tmp_path, train=[video(number, [number % 9]) for number in range(60)], holdout=held)
+    told = "split holdout is the hold-out: --dataset.holdout-percent is not used, and all others are trained on"
+    assert told in remarks
+    remarks.remove(told)
+    assert [remark.partition(", such as")[0] for remark in remarks] == expected

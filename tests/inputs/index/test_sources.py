@@ -73,7 +73,6 @@ def test_a_file_that_is_named_outright_is_read(tmp_path):
         ("=x", "write SPLIT=DIR_OR_GLOB"),
         ("a/b=x", "write SPLIT=DIR_OR_GLOB"),
         (f"{'a' * 201}=x", "the split must be a plain name of at most 200 bytes"),
-        ("holdout=x", "holdout is taken from the training splits"),
         ("train=/nowhere/*.tfrecord", "no *.tfrecord files there"),
     ],
 )
