@@ -54,7 +54,8 @@ class TrainingConfig(CheckedFields, section="training"):
     """Mixup: alpha of the Beta distribution that mixes pairs of videos and their labels; 0 turns mixup off.
     The larger it is, the more evenly the two videos of a pair are mixed."""
     label_smoothing: Share = 0.0
-    """Label smoothing: share of each target that is replaced by one half; 0 turns it off."""
+    """Label smoothing: share of each target that is replaced by one half; 0 turns it off.
+    With --classifier.head softmax it is replaced by an equal share for each class."""
     patience: Annotated[int, Within(0, 100_000, unit="epochs")] = 0
     """Patience: number of epochs without a better hold-out GAP after which training stops; 0 never stops early."""
     checkpoint_steps: Annotated[int, Within(1, 1_000_000_000, unit="steps")] = 500

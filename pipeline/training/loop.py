@@ -31,7 +31,7 @@ from pipeline.training.batches import EpochSampler, TrainBatches
 from pipeline.training.callbacks import BatchMonitor
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.log import MetricsLog
-from pipeline.training.loss import SummedBinaryCrossentropy
+from pipeline.training.loss import loss_of
 from pipeline.training.penalized import PenalizedModel
 from pipeline.training.plan import TrainingPlan, short_run_warnings
 from pipeline.training.soft_labels import SoftLabels
@@ -61,7 +61,7 @@ def compile_model(
     trained = PenalizedModel(model)
     trained.compile(
         optimizer=optimizer.build_optimizer(training, total_steps, trained.trainable_variables),
-        loss=SummedBinaryCrossentropy(training.label_smoothing),
+        loss=loss_of(model, training.label_smoothing),
         steps_per_execution=steps_per_execution(sampling, training, dataset),
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )

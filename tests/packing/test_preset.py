@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from pipeline.config import POOLING, FeatureConfig
+from pipeline.config import POOLING, FeatureConfig, check_model_fits_dataset
 from pipeline.packing.preset import LONGEST, MODELS, Counts, batch_of, holdout_of, preset_text
 from pipeline.presets import load_experiment
 
@@ -17,7 +17,7 @@ FEATURES = [
 @pytest.mark.parametrize("model", MODELS)
 def test_it_loads_with_any_names(model, tmp_path):
     path = tmp_path / "own.py"
-    path.write_text(preset_text('Vögel "x"', str(path), FEATURES, Counts(7, 500, 90, True)), encoding="utf-8")
+    path.write_text(preset_text('Vögel "x"', str(path), FEATURES, Counts(7, 500, 90, True, True)), encoding="utf-8")
     with warnings.catch_warnings(action="error"):
         experiment = load_experiment(str(path), model)
     dataset = experiment.dataset
@@ -26,10 +26,19 @@ def test_it_loads_with_any_names(model, tmp_path):
     assert experiment.model.family == model and model in POOLING
 
 
+@pytest.mark.parametrize(("task", "head"), [("multi_label", "moe"), ("single_label", "softmax")])
+def test_the_head_fits_the_task(task, head, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(preset_text("x", "own.py", FEATURES, Counts(3, 90, 90, True, True, task)), encoding="utf-8")
+    experiment = load_experiment(str(path))
+    check_model_fits_dataset(experiment)
+    assert (experiment.dataset.task, experiment.model.classifier.head) == (task, head)
+
+
 def test_ranges_of_bytes_are_declared_to_the_last_digit(tmp_path):
     feature = FeatureConfig("a", 5, "uint8", minimum=-0.1, maximum=1 / 3)
     path = tmp_path / "own.py"
-    path.write_text(preset_text("x", "own.py", [feature], Counts(1, 10, 10_000, False)), encoding="utf-8")
+    path.write_text(preset_text("x", "own.py", [feature], Counts(1, 10, 10_000, False, True)), encoding="utf-8")
     dataset = load_experiment(str(path)).dataset
     assert dataset.features == (feature,) and dataset.max_frames == LONGEST and dataset.group_key == ""
 
