@@ -80,7 +80,7 @@ def main() -> None:
         )
 
 
-def _ensemble(flags: Flags, top_k: int) -> "Ensemble":
+def _ensemble(flags: Flags, top_k: int | None) -> "Ensemble":
     """Load the run, ensemble or bundle that predicts."""
     bundle = Path(flags.run)
     if not bundle.is_file():

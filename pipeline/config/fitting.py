@@ -3,6 +3,8 @@
 from pipeline.config.errors import ConfigError
 from pipeline.config.experiment import Experiment
 from pipeline.config.model import ModelConfig
+from pipeline.config.monitor import why_not
+from pipeline.config.output import labels_kept
 
 _LEAST_VIDEOS = 2
 """Smallest batch with batch norm, which subtracts the batch's mean: of a single video nothing would be left."""
@@ -15,6 +17,9 @@ def check_model_fits_dataset(experiment: Experiment) -> None:
     """
     _check_pooling(experiment)
     _check_head(experiment)
+    classes, monitor = experiment.dataset.num_classes, experiment.training.monitor
+    if fault := why_not(monitor, experiment.dataset.task, labels_kept(experiment.inference.top_k, classes), classes):
+        raise ConfigError(f"training.monitor: {fault}")
     if experiment.training.batch_size < _LEAST_VIDEOS and (parts := _with_batch_norm(experiment.model)):
         raise ConfigError(
             f"training.batch-size must be at least {_LEAST_VIDEOS} videos, not {experiment.training.batch_size}: batch "
