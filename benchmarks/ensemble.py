@@ -39,7 +39,7 @@ def main() -> None:
         aligned[0] = Candidates.align(labels, scores, truth, flags.classes)
 
     def ours() -> None:
-        found["ours"] = aligned[0].gap(weights)
+        found["ours"] = aligned[0].score(weights)
 
     def anew() -> None:
         metrics = StreamingMetrics(flags.classes)
@@ -47,12 +47,12 @@ def main() -> None:
         found["anew"] = metrics.gap()
 
     def tune() -> None:
-        gap = aligned[0].gap
+        gap = aligned[0].score
         best = rank_alone(gap, names)[0]
-        found["alone"] = best.gap
+        found["alone"] = best.score
         found["tuned"] = coordinate_ascent(
             gap, greedy_selection(gap, names, best, range(flags.models))[-1], range(flags.models)
-        )[-1].gap
+        )[-1].score
 
     tune()  # compiled, and kept, before anything is timed
     sides = {"ours": ours, "blended and scored anew": anew, "ours, lining up": align, "ours, the whole search": tune}

@@ -173,13 +173,13 @@ def _training_step(model: "keras.Model", inputs: "dict[str, tf.Tensor]") -> "lis
     """
     import tensorflow as tf
 
-    from pipeline.training.loss import SummedBinaryCrossentropy
+    from pipeline.training.loss import loss_of
 
     graph = inputs["frames"].graph
     before = len(graph.get_operations())
     probabilities = model(inputs, training=True)
     labels = tf.raw_ops.Placeholder(dtype="float32", shape=probabilities.shape)
-    loss = SummedBinaryCrossentropy()(labels, probabilities) + sum(model.losses)
+    loss = loss_of(model, 0.0)(labels, probabilities) + sum(model.losses)
     gradients = tf.gradients(loss, [weight.value for weight in model.trainable_weights])
     statistics = [operation for operation in graph.get_operations()[before:] if operation.type.startswith("Assign")]
     return operations_needed_for(loss, *gradients, *statistics)

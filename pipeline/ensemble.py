@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.artifacts.done import Done, StageOutput, format_fields, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_runs
-from pipeline.artifacts.predictions import Predictions, PredictionStore, list_predicted_splits
+from pipeline.artifacts.predictions import Predictions, PredictionStore, labels_kept_by, list_predicted_splits
 from pipeline.cli.flags import CommonFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
@@ -19,10 +19,12 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import EnsembleConfig, from_dict, to_dict
 from pipeline.config.errors import StageError
+from pipeline.config.monitor import Monitor, why_not
 from pipeline.config.wording import counted
-from pipeline.ensembling.choosing import choose_weights, gap_table
+from pipeline.ensembling.choosing import choose_weights, step_table
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import blend_inputs, prediction_store, why_stale
+from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.predicted import read_together
@@ -61,13 +63,15 @@ def main() -> None:
     folder = flags.places.run(flags.preset_name, ENSEMBLE)
     with stage_output(folder / WEIGHTS, _chosen, lock=folder) as work:
         _check_fresh(runs, flags.split, index)
-        about, recipe = _weights(work, runs, given, settings, index)
+        monitor = settings.monitor or monitor_of(runs)
+        _check_monitor(monitor, runs, index)
+        about, recipe = _weights(work, runs, given, settings, index, monitor)
         used = [run for run, member in zip(runs, recipe.members) if member.weight]
         for split in flags.split or _splits(used, index):
             _blend(recipe, used, split, prediction_store(folder, split), index)
             if index.labeled(split):  # an ensemble that was killed may have left a blend without scores
                 scores_of(prediction_store(folder, split), index, split)
-    print(gap_table(about))
+    print(step_table(about))
     print(f"{folder}: {len(used)} of {counted(len(runs), 'run')} blended on {', '.join(list_predicted_splits(folder))}")
 
 
@@ -78,11 +82,14 @@ def _chosen(weights: Path) -> Done | None:
 
 
 def _weights(
-    work: StageOutput, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index
+    work: StageOutput, runs: list[Path], given: list[float], settings: EnsembleConfig, index: Index, monitor: Monitor
 ) -> tuple[dict[str, Any], Recipe]:
     """Return the content of weights.json and its recipe, chosen anew if stale; remove blends by other recipes."""
     names = [run.name for run in runs]
-    config = {**to_dict(settings), "given": dict(zip(names, given)), "runs": names}
+    top_k = settings.top_k or labels_kept_by(runs)
+    config = {**to_dict(settings), "top_k": top_k, "given": dict(zip(names, given)), "runs": names}
+    chosen_by = {"monitor": monitor} if monitor != "gap" else {}
+    config |= chosen_by
     inputs = {run.name: done.output for run in runs if (done := Done.read(run / "predictions" / HOLDOUT))}
     inputs = {**inputs, "index": index.digest}
     folder = work.place.parent
@@ -90,9 +97,10 @@ def _weights(
         Recipe.read(work.place)  # raises if it is damaged
         about = read_json(work.place)
     else:
-        choice = choose_weights(runs, settings, given, index)
+        choice = choose_weights(runs, settings, given, index, monitor, top_k)
         told = {"method": choice.method, "steps": choice.steps, "reported": choice.reported}
         made_from = {"config": config, "inputs": inputs}
+        told |= chosen_by
         about = {**format_fields(), **choice.recipe.to_dict(), **told, "made_from": made_from}
     for run, member in zip(runs, about["members"]):
         member["path"] = str(run)
@@ -104,6 +112,14 @@ def _weights(
             remove_folder(store)
     write_json(work.place, about)
     return about, recipe
+
+
+def _check_monitor(monitor: Monitor, runs: list[Path], index: Index) -> None:
+    """Raise StageError if the metric to choose by cannot be computed from what the runs have predicted."""
+    classes = index.dataset.num_classes
+    for run in runs:
+        if fault := why_not(monitor, index.dataset.task, min(labels_kept_by([run]), classes), classes):
+            raise StageError(f"--ensemble.monitor {monitor}, {run.name}: {fault}, or another --ensemble.monitor")
 
 
 def _predicted(runs: list[Path]) -> list[Path]:

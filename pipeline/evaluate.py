@@ -1,4 +1,4 @@
-"""Score predictions, or a written CSV, against a labeled split: GAP@20, MAP, Hit@1, PERR.
+"""Score predictions, or a written CSV, against a labeled split: GAP@20, MAP, AUC, d', Hit@1, PERR, accuracy.
 
 Reads runs/<preset>/*/predictions/ or a CSV, and the index; prints a table, or JSON; writes nothing.
 """
@@ -17,10 +17,13 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.config import DatasetConfig
 from pipeline.config.errors import StageError
+from pipeline.config.monitor import TITLES, Monitor
 from pipeline.config.wording import counted
 from pipeline.inference.freshness import prediction_store, remedy_of, why_stale
-from pipeline.inference.scoring import METRICS, score_lists, score_priors, scores_of
+from pipeline.inference.monitor import monitor_of
+from pipeline.inference.scoring import columns, score_lists, score_priors, scored_by, scores_of
 from pipeline.inputs.index import Index
 from pipeline.submission import read_submission
 
@@ -28,6 +31,7 @@ _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
 """What is told of a run beside its scores, and its name in the run's summary."""
 _WIDTH = 80
 """Columns of a terminal."""
+_BY_CLASS, _PRIORS = "by_class", "label priors"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ def main() -> None:
     if flags.json:
         print(json.dumps(rows[0] if len(rows) == 1 else rows))
     else:
-        print(_table(rows, index.dataset.synthetic))
+        found = [find_run(flags.places, flags.preset_name, flags.run)] if flags.run else []
+        monitor = monitor_of(found or list_scored(flags.places, flags.preset_name))
+        print(_table(rows, index.dataset, monitor))
 
 
 def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dict], list[str]]:
@@ -93,7 +99,8 @@ def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dic
             if fault := why_stale(run, split, index):
                 faults.append(fault)
             else:
-                rows.append({**about, "split": split, **scores_of(prediction_store(run, split), index, split).whole})
+                scores = scores_of(prediction_store(run, split), index, split)
+                rows.append({**about, "split": split, **scores.whole, _BY_CLASS: scores.by_class})
     return rows, faults
 
 
@@ -118,7 +125,7 @@ def _priors(index: Index, splits: list[str]) -> list[dict]:
     if splits and not index.has_training:
         print("left out: label priors, which are those of training videos; the index has none", file=sys.stderr)
         return []
-    return [{"run": "label priors", "split": split, **score_priors(index, split)} for split in splits]
+    return [{"run": _PRIORS, "split": split, **score_priors(index, split)} for split in splits]
 
 
 def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
@@ -129,26 +136,28 @@ def score_csv(path: Path, index: Index, split: str) -> dict[str, float | int]:
         raise StageError(f"{error}; `submit --check {path}` lists every fault") from error
 
 
-def _table(rows: list[dict], synthetic: bool) -> str:
+def _table(rows: list[dict], dataset: DatasetConfig, monitor: Monitor) -> str:
     """Format the scores as a block of lines for each split, the best first, in 80 columns."""
     blocks = [
-        "\n".join(_block(split, [row for row in rows if row["split"] == split]))
+        "\n".join(_block(split, [row for row in rows if row["split"] == split], dataset, monitor))
         for split in dict.fromkeys(row["split"] for row in rows)
     ]
-    note = "\nSYNTHETIC data: these scores say nothing about real videos" if synthetic else ""
+    note = "\nSYNTHETIC data: these scores say nothing about real videos" if dataset.synthetic else ""
     return "\n\n".join(blocks) + note
 
 
-def _block(split: str, rows: list[dict]) -> list[str]:
-    metrics = {key: title for key, title in METRICS.items() if any(key in row for row in rows)}
+def _block(split: str, rows: list[dict], dataset: DatasetConfig, monitor: Monitor) -> list[str]:
+    runs = [row for row in rows if row.get("run") != _PRIORS] or rows
+    known = {key for row in runs for key, value in row.items() if value is not None}
+    metrics = {key: TITLES[key] for key in columns(dataset, known)}
     sized = any(row.get("parameters") for row in rows)
     titles = [*metrics.values(), *(["parameters"] if sized else [])]
     widths = [max(8, len(title) + 2) for title in titles]
     widths[-1] += 3 * sized
     first = _WIDTH - sum(widths)
     lines = [(f"{split}: {counted(rows[0]['videos'], 'video')}", titles)]
-    for row in sorted(rows, key=lambda row: -row["gap"]):
-        values = [f"{row[key]:.4f}" if key in row else "" for key in metrics]
+    for row in sorted(rows, key=lambda row: -scored_by(monitor, row)):
+        values = [f"{row[key]:.4f}" if row.get(key) is not None else "" for key in metrics]
         if sized:
             values.append(f"{row['parameters']:,}" if row.get("parameters") else "")
         lines.append((row.get("run") or row["csv"], values))

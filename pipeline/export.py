@@ -18,11 +18,12 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import Experiment, InferenceConfig
+from pipeline.config import Experiment, InferenceConfig, labels_kept
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store, why_stale
+from pipeline.inference.monitor import monitor_of
 from pipeline.inference.runs import TrainedRun, read_blend
 from pipeline.inference.scoring import best_run, scores_of
 from pipeline.inputs.index import HOLDOUT, Index
@@ -71,11 +72,11 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
     recipe, runs = read_blend(folder, experiment.inference.top_k)
     dataset = runs[0].dataset
     index = open_index(flags, experiment, flags.places.index(dataset.name))
-    names = index.class_names
+    names, kept = index.class_names, labels_kept(experiment.inference.top_k, dataset.num_classes)
     if not index.has_class_names:
         print(f"{index.folder} has no class names: predict will tell numbers, not names: ingest --vocabulary FILE")
     made_from = {
-        "settings": f"weights {flags.weights}, precision {flags.precision}, {experiment.inference.top_k} labels kept",
+        "settings": f"weights {flags.weights}, precision {flags.precision}, {kept} labels kept",
         "recipe": digest_json(recipe.to_dict()),
         "names": digest_json(names),
         "index": index.digest,
@@ -115,7 +116,8 @@ def _best(flags: Flags, index: Index) -> Path:
     runs = [run for run in list_runs(flags.places, flags.preset_name) if Done.read(run)]
     if not runs:
         raise StageError(f"preset {flags.preset_name} has no trained run: run train")
-    return best_run([*runs, *([ensemble] if (ensemble / WEIGHTS).exists() else [])], index)[0]
+    every = [*runs, *([ensemble] if (ensemble / WEIGHTS).exists() else [])]
+    return best_run(every, index, monitor_of(every))[0]
 
 
 def _holdout(

@@ -62,7 +62,8 @@ def main() -> None:
         _folder(flags, experiment.model.family)  # asked again, now that nobody else makes something of it
         run = None if flags.bundle else TrainedRun.read(folder)
         if run:
-            dataset, digest, settings = run.dataset, run.digest, prediction_settings(run.sampling, experiment.inference)
+            dataset, digest = run.dataset, run.digest
+            settings = prediction_settings(run.sampling, experiment.inference, dataset.num_classes)
         else:
             dataset, digest, settings = _bundle(flags.bundle, folder, experiment.inference)
         index = open_index(flags, experiment, flags.index or flags.places.index(dataset.name))

@@ -53,6 +53,7 @@ def main() -> None:
 
 
 def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: str) -> None:
+    from pipeline.inference.monitor import monitor_of
     from pipeline.inference.scoring import score_priors
     from pipeline.reporting import page, runs, videos
 
@@ -72,7 +73,8 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
     with progress_bar(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
         every = [runs.read_run(folder, index, bar.update) for folder in folders]
         split = HOLDOUT if HOLDOUT in splits else next(iter(splits), None)
-        run = runs.best_by_gap([each for each in every if asked in (None, each.folder.resolve())], split)
+        monitor = monitor_of(folders)
+        run = runs.best_of([each for each in every if asked in (None, each.folder.resolve())], split, monitor)
         if asked and not run:
             raise StageError(f"{asked} has not predicted {split or 'a split with labels'}: run infer --run {flags.run}")
         diagnostics = {}
@@ -80,7 +82,7 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
             if each in run.scores:
                 diagnostics[each] = runs.diagnose(run, index, each)
             bar.update()
-    single = runs.best_by_gap([each for each in every if each.trained], split)
+    single = runs.best_of([each for each in every if each.trained], split, monitor)
     shown = videos.choose_videos(single, index, split, index.class_names) if single else []
     if shown and flags.frames:
         backend.start_backend()
@@ -93,6 +95,7 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
         preset=flags.preset_name,
         index=index,
         names=index.class_names,
+        monitor=monitor,
         runs=every,
         blend=runs.read_blend(ensemble) if ensemble in folders and is_of_index(ensemble, index) else None,
         run=run,

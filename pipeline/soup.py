@@ -1,8 +1,9 @@
 """Average the weights of a run's last evaluations: all of them, or those that help on the hold-out.
 
 Reads runs/<preset>/<run>/snapshots/, which `train --training.snapshots N` keeps, and the index; writes
-runs/<preset>/<run>-soup/, a run like any other. The greedy method chooses by the hold-out GAP, so the soup's own
-hold-out GAP is a little too good; only videos by which nothing was chosen give a fair score.
+runs/<preset>/<run>-soup/, a run like any other. The greedy method chooses by the hold-out score that the run was
+trained by, GAP or another (--training.monitor), so the soup's own is a little too good; only videos by which nothing
+was chosen give a fair score.
 """
 
 import contextlib
@@ -25,6 +26,9 @@ from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Family
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
 from pipeline.config.errors import StageError
+from pipeline.config.monitor import Monitor, key_of, short_title
+from pipeline.inference.monitor import monitor_of
+from pipeline.inference.scoring import Metrics, scored_by
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
 from pipeline.runtime.progress import progress_bar
@@ -44,7 +48,7 @@ class Flags(ReadingFlags):
     A mean with runs that began with other weights (--training.seed) is rarely any good; greedy leaves them out."""
     method: Literal["uniform", "greedy"] = "greedy"
     """Method of averaging. uniform: the mean of all snapshots.
-    greedy: the mean of those that do not lower the hold-out GAP when they are added, the best first.
+    greedy: the mean of those that do not lower the hold-out score when they are added, the best first.
     The run's own best model is among them, so the mean never scores below it."""
 
 
@@ -87,10 +91,12 @@ def _cook(
     backend.start_backend()
     from pipeline.training.origin import describe_origin, now
 
-    origin = describe_origin()
+    origin, monitor = describe_origin(), monitor_of(runs)
     with work.replace(made, inputs) as output:
-        metrics, taken = _average(members, output.folder / MODEL, method, index, configs[0], inference)
+        metrics, taken = _average(members, output.folder / MODEL, method, index, configs[0], inference, monitor)
         summaries = [read_json(run / "summary.json") for run in runs]
+        key = key_of(monitor)
+        before = [summary["best"][key] for summary in summaries if metrics]
         gaps = [summary["best"]["gap"] for summary in summaries if metrics]
         soup = {**made, "members": list(members), "taken": taken, "gap_before": max(gaps, default=None)}
         summary = {
@@ -104,7 +110,7 @@ def _cook(
         write_json(output.folder / RUN_CONFIG, {**configs[0], "soup": made, "inputs": inputs})
         write_json(output.folder / "summary.json", summary)
         output.digest = digest_model(output.folder / MODEL)
-    scored = f", hold-out GAP {max(gaps):.4f} -> {metrics['gap']:.4f}" if metrics else ""
+    scored = f", hold-out {short_title(monitor)} {max(before):.4f} -> {metrics[key]:.4f}" if metrics else ""
     listed = ", ".join(each["member"] for each in taken)
     print(f"{folder / MODEL}: the mean of {listed}{scored}{' (synthetic)' if summary['synthetic'] else ''}")
 
@@ -149,8 +155,14 @@ def _members(run: Path, method: str) -> dict[str, Path]:
 
 
 def _average(
-    members: dict[str, Path], path: Path, method: str, index: Index, config: dict[str, Any], inference: InferenceConfig
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    members: dict[str, Path],
+    path: Path,
+    method: str,
+    index: Index,
+    config: dict[str, Any],
+    inference: InferenceConfig,
+    monitor: Monitor,
+) -> tuple[Metrics, list[dict[str, Any]]]:
     """Store the average at `path`; return its metrics on the hold-out, {} without one, and the members in it."""
     from pipeline.inference.ensemble import Ensemble
     from pipeline.inference.predictor import Predictor
@@ -169,10 +181,10 @@ def _average(
         if method == "greedy":
             names = {member: name for name, member in members.items()}
             chosen = averaging.average_greedily(
-                model, list(names), lambda: predictor.evaluate_rows(reader, holdout, bar.update)["gap"]
+                model, list(names), lambda: scored_by(monitor, predictor.evaluate_rows(reader, holdout, bar.update))
             )
             taken = [
-                {"member": names[member], "gap": alone, "gap_with_it": together}
+                {"member": names[member], monitor: alone, f"{monitor}_with_it": together}
                 for member, (alone, together) in chosen.items()
             ]
         else:

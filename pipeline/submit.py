@@ -20,9 +20,11 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import CHALLENGE_PAIRS, SubmissionConfig
 from pipeline.config.errors import StageError
+from pipeline.config.monitor import short_title
 from pipeline.config.ranges import Seconds
 from pipeline.config.wording import counted
 from pipeline.inference.freshness import fresh_predictions
+from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import best_run
 from pipeline.inputs.class_names import unnamed
 from pipeline.inputs.index import Index
@@ -57,7 +59,7 @@ class Flags(SplitFlags, CommonFlags):
     competition: str | None = None
     """With --kaggle: competition to submit to; by default the preset's --submission.competition."""
     message: str | None = None
-    """With --kaggle: description that the site shows beside the submission; by default preset, run and hold-out GAP."""
+    """With --kaggle: description that the site shows beside the CSV; by default preset, run and hold-out score."""
     wait: Seconds = 600.0
     """With --kaggle: longest time, in seconds, to wait for the score; the same command again goes on waiting."""
     again: bool = False
@@ -116,8 +118,9 @@ def main() -> None:
         for line in tell_losses(sample, len(ids), written.stored, settings.top_k):
             print(line)
     if flags.kaggle:
-        gap = f", hold-out GAP {scores[run.name]:.4f}" if run.name in scores else ""
-        message = flags.message if flags.message is not None else f"{flags.preset_name} {run.name}{gap}"
+        title = short_title(monitor_of(list_scored(flags.places, flags.preset_name)))
+        told = f", hold-out {title} {scores[run.name]:.4f}" if run.name in scores else ""
+        message = flags.message if flags.message is not None else f"{flags.preset_name} {run.name}{told}"
         print(submit_and_record(path, about, written.digest, message, site, flags.again, flags.wait))
     if flags.upload:
         for url in gcs.upload_all([about, path], flags.upload):
@@ -133,13 +136,13 @@ def _form(flags: Flags, settings: SubmissionConfig) -> list[str]:
 
 
 def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:
-    """Return the run to submit, and by name the hold-out GAP of all runs that it was chosen from: see `best_run`."""
+    """Return the run to submit, and by name the hold-out score of all runs that it was chosen from: see `best_run`."""
     if flags.run:
         return find_run(flags.places, flags.preset_name, flags.run), {}
     runs = [run for run in list_scored(flags.places, flags.preset_name) if split in list_predicted_splits(run)]
     if not runs:
         raise StageError(f"no run of preset {flags.preset_name} has predicted {split}: run infer --split {split}")
-    return best_run(runs, index)
+    return best_run(runs, index, monitor_of(runs))
 
 
 def _check(flags: Flags, top_k: int | None) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.artifacts.done import DONE, Done, StageOutput, stage_output
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.models import MODEL, digest_model
@@ -19,8 +21,10 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Family
 from pipeline.config import Experiment, to_dict
+from pipeline.config.errors import StageError
+from pipeline.config.monitor import OF_ALL_CLASSES, Monitor, key_of, short_title
 from pipeline.config.ranges import RunName
-from pipeline.inputs.index import TRAIN, Index
+from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.longer import asks_for_more, check_longer
@@ -102,6 +106,7 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
     }
     if flags.start:
         config["from"] = flags.start
+    _check_monitor(experiment.training.monitor, index)
     more = not flags.force and asks_for_more(work.begun, config)
     inputs = {"index": index.digest}
     teacher = None
@@ -126,6 +131,20 @@ def _go_on(work: StageOutput, plan: _Plan, index: Index) -> None:
     check_longer(work.place, before, changed, training, index.splits.get(TRAIN, 0))
     print(f"{work.place} goes on from {before:g} to {training.epochs:g} epochs")
     work.begun, work.finished = replace(begun, config=plan.config), False
+
+
+def _check_monitor(monitor: Monitor, index: Index) -> None:
+    """Raise StageError if the hold-out has labels, and none that the metric to choose by could rank."""
+    if monitor not in OF_ALL_CLASSES or not index.holdout_labeled:
+        return
+    rows = index.rows(HOLDOUT)
+    rows = rows[index.labels_known(rows)]
+    positives = np.bincount(index.labels_of(rows)[0], minlength=index.dataset.num_classes)
+    if not ((positives > 0) & (positives < len(rows))).any():
+        raise StageError(
+            f"--training.monitor {monitor}: no class of the hold-out has both videos with it and videos without: hold "
+            "out more videos (--dataset.holdout-percent), or choose another metric"
+        )
 
 
 def _train(plan: _Plan, index: Index) -> None:
@@ -167,9 +186,11 @@ def _train(plan: _Plan, index: Index) -> None:
     Done(plan.config, plan.inputs, digest_model(folder / MODEL)).write(folder)
     if not experiment.training.keep_checkpoint:
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    gap = f", hold-out GAP {state.best['gap']:.4f} at step {state.best['step']}" if "gap" in state.best else ""
+    monitor = experiment.training.monitor
+    score = state.best.get(key_of(monitor))
+    told = f", hold-out {short_title(monitor)} {score:.4f} at step {state.best['step']}" if score is not None else ""
     synthetic = " (synthetic)" if index.dataset.synthetic else ""
-    print(f"{folder / MODEL}: {summary['parameters']:,} parameters{gap}{synthetic}")
+    print(f"{folder / MODEL}: {summary['parameters']:,} parameters{told}{synthetic}")
 
 
 def _precision(config: Path, force: bool) -> str:

@@ -219,7 +219,7 @@ def test_the_preset_of_the_page_on_data_is_one(tmp_path):
         for model in ("average", "netvlad"):
             experiment = load_experiment(str(tmp_path / f"{name}.py"), model)
             assert experiment.dataset.name == name and experiment.model.family == model
-    counts = Counts(classes=9, trained=270, longest=29, grouped=False, named=True)
+    counts = Counts(classes=9, trained=270, longest=29, grouped=False, named=True, task="single_label")
     written = preset_text("vowels", "data/vowels/vowels.py", experiment.dataset.features, counts)
     assert textwrap.dedent(packed).strip() == written.strip()
 

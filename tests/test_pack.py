@@ -62,6 +62,7 @@ def test_what_is_found_is_told_in_80_columns(packed):
     assert "feature   rgb: 3 values of float32, 1 to 4 frames; 12 files" in told
     assert "split     train: 11, all labeled, 1.09 labels each" in told
     assert "split     test: 1, none labeled" in told
+    assert "task      multi_label: a video has any number of labels" in told
     assert "classes   2: crow, owl" in told and "stored    as float16" in told
     assert f"to train on it: ./run_all.sh --preset {folder}/data/birds/birds.py" in out
 
@@ -132,6 +133,22 @@ def test_more_files_are_added_and_nothing_else_is_touched(tmp_path):
     pack(tmp_path, *arguments, "--dtype", "float32", "--force")
     assert load_experiment(str(tmp_path / "data" / "birds" / "birds.py")).dataset.dtype == "float32"
     assert sorted(raw_of(tmp_path)) == ["test/test-00000.tfrecord", "train/train-00000.tfrecord"]
+
+
+def test_the_task_is_that_of_all_videos_and_makes_the_preset(tmp_path):
+    birds = {id: ["owl", "crow"][n % 2] for n, id in enumerate(VIDEOS)}
+    features = write_npy(tmp_path / "npy", dict(list(VIDEOS.items())[:8]))
+    arguments = ("--features", features, "--labels", write_labels(tmp_path / "labels.csv", birds))
+    assert "task      single_label: every labeled video has exactly one label" in pack(tmp_path, *arguments).stdout
+    preset = str(tmp_path / "data" / "birds" / "birds.py")
+    assert load_experiment(preset).dataset == Index.open(tmp_path / "data" / "birds" / "index").dataset
+    assert load_experiment(preset).model.classifier.head == "softmax"
+    write_labels(tmp_path / "labels.csv", birds | {"video 09": "owl;crow"})
+    write_npy(tmp_path / "npy")
+    result = pack(tmp_path, *arguments, "--task", "single_label", good=False)
+    assert "1 video with no label or several, for example 'video 09' with 2" in result.stderr
+    assert "task      multi_label" in pack(tmp_path, *arguments).stdout
+    assert load_experiment(preset).dataset.task == "multi_label"
 
 
 def test_values_that_are_not_finite(tmp_path):

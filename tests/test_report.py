@@ -18,7 +18,7 @@ from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADCo
 from pipeline.config.errors import StageError
 from pipeline.inference.scoring import score_priors, scores_of
 from pipeline.inputs.index import HOLDOUT
-from pipeline.reporting.runs import best_by_gap, diagnose, read_run
+from pipeline.reporting.runs import best_of, diagnose, read_run
 from pipeline.runtime.output import printable
 
 HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc\x1b[2J\x9b'
@@ -213,13 +213,13 @@ def test_the_leaderboard_is_what_evaluate_says(folder, path, index, split):
 
 def test_it_looks_into_the_best_on_the_holdout(folder, path, index):
     runs = [read_run(run, index) for run in (folder / "runs" / "small").iterdir()]
-    chosen = best_by_gap(runs, HOLDOUT)
+    chosen = best_of(runs, HOLDOUT, "gap")
     text = path.read_text(encoding="utf-8")
     assert chosen.name == ENSEMBLE and "about the ensemble" in text
     found = diagnose(chosen, index, HOLDOUT)
     assert f"± {found.gap_error():.4f} standard error" in text
     assert f"holdout {found.all.reliability().error:.4f}" in text
-    precisions = found.class_precisions()
+    precisions = np.array(chosen.by_class[HOLDOUT]["average_precision"], float)
     of_holdout = text[text.index("<h3>holdout", text.index('id="classes"')) :]
     shown = table(of_holdout, "Best")[1]
     assert float(shown[1]) == pytest.approx(np.nanmax(precisions[found.positives >= 10]), abs=0.0006)

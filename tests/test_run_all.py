@@ -162,9 +162,9 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
     scored, predicted, evaluated = [], [], []
     score, predict_parts, evaluate = scoring.score_predictions, Predictor.predict_parts, loop.Trainer._evaluate
 
-    def count_score(parts, index, split, source):
+    def count_score(read, index, split, source):
         scored.append((source, split))
-        return score(parts, index, split, source)
+        return score(read, index, split, source)
 
     def count_rows(self, reader, parts, *more):
         predicted.append(sum(map(len, parts)))

@@ -13,12 +13,14 @@ from fixtures.support import SMALL, frames_of, labels_of, run_here, small_preset
 
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import digest_model
-from pipeline.config import InferenceConfig, TrainingConfig
+from pipeline.artifacts.predictions import PredictionStore
+from pipeline.config import ClassifierConfig, InferenceConfig, TrainingConfig
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.inputs.records.encoding import encode_sequence_example
 from pipeline.inputs.records.tfrecord import write_records
 from pipeline.models import load_model
 from pipeline.submission.provenance import commands_to_reproduce
+from pipeline.training.log import read_log
 
 PRESET = small_preset(TrainingConfig(batch_size=8, epochs=1), InferenceConfig(batch_size=8, videos_per_part=10))
 
@@ -99,6 +101,64 @@ def test_features_of_any_kind_from_records_to_predictions(tmp_path, capsys, chan
             StageError, match=r"trained on rgb 6 uint8 from -1 to 4, .*index .* rgb 6 uint8 from -1 to 5"
         ):
             run_here("infer", tmp_path, *wider)
+
+
+def test_one_label_a_video_from_records_to_a_bundle(tmp_path, capsys):
+    """Softmax, smoothed, mixed, taught and penalized; top-1 chooses; what has no label, or two, is quarantined."""
+    dataset = dataclasses.replace(SMALL, task="single_label", holdout_percent=40)
+    classifier = ClassifierConfig(hidden=8, gating="none", head="softmax")
+    training = TrainingConfig(
+        batch_size=8, epochs=2, learning_rate=0.02, mixup=0.4, label_smoothing=0.1, monitor="top_1", snapshots=2
+    )
+    preset = small_preset(training, InferenceConfig(batch_size=8), classifier)
+    (tmp_path / "small.py").write_text(
+        preset.replace(repr(dataclasses.replace(SMALL, holdout_percent=40)), repr(dataset))
+    )
+    path = tmp_path / "raw" / "train.tfrecord"
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        for number in range(62):
+            labels = {60: [], 61: [1, 2]}.get(number, [number % 9])
+            frames = frames_of(number)
+            context = {"id": f"v{number}", "labels": np.array(labels, np.int64)}
+            write_records(file, [encode_sequence_example(context, {"rgb": frames[:, :6], "audio": frames[:, 6:]})])
+    raw = ("--raw", f"train={tmp_path}/raw", "--workers", 1)
+    with pytest.raises(StageError, match=r"video 'v60': labels holds no label .*\n.*'v61': labels holds 2 labels"):
+        run_here("ingest", tmp_path, *raw)
+    run_here("ingest", tmp_path, *raw, "--max-quarantined", 2)
+    with pytest.raises(ConfigError, match=r"training\.monitor: auc needs the scores of 9 classes"):
+        run_here("train", tmp_path, "--training.monitor", "auc", "--inference.top-k", 8)
+    run_here("train", tmp_path)
+    run_here("infer", tmp_path, "--split", "train", "holdout")
+    run_here("train", tmp_path, "--run", "student", "--training.teacher", "average")
+    run_here("infer", tmp_path, "--run", "student")
+    run_here("soup", tmp_path)
+    run_here("infer", tmp_path, "--run", "average-soup")
+    run_here("ensemble", tmp_path, "--runs", "average", "student", "average-soup")
+    told = capsys.readouterr().out
+    assert re.search(r"step \d+, epoch \d\.\d: loss \S+, hold-out top-1 0\.\d{4} \(plain\)", told)
+    assert "hold-out top-1 " in told[told.index("tuned on") - 60 :], "the weights of the blend are chosen by it"
+    runs = tmp_path / "runs" / "small"
+    for name in ("average", "student", "average-soup"):
+        (part,) = PredictionStore(runs / name / "predictions" / "holdout").read()
+        assert part.scores.shape[1] == 9, "all classes are kept"
+        np.testing.assert_allclose(part.scores.sum(axis=1), 1, rtol=1e-5)
+        scores = json.loads((runs / name / "predictions" / "holdout" / "scores.json").read_text())["whole"]
+        assert scores["top_1"] == scores["hit_at_one"] <= scores["top_5"] <= 1 and 0 < scores["auc"] < 1
+    best = json.loads((runs / "average" / "summary.json").read_text())["best"]
+    assert max(row["top_1"] for row in read_log(runs / "average" / "metrics.jsonl") if "top_1" in row) == best["top_1"]
+    assert json.loads((runs / "ensemble" / "weights.json").read_text())["monitor"] == "top_1"
+    run_here("evaluate", tmp_path)
+    table = capsys.readouterr().out
+    assert table.splitlines()[0].split()[3:] == ["top-1", "top-5", "GAP@20", "MAP", "AUC", "parameters"]
+    run_here("report", tmp_path, "--no-frames")
+    page = (tmp_path / "reports" / "small.html").read_text()
+    assert "Top-1 accuracy, holdout" in page and "top-1 is " in page
+    run_here("export", tmp_path, "--run", "average", "--weights", "float32")
+    capsys.readouterr()
+    run_here("predict", tmp_path, path, "--run", runs / "average-float32.zip", "--json", "--top", 9)
+    (first, *_) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert sum(label["score"] for label in first["labels"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_auto_precision_is_what_the_run_has_begun_with(tmp_path, monkeypatch, capsys):

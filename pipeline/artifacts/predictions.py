@@ -1,6 +1,6 @@
 """Store predictions as Parquet: the best labels of each video of a split, written part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,6 +145,12 @@ class PredictionStore:
 def list_predicted_splits(run: Path) -> list[str]:
     """List the splits for which a run has finished predictions."""
     return sorted(done.parent.name for done in visible(run, f"predictions/*/{DONE}"))
+
+
+def labels_kept_by(runs: Iterable[Path]) -> int:
+    """Return how many labels of a video runs keep: those of the run that keeps most; 100 where none notes it."""
+    done = [Done.read(run / "predictions" / split) for run in runs for split in list_predicted_splits(run)]
+    return max((each.config.get("top_k", 100) for each in done if each), default=100)
 
 
 def _read(part: Path) -> Predictions:

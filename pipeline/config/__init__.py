@@ -6,7 +6,7 @@ from pipeline.config.errors import ConfigError, StageError, find_by_name
 from pipeline.config.experiment import Experiment, differences, from_dict, to_dict
 from pipeline.config.fitting import check_model_fits_dataset
 from pipeline.config.model import ClassifierConfig, ModelConfig
-from pipeline.config.output import CHALLENGE_PAIRS, EnsembleConfig, InferenceConfig, SubmissionConfig
+from pipeline.config.output import CHALLENGE_PAIRS, EnsembleConfig, InferenceConfig, SubmissionConfig, labels_kept
 from pipeline.config.pooling import (
     POOLING,
     AttentionClusterConfig,
@@ -64,5 +64,6 @@ __all__ = [
     "differences",
     "find_by_name",
     "from_dict",
+    "labels_kept",
     "to_dict",
 ]

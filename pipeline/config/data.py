@@ -77,6 +77,9 @@ class DatasetConfig(CheckedFields, section="dataset"):
     video: a record is an Example with one row of values for the whole video."""
     id_keys: Annotated[tuple[Key, ...], Several(least=1, distinct=True)] = ("id", "video_id")
     """Keys under which a record may store the video's id; the first key that the record has is taken."""
+    task: Literal["multi_label", "single_label"] = field(default="multi_label", metadata=LEFT_OUT_AT_DEFAULT)
+    """Task of the dataset. multi_label: a video has any number of classes, also none.
+    single_label: it has exactly one, which a softmax head may rely on; ingest quarantines every other record."""
     labels_key: Key = "labels"
     """Key under which a record stores the video's labels."""
     max_frames: Frames = 300

@@ -3,6 +3,8 @@
 from pipeline.config.errors import ConfigError
 from pipeline.config.experiment import Experiment
 from pipeline.config.model import ModelConfig
+from pipeline.config.monitor import why_not
+from pipeline.config.output import labels_kept
 
 _LEAST_VIDEOS = 2
 """Smallest batch with batch norm, which subtracts the batch's mean: of a single video nothing would be left."""
@@ -14,10 +16,36 @@ def check_model_fits_dataset(experiment: Experiment) -> None:
     Call it when the experiment is complete: flags may correct what the preset declares.
     """
     _check_pooling(experiment)
+    _check_head(experiment)
+    classes, monitor = experiment.dataset.num_classes, experiment.training.monitor
+    if fault := why_not(monitor, experiment.dataset.task, labels_kept(experiment.inference.top_k, classes), classes):
+        raise ConfigError(f"training.monitor: {fault}")
     if experiment.training.batch_size < _LEAST_VIDEOS and (parts := _with_batch_norm(experiment.model)):
         raise ConfigError(
             f"training.batch-size must be at least {_LEAST_VIDEOS} videos, not {experiment.training.batch_size}: batch "
             f"norm ({', '.join(parts)}) compares the videos of one pass, and training.accumulate does not join passes"
+        )
+
+
+def _check_head(experiment: Experiment) -> None:
+    classifier = experiment.model.classifier
+    if classifier.head != "softmax":
+        return
+    if experiment.dataset.task != "single_label":
+        raise ConfigError(
+            "classifier.head softmax gives each video one class, and a dataset of task multi_label may give it several "
+            "or none: set classifier.head moe or logistic, or, if every video has exactly one label, dataset.task "
+            "single_label"
+        )
+    if experiment.dataset.num_classes < 2:
+        raise ConfigError(
+            "classifier.head softmax chooses one of several classes, and dataset.num-classes is 1: set classifier.head "
+            "moe or logistic"
+        )
+    if classifier.output_gating != "none":
+        raise ConfigError(
+            f"classifier.output-gating {classifier.output_gating} would change probabilities that sum to 1, as those "
+            "of classifier.head softmax do: set classifier.output-gating none"
         )
 
 

@@ -31,8 +31,9 @@ class ClassifierConfig(CheckedFields, section="classifier"):
     context uses a full matrix, squeeze_excite a bottleneck with fewer parameters; none is no gating."""
     dropout: Share = 0.0
     """Dropout rate: share of the pooled descriptor's values dropped in training."""
-    head: Literal["moe", "logistic"] = "moe"
-    """Last layer, which gives each class a probability: a mixture of experts (moe), or a logistic regression."""
+    head: Literal["moe", "logistic", "softmax"] = "moe"
+    """Last layer, which gives each class a probability: a mixture of experts (moe), or a logistic regression.
+    softmax: the probabilities sum to 1, as one class applies to each video; for --dataset.task single_label alone."""
     experts: Annotated[int, Within(1, 1024)] = 2
     """Number of experts for each class with head moe, not counting a dummy expert that always says 0."""
     head_hidden: tuple[Size, ...] = ()

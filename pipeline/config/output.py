@@ -1,15 +1,27 @@
 """Settings of what comes out: predictions, their ensemble, and the challenge's submission file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pipeline.config.checked import CheckedFields
+from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
 from pipeline.config.errors import ConfigError
+from pipeline.config.monitor import Monitor
 from pipeline.config.ranges import Matching, TopK, Videos, Within
 
 CHALLENGE_PAIRS = 20
 """The most labels that the challenge accepts for a video, each with its confidence."""
+_MOST_KEPT, _USUALLY_KEPT = 1024, 100
 _Competition = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9-]*", "letters, digits and -, as at Kaggle")]
+
+
+def labels_kept(top_k: int | None, num_classes: int) -> int:
+    """Return how many labels of each video are kept at most, where `top_k` of the settings may be None.
+
+    Of 100 classes or fewer it is 100, as earlier versions noted it, so that their predictions are up to date.
+    """
+    if top_k is not None:
+        return top_k
+    return max(num_classes, _USUALLY_KEPT) if num_classes <= _MOST_KEPT else _USUALLY_KEPT
 
 
 @dataclass(frozen=True)
@@ -18,8 +30,9 @@ class InferenceConfig(CheckedFields, section="inference"):
 
     batch_size: Videos = 256
     """Batch size: number of videos in one pass through the device. Larger batches need more memory."""
-    top_k: TopK = 100
-    """Number of labels kept for each video, those with the highest scores."""
+    top_k: TopK | None = None
+    """Number of labels kept for each video, those with the highest scores.
+    By default all of up to 1,024 classes, so that every metric is exact; 100 of more classes."""
     videos_per_part: Annotated[int, Within(1, 10_000_000, unit="videos")] = 8192
     """Number of videos in one Parquet file of predictions: as many as a killed run loses at most."""
 
@@ -32,7 +45,7 @@ class EnsembleConfig(CheckedFields, section="ensemble"):
     """Scale on which scores are averaged. A rank is a score's place among those that its model gave to the hold-out."""
     method: Literal["auto", "equal", "given", "greedy", "coordinate"] = "auto"
     """How each run gets its weight. equal: all have the same. given: those of --ensemble.given.
-    greedy: the run that raises GAP most is added, again and again.
+    greedy: the run that raises the metric most is added, again and again.
     coordinate: each weight is tuned in turn, from the best of a single run, equal weights and greedy.
     auto: given with --ensemble.given, otherwise coordinate, or equal where the hold-out has no labels."""
     given: tuple[Annotated[float, Within(0, 1_000_000)], ...] = ()
@@ -41,8 +54,11 @@ class EnsembleConfig(CheckedFields, section="ensemble"):
     """Runs that may get a weight: all, the best few (top, see --ensemble.top-runs), or the best one alone."""
     top_runs: Annotated[int, Within(1, 10_000, unit="runs")] | None = None
     """Number of runs that may get a weight, with --ensemble.select top."""
-    top_k: TopK = 100
-    """Number of labels kept for each video, those with the highest scores."""
+    top_k: TopK | None = None
+    """Number of labels kept for each video, those with the highest scores; by default as many as the runs keep."""
+    monitor: Monitor | None = field(default=None, metadata=LEFT_OUT_AT_DEFAULT)
+    """Metric by which runs and weights are chosen; by default the one that the runs were trained by, see
+    --training.monitor, or gap where they differ."""
 
     def check_together(self) -> None:
         if bool(self.given) != (self.method == "given") and not (self.given and self.method == "auto"):

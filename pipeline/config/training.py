@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
+from pipeline.config.monitor import Monitor
 from pipeline.config.ranges import Frames, Matching, Seed, Several, Share, Videos, Within
 
 _Layers = Annotated[
@@ -57,9 +58,15 @@ class TrainingConfig(CheckedFields, section="training"):
     """Mixup: alpha of the Beta distribution that mixes pairs of videos and their labels; 0 turns mixup off.
     The larger it is, the more evenly the two videos of a pair are mixed."""
     label_smoothing: Share = 0.0
-    """Label smoothing: share of each target that is replaced by one half; 0 turns it off."""
+    """Label smoothing: share of each target that is replaced by one half; 0 turns it off.
+    With --classifier.head softmax it is replaced by an equal share for each class."""
+    monitor: Monitor = field(default="gap", metadata=LEFT_OUT_AT_DEFAULT)
+    """Metric on the hold-out by which the best epoch is kept, training stops early, and runs are chosen and blended.
+    gap: GAP@20. map, auc, d_prime: means over the classes, which count alike however rare they are. hit_at_one, perr.
+    top_1, top_5: the accuracy of a single_label dataset."""
     patience: Annotated[int, Within(0, 100_000, unit="epochs")] = 0
-    """Patience: number of epochs without a better hold-out GAP after which training stops; 0 never stops early."""
+    """Patience: number of epochs after which training stops if none had a better hold-out score, see
+    --training.monitor; 0 never stops early."""
     checkpoint_steps: Annotated[int, Within(1, 1_000_000_000, unit="steps")] = 500
     """Number of steps from one chance to write a checkpoint to the next; the end of an epoch is a chance too.
     A chance is skipped if the last checkpoint is too recent, so that writing takes a twentieth of the time at most."""

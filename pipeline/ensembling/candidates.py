@@ -71,7 +71,11 @@ class Candidates(NamedTuple):
     def nbytes(self) -> int:
         return sum(array.nbytes for array in self[:5])
 
-    def gap(self, weights: ArrayLike) -> float:
+    @property
+    def videos(self) -> int:
+        return len(self.offsets) - 1
+
+    def score(self, weights: ArrayLike) -> float:
         """Return the GAP of the blend with these weights [M]; up to rounding, what `blend` and `pipeline.metrics` give.
 
         Raises ValueError if a weight is negative or not finite, or if all are 0.

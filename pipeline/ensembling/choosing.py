@@ -1,4 +1,4 @@
-"""Choose the runs of a blend and their weights on one half of the hold-out; report their GAP on the other half."""
+"""Choose the runs of a blend and their weights on one half of the hold-out; report their score on the other half."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
 from pipeline.config import EnsembleConfig
 from pipeline.config.errors import StageError
-from pipeline.ensembling.candidates import Candidates
-from pipeline.ensembling.holdout import holdout_candidates, score_quantiles
+from pipeline.config.monitor import Monitor, title_of
+from pipeline.ensembling.holdout import Half, holdout_halves, score_quantiles
 from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.ensembling.tuning import SEARCH, Step, coordinate_ascent, greedy_selection, rank_alone
 from pipeline.inputs.index import HOLDOUT, Index
@@ -28,14 +28,24 @@ class Choice:
     method: str
     """One of equal, given, greedy and coordinate."""
     steps: list[dict[str, str | float]]
-    """For each step: `step` says what was done; `tuned` and `reported` are the GAP after it on the half of the hold-out
-    that weights are chosen on, and on the other half."""
+    """For each step: `step` says what was done; `tuned` and `reported` are the score after it, on the half of the
+    hold-out that weights are chosen on, and on the other half."""
     reported: dict[str, float]
-    """GAP on the other half, of each run by its name, and of the blend under "ensemble"."""
+    """Score on the other half, of each run by its name, and of the blend under "ensemble"."""
 
 
-def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float], index: Index) -> Choice:
-    """Choose runs and weights as the settings say; `given` holds a weight for each run, or is empty.
+def choose_weights(
+    runs: Sequence[Path], settings: EnsembleConfig, given: Sequence[float], index: Index, monitor: Monitor, top_k: int
+) -> Choice:
+    """Choose runs and weights as the settings say.
+
+    Args:
+        runs: the runs, which have predicted the hold-out.
+        settings: the settings; what follows takes the place of theirs, which may be None.
+        given: a weight for each run, or nothing.
+        index: the videos and their labels.
+        monitor: the metric to choose by.
+        top_k: how many labels of each video the blend keeps.
 
     If either half of the hold-out has no labels, the choice has no steps and no reported scores.
 
@@ -55,10 +65,10 @@ def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequen
         members = [replace(member, quantiles=score_quantiles(store)) for member, store in zip(members, stores)]
     if labeled and not missing:
         with progress_bar(total=len(stores[0].parts()) + SEARCH, desc="ensemble weights", unit=" steps") as bar:
-            tuned, other = holdout_candidates(stores, members, settings.combine, index, bar.update)
+            tuned, other = holdout_halves(monitor, stores, members, settings.combine, index, bar.update)
             if tuned.positives and other.positives:
                 steps = _search(tuned, [member.run for member in members], settings, method, given, bar)
-                return _choice(members, settings, method, steps, other)
+                return _choice(members, settings, method, steps, other, top_k)
     if chooses and (settings.method != "auto" or settings.select != "all"):
         raise StageError(
             "the hold-out has too few labels to choose by; set --ensemble.method to equal or given, which need none"
@@ -66,46 +76,52 @@ def choose_weights(runs: Sequence[Path], settings: EnsembleConfig, given: Sequen
     if chooses:
         print("the hold-out has too few labels to tune weights on: all runs get the same weight")
     weights = np.array(given) if given else np.ones(len(runs))
-    return _choice(members, settings, "given" if given else "equal", [Step("", weights / weights.sum(), 0)], None)
+    steps = [Step("", weights / weights.sum(), 0)]
+    return _choice(members, settings, "given" if given else "equal", steps, None, top_k)
 
 
 def _search(
-    tuned: Candidates, names: Sequence[str], settings: EnsembleConfig, method: str, given: Sequence[float], bar: tqdm
+    tuned: Half, names: Sequence[str], settings: EnsembleConfig, method: str, given: Sequence[float], bar: tqdm
 ) -> list[Step]:
     """Return the steps that lead from the best single run to the blend."""
-    alone = rank_alone(tuned.gap, names)
+    alone = rank_alone(tuned.score, names)
     most = {"all": len(names), "top": settings.top_runs, "best": 1}[settings.select]
     among = np.sort([np.argmax(step.weights) for step in alone[:most]])
     weights = np.array(given) if given else np.bincount(among, minlength=len(names))
-    whole = Step(f"{method if given else 'equal'} weights", weights / weights.sum(), tuned.gap(weights))
+    whole = Step(f"{method if given else 'equal'} weights", weights / weights.sum(), tuned.score(weights))
     steps = alone[:1] if len(among) == 1 else [alone[0], whole]
     if method in ("greedy", "coordinate"):
-        selected = greedy_selection(tuned.gap, names, alone[0], among, bar.update)
-        if method == "greedy" or selected[-1].gap > whole.gap:
+        selected = greedy_selection(tuned.score, names, alone[0], among, bar.update)
+        if method == "greedy" or selected[-1].score > whole.score:
             steps = selected
     if method == "coordinate":
-        steps = steps[:-1] + coordinate_ascent(tuned.gap, steps[-1], among, bar.update)
+        steps = steps[:-1] + coordinate_ascent(tuned.score, steps[-1], among, bar.update)
     bar.update(bar.total - bar.n)
     return steps
 
 
 def _choice(
-    members: Sequence[Member], settings: EnsembleConfig, method: str, steps: list[Step], other: Candidates | None
+    members: Sequence[Member],
+    settings: EnsembleConfig,
+    method: str,
+    steps: list[Step],
+    other: Half | None,
+    top_k: int,
 ) -> Choice:
     weights = steps[-1].weights.tolist()
     weighed = tuple(replace(member, weight=weight) for member, weight in zip(members, weights))
-    recipe = Recipe(weighed, settings.combine, settings.top_k)
+    recipe = Recipe(weighed, settings.combine, top_k)
     if other is None:
         return Choice(recipe, method, [], {})
-    told = [{"step": step.step, "tuned": step.gap, "reported": other.gap(step.weights)} for step in steps]
-    alone = {member.run: other.gap(one) for member, one in zip(members, np.eye(len(members)))}
+    told = [{"step": step.step, "tuned": step.score, "reported": other.score(step.weights)} for step in steps]
+    alone = {member.run: other.score(one) for member, one in zip(members, np.eye(len(members)))}
     return Choice(recipe, method, told, {**alone, ENSEMBLE: told[-1]["reported"]})
 
 
-def gap_table(about: dict[str, Any]) -> str:
-    """Return a table of the GAP that each step gained on either half of the hold-out, and a line with the weights.
+def step_table(about: dict[str, Any]) -> str:
+    """Return a table of the score that each step gained on either half of the hold-out, and a line with the weights.
 
-    `about` is the content of weights.json: the fields of `Choice` and of its recipe.
+    `about` is the content of weights.json: the fields of `Choice` and of its recipe, and `monitor` if it is not gap.
     """
     lines, before = [], None
     for step in about["steps"]:
@@ -115,6 +131,7 @@ def gap_table(about: dict[str, Any]) -> str:
         lines.append(row.rstrip())
         before = step
     if lines:
-        lines.insert(0, f"{'hold-out GAP@20':<32}{'tuned on':>10}{'gain':>8}{'reported':>10}{'gain':>8}")
+        title = f"hold-out {title_of(about.get('monitor', 'gap'))}"
+        lines.insert(0, f"{title:<32}{'tuned on':>10}{'gain':>8}{'reported':>10}{'gain':>8}")
     used = [f"{member['run']} {member['weight']:.3f}" for member in about["members"] if member["weight"]]
     return "\n".join([*lines, f"{about['method']} weights of {about['combine']}: {', '.join(used)}"])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_GAIN = 1e-4
-"""A step that raises GAP by less than this is not made: it would add runs for nothing."""
+"""A step that raises the score by less than this is not made: it would add runs for nothing."""
 _ROUNDS = 50  # runs that greedy selection adds at most; a run counts each time it is added
 _PATIENCE = 5  # rounds in a row that may gain nothing, since each moves the mean less than the one before
 _MOVES = (0.16, 0.08, 0.04, 0.02, 0.01)  # sizes by which a weight is moved; the weights sum to 1
@@ -21,24 +21,24 @@ class Step(NamedTuple):
 
     step: str
     weights: NDArray[np.float64]  # M, their sum is 1
-    gap: float
+    score: float
 
 
-Gap = Callable[[NDArray[np.float64]], float]
+Score = Callable[[NDArray[np.float64]], float]
 """A function from weights, finite and not negative, to the number that the search maximizes."""
 Progress = Callable[[int], object]
 
 
-def rank_alone(gap: Gap, names: Sequence[str]) -> list[Step]:
+def rank_alone(measure: Score, names: Sequence[str]) -> list[Step]:
     """Return a step for each run alone, best first; of equal runs the one with the earlier name comes first."""
-    alone = [Step(f"{name} alone", weights, gap(weights)) for name, weights in zip(names, np.eye(len(names)))]
-    return [alone[run] for run in sorted(range(len(names)), key=lambda run: (-alone[run].gap, names[run]))]
+    alone = [Step(f"{name} alone", weights, measure(weights)) for name, weights in zip(names, np.eye(len(names)))]
+    return [alone[run] for run in sorted(range(len(names)), key=lambda run: (-alone[run].score, names[run]))]
 
 
 def greedy_selection(
-    gap: Gap, names: Sequence[str], first: Step, among: Sequence[int], progress: Progress = lambda done: None
+    measure: Score, names: Sequence[str], first: Step, among: Sequence[int], progress: Progress = lambda done: None
 ) -> list[Step]:
-    """Add to the best single run, again and again, whichever run raises the GAP of the mean most.
+    """Add to the best single run, again and again, whichever run raises the score of the mean most.
 
     Only runs whose numbers are `among` these are added. Returns the steps up to the best one, starting with `first`.
     Source: Caruana, Niculescu-Mizil, Crew and Ksikes, Ensemble selection from libraries of models, 2004.
@@ -46,11 +46,11 @@ def greedy_selection(
     steps, best, bag = [first], 0, first.weights
     while len(steps) <= _ROUNDS and len(steps) <= best + _PATIENCE and len(among) > 1:
         bags = bag + np.eye(len(names))[among]
-        gaps = [gap(each / each.sum()) for each in bags]
-        added = int(np.argmax(gaps))
+        scores = [measure(each / each.sum()) for each in bags]
+        added = int(np.argmax(scores))
         bag = bags[added]
-        steps.append(Step(f"+ {names[among[added]]}", bag / bag.sum(), gaps[added]))
-        if steps[-1].gap >= steps[best].gap + LEAST_GAIN:
+        steps.append(Step(f"+ {names[among[added]]}", bag / bag.sum(), scores[added]))
+        if steps[-1].score >= steps[best].score + LEAST_GAIN:
             best = len(steps) - 1
         progress(1)
     progress(_ROUNDS - len(steps) + 1)
@@ -58,12 +58,12 @@ def greedy_selection(
 
 
 def coordinate_ascent(
-    gap: Gap, start: Step, among: Sequence[int], progress: Progress = lambda done: None
+    measure: Score, start: Step, among: Sequence[int], progress: Progress = lambda done: None
 ) -> list[Step]:
-    """Move one weight after the other up or down for as long as GAP rises, by smaller and smaller moves.
+    """Move one weight after the other up or down for as long as the score rises, by smaller and smaller moves.
 
     Only weights whose numbers are `among` these are moved. At the end, weights that are not needed become 0. Returns
-    the steps, starting with `start`; none has a lower GAP than the one before.
+    the steps, starting with `start`; none has a lower score than the one before.
     """
     steps = [start]
     for move in _MOVES:
@@ -71,7 +71,7 @@ def coordinate_ascent(
         for _ in range(_SWEEPS):
             before = now
             for run in among:
-                now = _climb(gap, now, run, move)
+                now = _climb(measure, now, run, move)
             if now is before:
                 break
         if now is not steps[-1]:
@@ -81,17 +81,17 @@ def coordinate_ascent(
     for run in np.argsort(now.weights, kind="stable"):
         if 0 < now.weights[run] < 1:
             without = _moved(now.weights, run, -now.weights[run])
-            if (score := gap(without)) >= now.gap:
+            if (score := measure(without)) >= now.score:
                 now = Step("needless runs left out", without, score)
     return steps if now is steps[-1] else [*steps, now]
 
 
-def _climb(gap: Gap, now: Step, run: int, move: float) -> Step:
+def _climb(measure: Score, now: Step, run: int, move: float) -> Step:
     """Return the best step of moving one weight repeatedly in the direction in which the first move gains."""
     for sign in (1, -1):
         climbed = now
         while (weights := _moved(climbed.weights, run, sign * move)) is not None:
-            if (score := gap(weights)) < climbed.gap + LEAST_GAIN:
+            if (score := measure(weights)) < climbed.score + LEAST_GAIN:
                 break
             climbed = Step("", weights, score)
         if climbed is not now:

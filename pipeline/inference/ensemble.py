@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.config import DatasetConfig, SamplingConfig
+from pipeline.config import DatasetConfig, SamplingConfig, labels_kept
 from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.inference.runs import TrainedRun
 from pipeline.models import load_model
@@ -35,15 +35,20 @@ class Ensemble:
             raise ValueError(f"there are {len(self.members)} models for a recipe of {len(self.recipe.used)}")
 
     @classmethod
-    def of_model(cls, model: object, sampling: SamplingConfig, dataset: DatasetConfig, top_k: int) -> "Ensemble":
-        """Make an ensemble of a single model, whose best `top_k` labels are kept."""
-        recipe = Recipe((Member("model", "", 1.0),), top_k=top_k)
-        return cls(dataset, (EnsembleMember(model, sampling),), recipe, top_k)
+    def of_model(cls, model: object, sampling: SamplingConfig, dataset: DatasetConfig, top_k: int | None) -> "Ensemble":
+        """Make an ensemble of a single model, whose best labels are kept: see `labels_kept`."""
+        kept = labels_kept(top_k, dataset.num_classes)
+        recipe = Recipe((Member("model", "", 1.0),), top_k=kept)
+        return cls(dataset, (EnsembleMember(model, sampling),), recipe, kept)
 
     @classmethod
     def of_runs(
-        cls, recipe: Recipe, runs: Sequence[TrainedRun], member_top_k: int, class_names: Sequence[str] = ()
+        cls, recipe: Recipe, runs: Sequence[TrainedRun], top_k: int | None, class_names: Sequence[str] = ()
     ) -> "Ensemble":
-        """Make an ensemble of the runs of `recipe.used`; each computes in the precision that it was trained in."""
+        """Make an ensemble of the runs of `recipe.used`; each computes in the precision that it was trained in.
+
+        The best labels of each are blended: see `labels_kept`.
+        """
         members = tuple(EnsembleMember(load_model(run.stored), run.sampling) for run in runs)
-        return cls(runs[0].dataset, members, recipe, member_top_k, tuple(class_names))
+        kept = labels_kept(top_k, runs[0].dataset.num_classes)
+        return cls(runs[0].dataset, members, recipe, kept, tuple(class_names))

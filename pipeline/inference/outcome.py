@@ -7,8 +7,10 @@ from pathlib import Path
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import Places, list_scored
 from pipeline.artifacts.predictions import list_predicted_splits
+from pipeline.config.monitor import TITLES, Monitor, key_of
 from pipeline.inference.freshness import prediction_store, why_stale
-from pipeline.inference.scoring import scores_of
+from pipeline.inference.monitor import monitor_of
+from pipeline.inference.scoring import Metrics, scored_by, scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.submission import CHALLENGE_CLASSES
 
@@ -23,11 +25,15 @@ def tell_outcome(places: Places, preset: str, preset_name: str, index: Index, su
         index: the index that they were made from.
         submitted: whether `submit` has written a CSV.
     """
-    best = _best(list_scored(places, preset_name), index)
+    runs = list_scored(places, preset_name)
+    monitor = monitor_of(runs)
+    best = _best(runs, index, monitor)
     if best:
-        run, split, gap = best
+        run, split, metrics = best
         synthetic = " (synthetic)" if index.dataset.synthetic else ""
-        yield f"best score   GAP@20 {gap:.4f} on {split}, by {run.name}{synthetic}"
+        keys = dict.fromkeys((key_of(monitor), *(("top_1",) if "top_1" in metrics else ())))
+        told = ", ".join(f"{TITLES[key]} {metrics[key]:.4f}" for key in keys if metrics.get(key) is not None)
+        yield f"best score   {told} on {split}, by {run.name}{synthetic}"
     csv = _newest_csv(places.submissions_dir, preset_name) if submitted else None
     if csv:
         yield f"submission   {csv}"
@@ -39,8 +45,8 @@ def tell_outcome(places: Places, preset: str, preset_name: str, index: Index, su
     yield f"             {_command(places, preset, 'predict', '--run', name, 'FILE')}"
 
 
-def _best(runs: list[Path], index: Index) -> tuple[Path, str, float] | None:
-    """Return the best run on the last labeled split that is not the hold-out, or else on that, with its score."""
+def _best(runs: list[Path], index: Index, monitor: Monitor) -> tuple[Path, str, Metrics] | None:
+    """Return the best run on the last labeled split that is not the hold-out, or else on that, with its scores."""
     labeled = [split for split in index.scored_splits() if index.labeled(split)]
     for split in sorted(labeled, key=HOLDOUT.__eq__):
         found = {}
@@ -48,8 +54,8 @@ def _best(runs: list[Path], index: Index) -> tuple[Path, str, float] | None:
             if split in list_predicted_splits(run) and not why_stale(run, split, index):
                 found[run] = scores_of(prediction_store(run, split), index, split)
         if found:
-            run = max(found, key=lambda run: found[run].comparable["gap"])
-            return run, split, found[run].whole["gap"]
+            run = max(found, key=lambda run: scored_by(monitor, found[run].comparable))
+            return run, split, found[run].whole
     return None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
+from pipeline.inference.scoring import Metrics, all_metrics
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading.batches import Inputs, batches_for_all
 from pipeline.inputs.reading.reader import FrameReader
@@ -101,8 +102,8 @@ class Predictor:
 
     def evaluate_rows(
         self, reader: FrameReader, rows: np.ndarray, progress: Callable[[int], object] = lambda done: None
-    ) -> dict[str, float]:
-        """Return the metrics of the videos at `rows`; see `pipeline.metrics.StreamingMetrics.result`."""
+    ) -> Metrics:
+        """Return the metrics of the videos at `rows`."""
         return metrics_of(reader.index, rows, self.predict_rows(reader, rows, progress))
 
     def _sampled(self, batch: tuple[int, Inputs]) -> tuple[int, dict[tuple, Inputs]]:
@@ -138,11 +139,12 @@ class Predictor:
         return self.ensemble.recipe.apply(labels, scores, self.ensemble.dataset.num_classes)
 
 
-def metrics_of(index: Index, rows: np.ndarray, best: TopLabels) -> dict[str, float]:
-    """Return the metrics of the predicted labels of the videos at `rows`."""
+def metrics_of(index: Index, rows: np.ndarray, best: TopLabels) -> Metrics:
+    """Return the metrics of the predicted labels of the videos at `rows`: see `scoring.Metrics`."""
     metrics = StreamingMetrics(index.dataset.num_classes)
     metrics.accumulate(*best, LabelLists(*index.labels_of(rows)))
-    return metrics.result()
+    metrics.rank(*best)
+    return all_metrics(metrics, index)
 
 
 def _slice(inputs: Inputs, start: int, size: int) -> Inputs:

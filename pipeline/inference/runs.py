@@ -8,7 +8,7 @@ from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.models import MODEL, is_model
 from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
-from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, from_dict
+from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, from_dict, labels_kept
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.ensembling.recipe import Member, Recipe
@@ -64,11 +64,11 @@ def describe_dataset(dataset: DatasetConfig) -> str:
     return f"{features}; {counted(dataset.num_classes, 'class', 'classes')}; {frames}"
 
 
-def prediction_settings(sampling: SamplingConfig, inference: InferenceConfig) -> dict[str, Any]:
+def prediction_settings(sampling: SamplingConfig, inference: InferenceConfig, num_classes: int) -> dict[str, Any]:
     """Return the settings that the predictions of a run depend on, beside its model and the index."""
     return {
         "sampling": [sampling.evaluation, sampling.frames],
-        "top_k": inference.top_k,
+        "top_k": labels_kept(inference.top_k, num_classes),
         "videos_per_part": inference.videos_per_part,
     }
 
@@ -80,19 +80,20 @@ def check_run_fits_index(trained_on: DatasetConfig, folder: Path, index: Index) 
         raise StageError(f"{folder} was trained on {one}; the index {index.folder} has {other}")
 
 
-def read_blend(folder: Path, kept: int) -> tuple[Recipe, list[TrainedRun]]:
+def read_blend(folder: Path, kept: int | None) -> tuple[Recipe, list[TrainedRun]]:
     """Return the recipe in an ensemble's folder, and the runs that it uses; a run's folder counts as a blend of one.
 
     Args:
         folder: the folder of an ensemble or of a run.
-        kept: how many labels a blend of one keeps.
+        kept: how many labels a blend of one keeps; None: as many as `labels_kept` says.
     Raises:
         StageError: a member is missing or unfinished, or the members were trained on different datasets.
     """
     if (folder / RUN_CONFIG).exists():
-        recipe = Recipe((Member(folder.name, str(folder), 1.0),), top_k=kept)
-    else:
-        recipe = Recipe.read(folder / WEIGHTS)
+        run = TrainedRun.read(folder)
+        member = Member(folder.name, str(folder), 1.0)
+        return Recipe((member,), top_k=labels_kept(kept, run.dataset.num_classes)), [run]
+    recipe = Recipe.read(folder / WEIGHTS)
     runs = [TrainedRun.read(_folder_of(member, folder)) for member in recipe.used]
     for run in runs[1:]:
         if _predicted(run.dataset) != _predicted(runs[0].dataset):

@@ -1,7 +1,8 @@
 """Score predictions against the labels of an index once, and keep the scores in scores.json for every stage."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,9 @@ from pipeline.artifacts.done import Done, check_format, format_fields
 from pipeline.artifacts.files import read_json, remove_leftovers, write_json
 from pipeline.artifacts.places import ENSEMBLE
 from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
+from pipeline.config import DatasetConfig, labels_kept
 from pipeline.config.errors import StageError
+from pipeline.config.monitor import Monitor, key_of
 from pipeline.config.wording import counted
 from pipeline.ensembling.holdout import is_tuning_half
 from pipeline.inference.freshness import fresh_predictions
@@ -20,13 +23,23 @@ from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics import LabelLists, StreamingMetrics
 
 SCORES = "scores.json"
-Metrics = dict[str, float | int]
-"""`gap`, `map`, `hit_at_one`, `perr`, `videos`: see `pipeline.metrics.StreamingMetrics.result`. Stored predictions also
-have `map_all_kept`: MAP over all labels that are kept for a video, by default 100, and not over 20."""
-METRICS = {"gap": "GAP@20", "map_all_kept": "MAP", "hit_at_one": "Hit@1", "perr": "PERR", "map": "MAP@20"}
-"""What tables call them, in the order of their columns."""
+Metrics = dict[str, float | int | None]
+"""`gap`, `map`, `hit_at_one`, `perr`, `videos`: see `pipeline.metrics.StreamingMetrics.result`. With one label a video,
+`top_1` and `top_5` too. Stored predictions also have `map_all_kept`, MAP over all labels that are kept and not over 20,
+`auc` and `d_prime`, which are None if not all classes are kept, or no class has videos with and without it."""
 Part = tuple[Sequence[str], NDArray, NDArray]
 """The ids of n videos, and their best labels and scores, each [n,k]."""
+
+
+def columns(dataset: DatasetConfig, known: Collection[str]) -> list[str]:
+    """Return the metrics of a table in their order, five at most, of those that some row has."""
+    if dataset.task == "single_label":
+        wanted: tuple[str, ...] = ("top_1", "top_5", "gap", "map_all_kept", "auc")
+    elif "auc" in known:
+        wanted = ("gap", "map_all_kept", "auc", "d_prime", "hit_at_one")
+    else:
+        wanted = ("gap", "map_all_kept", "hit_at_one", "perr", "map")
+    return [key for key in wanted if key in known]
 
 
 class Scores(NamedTuple):
@@ -37,6 +50,8 @@ class Scores(NamedTuple):
     """The metrics on the half of a hold-out that the weights of a blend are chosen on."""
     reported: Metrics | None = None
     """The metrics on the other half."""
+    by_class: dict[str, list[float | None]] | None = None
+    """On the whole split, `average_precision` and `auc` of each class; None where a class has none."""
 
     @property
     def comparable(self) -> Metrics:
@@ -53,7 +68,7 @@ def scores_of(store: PredictionStore, index: Index, split: str) -> Scores:
     made_from = _made_from(store, index)
     if (known := _read(store.folder / SCORES, made_from)) and store.is_whole():
         return known
-    scores = score_predictions(store.read(), index, split, store.folder)
+    scores = score_predictions(store.read, index, split, store.folder)
     write_scores(store, index, scores)
     return scores
 
@@ -63,22 +78,30 @@ def write_scores(store: PredictionStore, index: Index, scores: Scores) -> None:
     _write(store.folder / SCORES, _made_from(store, index), scores)
 
 
-def best_run(runs: Sequence[Path], index: Index) -> tuple[Path, dict[str, float]]:
-    """Return the best of runs, bundles and their blend, and the GAP of each that has predicted the hold-out.
+def scored_by(monitor: Monitor, metrics: Metrics) -> float:
+    """Return the value of the metric that chooses; minus infinity where it cannot be computed."""
+    value = metrics.get(key_of(monitor))
+    return -math.inf if value is None else value
 
-    Without a labeled hold-out it returns the blend, or the only run.
+
+def best_run(runs: Sequence[Path], index: Index, monitor: Monitor) -> tuple[Path, dict[str, float]]:
+    """Return the best of runs, bundles and their blend, and the score of each that has predicted the hold-out.
+
+    Without a labeled hold-out it returns the blend, or the only run. What lacks the metric is the worst.
 
     Raises:
         StageError: predictions of the hold-out are out of date, or nothing shows which run is best.
     """
-    gaps = {}
+    found = {}
     for run in runs if index.holdout_labeled else ():
         if HOLDOUT in list_predicted_splits(run):
-            gaps[run] = scores_of(fresh_predictions(run, HOLDOUT, index), index, HOLDOUT).comparable["gap"]
-    if gaps:
-        if others := [run.name for run in runs if run not in gaps]:
+            metrics = scores_of(fresh_predictions(run, HOLDOUT, index), index, HOLDOUT).comparable
+            found[run] = scored_by(monitor, metrics)
+    if found:
+        if others := [run.name for run in runs if run not in found]:
             print(f"these runs cannot be chosen, since they have not predicted the hold-out: {', '.join(others)}")
-        return max(gaps, key=lambda run: gaps[run]), {run.name: gap for run, gap in gaps.items()}
+        known = {run.name: score for run, score in found.items() if math.isfinite(score)}
+        return max(found, key=lambda run: found[run]), known
     blends = [run for run in runs if run.name == ENSEMBLE]
     if len(runs) == 1 or blends:
         return (blends or list(runs))[0], {}
@@ -95,12 +118,12 @@ def score_priors(index: Index, split: str) -> Metrics:
     if known := _read(path, made_from):
         return known.whole
     counts = np.bincount(index.labels_of(index.rows(TRAIN))[0], minlength=index.dataset.num_classes)
-    best = np.argsort(-counts, kind="stable")[:100]
+    best = np.argsort(-counts, kind="stable")[: labels_kept(None, index.dataset.num_classes)]
     shares = (counts[best] / max(len(index.rows(TRAIN)), 1)).astype(np.float32)
     ids = index.ids_of(index.rows(split))
     shape = (len(ids), len(best))
     predictions = ids, np.broadcast_to(best, shape), np.broadcast_to(shares, shape)
-    scores = score_predictions([predictions], index, split, index.folder)
+    scores = score_predictions(lambda: [predictions], index, split, index.folder)
     _write(path, made_from, scores)
     return scores.whole
 
@@ -113,22 +136,50 @@ def score_lists(parts: Iterable[Part], index: Index, split: str, source: Path) -
     metrics = StreamingMetrics(index.dataset.num_classes)
     for (_, labels, scores), truth in _with_labels(parts, index, split, source):
         metrics.accumulate(labels, scores, truth)
-    return metrics.result()
+    return {**metrics.result(), **_accuracy(metrics, index)}
 
 
-def score_predictions(parts: Iterable[Part], index: Index, split: str, source: Path) -> Scores:
-    """Return the scores of a split's predictions, given in parts and in any order. Raises as `score_lists` does."""
-    num_classes = index.dataset.num_classes
-    whole, tuned, reported = _Tally(num_classes), _Tally(num_classes), _Tally(num_classes)
-    for (ids, labels, scores), truth in _with_labels(parts, index, split, source):
-        whole.add(labels, scores, truth)
-        if split == HOLDOUT:
-            half = is_tuning_half(ids)
-            for tally, chosen in ((tuned, half), (reported, ~half)):
-                tally.add(labels[chosen], scores[chosen], truth.of_videos(chosen))
-    if split != HOLDOUT:
-        return Scores(whole.result())
-    return Scores(whole.result(), tuned.result(), reported.result())
+def score_predictions(read: Callable[[], Iterable[Part]], index: Index, split: str, source: Path) -> Scores:
+    """Return the scores of a split's predictions. Raises as `score_lists` does.
+
+    Args:
+        read: gives the parts, in any order. It is called twice, and only one part is in memory at a time.
+        index: the videos and their labels.
+        split: which of them are predicted.
+        source: what messages name.
+    """
+    whole, tuned, reported = (StreamingMetrics(index.dataset.num_classes) for _ in range(3))
+    for (ids, labels, scores), truth in _with_labels(read(), index, split, source):
+        whole.accumulate(labels, scores, truth)
+        for half, chosen in _halves(ids, tuned, reported) if split == HOLDOUT else ():
+            half.accumulate(labels[chosen], scores[chosen], truth.of_videos(chosen))
+    for (ids, labels, scores), _ in _with_labels(read(), index, split, source):
+        whole.rank(labels, scores)
+        for half, chosen in _halves(ids, tuned, reported) if split == HOLDOUT else ():
+            half.rank(labels[chosen], scores[chosen])
+    halves = [all_metrics(half, index) for half in (tuned, reported)] if split == HOLDOUT else [None, None]
+    by_class = {"average_precision": _listed(whole.average_precisions()), "auc": _listed(whole.areas())}
+    return Scores(all_metrics(whole, index), *halves, by_class)
+
+
+def _halves(
+    ids: Sequence[str], tuned: StreamingMetrics, reported: StreamingMetrics
+) -> tuple[tuple[StreamingMetrics, NDArray[np.bool_]], ...]:
+    half = is_tuning_half(ids)
+    return (tuned, half), (reported, ~half)
+
+
+def all_metrics(metrics: StreamingMetrics, index: Index) -> Metrics:
+    """Return the metrics of videos of an index that were given twice, to `accumulate` and to `rank`."""
+    return {**metrics.result(), **metrics.by_class(), **_accuracy(metrics, index)}
+
+
+def _accuracy(metrics: StreamingMetrics, index: Index) -> Metrics:
+    return metrics.accuracy() if index.dataset.task == "single_label" else {}
+
+
+def _listed(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def _made_from(store: PredictionStore, index: Index) -> dict[str, str]:
@@ -146,31 +197,24 @@ def _read(path: Path, made_from: dict[str, str]) -> Scores | None:
     check_format(path, values)
     if values.get("made_from") != made_from:
         return None
+    if not isinstance(values.get("by_class"), dict):  # of an earlier version, which had fewer metrics
+        return None
     scores = Scores(*(values[name] for name in Scores._fields))
-    return scores if _are_metrics(scores.whole) and all(map(_are_metrics, filter(None, scores))) else None
+    kept = [each for each in scores[:3] if each is not None]
+    return scores if scores.whole and all(map(_are_metrics, kept)) and _are_lists(scores.by_class) else None
 
 
 def _are_metrics(values: object) -> bool:
-    return isinstance(values, dict) and all(isinstance(value, int | float) for value in values.values())
+    return isinstance(values, dict) and all(isinstance(value, int | float | None) for value in values.values())
+
+
+def _are_lists(values: object) -> bool:
+    return isinstance(values, dict) and all(isinstance(each, list) for each in values.values())
 
 
 def _write(path: Path, made_from: dict[str, str], scores: Scores) -> None:
     with contextlib.suppress(OSError):  # a read-only folder: the scores are computed anew each time
         write_json(path, {**format_fields(), "made_from": made_from, **scores._asdict()})
-
-
-class _Tally:
-    """Accumulates the metrics of some videos: the challenge's, and MAP over all labels that are kept."""
-
-    def __init__(self, num_classes: int):
-        self._best, self._kept = StreamingMetrics(num_classes), StreamingMetrics(num_classes, top_k=num_classes)
-
-    def add(self, labels: NDArray, scores: NDArray, truth: LabelLists) -> None:
-        self._best.accumulate(labels, scores, truth)
-        self._kept.accumulate(labels, scores, truth)
-
-    def result(self) -> Metrics:
-        return {**self._best.result(), "map_all_kept": self._kept.map()}
 
 
 def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) -> Iterator[tuple[Part, LabelLists]]:

@@ -47,7 +47,7 @@ def find_bundle(path: Path) -> UnloadedEnsemble:
     return UnloadedEnsemble(header.dataset, samplings, header.names, lambda: digest_file(path), load)
 
 
-def find_runs(folder: Path, top_k: int, index_of: Callable[[str], Path]) -> UnloadedEnsemble:
+def find_runs(folder: Path, top_k: int | None, index_of: Callable[[str], Path]) -> UnloadedEnsemble:
     """Read what a run or an ensemble says of itself.
 
     Args:

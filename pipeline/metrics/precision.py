@@ -38,6 +38,25 @@ def precision_sums(groups: ArrayLike, scores: NDArray, correct: NDArray, num_gro
     size[tied] = np.searchsorted(keys, blocks[tied], "right") - first[tied]
     group = blocks.astype(np.int64) >> 32
     ahead = first - np.searchsorted(keys, group << 32) if num_groups > 1 else first  # n
+    return block_sums(group, found, size, ahead, num_groups)
+
+
+def block_sums(
+    group: NDArray[np.int64],
+    found: NDArray[np.int64],
+    size: NDArray[np.int64],
+    ahead: NDArray[np.int64],
+    num_groups: int,
+) -> NDArray[np.float64]:
+    """Return what `precision_sums` does, from the blocks of equal scores that hold a correct pair.
+
+    Args:
+        group: int64 [blocks], the group of each, ascending; within a group by descending score.
+        found: int64 [blocks], its correct pairs (r).
+        size: int64 [blocks], all its pairs (b).
+        ahead: int64 [blocks], the pairs of its group with a higher score (n).
+        num_groups: how many groups there are.
+    """
     hits = np.cumsum(found) - found
     hits -= hits[np.searchsorted(group, group)]  # c
     chance, rise = found / size, (found - 1) / np.maximum(size - 1, 1)
@@ -49,6 +68,20 @@ def precision_sums(groups: ArrayLike, scores: NDArray, correct: NDArray, num_gro
         terms = chance[block] * (hits[block] + 1 + place * rise[block]) / (ahead[block] + place + 1)
         sums += np.bincount(group[block], terms, minlength=num_groups)
     return sums
+
+
+def codes_like(scores: NDArray, levels: NDArray | None) -> NDArray[np.integer]:
+    """Return integers in [0, 2**32) that ascend as the scores descend; equal scores have equal ones.
+
+    Scores of any float type but float32 are told apart from the `levels` alone, float [L], ascending and distinct: two
+    scores between the same levels may have equal numbers.
+    """
+    if scores.dtype == np.float32:
+        return _descending_codes(scores)
+    if levels is None:
+        raise ValueError(f"scores of one type must be given throughout, not float32 and then {scores.dtype}")
+    below, above = np.searchsorted(levels, scores), np.searchsorted(levels, scores, "right")
+    return 2 * len(levels) - below - above  # odd where the score is a level
 
 
 def _descending_codes(scores: NDArray) -> NDArray[np.integer]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.metrics import ranking
+from pipeline.metrics.classes import ClassRankings, mean_of_known, sensitivities
 from pipeline.metrics.precision import mean_over_classes, precision_sums
 from pipeline.metrics.ranking import LabelLists, as_floats, label_dtype, sort_rows
 
@@ -13,8 +14,10 @@ from pipeline.metrics.ranking import LabelLists, as_floats, label_dtype, sort_ro
 class StreamingMetrics:
     """The metrics of `pipeline.metrics` over any number of videos, given in batches in any order.
 
-    MAP is that of each video's `top_k` best labels. For each video `top_k` pairs are kept: label, score and whether it
-    is correct, 7 bytes for an int16 label and a float32 score.
+    `map` is that of each video's `top_k` best labels. For each video `top_k` pairs are kept: label, score and whether
+    it is correct, 7 bytes for an int16 label and a float32 score. What ranks all videos by each class needs a second
+    pass: after the last `accumulate`, `rank` is given every video again. That takes 40 bytes for each true label, and
+    none for the other classes, however many there are.
     """
 
     def __init__(self, num_classes: int, top_k: int = 20) -> None:
@@ -26,8 +29,10 @@ class StreamingMetrics:
         self._pairs: list[tuple[NDArray, NDArray, NDArray]] = [nothing]  # labels, scores, correct
         self._positives = np.zeros(num_classes, np.int64)
         self._hits_by_size = np.zeros(num_classes + 1, np.int64)
-        self._hits = 0
-        self._videos = 0
+        self._hits = self._hits_in_5 = 0
+        self._videos = self._ranked = 0
+        self._least = num_classes  # labels of the video that has the fewest
+        self._classes = ClassRankings(num_classes)
 
     def accumulate(
         self, top_labels: ArrayLike, top_scores: ArrayLike, true_labels: LabelLists | Sequence[Sequence[int] | NDArray]
@@ -49,22 +54,72 @@ class StreamingMetrics:
         self._check_range(labels, -1, "predicted")
         self._check_range(values, 0, "true")
         values = values.astype(np.int64, copy=False)
-        pairs, hits, hits_by_size = [], 0, np.zeros_like(self._hits_by_size)
+        pairs, found, hits, hits_by_size = [], [], np.zeros(2, np.int64), np.zeros_like(self._hits_by_size)
         step = max(1, ranking.CHUNK // self.num_classes)
         for low in range(0, len(labels), step):
             bounds = offsets[low : low + step + 1]
             best, scored = sort_rows(labels[low : low + step], scores[low : low + step])
             correct = self._correct(best, values[bounds[0] : bounds[-1]], np.diff(bounds), low)
-            hits += int(np.count_nonzero(correct[:, :1]))
+            hits += [np.count_nonzero(correct[:, :1]), np.count_nonzero(correct[:, :5].any(axis=1))]
+            found.append((best[correct].astype(label_dtype(self.num_classes)), scored[correct]))
             hits_by_size += _hits_by_size(scored, correct, np.diff(bounds), self.num_classes)
             kept = best[:, : self.top_k] >= 0
             chosen = [array[:, : self.top_k][kept] for array in (best, scored, correct)]
             pairs.append((chosen[0].astype(label_dtype(self.num_classes)), chosen[1], chosen[2]))
         self._pairs += pairs
-        self._hits += hits
+        for each in found:
+            self._classes.find(*each)
+        self._hits += int(hits[0])
+        self._hits_in_5 += int(hits[1])
+        self._least = min(self._least, int(np.count_nonzero(labels >= 0, axis=1).min(initial=self._least)))
         self._hits_by_size += hits_by_size
         self._positives += np.bincount(values, minlength=self.num_classes)
         self._videos += len(labels)
+
+    def rank(self, top_labels: ArrayLike, top_scores: ArrayLike) -> None:
+        """Rank N videos by each class, in the second pass; the arguments are those that `accumulate` was given."""
+        labels, scores = np.asarray(top_labels), as_floats(top_scores)
+        listed = labels >= 0
+        self._classes.count(labels[listed], scores[listed])
+        self._ranked += len(labels)
+
+    def average_precisions(self) -> NDArray[np.float64]:
+        """Return the average precision of each class over the labels given, [V]; NaN for a class without a positive."""
+        self._check_ranked()
+        positives, sums = self._positives, self._classes.precision_sums()
+        return np.divide(sums, positives, out=np.full(self.num_classes, np.nan), where=positives > 0)
+
+    def areas(self) -> NDArray[np.float64]:
+        """Return the area under each class's ROC curve, [V], as `ClassRankings.areas`; NaN if a label is not given."""
+        self._check_ranked()
+        if self._least < self.num_classes:
+            return np.full(self.num_classes, np.nan)
+        return self._classes.areas(self._positives, self._videos)
+
+    def by_class(self) -> dict[str, float | None]:
+        """Return `map_all_kept`, `auc` and `d_prime`, the means over classes; None where no class has a value.
+
+        MAP is over all labels given; without any true label it is 0.
+        """
+        areas = self.areas()
+        return {
+            "map_all_kept": mean_over_classes(self._classes.precision_sums(), self._positives),
+            "auc": mean_of_known(areas),
+            "d_prime": mean_of_known(sensitivities(areas, self._positives, self._videos)),
+        }
+
+    def accuracy(self) -> dict[str, float | None]:
+        """Return `top_1` and `top_5`: the share of videos with a true class among the best, and the 5 best.
+
+        For videos of one label each; `top_1` is Hit@1. `top_5` is None if a video has fewer than 5 labels and not all.
+        """
+        known = self._least >= min(5, self.num_classes)
+        in_5 = self._hits_in_5 / max(self._videos, 1)
+        return {"top_1": self.hit_at_one(), "top_5": in_5 if known else None}
+
+    def _check_ranked(self) -> None:
+        if self._ranked != self._videos:
+            raise ValueError(f"{self._ranked} of {self._videos} videos were given to rank, the second pass")
 
     def result(self) -> dict[str, float | int]:
         """Return `gap`, `map`, `hit_at_one`, `perr` and `videos` for everything added so far."""

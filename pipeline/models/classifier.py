@@ -8,7 +8,7 @@ from pipeline.models.layers.dense import DescriptorDense
 from pipeline.models.layers.frame_norm import FrameNorm
 from pipeline.models.layers.frames import Feature, FrameDropout, FrameMask
 from pipeline.models.layers.gating import ContextGating, SqueezeExcite
-from pipeline.models.layers.heads import Logistic, MixtureOfExperts
+from pipeline.models.layers.heads import Logistic, MixtureOfExperts, Softmax
 from pipeline.models.layers.input_norm import InputNorm
 from pipeline.models.naming import layer_names
 
@@ -91,4 +91,5 @@ def _gate(values, gating: str, name: str):
 def _head(classifier: ClassifierConfig, num_classes: int) -> keras.layers.Layer:
     if classifier.head == "moe":
         return MixtureOfExperts(num_classes, classifier.experts, classifier.head_l2, name="head")
-    return Logistic(num_classes, classifier.head_l2, name="head")
+    linear = Softmax if classifier.head == "softmax" else Logistic
+    return linear(num_classes, classifier.head_l2, name="head")

@@ -21,6 +21,7 @@ from pipeline.packing.settings import PackSettings
 from pipeline.packing.storing import Quantization, measure_ranges, stored_features
 from pipeline.packing.summary import summary_lines
 from pipeline.packing.tables import read_tables
+from pipeline.packing.task import Task, task_of
 from pipeline.packing.videos import Videos, join_features, listed
 
 _DEPENDS = ("align", "dtype", "quantize")
@@ -40,6 +41,7 @@ class FoundDataset:
     class_names: list[str]
     named: bool
     """Whether the classes have names of their own."""
+    task: Task
     quantizations: list[Quantization | None]
     """Of each feature, if they were measured now; None for one of bytes."""
     remarks: list[tuple[str, str]]
@@ -59,7 +61,7 @@ class FoundDataset:
         """Yield what is found, in lines of 80 columns."""
         yield f"{self.settings.name}"
         yield from summary_lines(
-            self.videos, self.about, self.class_names, self.features, self.quantizations, self.remarks
+            self.videos, self.about, self.class_names, self.task, self.features, self.quantizations, self.remarks
         )
 
     def digest(self) -> str:
@@ -115,6 +117,8 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     about = PackedVideos(videos.ids, annotations.splits, videos.lengths, annotations.labels, annotations.groups)
     if before:
         videos, about = _only_new(videos, about, before, remarks)
+    whole = before.videos + about if before else about
+    task = task_of(whole.ids, whole.labels, len(annotations.class_names), settings.task)
     order = _by_split(about.splits)
     videos, about = videos.take(order), about.take(order)
     rng = np.random.default_rng(0)
@@ -130,7 +134,16 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
             f"{described(features)}; give the same features in the same order, or choose another --name"
         )
     return FoundDataset(
-        settings, videos, about, features, annotations.class_names, annotations.named, quantizations, remarks, before
+        settings,
+        videos,
+        about,
+        features,
+        annotations.class_names,
+        annotations.named,
+        task,
+        quantizations,
+        remarks,
+        before,
     )
 
 

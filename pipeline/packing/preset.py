@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.config import FeatureConfig
 from pipeline.config.wording import counted
+from pipeline.packing.task import Task
 
 MODELS = ("average", "netvlad", "attention_cluster")
 LONGEST = 300
@@ -46,8 +47,8 @@ def experiment(model: str) -> Experiment:
             num_classes={num_classes},  # {named}
             max_frames={max_frames},  # a longer video is sampled over its whole length
             {holdout}
-{group}        ),
-        model=ModelConfig(model, POOLING[model](), ClassifierConfig(hidden={hidden})),
+{group}{task}        ),
+        model=ModelConfig(model, POOLING[model](), ClassifierConfig(hidden={hidden}{head})),
         sampling=SamplingConfig(train="all", evaluation="all"),
         training=TrainingConfig(
             batch_size={batch_size},
@@ -75,11 +76,12 @@ class Counts:
     """Whether vocabulary.csv names the classes."""
     held_out: bool = False
     """Whether there is a split `holdout`."""
+    task: Task = "multi_label"
 
 
 def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts: Counts) -> str:
     """Return the text of a preset file; see `pipeline.packing.preset` for what its numbers depend on."""
-    batch_size = batch_of(counts.trained)
+    batch_size, single = batch_of(counts.trained), counts.task == "single_label"
     return _TEXT.format(
         title=_escaped(f"{name}: {described(features)}, {counted(counts.classes, 'class', 'classes')}."),
         path=_escaped(path),
@@ -91,7 +93,9 @@ def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts:
         max_frames=min(counts.longest, LONGEST),
         holdout=_HELD_OUT if counts.held_out else _HOLD_OUT.format(holdout_of(counts.trained)),
         group='            group_key="group",  # a group is never on both sides of the hold-out\n' * counts.grouped,
+        task='            task="single_label",  # every labeled video has exactly one label\n' * single,
         hidden=512,
+        head=', head="softmax"' * single,
         batch_size=batch_size,
         epochs=max(5, min(60, round(_STEPS * batch_size / max(counts.trained, 1)))),
     )

@@ -53,6 +53,9 @@ class PackSettings(FeatureSettings):
     """Column of the labels; by default the only one left, or all of them if there is one column for each class."""
     separator: str | None = None
     """Text between the labels of a cell; by default spaces between numbers, and ; or | between names."""
+    task: Literal["multi_label", "single_label"] | None = None
+    """Task: multi_label, where a video has any number of labels, or single_label, where it has exactly one; by default
+    single_label if every labeled video has one, of 2 classes or more."""
     vocabulary: Path | None = None
     """CSV file with a name for each class, in columns index and name. Labels are then its names or numbers."""
     splits: Path | None = None

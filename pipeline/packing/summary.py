@@ -10,16 +10,22 @@ from pipeline.config import FeatureConfig
 from pipeline.config.wording import counted
 from pipeline.packing.record import PackedVideos
 from pipeline.packing.storing import Quantization
+from pipeline.packing.task import Task
 from pipeline.packing.videos import Videos
 
 _COLUMN = 10
 _WIDE = 80
+_TASKS: dict[Task, str] = {
+    "multi_label": "a video has any number of labels",
+    "single_label": "every labeled video has exactly one label",
+}
 
 
 def summary_lines(
     videos: Videos,
     about: PackedVideos,
     class_names: Sequence[str],
+    task: Task,
     features: Sequence[FeatureConfig],
     quantizations: Sequence[Quantization | None],
     remarks: Sequence[tuple[str, str]],
@@ -30,6 +36,7 @@ def summary_lines(
         videos: the videos of this pack, with their features.
         about: their splits and labels, in the same order.
         class_names: those of the dataset.
+        task: that of the dataset.
         features: how each feature is stored.
         quantizations: of each feature, where the ranges were measured now; None for one of bytes.
         remarks: heads, such as `labels` or `problem`, and a sentence of each.
@@ -47,6 +54,7 @@ def summary_lines(
         each = f", {np.mean([len(labels) for labels in held]):.2f} labels each" if held else ""
         yield from _told("split", f"{split}: {number:,}, {told}{each}")
     yield from _told("classes", f"{len(class_names):,}: {_names(class_names)}")
+    yield from _told("task", f"{task}: {_TASKS[task]}")
     for feature, measured in zip(features, quantizations):
         if measured is None:
             continue

@@ -125,7 +125,15 @@ def _write_preset(path: Path, found: FoundDataset, record: PackRecord) -> str:
     videos = record.videos
     trained = [split == "train" and labels is not None for split, labels in zip(videos.splits, videos.labels)]
     classes, longest = len(record.class_names), int(videos.lengths.max())
-    counts = Counts(classes, sum(trained), longest, videos.groups is not None, found.named, HOLDOUT in videos.splits)
+    counts = Counts(
+        classes,
+        sum(trained),
+        longest,
+        grouped=videos.groups is not None,
+        named=found.named,
+        held_out=HOLDOUT in videos.splits,
+        task=found.task,
+    )
     text = preset_text(found.settings.name, str(path), found.features, counts)
     there = path.read_text(encoding="utf-8") if path.exists() else ""
     if there and digest_json(there) not in (record.preset, digest_json(text)):

@@ -44,7 +44,7 @@ def plot_training_curves(runs: Sequence[Run], named: int, key: str, label: str) 
             if number < named or len(points) == 1:
                 color = color_of(number) if number < named else MUTED
                 axes.plot(*points[-1], "o", color=color, markersize=4)
-        if key == "gap" and drawn:
+        if key != "loss" and drawn:
             floor = _floor([[value for _, value in points] for _, points in drawn])
             axes.set_ylim(bottom=max(floor, axes.get_ylim()[0]))
         if logarithmic:
@@ -69,20 +69,20 @@ def _floor(series: list[list[float]]) -> float:
     return max(0.0, low - max(0.6 * (high - low), 0.25 * high))
 
 
-def plot_ensemble_steps(tuned: Sequence[float], reported: Sequence[float]) -> Markup:
-    """Draw GAP after each step in which the ensemble was made, on the tuned and on the reported half."""
+def plot_ensemble_steps(title: str, tuned: Sequence[float], reported: Sequence[float]) -> Markup:
+    """Draw the score after each step in which the ensemble was made, on the tuned and on the reported half."""
     number = np.arange(1, len(tuned) + 1)
 
     def paint(axes: Axes) -> None:
         for place, (values, label) in enumerate(((reported, "reported half"), (tuned, "tuned half"))):
             axes.plot(number, values, marker="o", markersize=4, label=label, **line(place))
-        axes.set(xlabel="step", title="GAP@20 on each half of the hold-out")
+        axes.set(xlabel="step", title=f"{title} on each half of the hold-out")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.grid(axis="x", visible=False)
         legend_below(axes)
 
     words = "; ".join(f"step {n}: {t:.4f} and {r:.4f}" for n, t, r in zip(number, tuned, reported))
-    return svg_picture("steps", f"GAP on the half tuned on, and on the other. {words}", paint, 2.8)
+    return svg_picture("steps", f"{title} on the half tuned on, and on the other. {words}", paint, 2.8)
 
 
 def plot_reliability(of: By) -> Markup:

@@ -62,7 +62,7 @@ class Artifacts:
         """Return the runs and the blend that have predicted a split, best first; StageError if there are none."""
         folders = list_scored(self.flags.places, self.flags.preset_name)
         every = [runs.read_run(folder, self.index) for folder in folders]
-        scored = sorted((run for run in every if split in run.scores), key=lambda run: (-run.gap(split), run.name))
+        scored = sorted((run for run in every if split in run.scores), key=lambda run: (-run.score(split), run.name))
         if not scored:
             folder = (self.flags.places.runs_dir / self.flags.preset_name).resolve()
             raise _missing(f"no run in {folder} has predicted {split}", self.flags)

@@ -8,7 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.inference.scoring import METRICS
+from pipeline.config.monitor import Monitor, key_of, short_title, title_of
+from pipeline.inference.scoring import Metrics
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.reporting import figures, heat, histograms, numbers, sections
@@ -28,6 +29,8 @@ class Report:
     index: Index
     names: list[str]
     """The names of the classes."""
+    monitor: Monitor
+    """The metric that the runs are compared by."""
     runs: list[Run]
     """The trained runs and their blend, also those without predictions."""
     blend: Blend | None
@@ -37,7 +40,7 @@ class Report:
     """Whether the user named that run; otherwise the hold-out chose it."""
     diagnostics: dict[str, Diagnostics]
     """Of that run, on each labeled split that it has predicted."""
-    priors: dict[str, dict[str, float]]
+    priors: dict[str, Metrics]
     """The scores of the label priors on each split; empty if the index has no training videos."""
     left_out: tuple[str, ...] = ()
     """What the page does not show, and why: predictions that are missing or out of date."""
@@ -58,7 +61,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= numbers.FILTERS
+    environment.filters |= numbers.FILTERS | {"title_of": title_of, "short_title": short_title}
     return environment.get_template("page.html").render(_context(report)).rstrip() + "\n"
 
 
@@ -73,7 +76,9 @@ def _context(report: Report) -> dict[str, Any]:
         "report": report,
         "dataset": index.dataset,
         "style": Markup(CSS.read_text(encoding="utf-8")),
-        "metrics": METRICS,
+        "key": key_of(report.monitor),
+        "title": title_of(report.monitor),
+        "metric": short_title(report.monitor),
         "splits": [
             {"name": name, "videos": videos, "role": sections.role(name, index)}
             for name, videos in index.splits.items()
@@ -83,16 +88,19 @@ def _context(report: Report) -> dict[str, Any]:
         # The hold-out comes first, and chooses. The last split chooses nothing, if there is another one.
         "headline": looked_into[-1] if looked_into else None,
         "others": looked_into[:-1],
-        "leaderboards": {split: sections.leaderboard(report.runs, report.priors.get(split), split) for split in scored},
+        "leaderboards": {
+            split: sections.leaderboard(report.runs, report.priors.get(split), split, report.monitor, index.dataset)
+            for split in scored
+        },
         "holdout": HOLDOUT if HOLDOUT in scored else None,
         "few": FEW,
         "least_pairs": figures.LEAST,
-        "training": sections.training(report.runs),
+        "training": sections.training(report.runs, report.monitor),
         "origins": sections.origins(report.runs),
         "alone": report.blend.recipe.used[0].run if report.blend and len(report.blend.recipe.used) == 1 else None,
         "ensemble": sections.ensemble(report.blend),
         "confidence": sections.confidence(of),
-        "classes": [sections.classes(index, report.names, of, split) for split in reversed(of)],
+        "classes": [sections.classes(index, report.names, report.run, of, split) for split in reversed(of)],
         "groups": sections.groups(of),
         "data": histograms.dataset_pictures(index.summary),
         "quarantined": index.summary["quarantined"]["count"],

@@ -12,10 +12,12 @@ from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.artifacts.stored_json import StoredObject
 from pipeline.config.errors import StageError
+from pipeline.config.monitor import Monitor
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store, why_stale
-from pipeline.inference.scoring import scores_of
-from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.inference.monitor import monitor_of
+from pipeline.inference.scoring import Metrics, scored_by, scores_of
+from pipeline.inputs.index import Index
 from pipeline.inputs.predicted import read_together
 from pipeline.metrics import LabelLists
 from pipeline.metrics.diagnostics import Diagnostics
@@ -43,10 +45,12 @@ class Run:
     folder: Path
     log: list[dict[str, Any]]
     """The records of metrics.jsonl, each with its step."""
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, Metrics]
     """The metrics on each labeled split that it has predicted."""
-    comparable: dict[str, float]
-    """The GAP on each split by which runs are compared: see `Scores.comparable`."""
+    comparable: dict[str, Metrics]
+    """The metrics on each split by which runs are compared: see `Scores.comparable`."""
+    by_class: dict[str, dict[str, list[float | None]]]
+    """The metrics of each class on each split: see `Scores.by_class`."""
     parameters: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -68,9 +72,9 @@ class Run:
         """Whether its model is here. Of a blend and of a bundle only the predictions are."""
         return (self.folder / RUN_CONFIG).exists()
 
-    def gap(self, split: str = HOLDOUT) -> float:
-        """Return the GAP on a split; -1, below every GAP, if it is not predicted."""
-        return self.scores.get(split, {}).get("gap", -1.0)
+    def score(self, split: str, monitor: Monitor = "gap") -> float:
+        """Return the metric on a split; minus infinity if it is not predicted, or has none."""
+        return scored_by(monitor, self.scores.get(split, {}))
 
     def store(self, split: str) -> PredictionStore:
         return prediction_store(self.folder, split)
@@ -82,8 +86,10 @@ class Blend:
 
     recipe: Recipe
     method: str
+    monitor: Monitor
+    """The metric that chose."""
     steps: list[dict[str, Any]]
-    """Of each step its name, `step`, and the GAP on both halves of the hold-out, `tuned` and `reported`."""
+    """Of each step its name, `step`, and the score on both halves of the hold-out, `tuned` and `reported`."""
 
 
 def fresh_splits(folder: Path, index: Index) -> tuple[list[str], list[str]]:
@@ -94,16 +100,16 @@ def fresh_splits(folder: Path, index: Index) -> tuple[list[str], list[str]]:
 
 def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda: None) -> Run:
     """Read a run with its scores; `progress` is called after each split. Raises StageError if a file is damaged."""
-    scores, comparable = {}, {}
+    scores, comparable, by_class = {}, {}, {}
     for split in fresh_splits(folder, index)[0]:
         found = scores_of(prediction_store(folder, split), index, split)
-        scores[split], comparable[split] = found.whole, found.comparable["gap"]
+        scores[split], comparable[split], by_class[split] = found.whole, found.comparable, found.by_class or {}
         progress()
     if folder.name == ENSEMBLE:
         members = [Path(member.path) / SUMMARY for member in Recipe.read(folder / WEIGHTS).used]
         parameters = [read_json(path).typed("parameters", int, float) for path in members if path.exists()]
         known = len(parameters) == len(members) and None not in parameters
-        return Run(folder, [], scores, comparable, sum(parameters) if known else None)
+        return Run(folder, [], scores, comparable, by_class, sum(parameters) if known else None)
     names = ("parameters", "steps", "batch_size", "examples_per_second")
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None  # not while it trains
     numbers = summary.numbers(*names) if summary else {}
@@ -112,6 +118,7 @@ def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda
         log.read_log(folder / "metrics.jsonl") if is_of_index(folder, index) else [],
         scores,
         comparable,
+        by_class,
         *(numbers.get(name) for name in names),
         _origin(summary),
     )
@@ -137,13 +144,13 @@ def read_blend(ensemble: Path) -> Blend:
     for step in steps:
         if not isinstance(step, StoredObject) or None in step.numbers("tuned", "reported").values():
             raise StageError(f"{ensemble / WEIGHTS} does not say what each step gained: run ensemble again")
-    return Blend(Recipe.read(ensemble / WEIGHTS), values.typed("method", str) or "", steps)
+    return Blend(Recipe.read(ensemble / WEIGHTS), values.typed("method", str) or "", monitor_of([ensemble]), steps)
 
 
-def best_by_gap(runs: list[Run], split: str) -> Run | None:
-    """Return the best run on a split by GAP, None if none has predicted it; of equals a run before the blend."""
+def best_of(runs: list[Run], split: str, monitor: Monitor) -> Run | None:
+    """Return the best run on a split by a metric, None if none has predicted it; of equals a run before the blend."""
     scored = [run for run in runs if split in run.scores]
-    return max(scored, key=lambda run: (run.comparable[split], not run.blended), default=None)
+    return max(scored, key=lambda run: (scored_by(monitor, run.comparable[split]), not run.blended), default=None)
 
 
 def diagnose(run: Run, index: Index, split: str) -> Diagnostics:

@@ -1,15 +1,18 @@
 """What each section of the page shows: the rows of its tables, its pictures, and the numbers of its sentences."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline.inference.scoring import METRICS
+from pipeline.config import DatasetConfig
+from pipeline.config.monitor import TITLES, Monitor, key_of, title_of
+from pipeline.inference.scoring import Metrics, columns
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.reporting import figures
-from pipeline.reporting.runs import Blend, Run, best_by_gap
+from pipeline.reporting.runs import Blend, Run, best_of
 from pipeline.reporting.style import COLORS, DASH_ARRAYS
 
 NAMED = 6
@@ -29,36 +32,44 @@ def role(split: str, index: Index) -> str:
     return "scored, and nothing is chosen by them" if index.labeled(split) else "without labels: predicted, not scored"
 
 
-def leaderboard(runs: Sequence[Run], priors: Mapping[str, float] | None, split: str) -> dict[str, Any]:
-    """Return the rows by GAP, the best score of each column, and what the blend gains over the best single run."""
-    rows = sorted(
-        (run for run in runs if split in run.scores), key=lambda run: (-run.gap(split), run.blended, run.name)
-    )
-    single = best_by_gap([run for run in rows if not run.blended], split)
-    blended = best_by_gap([run for run in rows if run.blended], split)
+def leaderboard(
+    runs: Sequence[Run], priors: Metrics | None, split: str, monitor: Monitor, dataset: DatasetConfig
+) -> dict[str, Any]:
+    """Return the rows by the metric that chooses, the columns and the best score of each, and what the blend gains."""
+    scored = [run for run in runs if split in run.scores]
+    rows = sorted(scored, key=lambda run: (-run.score(split, monitor), run.blended, run.name))
+    single = best_of([run for run in rows if not run.blended], split, monitor)
+    blended = best_of([run for run in rows if run.blended], split, monitor)
+    known = {key for run in rows for key, value in run.scores[split].items() if value is not None}
+    shown = columns(dataset, known)
+    both = single and blended and math.isfinite(single.score(split, monitor) + blended.score(split, monitor))
     return {
         "rows": rows,
-        "best": {key: max(run.scores[split][key] for run in rows) for key in METRICS},
+        "columns": {key: TITLES[key] for key in shown},
+        "best": {key: max(value for run in rows if (value := run.scores[split].get(key)) is not None) for key in shown},
         "single": single,
-        "gain": blended.gap(split) - single.gap(split) if single and blended else None,
+        "gain": blended.score(split, monitor) - single.score(split, monitor) if both else None,
         "priors": priors,
         "videos": rows[0].scores[split]["videos"],
     }
 
 
-def training(runs: Sequence[Run]) -> dict[str, Any] | None:
+def training(runs: Sequence[Run], monitor: Monitor) -> dict[str, Any] | None:
     """Return the curves of all runs, and the key to those with a color; None if no run has a log."""
+    key = key_of(monitor)
 
     def highest(run: Run) -> float:
-        return max((record["gap"] for record in run.log if "gap" in record), default=-1.0)
+        return max((record[key] for record in run.log if key in record), default=-math.inf)
 
     logged = sorted((run for run in runs if run.log), key=lambda run: (-highest(run), run.name))
     if not logged:
         return None
-    scored = any("gap" in record for run in logged for record in run.log)
+    scored = any(key in record for run in logged for record in run.log)
     return {
         "loss": figures.plot_training_curves(logged, NAMED, "loss", "training loss"),
-        "gap": figures.plot_training_curves(logged, NAMED, "gap", "GAP@20 on the hold-out") if scored else None,
+        "score": figures.plot_training_curves(logged, NAMED, key, f"{title_of(monitor)} on the hold-out")
+        if scored
+        else None,
         "key": [
             {
                 "name": run.name,
@@ -86,7 +97,9 @@ def ensemble(blend: Blend | None) -> dict[str, Any] | None:
     plot = None
     if len(blend.steps) > 2:
         plot = figures.plot_ensemble_steps(
-            [step["tuned"] for step in blend.steps], [step["reported"] for step in blend.steps]
+            title_of(blend.monitor),
+            [step["tuned"] for step in blend.steps],
+            [step["reported"] for step in blend.steps],
         )
     return {
         "members": [{"run": each.run, "share": each.weight / whole, "bar": each.weight / most} for each in members],
@@ -108,12 +121,13 @@ def confidence(of: dict[str, Diagnostics]) -> dict[str, Any] | None:
     }
 
 
-def classes(index: Index, names: Sequence[str], of: dict[str, Diagnostics], split: str) -> dict[str, Any]:
+def classes(index: Index, names: Sequence[str], run: Run, of: dict[str, Diagnostics], split: str) -> dict[str, Any]:
     """Return the picture of a split's classes, the best and the worst classes, and which ones are confused."""
     found, number = of[split], list(of).index(split)
     trained = index.labels_of(index.rows(TRAIN))[0] if index.has_training else np.zeros(0, np.int64)
     videos = np.bincount(trained, minlength=index.dataset.num_classes)
-    precisions, positives = found.class_precisions(), found.positives
+    precisions = np.array(run.by_class[split]["average_precision"], float)  # None becomes NaN
+    positives = found.positives
     least = ENOUGH if np.count_nonzero(positives >= ENOUGH) >= 2 * LISTED else 1
     kept = np.flatnonzero(positives >= least)
     order = kept[np.lexsort((kept, -precisions[kept]))].tolist()

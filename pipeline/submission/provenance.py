@@ -10,9 +10,9 @@ from typing import Any
 from pipeline.artifacts.done import Done, digest_json
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
-from pipeline.artifacts.predictions import list_predicted_splits
+from pipeline.artifacts.predictions import labels_kept_by, list_predicted_splits
 from pipeline.cli.overrides import override_flags
-from pipeline.config import Experiment, to_dict
+from pipeline.config import Experiment, labels_kept, to_dict
 from pipeline.inputs.index import HOLDOUT
 from pipeline.presets import load_experiment
 
@@ -112,7 +112,9 @@ def commands_to_reproduce(run: Path, preset: str, split: str) -> list[str]:
     members, made_with = _members(run), dict(read_json(run / WEIGHTS)["made_from"]["config"])
     made_with["given"] = list(made_with["given"].values())
     arguments = ["--runs", *made_with.pop("runs"), "--split", *splits]
-    arguments += override_flags("ensemble", to_dict(load_experiment(preset).ensemble), made_with)
+    preset_says = to_dict(load_experiment(preset).ensemble)
+    preset_says["top_k"] = preset_says["top_k"] or labels_kept_by(members)
+    arguments += override_flags("ensemble", preset_says, made_with)
     steps = [step for member in members for step in commands_to_reproduce(member, preset, split)]
     return [*dict.fromkeys(steps), stage_command_line("ensemble", preset, *arguments)]
 
@@ -140,7 +142,9 @@ def _sections(experiment: Experiment, config: dict[str, Any]) -> list[tuple[str,
 
 
 def _inference(run: Path, preset: str, splits: list[str]) -> list[str]:
-    preset_says = to_dict(load_experiment(preset).inference)
+    experiment = load_experiment(preset)
+    kept = labels_kept(experiment.inference.top_k, experiment.dataset.num_classes)
+    preset_says = {**to_dict(experiment.inference), "top_k": kept}
     steps: dict[tuple[str, ...], list[str]] = {}
     for split in splits:
         made_with = Done.read(run / "predictions" / split).config

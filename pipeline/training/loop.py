@@ -1,6 +1,7 @@
 """Train a model from the first step, or from a checkpoint, to the last step."""
 
 import contextlib
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from pipeline.artifacts.places import CHECKPOINT
 from pipeline.artifacts.predictions import Predictions
 from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.config.errors import StageError
+from pipeline.config.monitor import Monitor, key_of, short_title
 from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import prediction_settings
-from pipeline.inference.scoring import Scores, score_predictions, write_scores
+from pipeline.inference.scoring import Metrics, Scores, score_predictions, write_scores
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import sampled_length
@@ -33,7 +35,7 @@ from pipeline.training.callbacks import BatchMonitor
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.freezing import freeze_layers
 from pipeline.training.log import MetricsLog
-from pipeline.training.loss import SummedBinaryCrossentropy
+from pipeline.training.loss import loss_of
 from pipeline.training.penalized import PenalizedModel
 from pipeline.training.plan import TrainingPlan, short_run_warnings
 from pipeline.training.soft_labels import SoftLabels
@@ -62,7 +64,7 @@ def compile_model(
     trained = PenalizedModel(model)
     trained.compile(
         optimizer=optimizer.build_optimizer(training, total_steps, trained.trainable_variables),
-        loss=SummedBinaryCrossentropy(training.label_smoothing),
+        loss=loss_of(model, training.label_smoothing),
         steps_per_execution=steps_per_execution(sampling, training, dataset),
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
@@ -99,7 +101,8 @@ class Trainer:
         self.reader = FrameReader(index)
         self.sampler = EpochSampler(index.rows("train"), training.batch_size, training.seed)
         self.holdout = index.rows(HOLDOUT) if HOLDOUT in index.splits else np.zeros(0, np.int64)
-        self.settings = prediction_settings(sampling, inference)
+        self.chooses = key_of(training.monitor)
+        self.settings = prediction_settings(sampling, inference, index.dataset.num_classes)
         self.plan = TrainingPlan.of(training, len(self.sampler.rows))
         # This copy is never compiled, so it is stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
@@ -171,7 +174,8 @@ class Trainer:
             state.unlogged = record
             record = record | self._evaluate(state)
             state.unlogged = {}
-            bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{_gaps(record)}")
+            told = _scored(record, self.training.monitor)
+            bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{told}")
         log.add(record)
 
     def _train(self, state: TrainState, bar: tqdm) -> dict[str, Any]:
@@ -217,13 +221,16 @@ class Trainer:
         with statistics.corrected_statistics(self.model, state.step):
             predicted = {name: self._predict(name) for name in names} if self.index.holdout_labeled else {}
             scores = {
-                name: score_predictions([found], self.index, HOLDOUT, self.folder) for name, found in predicted.items()
+                name: score_predictions(lambda found=found: [found], self.index, HOLDOUT, self.folder)
+                for name, found in predicted.items()
             }
-            scored = {name: found.whole for name, found in scores.items()}
-            best = max(scored, key=lambda name: scored[name]["gap"], default=names[0])
-            metrics = {**scored[best], **{f"gap_{name}": scored[name]["gap"] for name in scored}} if scored else {}
+            scored = {name: _known(found.whole) for name, found in scores.items()}
+            best = max(scored, key=lambda name: scored[name][self.chooses], default=names[0])
+            keys = dict.fromkeys(("gap", self.chooses))
+            both = {f"{key}_{name}": found[key] for key in keys for name, found in scored.items()}
+            metrics = {**scored[best], **both} if scored else {}
             with optimizer.use_weights(self.model, best):
-                if not metrics or metrics["gap"] > state.best.get("gap", -1.0):
+                if not metrics or metrics[self.chooses] > state.best.get(self.chooses, -math.inf):
                     state.best = {**metrics, "step": state.step, "weights": best}
                     state.waited = 0
                     store_model(self.folder / MODEL, self.stored)
@@ -251,10 +258,16 @@ class Trainer:
         write_scores(store, self.index, scores)
 
 
-def _gaps(record: dict[str, Any]) -> str:
-    """Return a text with the hold-out GAP and its weights, and the GAP of the other weights if both are scored."""
-    if "gap" not in record:
+def _known(metrics: Metrics) -> dict[str, float]:
+    """Return the metrics that have a value."""
+    return {name: value for name, value in metrics.items() if value is not None}
+
+
+def _scored(record: dict[str, Any], monitor: Monitor) -> str:
+    """Return a text with the hold-out score and its weights, and that of the other weights if both are scored."""
+    key = key_of(monitor)
+    if key not in record:
         return ""
     others = [name for name in (optimizer.AVERAGED, optimizer.PLAIN) if name != record["weights"]]
-    beside = "".join(f"; {name} {record[f'gap_{name}']:.4f}" for name in others if f"gap_{name}" in record)
-    return f", hold-out GAP {record['gap']:.4f} ({record['weights']}{beside})"
+    beside = "".join(f"; {name} {record[f'{key}_{name}']:.4f}" for name in others if f"{key}_{name}" in record)
+    return f", hold-out {short_title(monitor)} {record[key]:.4f} ({record['weights']}{beside})"

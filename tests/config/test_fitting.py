@@ -24,6 +24,7 @@ from pipeline.models import build_model
 
 DATASET = DatasetConfig("d", (FeatureConfig("rgb", 12), FeatureConfig("audio", 8)), 5)
 BARE = ClassifierConfig(input_batch_norm=False, hidden=0, gating="none")
+SOFTMAX = dataclasses.replace(BARE, head="softmax")
 
 
 def pooling_of(family: str, **settings):
@@ -114,6 +115,24 @@ def test_batches_of_one_are_refused_wherever_a_model_has_batch_norm(family, clas
     whole = experiment(family, classifier, batch_size=1)
     assert bool(refuses(check_model_fits_dataset, whole)) == has_batch_norm(build_model(whole.model, DATASET))
     check_model_fits_dataset(experiment(family, classifier, batch_size=2))
+
+
+def test_softmax_is_for_videos_of_one_class():
+    softmax = dataclasses.replace(experiment("average"), model=ModelConfig("average", AverageConfig(), SOFTMAX))
+    with pytest.raises(ConfigError, match=r"head softmax .*: set classifier.head moe or logistic, or, .*single_label"):
+        check_model_fits_dataset(softmax)
+    single = dataclasses.replace(DATASET, task="single_label")
+    check_model_fits_dataset(dataclasses.replace(softmax, dataset=single))
+    for head in ("moe", "logistic"):
+        other = ModelConfig("average", AverageConfig(), dataclasses.replace(BARE, head=head))
+        check_model_fits_dataset(dataclasses.replace(softmax, dataset=single, model=other))
+    with pytest.raises(ConfigError, match="output-gating context would change probabilities that sum to 1"):
+        gated = dataclasses.replace(SOFTMAX, output_gating="context")
+        model = ModelConfig("average", AverageConfig(), gated)
+        check_model_fits_dataset(dataclasses.replace(softmax, dataset=single, model=model))
+    one = dataclasses.replace(softmax, dataset=dataclasses.replace(single, num_classes=1))
+    with pytest.raises(ConfigError, match=r"softmax chooses one of several classes, and dataset.num-classes is 1"):
+        check_model_fits_dataset(one)
 
 
 def test_accumulation_does_not_mend_batches_of_one():

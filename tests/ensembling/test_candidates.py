@@ -45,7 +45,7 @@ def test_equals_the_metric_of_the_dense_blend(seed, lengths, levels):
             means = [weight * float(model.get(label, min(model.values()))) for model, weight in models]
             dense[video, label] = sum(means) / weights.sum()
         correct[video, truth.values[truth.offsets[video] : truth.offsets[video + 1]]] = 1
-    assert found.gap(weights) == pytest.approx(global_average_precision(dense, correct, REACH), abs=1e-12)
+    assert found.score(weights) == pytest.approx(global_average_precision(dense, correct, REACH), abs=1e-12)
 
 
 def slow_gap(labels, scores, weights, truth: LabelLists, num_classes: int) -> float:
@@ -64,7 +64,7 @@ def test_equals_the_metric_of_short_lists(ensemble, seed):
     truth = truth_of(rng, len(labels[0]), num_classes)
     found = Candidates.align(labels, scores, truth, num_classes)
     for chosen in (weights, *np.eye(len(weights))):
-        assert found.gap(chosen) == pytest.approx(slow_gap(labels, scores, chosen, truth, num_classes), abs=1e-12)
+        assert found.score(chosen) == pytest.approx(slow_gap(labels, scores, chosen, truth, num_classes), abs=1e-12)
 
 
 def test_equals_the_metric_of_a_hundred_kept_and_leaves_out_what_cannot_count(monkeypatch):
@@ -77,7 +77,7 @@ def test_equals_the_metric_of_a_hundred_kept_and_leaves_out_what_cannot_count(mo
     for weights in ([1, 1, 1], [0.2, 0.5, 0.3], [0, 1, 0], [1, 0, 1e-3]):
         metrics = StreamingMetrics(400)
         metrics.accumulate(*blend(labels, scores, weights, 60, 400), truth)
-        assert found.gap(weights) == pytest.approx(metrics.gap(), abs=1e-7)
+        assert found.score(weights) == pytest.approx(metrics.gap(), abs=1e-7)
     monkeypatch.setattr("pipeline.ensembling.candidates._CHUNK", 5000)
     for ours, whole in zip(Candidates.align(labels, scores, truth, 400), found):
         np.testing.assert_array_equal(ours, whole)
@@ -89,15 +89,15 @@ def test_more_models_than_bits_in_a_word():
     truth = truth_of(rng, 5, 30)
     found = Candidates.align(labels, scores, truth, 30)
     for weights in (np.eye(70)[3], np.eye(70)[67], np.arange(70) >= 6):
-        assert found.gap(weights) == pytest.approx(slow_gap(labels, scores, weights, truth, 30), abs=1e-12)
+        assert found.score(weights) == pytest.approx(slow_gap(labels, scores, weights, truth, 30), abs=1e-12)
 
 
 def test_no_videos_score_nothing():
     nothing = Candidates.align([np.empty((0, 3), int)], [np.empty((0, 3))], LabelLists.of([]), 5)
-    assert nothing.gap([1]) == 0 and nothing.positives == 0
+    assert nothing.score([1]) == 0 and nothing.positives == 0
     one = Candidates.align([np.array([[0, 2]])], [np.array([[0.5, 0.25]])], LabelLists.of([[2, 4]]), 5)
     assert (
-        Candidates.joined([nothing, one]).gap([1]) == one.gap([1]) == pytest.approx(1 / 4)
+        Candidates.joined([nothing, one]).score([1]) == one.score([1]) == pytest.approx(1 / 4)
     )  # second of two; one missed
 
 
@@ -105,7 +105,7 @@ def test_no_videos_score_nothing():
 def test_weights_that_are_none_are_refused(weights):
     found = Candidates.align([np.array([[0]])] * 2, [np.array([[0.5]])] * 2, LabelLists.of([[0]]), 5)
     with pytest.raises(ValueError, match="finite, not negative and not all 0"):
-        found.gap(weights)
+        found.score(weights)
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, 1e300])

@@ -8,7 +8,7 @@ from fixtures.made_up_runs import make_index, make_run
 
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.ensembling import holdout
-from pipeline.ensembling.holdout import holdout_candidates, is_tuning_half, score_quantiles
+from pipeline.ensembling.holdout import holdout_halves, is_tuning_half, score_quantiles
 from pipeline.ensembling.recipe import Member
 from pipeline.inputs.index.ids import hash_ids, is_held_out
 from pipeline.metrics import LabelLists, StreamingMetrics
@@ -42,7 +42,7 @@ def test_halves_are_even_within_the_hold_out():
 
 
 def test_each_half_has_its_videos_and_their_labels(index, stores):
-    tuned, other = holdout_candidates(stores, MEMBERS, "probabilities", index)
+    tuned, other = holdout_halves("gap", stores, MEMBERS, "probabilities", index)
     rows = index.rows("holdout")
     mine = is_tuning_half(index.ids_of(rows))
     assert 20 < mine.sum() < len(rows) - 20
@@ -55,14 +55,14 @@ def test_each_half_has_its_videos_and_their_labels(index, stores):
             labels, scores = (np.concatenate([part[what] for part in parts])[np.isin(rows, chosen)] for what in (1, 2))
             metrics = StreamingMetrics(30)
             metrics.accumulate(labels, scores, truth)
-            assert half.gap(one) == pytest.approx(metrics.gap(), abs=1e-7)
+            assert half.score(one) == pytest.approx(metrics.gap(), abs=1e-7)
 
 
 def test_what_would_take_too_much_memory_is_cut_by_hash_and_it_says_so(index, stores, monkeypatch, capsys):
-    whole = holdout_candidates(stores, MEMBERS, "logits", index)
+    whole = holdout_halves("gap", stores, MEMBERS, "logits", index)
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(holdout, "_MOST_BYTES", sum(half.nbytes for half in whole) // 2)
-    cut = holdout_candidates(stores, MEMBERS, "logits", index)
+    cut = holdout_halves("gap", stores, MEMBERS, "logits", index)
     assert "of the hold-out, chosen by hash" in capsys.readouterr().out
     videos = [sum(len(half.offsets) - 1 for half in halved) for halved in (cut, whole)]
     assert 0.3 < videos[0] / videos[1] < 0.7

@@ -23,15 +23,17 @@ def test_never_below_the_best_single_run(ensemble, seed):
     labels, scores, _, _, num_classes = ensemble
     rng = np.random.default_rng(seed)
     truth = LabelLists.of([rng.permutation(num_classes)[: rng.integers(0, 4)] for _ in labels[0]])
-    gap = Candidates.align(labels, scores, truth, num_classes).gap
+    gap = Candidates.align(labels, scores, truth, num_classes).score
     names = [f"m{run}" for run in range(len(labels))]
     alone, *found = searches(gap, names)
     best = max(gap(one) for one in np.eye(len(labels)))
-    assert alone[0].gap == best and [step.gap for step in alone] == sorted((step.gap for step in alone), reverse=True)
+    assert alone[0].score == best and [step.score for step in alone] == sorted(
+        (step.score for step in alone), reverse=True
+    )
     for steps in found:
-        assert steps[0].gap >= best and steps[-1].gap >= max(step.gap for step in steps)
+        assert steps[0].score >= best and steps[-1].score >= max(step.score for step in steps)
         for step in steps:
-            assert step.gap == gap(step.weights)
+            assert step.score == gap(step.weights)
             assert (step.weights >= 0).all() and np.isclose(step.weights.sum(), 1)
 
 
@@ -45,7 +47,7 @@ def test_never_below_it_on_any_ground(seed, runs):
 
     alone, *found = searches(gap, [f"m{run}" for run in range(runs)])
     for steps in found:
-        assert steps[-1].gap >= steps[0].gap >= alone[0].gap == max(gap(one) for one in np.eye(runs))
+        assert steps[-1].score >= steps[0].score >= alone[0].score == max(gap(one) for one in np.eye(runs))
 
 
 def models(rng, videos: int, noises: list[float]):
@@ -61,33 +63,33 @@ def models(rng, videos: int, noises: list[float]):
 
 
 def test_a_perfect_model_among_random_ones_gets_all_the_weight():
-    gap = models(np.random.default_rng(0), 200, [50, 50, 0, 50, 50]).gap
+    gap = models(np.random.default_rng(0), 200, [50, 50, 0, 50, 50]).score
     alone, *found = searches(gap, list("abcde"))
-    assert alone[0].step == "c alone" and alone[0].gap == 1
+    assert alone[0].step == "c alone" and alone[0].score == 1
     for steps in found:
         assert steps[-1].weights.tolist() == [0, 0, 1, 0, 0]
 
 
 def test_a_good_model_among_random_ones_gets_nearly_all_from_equal_weights():
-    gap = models(np.random.default_rng(1), 400, [9, 0.4, 9, 9]).gap
-    start = rank_alone(gap, list("abcd"))[0]._replace(weights=np.full(4, 0.25), gap=gap(np.ones(4)))
+    gap = models(np.random.default_rng(1), 400, [9, 0.4, 9, 9]).score
+    start = rank_alone(gap, list("abcd"))[0]._replace(weights=np.full(4, 0.25), score=gap(np.ones(4)))
     steps = coordinate_ascent(gap, start, range(4))
-    assert steps[-1].weights[1] > 0.85 and steps[-1].gap > start.gap + 0.05
-    assert [step.gap for step in steps] == sorted(step.gap for step in steps)
+    assert steps[-1].weights[1] > 0.85 and steps[-1].score > start.score + 0.05
+    assert [step.score for step in steps] == sorted(step.score for step in steps)
 
 
 def test_models_that_help_each_other_are_mixed_and_the_bad_one_is_left_out():
-    gap = models(np.random.default_rng(2), 400, [0.8, 0.8, 0.8, 20]).gap
+    gap = models(np.random.default_rng(2), 400, [0.8, 0.8, 0.8, 20]).score
     alone, selected, tuned, _ = searches(gap, list("abcd"))
     for steps in (selected, tuned):
-        assert steps[-1].gap > alone[0].gap + 0.05
+        assert steps[-1].score > alone[0].score + 0.05
         assert steps[-1].weights[3] == 0 and (steps[-1].weights[:3] > 0.15).all()
-    assert tuned[-1].gap >= selected[-1].gap
+    assert tuned[-1].score >= selected[-1].score
     assert selected[1].step in ("+ a", "+ b", "+ c")
 
 
 def test_only_runs_that_may_get_a_weight_do():
-    gap = models(np.random.default_rng(3), 200, [0.8, 0.8, 0.9, 1.0]).gap
+    gap = models(np.random.default_rng(3), 200, [0.8, 0.8, 0.9, 1.0]).score
     alone = rank_alone(gap, list("abcd"))
     among = sorted(int(np.argmax(step.weights)) for step in alone[:2])
     for steps in (greedy_selection(gap, list("abcd"), alone[0], among), coordinate_ascent(gap, alone[0], among)):
@@ -95,14 +97,14 @@ def test_only_runs_that_may_get_a_weight_do():
 
 
 def test_needless_runs_are_left_out():
-    start = rank_alone(lambda weights: 0.5, ["a", "b"])[0]._replace(weights=np.array([0.9, 0.1]), gap=0.5)
+    start = rank_alone(lambda weights: 0.5, ["a", "b"])[0]._replace(weights=np.array([0.9, 0.1]), score=0.5)
     steps = coordinate_ascent(lambda weights: 0.5, start, range(2))
     assert [step.step for step in steps] == ["a alone", "needless runs left out"]
     assert sorted(steps[-1].weights) == [0, 1]
 
 
 def test_progress_comes_to_its_total():
-    gap = models(np.random.default_rng(4), 20, [0.8, 0.8]).gap
+    gap = models(np.random.default_rng(4), 20, [0.8, 0.8]).score
     heard = []
     alone = rank_alone(gap, ["a", "b"])
     coordinate_ascent(

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures.support import labels_of
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json, write_json
@@ -54,10 +56,25 @@ def expected(dense, hot):
     }
 
 
+def expected_of_all(dense, hot):
+    """Where all nine classes are kept."""
+    some = (hot.sum(axis=0) > 0) & (hot.sum(axis=0) < len(hot))
+    areas = [roc_auc_score(hot[:, label], dense[:, label]) for label in np.flatnonzero(some)]
+    return {
+        **expected(dense, hot),
+        "map_all_kept": mean_average_precision(dense, hot),
+        "auc": np.mean(areas),
+        "d_prime": np.mean(np.sqrt(2) * norm.ppf(areas)),
+    }
+
+
 def test_a_store(scored):
     index, store, dense, hot = scored
-    all_kept = mean_average_precision(dense, hot)  # the store keeps all nine classes
-    assert scores_of(store, index, "train").whole == pytest.approx({**expected(dense, hot), "map_all_kept": all_kept})
+    scores = scores_of(store, index, "train")
+    assert scores.whole == pytest.approx(expected_of_all(dense, hot))
+    assert scores == scores_of(store, index, "train") and scores.by_class.keys() == {"average_precision", "auc"}
+    for name, mean in (("average_precision", "map_all_kept"), ("auc", "auc")):
+        assert np.nanmean(np.array(scores.by_class[name], float)) == pytest.approx(scores.whole[mean])
 
 
 def test_videos_of_unknown_labels_are_not_scored_and_those_that_have_none_are(scored, monkeypatch):
@@ -75,9 +92,8 @@ def test_videos_of_unknown_labels_are_not_scored_and_those_that_have_none_are(sc
 
     monkeypatch.setattr(index, "labels_known", lambda chosen: known[chosen])
     monkeypatch.setattr(index, "labels_of", labels_of_chosen)
-    found = score_predictions(store.read(), index, "train", store.folder).whole
-    found.pop("map_all_kept")
-    assert found == pytest.approx(expected(dense[known], hot[known]))
+    found = score_predictions(store.read, index, "train", store.folder).whole
+    assert found == pytest.approx(expected_of_all(dense[known], hot[known]))
     assert found["videos"] == known.sum()
 
 
@@ -109,8 +125,9 @@ def test_a_csv_in_another_order(scored, tmp_path):
 def test_the_label_priors(scored):
     index, _, _, hot = scored
     dense = np.tile(hot.mean(axis=0), (len(hot), 1))
-    all_kept = mean_average_precision(dense, hot)
-    assert score_priors(index, "train") == pytest.approx({**expected(dense, hot), "map_all_kept": all_kept})
+    found = score_priors(index, "train")
+    assert found == pytest.approx(expected_of_all(dense, hot))
+    assert found["auc"] == 0.5, "the same answer for every video tells none apart"
 
 
 def test_videos_missing_or_unknown_are_named(scored, tmp_path):
@@ -138,8 +155,7 @@ def test_a_hold_out_is_scored_on_both_halves_too(held_out):
     tuned = is_tuning_half(index.ids_of(index.rows("train")))
     scores = scores_of(store, index, "train")
     for found, chosen in ((scores.whole, slice(None)), (scores.tuned, tuned), (scores.reported, ~tuned)):
-        wanted = expected(dense[chosen], hot[chosen])
-        assert found == pytest.approx({**wanted, "map_all_kept": mean_average_precision(dense[chosen], hot[chosen])})
+        assert found == pytest.approx(expected_of_all(dense[chosen], hot[chosen]))
     assert 0 < scores.tuned["videos"] < len(hot)
 
 
@@ -191,7 +207,7 @@ def test_the_best_run_is_best_on_the_half_that_chose_nothing(held_out, tmp_path)
         other = PredictionStore(tmp_path / f"{name}-store")
         other.write_all({}, {}, 16, Predictions(ids, *top_k(values, 9)))
         runs[name] = a_run(tmp_path / name, other, index)
-    best, gaps = best_run(list(runs.values()), index)
+    best, gaps = best_run(list(runs.values()), index, "gap")
     assert best == runs["better"] and list(gaps) == ["better", "worse", "even"]
     for name, values in {"better": better, "worse": worse, "even": dense}.items():
         assert gaps[name] == pytest.approx(global_average_precision(values[reported], hot[reported]))
@@ -200,18 +216,18 @@ def test_the_best_run_is_best_on_the_half_that_chose_nothing(held_out, tmp_path)
 def test_without_a_labeled_hold_out_the_blend_or_the_only_run_is_best(small_index, tmp_path):
     small_index.splits = {"train": 40}
     one, other, blend = tmp_path / "one", tmp_path / "other", tmp_path / ENSEMBLE
-    assert best_run([one], small_index) == (one, {})
-    assert best_run([one, other, blend], small_index) == (blend, {})
+    assert best_run([one], small_index, "gap") == (one, {})
+    assert best_run([one, other, blend], small_index, "gap") == (blend, {})
     with pytest.raises(StageError, match=r"which run\? .*choose --run from: one, other, or run infer"):
-        best_run([one, other], small_index)
+        best_run([one, other], small_index, "gap")
 
 
 def test_runs_without_hold_out_predictions_are_named_and_stale_ones_refused(held_out, tmp_path, capsys):
     index, store, *_ = held_out
     run, other = a_run(tmp_path / "run", store, index), tmp_path / "other"
     other.mkdir()
-    assert best_run([run, other], index)[0] == run
+    assert best_run([run, other], index, "gap")[0] == run
     assert "cannot be chosen, since they have not predicted the hold-out: other" in capsys.readouterr().out
     Done({}, {}, "another model").write(run)
     with pytest.raises(StageError, match="was made by another model"):
-        best_run([run, other], index)
+        best_run([run, other], index, "gap")

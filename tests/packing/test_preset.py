@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 
-from pipeline.config import POOLING, FeatureConfig
+from pipeline.config import POOLING, FeatureConfig, check_model_fits_dataset
 from pipeline.packing.preset import LONGEST, MODELS, Counts, batch_of, holdout_of, preset_text
 from pipeline.presets import load_experiment
 
@@ -26,6 +26,15 @@ def test_it_loads_with_any_names(model, tmp_path):
     assert (dataset.name, list(dataset.features)) == ('Vögel "x"', FEATURES)
     assert (dataset.num_classes, dataset.max_frames, dataset.group_key) == (7, 90, "group")
     assert experiment.model.family == model and model in POOLING
+
+
+@pytest.mark.parametrize(("task", "head"), [("multi_label", "moe"), ("single_label", "softmax")])
+def test_the_head_fits_the_task(task, head, tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(preset_text("x", "own.py", FEATURES, Counts(3, 90, 90, True, True, task)), encoding="utf-8")
+    experiment = load_experiment(str(path))
+    check_model_fits_dataset(experiment)
+    assert (experiment.dataset.task, experiment.model.classifier.head) == (task, head)
 
 
 def test_ranges_of_bytes_are_declared_to_the_last_digit(tmp_path):

@@ -40,6 +40,7 @@ def found(numbers, before=None, broken=(), class_names=("owl", "crow"), **settin
         stored_features(videos, "float16", []),
         list(class_names),
         True,
+        "single_label",
         [],
         [],
         before,

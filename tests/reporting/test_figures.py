@@ -29,7 +29,7 @@ def diagnosed(seed: int, scores: tuple[float, float] = (0.0, 1.0)) -> Diagnostic
 
 def run(name: str, *values: tuple[int, float, float]) -> Run:
     log = [{"step": step, "loss": loss, "gap": gap} for step, loss, gap in values]
-    return Run(Path(name), log, {}, {})
+    return Run(Path(name), log, {}, {}, {})
 
 
 RUNS = [
@@ -43,7 +43,7 @@ PICTURES = {
     "gap": lambda: figures.plot_training_curves(RUNS, 2, "gap", "GAP"),
     "loss": lambda: figures.plot_training_curves(RUNS, 2, "loss", "loss"),
     "flat loss": lambda: figures.plot_training_curves(RUNS[1:], 2, "loss", "loss"),
-    "steps": lambda: figures.plot_ensemble_steps([0.1, 0.2, 0.2], [0.1, 0.2, 0.2]),
+    "steps": lambda: figures.plot_ensemble_steps("GAP@20", [0.1, 0.2, 0.2], [0.1, 0.2, 0.2]),
     "reliability": lambda: figures.plot_reliability(SPLITS),
     "thresholds": lambda: figures.plot_precision_recall(SPLITS),
     "classes": lambda: figures.plot_class_precisions("test", 8, np.linspace(0, 1, 30), np.arange(30) ** 3),

@@ -124,7 +124,7 @@ def test_they_show_what_the_artifacts_hold(folder, shown, monkeypatch):
     for name in ("average", "netvlad", "ensemble", "label priors"):
         assert re.search(rf">{name}</th>", results), name
     for run in artifacts.runs(HOLDOUT):
-        assert f"{run.gap():.4f}" in results and f"{run.gap('test'):.4f}" in results
+        assert f"{run.score('holdout'):.4f}" in results and f"{run.score('test'):.4f}" in results
     assert "netvlad: rgb 4, audio 2 clusters or heads" in looks, "the best run"
     assert "average, rgb" in looks and "netvlad, audio" in looks
 
@@ -157,14 +157,14 @@ def test_runs_come_best_first(folder, monkeypatch):
         monkeypatch.setenv(variable, value)
     runs = Artifacts.of(str(folder / "small.py")).runs(HOLDOUT)
     assert {run.name for run in runs} == {*MODELS, "ensemble"}
-    assert [run.gap() for run in runs] == sorted((run.gap() for run in runs), reverse=True)
+    assert [run.score("holdout") for run in runs] == sorted((run.score("holdout") for run in runs), reverse=True)
 
 
 def test_pictures_bring_their_colors():
     """Whatever color and class of the page they use is defined beside them."""
     pictures = [
         heat.heat_map(np.random.default_rng(0).normal(size=(9, 3)), NAME),
-        figures.plot_ensemble_steps([0.1, 0.2, 0.3], [0.1, 0.2, 0.2]),
+        figures.plot_ensemble_steps("GAP@20", [0.1, 0.2, 0.3], [0.1, 0.2, 0.2]),
     ]
     html = Pictures(*pictures, captions=[NAME], key=["one", NAME])._repr_html_()
     rules, _, body = html.partition("</style>")

@@ -66,7 +66,7 @@ def test_the_command_of_a_run_gives_its_settings_again(tmp_path, flags):
 
 
 def test_predictions_of_other_settings_are_told(tmp_path):
-    splits = {"test": {"top_k": 24, "videos_per_part": 8192}, "holdout": {"top_k": 100, "videos_per_part": 8192}}
+    splits = {"test": {"top_k": 24, "videos_per_part": 8192}, "holdout": {"top_k": 256, "videos_per_part": 8192}}
     run = put_run(tmp_path / "demo" / "mine", ["--model", "average"], {**splits, "train": splits["test"]}.items())
     _, holdout, test = provenance.commands_to_reproduce(run, "demo", "test")
     assert holdout == "python -m pipeline.infer --preset demo --run mine --split holdout"

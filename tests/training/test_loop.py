@@ -399,6 +399,22 @@ def test_statistics_that_are_not_finite_stop_it_before_anything_is_stored(held_o
     assert all(np.isfinite(weight).all() for weight in load_model(run.folder / MODEL).get_weights())
 
 
+@pytest.mark.parametrize("monitor", ["auc", "map"])
+def test_another_metric_chooses_the_epoch_and_when_to_stop(held_out, tmp_path, monkeypatch, monitor):
+    run = trainer(held_out, tmp_path / "run", epochs=9, patience=2, ema_half_life=0, monitor=monitor)
+    values = iter([-0.3, 0.6, 0.5, 0.6, 0.9])
+    gaps = iter([0.9, 0.1, 0.2, 0.3, 0.4])
+    name = {"auc": "auc", "map": "map_all_kept"}[monitor]
+    monkeypatch.setattr(
+        loop, "score_predictions", lambda *_: Scores({"gap": next(gaps), name: next(values), "d_prime": None})
+    )
+    state = run.run()
+    assert (state.best[name], state.best["gap"], state.best["step"]) == (0.6, 0.1, run.plan.evaluations[1])
+    assert state.best[f"{name}_plain"] == 0.6 and state.best["gap_plain"] == 0.1
+    assert state.step == run.plan.evaluations[3]
+    assert not any(value is None for record in log.read_log(run.folder / "metrics.jsonl") for value in record.values())
+
+
 def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch):
     run = trainer(held_out, tmp_path / "run", epochs=9, patience=2, ema_half_life=0)
     gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])  # one an evaluation: there is no average

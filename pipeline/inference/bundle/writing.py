@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from pipeline.artifacts.failures import is_refusal
-from pipeline.config import InferenceConfig
+from pipeline.config import InferenceConfig, labels_kept
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle import container
@@ -53,12 +53,13 @@ def write_bundle(
                 encodings = _write_weights(file, run, weights)
             precision = run.precision if keep_precision else "float32"
             stored.append(StoredModel(run.model, run.sampling, precision, tuple(encodings)))
+        classes = runs[0].dataset.num_classes
         header = Header(
             dataset=runs[0].dataset,
             models=tuple(stored),
             # The paths of the machine that exports mean nothing elsewhere.
             recipe=replace(recipe, members=tuple(replace(member, path="") for member in recipe.used)),
-            kept=min(inference.top_k, runs[0].dataset.num_classes),
+            kept=min(labels_kept(inference.top_k, classes), classes),
             names=tuple(names),
             weights=weights,
             versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend())},

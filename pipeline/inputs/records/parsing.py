@@ -56,11 +56,20 @@ class ParsedRecord(NamedTuple):
 
 
 def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
-    """Parse a record. Raises ParseError if it is damaged, not as declared, or has an id that no CSV can hold."""
+    """Parse a record.
+
+    Raises ParseError if it is damaged, not as declared, or has an id that no CSV can hold; with the task single_label,
+    also if it says which labels it has, and they are none or several.
+    """
     entries, lists = messages_by_key(payload)
     features = _features(payload, entries if dataset.level == "video" else lists, dataset)
     peaks = [_peak(layout, rows) for layout, rows in zip(feature_layouts(dataset), features)]
     id, labels = read_id(payload, entries, dataset), read_labels(payload, entries, dataset)
+    if dataset.task == "single_label" and dataset.labels_key in entries and len(labels) != 1:
+        raise ParseError(
+            f"{dataset.labels_key} holds {_listed(labels)} where dataset.task single_label declares exactly one: leave "
+            "the key out where the label is not known, or set --dataset.task multi_label"
+        )
     group = _read_group(payload, entries, dataset.group_key) or id
     return ParsedRecord(id, labels, dataset.labels_key in entries, len(features[0]), features, peaks, group)
 
@@ -113,6 +122,11 @@ def _read_group(data: Buffer, entries: dict[str, Span], key: str) -> str:
     if kind and values:
         raise ParseError(f"{key} is {KINDS[kind]} of several values where one group, bytes or an integer, is declared")
     return ""
+
+
+def _listed(labels: np.ndarray) -> str:
+    shown = ", ".join(map(str, labels[:5].tolist())) + ", ..." * (len(labels) > 5)
+    return f"{len(labels)} labels ({shown})" if len(labels) else "no label"
 
 
 def _keys(entries: dict[str, Span]) -> str:

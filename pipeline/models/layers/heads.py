@@ -70,6 +70,17 @@ class Logistic(keras.layers.Layer):
         return {**super().get_config(), "num_classes": self.num_classes, "l2": self.l2}
 
 
+@keras.saving.register_keras_serializable(package="pipeline")
+class Softmax(Logistic):
+    """descriptor [B,D] -> probabilities float32 [B,V] that sum to 1: multinomial logistic regression, L2 on the kernel.
+
+    For videos of exactly one class. The parameters are those of `Logistic`, and so is their number: (D+1) V.
+    """
+
+    def call(self, descriptor):
+        return ops.softmax(ops.cast(self.logits(descriptor), "float32"))  # B,V
+
+
 @custom_gradient
 def _mixture(gates, experts):
     """logits of the gates [B,E+1,V] and of the experts [B,E,V] -> p [B,V].

@@ -1,5 +1,7 @@
 """Records by hand against TensorFlow's own parsers, on real files, odd encodings and damage."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -97,6 +99,22 @@ def test_labels_may_be_missing_empty_or_repeated():
         parsed = parse_record(frame_record(context={"video_id": in_bytes(b"a")} | labels), FRAME)
         assert parsed.id == "a" and parsed.labels.dtype == np.int32 and parsed.labels.shape == (0,)
     assert parse_record(video_record(labels=in_integers(9, 4, 9)), VIDEO).labels.tolist() == [9, 4]
+
+
+def test_a_single_label_dataset_takes_records_of_one_label_or_of_unknown_ones():
+    single = dataclasses.replace(VIDEO, task="single_label")
+    assert parse_record(video_record(labels=in_integers(4, 4)), single).labels.tolist() == [4]
+    unknown = frame_record(context={"video_id": in_bytes(b"a")})
+    assert not parse_record(unknown, dataclasses.replace(FRAME, task="single_label")).labeled
+    for numbers, got in (
+        ((), "no label"),
+        ((9, 4), r"2 labels \(9, 4\)"),
+        (range(2, 9), r"7 labels \(2, 3, 4, 5, 6, "),
+    ):
+        with pytest.raises(
+            ParseError, match=f"labels holds {got}.*single_label declares exactly one: leave the key out"
+        ):
+            parse_record(video_record(labels=in_integers(*numbers)), single)
 
 
 def test_the_first_key_of_an_id_counts():

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from reference.literal import check_gradients, perturb
 
-from pipeline.models.layers.heads import Logistic, MixtureOfExperts
+from pipeline.models.layers.heads import Logistic, MixtureOfExperts, Softmax
 
 D, V = 6, 5
 DESCRIPTOR = np.random.default_rng(0).normal(size=(4, D)).astype(np.float32)
@@ -63,6 +63,15 @@ def test_logistic():
     np.testing.assert_allclose(got, sigmoid(DESCRIPTOR @ head.logits.kernel.numpy()), rtol=1e-5)
 
 
+def test_softmax():
+    head = Softmax(V)
+    got = np.asarray(head(100 * DESCRIPTOR))
+    logits = 100 * DESCRIPTOR.astype(np.float64) @ head.logits.kernel.numpy()
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(got, chances / chances.sum(axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(got.sum(axis=1), 1, rtol=1e-6)
+
+
 def test_l2_is_the_sum_of_squares_of_the_kernels():
     head = MixtureOfExperts(V, 2, l2=0.5)
     head(DESCRIPTOR)
@@ -71,7 +80,7 @@ def test_l2_is_the_sum_of_squares_of_the_kernels():
     assert not MixtureOfExperts(V, 2, l2=0.0).losses
 
 
-@pytest.mark.parametrize("head", [MixtureOfExperts, Logistic])
+@pytest.mark.parametrize("head", [MixtureOfExperts, Logistic, Softmax])
 def test_a_hundred_thousand_classes(head):
     probabilities = np.asarray(head(100_000)(np.ones((2, 3), np.float32)))
     assert probabilities.shape == (2, 100_000) and np.isfinite(probabilities).all()
