@@ -31,7 +31,9 @@ def test_it_loads_with_any_names(model, tmp_path):
 @pytest.mark.parametrize(("task", "head"), [("multi_label", "moe"), ("single_label", "softmax")])
 def test_the_head_fits_the_task(task, head, tmp_path):
     path = tmp_path / "own.py"
-    path.write_text(preset_text("x", "own.py", FEATURES, Counts(3, 90, 90, True, True, task)), encoding="utf-8")
+    path.write_text(
+        preset_text("x", "own.py", FEATURES, Counts(3, 90, 90, grouped=True, named=True, task=task)), encoding="utf-8"
+    )
     experiment = load_experiment(str(path))
     check_model_fits_dataset(experiment)
     assert (experiment.dataset.task, experiment.model.classifier.head) == (task, head)
