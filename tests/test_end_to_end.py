@@ -94,9 +94,11 @@ def test_the_same_command_again_finds_everything_done(demo, tiny_preset):
 def test_other_settings_for_a_trained_run_are_refused_by_name(demo, tiny_preset, stage):
     folder, _ = demo
     arguments = ["--model", "average", "--training.epochs", "4"]
-    result = stage("train", "--preset", tiny_preset, *arguments, check=False, folder=folder)
-    assert result.returncode == 1
-    assert "training.epochs: 3 -> 4" in result.stderr and "--force" in result.stderr
+    fewer = [*arguments[:-1], "2"]
+    for asked, message in ((fewer, "training.epochs: 3 -> 2"), (arguments, "has followed a cosine that ends at 0")):
+        result = stage("train", "--preset", tiny_preset, *asked, check=False, folder=folder)
+        assert result.returncode == 1
+        assert message in result.stderr and "--run NAME" in result.stderr and "--force" in result.stderr
     run_here("train", folder, *arguments, "--run", "longer", preset=str(tiny_preset))
     assert (folder / "runs" / "tiny" / "longer" / "model.keras").exists()
 
