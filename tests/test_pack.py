@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from fixtures.feature_files import WRITERS
@@ -11,6 +12,7 @@ from fixtures.support import ROOT, stage_here
 
 from pipeline.inputs.index import Index
 from pipeline.inputs.records import tfrecord
+from pipeline.inputs.records.parsing import ParsedRecord, parse_record
 from pipeline.packing.dataset import find_dataset
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.writing import write_dataset
@@ -77,23 +79,57 @@ def test_the_index_has_labels_none_and_no_labels(packed):
     assert experiment.dataset == index.dataset
 
 
-@pytest.mark.parametrize("form", WRITERS)
-def test_every_format_gives_the_same_bytes(form, packed, tmp_path):
-    files = tmp_path / "files"
-    files.mkdir()
-    written = WRITERS[form](files, VIDEOS)
+def pack_form(form: str, folder: Path, videos: dict[str, np.ndarray], labels: Path, **options: str) -> dict[str, bytes]:
+    """Write videos in a format, pack them without ingest, and return the shards."""
+    files = folder / "files"
+    files.mkdir(parents=True)
+    written = WRITERS[form](files, videos)
     rows = None
     if written.rows is not None:
-        rows = str(tmp_path / "rows.csv")
+        rows = str(folder / "rows.csv")
         with Path(rows).open("w", newline="") as file:
             lines = csv.writer(file)
             lines.writerow(written.rows.names)
             lines.writerows(zip(*map(written.rows.column, written.rows.names)))
-    settings = PackSettings(
-        name="birds", features=(f"rgb={written.pattern}",), rows=rows, labels=(write_labels(tmp_path / "labels.csv"),)
-    )
-    write_dataset(find_dataset(settings, None, 1), tmp_path / "data" / "birds", 1, None)
-    assert raw_of(tmp_path) == raw_of(packed[0])
+    settings = PackSettings(name="birds", features=(f"rgb={written.pattern}",), rows=rows, labels=(labels,), **options)
+    write_dataset(find_dataset(settings, None, 1), folder / "data" / "birds", 1, None)
+    return raw_of(folder)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_every_format_gives_the_same_bytes(form, packed, tmp_path):
+    assert pack_form(form, tmp_path, VIDEOS, write_labels(tmp_path / "labels.csv")) == raw_of(packed[0])
+
+
+@pytest.mark.long
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", ["birds", "vowels", "clips"])
+def test_real_data_in_every_format_gives_the_same_bytes(name, shared_data, tmp_path):
+    """548 recordings; 640 utterances; and clips of AudioSet, whose ids begin with - and _ and differ by case."""
+    own = shared_data / "own"
+    labels, options = own / "birds" / "labels.csv", {"dtype": "float32"}
+    if name == "birds":
+        with h5py.File(own / "birds" / "segments.h5") as file:
+            videos = {id: values[()] for id, values in file.items()}
+    elif name == "vowels":
+        labels = own / "japanese_vowels" / "utterances.csv"
+        videos = {path.stem: np.load(path)["lpc"] for path in (own / "japanese_vowels" / "utterances").iterdir()}
+    else:
+        clips = [
+            record for path in sorted((shared_data / "audioset" / "train").iterdir())[:60] for record in parsed(path)
+        ]
+        videos = {clip.id: clip.features[0] for clip in clips}
+        labels = write_labels(tmp_path / "labels.csv", {clip.id: " ".join(map(str, clip.labels)) for clip in clips})
+    videos = dict(sorted(videos.items(), key=lambda item: item[0].encode()))
+    expected = pack_form("npy a video", tmp_path / "npy", videos, labels, **options)
+    assert len(videos) > 250 and sum(map(len, expected.values())) > sum(video.nbytes for video in videos.values())
+    for number, form in enumerate(WRITERS):
+        assert pack_form(form, tmp_path / str(number), videos, labels, **options) == expected, form
+
+
+def parsed(path: Path) -> list[ParsedRecord]:
+    dataset = load_experiment("audioset").dataset
+    return [parse_record(record.payload, dataset) for record in tfrecord.scan_records(path)]
 
 
 def test_records_hold_float16(packed):

@@ -138,6 +138,8 @@ def videos_of(
         array, label = each.array, f"{path}, row {{}}"
         if array is not None and each.ids is not None:
             found.append(stack_videos([array], each.ids, each.counts, label.format))
+        elif each.unstacked is not None and not by_themselves:
+            found.append(each.unstacked)
         elif each.videos is not None and (by_themselves or array is None):
             found.append(each.videos)
         elif array is not None and rows is not None:

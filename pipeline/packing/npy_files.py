@@ -139,7 +139,8 @@ def open_npy(path: Path, descriptor: int) -> Contents:
         array = NpyRows(path, "", header, 0)
     if len(header.shape) == 3:
         return Contents(_of_columns(path) if array is None else None, array)
-    return Contents(Found.of(NpyFile(path, header), [(path.stem, header.shape, header.dtype)]), array)
+    videos = Found.of(NpyFile(path, header), [(path.stem, header.shape, header.dtype)])
+    return Contents(videos, array, unstacked=_of_columns(path) if header.fortran_order else None)
 
 
 def open_arrays(path: Path, feature: str, id_column: str | None) -> Contents:
@@ -160,8 +161,10 @@ def open_arrays(path: Path, feature: str, id_column: str | None) -> Contents:
         if len(header.shape) in (2, 3) and not header.fortran_order:
             begin = arrays.begin(name)
             array = NpzRows(path, name, header) if begin is None else NpyRows(path, name, header, begin)
-        if len(header.shape) == 3:
-            videos = _of_columns(path) if array is None else None
+        if header.fortran_order and (ids or len(header.shape) == 3):
+            videos = _of_columns(path)
+        elif len(header.shape) == 3:
+            videos = None
         else:
             videos = Found.of(NpzFile(path, [name]), [(path.stem, header.shape, header.dtype)])
         return Contents(
@@ -170,6 +173,7 @@ def open_arrays(path: Path, feature: str, id_column: str | None) -> Contents:
             arrays.read(ids).tolist() if ids and array else None,
             arrays.read(counts).tolist() if counts and array else None,
             name == feature,
+            _of_columns(path) if header.fortran_order else None,
         )
 
 

@@ -55,6 +55,8 @@ class Contents(NamedTuple):
     """Numbers of frames of the rows of the array, if the file tells them."""
     named: bool = False
     """Whether something in the file has the name of the feature."""
+    unstacked: Found | None = None
+    """Why the array cannot be used where its rows are to be several videos; None if it can, or is not an array."""
 
 
 def pick_array(feature: str, shapes: Mapping[str, tuple[int, ...]], id_column: str | None) -> tuple[str, str, str]:

@@ -184,3 +184,19 @@ def test_equal_headers_are_parsed_once(tmp_path):
     npz.parse_header.cache_clear()
     open_all(tmp_path)
     assert npz.parse_header.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("form", ["npy with a table of rows", "npz with a table of rows", "npz with ids"])
+def test_several_videos_by_columns_are_no_single_video(form, tmp_path):
+    """Columns of several videos hold no video as a whole; to take all of them for one would be wrong in silence."""
+    frames, ids = np.asfortranarray(np.arange(12, dtype=np.float32).reshape(6, 2)), list("aabbcc")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    if form.startswith("npy"):
+        np.save(folder / "all.npy", frames)
+    else:
+        np.savez(folder / "all.npz", rgb=frames, **({"ids": np.array(ids)} if "ids" in form else {}))
+    with pytest.raises(StageError, match=r"stored by columns.*numpy\.ascontiguousarray"):
+        open_all(folder, None if "ids" in form else Rows(id=ids))
+    if "ids" not in form:
+        assert open_all(folder).ids == ["all"], "without a table it is one video"
