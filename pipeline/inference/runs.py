@@ -1,6 +1,6 @@
 """Read trained runs from disk: a single run, or the runs of a blend."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,6 @@ def _folder_of(member: Member, blend: Path) -> Path:
 
 
 def _predicted(dataset: DatasetConfig) -> tuple:
-    """Return what must be equal in two datasets for them to read a record alike."""
+    """Return what must be equal in two datasets for a model to get the same of both: not the keys in their records."""
     frames = dataset.max_frames if dataset.level == "frame" else 1
-    return dataset.features, dataset.num_classes, dataset.level, frames
+    return [replace(feature, source="") for feature in dataset.features], dataset.num_classes, dataset.level, frames

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fixtures.made_runs import ALL, AVERAGE, RUNS, make_run, weights_json
@@ -9,8 +10,9 @@ from fixtures.support import SMALL
 
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.models import digest_model
+from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.config.errors import StageError
-from pipeline.inference.runs import TrainedRun, read_blend
+from pipeline.inference.runs import TrainedRun, check_run_fits_index, read_blend
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,12 @@ def test_runs_of_different_datasets_are_no_committee(blend, tmp_path):
     write_json(tmp_path / "ensemble" / "weights.json", values)
     with pytest.raises(StageError, match=r"rgb 6 uint8, audio 2 uint8; 9 classes; .* 8 classes; up to 12 frames"):
         read_blend(tmp_path / "ensemble", 9)
+
+
+def test_a_model_takes_the_same_values_from_under_another_key(tmp_path):
+    dataset = DatasetConfig("clips", (FeatureConfig("audio", 4, source="audio_embedding"),), num_classes=3)
+    index = SimpleNamespace(dataset=replace(dataset, features=(FeatureConfig("audio", 4),)), folder=tmp_path)
+    check_run_fits_index(dataset, tmp_path, index)
+    index.dataset = replace(dataset, features=(FeatureConfig("audio", 4, maximum=3.0),))
+    with pytest.raises(StageError, match=r"trained on audio 4 uint8; .* has audio 4 uint8 from -2 to 3;"):
+        check_run_fits_index(dataset, tmp_path, index)
