@@ -26,7 +26,7 @@ __all__ = ["FeatureSource", "UnreadableFeature", "files_of_rows", "look_at_files
 T = TypeVar("T")
 
 _READ = "npy, npz, HDF5, Parquet or tar"
-_MANY, _AT_ONCE = 4096, 512
+_MANY, _AT_ONCE = 50_000, 512
 """So many files are looked at in several processes, and so many at once by each."""
 
 

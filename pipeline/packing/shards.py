@@ -14,7 +14,7 @@ from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.storing import store
 from pipeline.packing.videos import Videos
 
-SHARD_BYTES, SHARD_VIDEOS = 64 << 20, 4096
+SHARD_BYTES, SHARD_VIDEOS = 64 << 20, 1024
 """A shard has at most so many bytes of features, or one video; and at most so many videos."""
 GROUP_KEY = "group"
 """Key of a record under which the group of a video is stored."""

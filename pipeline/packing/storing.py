@@ -116,20 +116,25 @@ def store(values: np.ndarray, feature: FeatureConfig, where: str) -> np.ndarray:
     if feature.dtype == "uint8" and values.dtype == np.uint8:
         return values
     with np.errstate(over="ignore", invalid="ignore"):
-        floats = np.asarray(values, "<f4")
-        if not np.isfinite(floats).all():
-            frame, place = np.argwhere(~np.isfinite(floats))[0].tolist()
-            raise UnstorableValues(
-                where,
-                f"feature {feature.name}, frame {frame}, value {place} is {values[frame, place]}; extract it again",
-            )
-        if feature.dtype == "uint8":
-            return quantize(floats, feature.minimum, feature.maximum)
-        stored = floats.astype("<f2") if feature.dtype == "float16" else floats
-    if not np.isfinite(stored).all():
-        raise UnstorableValues(
-            where,
-            f"feature {feature.name} reaches {np.abs(floats).max():.3g}, beyond float16: extract it again, or pack all "
-            "videos with --dtype float32",
-        )
-    return stored
+        stored = values.astype("<f2" if feature.dtype == "float16" else "<f4", copy=False)
+    if not _all_finite(stored):
+        raise UnstorableValues(where, _why_not(values, feature))
+    return quantize(stored, feature.minimum, feature.maximum) if feature.dtype == "uint8" else stored
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    if values.dtype.itemsize == 2:  # NumPy converts each of them first
+        return int((values.view("<u2") & 0x7FFF).max()) < 0x7C00
+    return bool(np.isfinite(values).all())
+
+
+def _why_not(values: np.ndarray, feature: FeatureConfig) -> str:
+    """Return what is wrong with values that are not all finite as they are to be stored."""
+    bad = np.argwhere(~np.isfinite(values.astype(np.float64)))
+    if len(bad):
+        frame, place = bad[0].tolist()
+        return f"feature {feature.name}, frame {frame}, value {place} is {values[frame, place]}; extract it again"
+    largest = np.abs(values.astype(np.float64)).max()
+    wider = ", or pack all videos with --dtype float32" if feature.dtype == "float16" else ""
+    kind = "float16" if feature.dtype == "float16" else "float32"
+    return f"feature {feature.name} reaches {largest:.3g}, beyond {kind}: extract it again{wider}"
