@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import check_format, format_fields
+from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import atomic_folder, read_json, write_json
 from pipeline.artifacts.hidden import visible
 from pipeline.config import FeatureConfig, from_dict, to_dict
@@ -112,8 +113,10 @@ class PackRecord:
                 _videos_of(table),
             )
         except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+            if is_refusal(error):
+                raise
             raise StageError(
-                f"{path.parent} is no record of packed files ({error}): pack them again with --force"
+                f"{path.parent} is no record of packed files ({error}): delete {dataset} and pack all files again"
             ) from error
 
     def write(self, dataset: Path) -> None:

@@ -1,5 +1,6 @@
 """A dataset written, added to, replaced and gone on with, from features in memory."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,17 @@ def test_nothing_new_is_up_to_date(folder, capsys):
     write(folder, range(20))
     assert capsys.readouterr().out == f"{folder}: up to date\n"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_record_is_told_with_what_to_do(folder, monkeypatch):
+    write(folder, range(20))
+    (folder / "packed" / "videos.parquet").write_bytes(b"no table")
+    with pytest.raises(StageError, match=rf"packed is no record of packed files .*delete {folder} and pack all files"):
+        PackRecord.read(folder)
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("pipeline.packing.record.pq.read_table", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        PackRecord.read(folder)
