@@ -12,6 +12,11 @@ from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName, Key
 
+Align = Literal["crop", "resample", "refuse"]
+"""How the streams of a video are made equally long."""
+Floats = Literal["float16", "float32"]
+"""How floats are stored."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings(CheckedFields):
@@ -23,7 +28,7 @@ class FeatureSettings(CheckedFields):
     """Table, or pattern of tables, that names the video of each row of a stacked array, in the array's order."""
     id: str | None = None
     """Column of tables with the video's id; by default the one whose values are the ids of most videos."""
-    align: Literal["crop", "resample", "refuse"] | None = None
+    align: Align | None = None
     """Alignment of features that differ in their number of frames: crop to the shortest, resample to the times of the
     first feature, or refuse. By default up to 2 frames or 2 % more are cropped, and larger differences refused."""
 
@@ -64,7 +69,7 @@ class PackSettings(FeatureSettings):
     """Column of the splits. Without splits, labeled videos are train and the others test."""
     group: str | None = None
     """Column that names what belongs together, such as a site or a speaker: never on both sides of the hold-out."""
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: Floats = "float16"
     """Type in which floats are stored. Bytes stay bytes."""
     quantize: tyro.conf.FlagCreatePairsOff[bool] = False
     """Store floats as bytes, over a range that is measured for each feature; what it costs is printed."""

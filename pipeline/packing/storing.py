@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -10,10 +9,10 @@ from pipeline.config import FeatureConfig
 from pipeline.config.errors import StageError
 from pipeline.inputs.records.quantized import dequantize, quantize
 from pipeline.packing.features import UnreadableFeature
+from pipeline.packing.settings import Floats
 from pipeline.packing.videos import Videos
 from pipeline.runtime.progress import progress_bar
 
-Floats = Literal["float16", "float32"]
 QUANTILES = (0.0005, 0.9995)
 """Values beyond these quantiles are clipped: a single wild value would make all steps coarse."""
 _MEASURED, _FRAMES = 2000, 64

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.packing.features import FeatureSource, UnreadableFeature
+from pipeline.packing.settings import Align
 
-Align = Literal["crop", "resample", "refuse"]
 FEW_FRAMES, FEW_PERCENT = 2, 2.0
 """Streams that differ by at most so many frames, or so many percent of the longer one, are cropped without a word."""
 ALIGN = (
