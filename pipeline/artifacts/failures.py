@@ -69,7 +69,7 @@ def path_of(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def about(path: Path) -> Iterator[None]:
+def about(path: Path | str) -> Iterator[None]:
     """Raise what the system refuses to do in the block as an OSError that names a path: its own, or else `path`."""
     try:
         yield

@@ -100,7 +100,7 @@ class FilesSource:
         file = self._files[number]
         self._make_room(number)
         try:
-            with about(file.path):
+            with about(file.name):
                 values = file.read(int(self._entries[video]))
         except UnreadableFeature:
             raise

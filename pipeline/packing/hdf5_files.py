@@ -1,5 +1,6 @@
 """Features in HDF5 files: a dataset a video, wherever it lies below the root, or a stacked array at the root."""
 
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5l, h5o, h5s
+from h5py import h5d, h5g, h5l, h5o, h5s, h5t
 
 from pipeline.packing.source import ANEW, FAULTS, Found, VideoFile
 from pipeline.packing.stacked import Contents, RowArray, pick_array
@@ -38,21 +39,22 @@ class _Held(NamedTuple):
 
 
 class Hdf5File(VideoFile):
-    """Datasets of an HDF5 file, each a video."""
+    """Datasets of an HDF5 file, each a video; of these names and dtypes."""
 
-    def __init__(self, path: Path, names: list[str]):
+    def __init__(self, path: Path, names: list[str], dtypes: list[np.dtype]):
         super().__init__(path)
-        self._names = names
+        self._names, self._dtypes = names, dtypes
 
     def where(self, entry: int) -> str:
         return f"{self.path}, dataset {self._names[entry]}"
 
     def read(self, entry: int) -> np.ndarray:
         if self._opened is None:
-            self._opened = _open(self.path)
+            self._opened = _open_file(self.path)
         held = h5d.open(self._opened.id, _encoded(self._names[entry]))
-        values = np.empty(held.shape, held.dtype)
-        held.read(h5s.ALL, h5s.ALL, values)
+        dtype = self._dtypes[entry]  # asking the dataset takes as long as reading it; HDF5 converts what has changed
+        values = np.empty(held.shape, dtype)
+        held.read(h5s.ALL, h5s.ALL, values, _in_memory(dtype))
         return values
 
 
@@ -77,7 +79,7 @@ class _OpenDataset:
     """A dataset that stays open: its chunks are kept as long as it is."""
 
     def __init__(self, path: Path, name: str):
-        self._file = _open(path)
+        self._file = _open_file(path)
         self.held = self._file[name]
 
     def close(self) -> None:
@@ -94,7 +96,7 @@ def open_hdf5(path: Path, feature: str, id_column: str | None) -> Contents:
             only one at all: a video or a stacked array; the id is the file's stem if the feature has its name
         datasets anywhere: each is a video, and its path is the id
     """
-    with _open(path) as file:
+    with _open_file(path) as file:
         found = list(_walk(file.id, feature.encode(errors="surrogateescape")))
         below = [held for held in found if held.path.startswith(f"{feature}/")]
         if below:
@@ -117,7 +119,7 @@ def _alone(file: h5py.File, held: _Held, feature: str, ids: str, counts: str) ->
     path, name, shape = Path(file.filename), held.path, held.shape
     array = Hdf5Rows(path, name, shape, held.dtype) if len(shape) in (2, 3) else None
     id = path.stem if name == feature else name
-    videos = None if len(shape) == 3 else Found.of(Hdf5File(path, [name]), [(id, shape, held.dtype)])
+    videos = None if len(shape) == 3 else Found.of(Hdf5File(path, [name], [held.dtype]), [(id, shape, held.dtype)])
     told = [file[each][()].tolist() if each else None for each in (ids, counts)]
     return Contents(videos, array, told[0], told[1], name == feature)
 
@@ -126,14 +128,19 @@ def _found(path: Path, all_held: list[_Held], head: int, tail: int) -> Found:
     """Return datasets as videos; an id is a path without so many characters at its ends."""
     good = [held for held in all_held if not held.fault]
     ids = [held.path[head : len(held.path) - tail] for held in good]
-    file = Hdf5File(path, [held.path for held in good])
+    file = Hdf5File(path, [held.path for held in good], [held.dtype for held in good])
     found = Found.of(file, [(id, held.shape, held.dtype) for id, held in zip(ids, good)])
     found.faults.extend((f"{path}, {held.path}", held.fault) for held in all_held if held.fault)
     return found
 
 
-def _open(path: Path) -> h5py.File:
+def _open_file(path: Path) -> h5py.File:
     return h5py.File(path, "r", rdcc_nbytes=_CACHE, locking="best-effort")
+
+
+@functools.lru_cache(64)
+def _in_memory(dtype: np.dtype) -> h5t.TypeID:
+    return h5t.py_create(dtype)
 
 
 def _encoded(path: str) -> bytes:
@@ -157,10 +164,12 @@ def _walk(file: h5g.GroupID, first: bytes) -> Iterator[_Held]:
 
 def _walk_group(root: h5g.GroupID, group: h5g.GroupID, prefix: bytes, seen: set[Any]) -> Iterator[_Held]:
     seen.add(_address(group))
-    for name in sorted(group):
+    links: list[tuple[bytes, int]] = []
+    group.links.iterate(lambda name, info: links.append((name, info.type)), info=True)
+    for name, kind in sorted(links):
         path = prefix + name
         try:
-            there = _open_inside(root, group, name, [_LINKS])
+            there = _open(group, name) if kind == h5l.TYPE_HARD else _open_inside(root, group, name, [_LINKS])
             if isinstance(there, h5g.GroupID):
                 if path.count(b"/") > _DEEPEST:
                     raise ValueError(f"more than {_DEEPEST} groups are in each other; {ANEW}")
@@ -170,6 +179,14 @@ def _walk_group(root: h5g.GroupID, group: h5g.GroupID, prefix: bytes, seen: set[
                 yield _look_at(path.decode(errors="surrogateescape"), there)
         except FAULTS as error:
             yield _Held(path.decode(errors="surrogateescape"), (), np.dtype(object), str(error), is_link=True)
+
+
+def _open(group: h5g.GroupID, name: bytes) -> Any:
+    """Open what a group holds; most is a dataset, and finding that out takes as long as opening it."""
+    try:
+        return h5d.open(group, name)
+    except FAULTS:
+        return h5o.open(group, name)
 
 
 def _open_inside(root: h5g.GroupID, group: h5g.GroupID, path: bytes, left: list[int]) -> Any:
@@ -200,21 +217,25 @@ def _address(group: h5g.GroupID) -> tuple[int, int]:
 
 def _look_at(path: str, held: h5d.DatasetID) -> _Held:
     try:
-        shape, dtype, layout = held.shape, held.dtype, held.get_create_plist()
+        shape, dtype = held.shape, held.dtype
+        # What lies in one piece in the file has an offset; asking how anything else is stored takes longer.
+        layout = None if held.get_offset() is not None else held.get_create_plist()
     except FAULTS as error:
         return _Held(path, (), np.dtype(object), f"its type cannot be read ({error}): write it as integers or floats")
     return _Held(path, shape, dtype, _layout_fault(held, shape, dtype, layout))
 
 
 def _layout_fault(held: h5d.DatasetID, shape: tuple[int, ...] | None, dtype: np.dtype, layout: Any) -> str | None:
+    """Return why a dataset cannot be read, and what to do; `layout` is None where the values lie in one piece."""
     if shape is None:
         return "the dataset is empty (it has no shape): write the values, or remove it"
-    if layout.get_external_count() or layout.get_layout() == h5d.VIRTUAL:
+    if layout and (layout.get_external_count() or layout.get_layout() == h5d.VIRTUAL):
         return f"the values lie in other files or datasets, which are not read: {_INSIDE}"
     size, stored = math.prod(shape) * dtype.itemsize, held.get_storage_size()
     if size > _MOST_INFLATED * stored + _SMALL:
         return f"it is to have {size:,} bytes, and {stored:,} are stored: the values were never written, write them"
-    chunk = math.prod(layout.get_chunk()) * dtype.itemsize if layout.get_layout() == h5d.CHUNKED else 0
+    chunked = layout and layout.get_layout() == h5d.CHUNKED
+    chunk = math.prod(layout.get_chunk()) * dtype.itemsize if chunked else 0
     if chunk > _CHUNK:
         return (
             f"a chunk of it has {chunk:,} bytes; at most {_CHUNK:,} can be read: write it in smaller chunks (h5repack)"

@@ -49,10 +49,10 @@ class NpyFile(VideoFile):
 
     def read(self, entry: int) -> np.ndarray:
         header = self._header
-        with opened(self.path) as descriptor:
+        with opened(self.name) as descriptor:
             if os.fstat(descriptor).st_size != header.end:
-                raise UnreadableFeature(str(self.path), CHANGED)
-            return header.arrange(read_bytes(descriptor, header.end - header.begin, header.begin, str(self.path)))
+                raise UnreadableFeature(self.name, CHANGED)
+            return header.arrange(read_bytes(descriptor, header.end - header.begin, header.begin, self.name))
 
 
 class NpyRows(RowArray):
@@ -117,7 +117,7 @@ class _OpenNpz(contextlib.ExitStack):
 
 
 @contextlib.contextmanager
-def opened(path: Path):
+def opened(path: Path | str):
     """Open a file; the block gets its descriptor."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -16,6 +16,8 @@ from pipeline.packing.videos import Videos
 
 SHARD_BYTES, SHARD_VIDEOS = 64 << 20, 1024
 """A shard has at most so many bytes of features, or one video; and at most so many videos."""
+_BUFFER = 1 << 20
+"""Bytes that are written at once: most videos are smaller."""
 GROUP_KEY = "group"
 """Key of a record under which the group of a video is stored."""
 
@@ -98,7 +100,7 @@ def write_shard(job: Job, folder: Path, placed: Path, shard: Shard) -> ShardRepo
             return ShardReport(found["videos"], found["size"], [tuple(each) for each in found["left_out"]])
     left_out: list[tuple[str, str, str]] = []
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_file(path) as temporary, temporary.open("wb", _BUFFER) as file:
         count = tfrecord.write_records(file, _records(job, shard, left_out))
     if not count:
         path.unlink()

@@ -65,9 +65,13 @@ class FeatureSource(Protocol):
 class LazyFile:
     """A file that is opened late, and closed when it is pickled."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path | str):
+        self.name = str(path)  # a Path takes longer to make and to pickle, which counts where there are many files
         self._opened: Any = None
+
+    @property
+    def path(self) -> Path:
+        return Path(self.name)
 
     def close(self) -> None:
         """Close what was opened; the next read opens it again."""
@@ -92,7 +96,7 @@ class VideoFile(LazyFile):
 
     def where(self, entry: int) -> str:
         """Return the file, and the entry in it, for messages."""
-        return str(self.path)
+        return self.name
 
     def read(self, entry: int) -> np.ndarray:
         """Read a video, [n,F] or [F]. Raises UnreadableFeature, or whatever a library raises for a damaged file."""

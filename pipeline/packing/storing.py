@@ -15,6 +15,8 @@ from pipeline.runtime.progress import progress_bar
 
 QUANTILES = (0.0005, 0.9995)
 """Values beyond these quantiles are clipped: a single wild value would make all steps coarse."""
+_BEYOND_HALF = 65520
+"""The least number that is rounded to infinity as float16."""
 _MEASURED, _FRAMES = 2000, 64
 """So many videos, and frames of each, are looked at to measure a range."""
 
@@ -116,15 +118,17 @@ def store(values: np.ndarray, feature: FeatureConfig, where: str) -> np.ndarray:
         return values
     with np.errstate(over="ignore", invalid="ignore"):
         stored = values.astype("<f2" if feature.dtype == "float16" else "<f4", copy=False)
-    if not _all_finite(stored):
+    if not _all_finite(values if values.dtype == np.float32 else stored, stored.dtype):
         raise UnstorableValues(where, _why_not(values, feature))
     return quantize(stored, feature.minimum, feature.maximum) if feature.dtype == "uint8" else stored
 
 
-def _all_finite(values: np.ndarray) -> bool:
-    if values.dtype.itemsize == 2:  # NumPy converts each of them first
+def _all_finite(values: np.ndarray, stored: np.dtype) -> bool:
+    """Return whether values, float32 or as they are stored, are finite when they are stored."""
+    if values.dtype.itemsize == 2:  # NumPy would convert each of them to compare it
         return int((values.view("<u2") & 0x7FFF).max()) < 0x7C00
-    return bool(np.isfinite(values).all())
+    beyond = _BEYOND_HALF if stored.itemsize == 2 else np.inf
+    return bool(values.max() < beyond and values.min() > -beyond)  # what is not a number is not less
 
 
 def _why_not(values: np.ndarray, feature: FeatureConfig) -> str:

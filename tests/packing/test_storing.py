@@ -38,6 +38,15 @@ def test_what_float16_cannot_hold_is_refused_with_the_remedy():
         store(np.full((1, 3), -70000, np.float32), FeatureConfig("a", 3, "float16"), "a.npy")
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_float16_holds_what_is_rounded_to_its_largest_number(sign):
+    largest = np.nextafter(np.float32(65520), np.float32(0))
+    values = np.array([[0, sign * largest]], np.float32)
+    assert store(values, FeatureConfig("rgb", 2, "float16"), "x").tolist() == [[0, sign * 65504]]
+    with pytest.raises(UnstorableValues, match="beyond float16"):
+        store(np.array([[0, sign * 65520]], np.float32), FeatureConfig("rgb", 2, "float16"), "x")
+
+
 def test_features_of_one_dataset_are_stored_alike():
     floats = ArraySource("f", random_videos(RNG, {"a": 2}))
     bytes_ = ArraySource("b", {"a": np.zeros((2, 4), np.uint8)})

@@ -1,5 +1,6 @@
 """Encode records as Example and SequenceExample in protobuf's wire format, whole arrays of frames at once."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ Value = bytes | str | Sequence[bytes] | Sequence[int] | Sequence[float] | np.nda
 _EXAMPLE_FEATURES = _SEQUENCE_CONTEXT = _MAP_KEY = _LIST_VALUE = _FEATURE_BYTES = b"\x0a"
 _SEQUENCE_LISTS = _MAP_VALUE = _FEATURE_FLOATS = b"\x12"
 _FEATURE_INTS = b"\x1a"
+_DIGITS = [bytes((digit,)) for digit in range(0x80)]
 
 
 def encode_example(features: Mapping[str, Value]) -> bytes:
@@ -34,20 +36,25 @@ def encode_sequence_example(context: Mapping[str, Value], feature_lists: Mapping
 
     Raises TypeError or ValueError, naming the key, for arrays of another dtype or rank.
     """
-    lists = [(key, _feature_list(key, feature_lists[key])) for key in feature_lists]
-    return _field(_SEQUENCE_CONTEXT, _features(context)) + _field(_SEQUENCE_LISTS, _entries(lists))
+    lists = _entries({key: _feature_list(key, frames) for key, frames in feature_lists.items()})
+    size = encode_varint(sum(map(len, lists)))
+    return b"".join([_field(_SEQUENCE_CONTEXT, _features(context)), _SEQUENCE_LISTS, size, *lists])
 
 
 def _features(features: Mapping[str, Value]) -> bytes:
-    return _entries([(key, _feature(key, value)) for key, value in features.items()])
+    return b"".join(_entries({key: _feature(key, value) for key, value in features.items()}))
 
 
-def _entries(pairs: list[tuple[str, bytes]]) -> bytes:
-    """Return the entries of a protobuf map; every map here is field 1 of its message."""
-    return b"".join(
-        _field(b"\x0a", _field(_MAP_KEY, key.encode()) + _field(_MAP_VALUE, value))
-        for key, value in sorted(pairs, key=lambda pair: pair[0].encode())
-    )
+def _entries(values: Mapping[str, bytes]) -> list[bytes]:
+    """Return the entries of a protobuf map, field 1 of its message, in parts: values may be large, and are not copied.
+
+    They are in the order of their encoded keys.
+    """
+    parts = []
+    for key, value in sorted([(key.encode(), value) for key, value in values.items()]):
+        head = _field(_MAP_KEY, key) + _MAP_VALUE + encode_varint(len(value))
+        parts += [b"\x0a" + encode_varint(len(head) + len(value)) + head, value]
+    return parts
 
 
 def _feature(key: str, value: Value) -> bytes:
@@ -87,16 +94,21 @@ def _feature_list(key: str, frames: np.ndarray) -> bytes:
         kind, rows = _FEATURE_FLOATS, np.ascontiguousarray(frames, dtype="<f4").view(np.uint8)
     else:
         raise TypeError(f"{key}: frames must be uint8, float16 or float32, not {frames.dtype}")
-    size = rows.shape[1]
+    prefix = _frame_prefix(kind, rows.shape[1])
+    records = np.empty((len(rows), len(prefix) + rows.shape[1]), np.uint8)  # n,prefix+F
+    records[:, : len(prefix)] = prefix
+    records[:, len(prefix) :] = rows
+    return records.tobytes()
+
+
+@functools.lru_cache(256)
+def _frame_prefix(kind: bytes, size: int) -> np.ndarray:
+    """Return what precedes the `size` bytes of a frame in a FeatureList, uint8."""
     innermost = _LIST_VALUE + encode_varint(size)
     if kind == _FEATURE_FLOATS and not size:
         innermost = b""  # a packed field without values isn't written
     feature = kind + encode_varint(len(innermost) + size) + innermost
-    prefix = b"\x0a" + encode_varint(len(feature) + size) + feature
-    records = np.empty((len(rows), len(prefix) + size), np.uint8)  # n,prefix+F
-    records[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
-    records[:, len(prefix) :] = rows
-    return records.tobytes()
+    return np.frombuffer(b"\x0a" + encode_varint(len(feature) + size) + feature, np.uint8)
 
 
 def _field(tag: bytes, payload: bytes) -> bytes:
@@ -106,7 +118,7 @@ def _field(tag: bytes, payload: bytes) -> bytes:
 def encode_varint(value: int) -> bytes:
     """Encode an int64 in base 128, least significant digit first; a negative one takes ten bytes, two's complement."""
     if 0 <= value < 0x80:
-        return bytes((value,))
+        return _DIGITS[value]
     value &= 0xFFFFFFFFFFFFFFFF
     digits = bytearray()
     while value >= 0x80:
