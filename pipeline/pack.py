@@ -13,7 +13,9 @@ from pipeline.artifacts.locks import locked
 from pipeline.cli.flags import ForceFlags, PlacesFlags, WorkerFlags
 from pipeline.cli.parsing import parse_own_flags
 from pipeline.cli.running import call_stage, run_stage
-from pipeline.packing.dataset import find_dataset
+from pipeline.config.wording import counted
+from pipeline.packing.dataset import bad_videos, find_dataset
+from pipeline.packing.looking import look_at_values
 from pipeline.packing.record import PackRecord
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.writing import write_dataset
@@ -22,7 +24,7 @@ from pipeline.packing.writing import write_dataset
 @dataclass(frozen=True, kw_only=True)
 class Flags(ForceFlags, WorkerFlags, PlacesFlags, PackSettings):
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print what is found, and write nothing."""
+    """Print what is found, look at the values of at most 2,000 videos, and write nothing."""
 
 
 def main() -> None:
@@ -30,7 +32,13 @@ def main() -> None:
     folder = flags.places.data_dir / flags.name
     if flags.dry_run:
         before = None if flags.force else PackRecord.read(folder)
-        print("\n".join(find_dataset(flags, before, flags.workers).summary()))
+        found = find_dataset(flags, before, flags.workers)
+        print("\n".join(found.summary()))
+        looked_at, faults = look_at_values(found.videos, found.features)
+        if faults and not flags.drop_bad:
+            raise bad_videos(faults)
+        bad = f"{len(faults)} would be left out" if faults else "all can be packed"
+        print(f"  values    of {looked_at:,} of {counted(len(found.videos.ids), 'video')} looked at: {bad}")
         return
     with locked(folder):
         record = PackRecord.read(folder)

@@ -144,6 +144,11 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path):
     labels = write_labels(tmp_path / "labels.csv", {**LABELS, "video 99": "owl"})
     result = pack(tmp_path, "--features", f"rgb={tmp_path}/npy/*.npy", "--labels", labels, "--dry-run")
     assert "video 99" in result.stdout and "video 07" in result.stdout
+    assert f"values    of {len(VIDEOS)} of {len(VIDEOS)} videos looked at: all can be packed" in result.stdout
+    np.save(tmp_path / "npy" / "video 03.npy", np.full((3, 3), np.inf, np.float32))
+    arguments = ("--features", f"rgb={tmp_path}/npy/*.npy", "--labels", labels, "--dry-run")
+    assert "video 03.npy: feature rgb, frame 0, value 0 is inf" in pack(tmp_path, *arguments, good=False).stderr
+    assert "looked at: 1 would be left out" in pack(tmp_path, *arguments, "--drop-bad").stdout
     assert not (tmp_path / "data").exists()
 
 

@@ -59,14 +59,21 @@ def find_run(places: Places, preset: str, run: str) -> Path:
         ConfigError: it is no path, and no name that a run may have.
     """
     path = path_of(run)
-    folder = path
+    folder, runs_of = path, f"runs in {path.parent}"
     if os.sep not in str(path) and not (path / RUN_CONFIG).exists():
         check_value("run", run, FolderName)
-        folder = places.run(preset, run)
-    if is_hidden(folder.name) or not ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists()):
-        there = ", ".join(path.name for path in list_runs(places, preset)) or "none"
-        raise StageError(f"{folder} is not a run; runs of preset {preset}: {there}")
+        folder, runs_of = places.run(preset, run), f"runs of preset {preset}"
+    if not is_run(folder):
+        if is_run(places.runs_dir / path):
+            raise StageError(f"{folder} is not a run; {places.runs_dir / path} is one")
+        there = ", ".join(each.name for each in _all_runs(folder.parent)) or "none"
+        raise StageError(f"{folder} is not a run; {runs_of}: {there}")
     return folder
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a trained run, of a bundle's predictions or of a blend."""
+    return not is_hidden(folder.name) and ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists())
 
 
 def list_runs(places: Places, preset: str) -> list[Path]:
@@ -76,7 +83,10 @@ def list_runs(places: Places, preset: str) -> list[Path]:
 
 def list_scored(places: Places, preset: str) -> list[Path]:
     """List the folders that may have predictions: a preset's runs and bundles, by name, and the ensemble last."""
-    folder = places.runs_dir / preset
+    return _all_runs(places.runs_dir / preset)
+
+
+def _all_runs(folder: Path) -> list[Path]:
     ensemble = folder / ENSEMBLE
     found = sorted({*_holding(folder, RUN_CONFIG), *_holding(folder, WEIGHTS)})
     return [*found, *([ensemble] if (ensemble / WEIGHTS).exists() else [])]

@@ -138,6 +138,6 @@ def _why_not(values: np.ndarray, feature: FeatureConfig) -> str:
         frame, place = bad[0].tolist()
         return f"feature {feature.name}, frame {frame}, value {place} is {values[frame, place]}; extract it again"
     largest = np.abs(values.astype(np.float64)).max()
-    wider = ", or pack all videos with --dtype float32" if feature.dtype == "float16" else ""
+    wider = "pack all videos with --dtype float32, or " if feature.dtype == "float16" else ""
     kind = "float16" if feature.dtype == "float16" else "float32"
-    return f"feature {feature.name} reaches {largest:.3g}, beyond {kind}: extract it again{wider}"
+    return f"feature {feature.name} reaches {largest:.3g}, beyond {kind}: {wider}extract it again"

@@ -29,5 +29,9 @@ def test_runs_are_found_by_name_and_by_path(tmp_path, monkeypatch):
     assert find_run(Places(), "other", str(tmp_path / "demo" / "one")) == tmp_path / "demo" / "one"
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_run(Places(), "other", "~/demo/one") == tmp_path / "demo" / "one"
-    with pytest.raises(StageError, match=r"three is not a run; runs of preset demo: one, two"):
+    with pytest.raises(StageError, match=r"three is not a run; runs of preset demo: bundle, one, two, ensemble"):
         find_run(places, "demo", "three")
+    with pytest.raises(StageError, match=rf"ensembl is not a run; runs in {tmp_path}/demo: bundle, one, two, ensemble"):
+        find_run(places, "other", f"{tmp_path}/demo/ensembl")
+    with pytest.raises(StageError, match=rf"demo/two is not a run; {tmp_path}/demo/two is one"):
+        find_run(places, "other", "demo/two")

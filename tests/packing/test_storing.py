@@ -34,7 +34,7 @@ def test_what_is_not_finite_is_named(dtype, bad):
 
 
 def test_what_float16_cannot_hold_is_refused_with_the_remedy():
-    with pytest.raises(UnstorableValues, match=r"reaches 7e\+04, beyond float16: extract it .* --dtype float32"):
+    with pytest.raises(UnstorableValues, match=r"reaches 7e\+04, beyond float16: pack .* --dtype float32"):
         store(np.full((1, 3), -70000, np.float32), FeatureConfig("a", 3, "float16"), "a.npy")
 
 
