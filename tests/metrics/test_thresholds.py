@@ -145,6 +145,12 @@ def test_equal_scores_stand_or_fall_together():
     assert search.choose("recall", 0.5, False, 1).by_class == [np.float32(0.9)]
 
 
+def test_of_equal_f1_the_highest_threshold_says_fewest():
+    """One of two, alone, is as good as both with two wrong ones: 2 / 3."""
+    scores, hot = np.array([[0.9], [0.8], [0.7], [0.6]], np.float32), np.array([[1], [0], [0], [1]], bool)
+    assert searched(scores, hot, 1).choose("f1", 0, False, 1).by_class == [np.float32(0.9)]
+
+
 def test_classes_that_cannot_reach_it():
     """Class 0 is found, 1 too, behind a wrong one; 2 is labeled and never kept; 3 has no video."""
     labels = np.array([[0, 1, -1], [1, 0, -1], [0, 3, -1]])
