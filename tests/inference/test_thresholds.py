@@ -50,7 +50,7 @@ def test_those_of_other_predictions_are_refused(run, index):
     with pytest.raises(StageError, match=r"chosen from other predictions than calm has now: run threshold --run calm"):
         fresh_thresholds(run, index)
     (run / "predictions" / "holdout" / "done.json").unlink()
-    with pytest.raises(StageError, match="out of date: .* run infer --run calm .* then run threshold --run calm"):
+    with pytest.raises(StageError, match=r"out of date: .* run infer --run calm .* then run threshold --run calm"):
         fresh_thresholds(run, index)
     (run / THRESHOLDS).unlink()
     with pytest.raises(StageError, match="calm has no thresholds: run threshold --run calm"):
