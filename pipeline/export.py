@@ -121,7 +121,7 @@ def _thresholds(folder: Path, index: Index) -> Thresholds | None:
         return None
     if fault := why_outdated(folder, index):
         raise StageError(f"{fault}, or delete the file: a bundle needs no thresholds")
-    return fresh_thresholds(folder, index)
+    return fresh_thresholds(folder, index).chosen
 
 
 def _best(flags: Flags, index: Index) -> Path:

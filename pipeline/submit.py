@@ -105,13 +105,13 @@ def main() -> None:
     sample = sample_of_split(flags.like, index, split, settings.top_k) if flags.like else None
     thresholds = None
     if flags.threshold:
-        thresholds = given_thresholds(flags.threshold, lambda: fresh_thresholds(run, index), num_classes)
+        thresholds = given_thresholds(flags.threshold, lambda: fresh_thresholds(run, index).chosen, num_classes)
     folder, name = flags.places.submissions_dir, flags.preset_name
     path, written = write_named(folder, name, store, ids, num_classes, settings, sample, thresholds)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
     steps = provenance.commands_to_reproduce(run, flags.preset, split)
     if flags.threshold == STORED:
-        steps.append(_threshold_command(flags, run, fresh_thresholds(run, index).settings))
+        steps.append(_threshold_command(flags, run, fresh_thresholds(run, index).made_from.config))
     chosen = ["--run", run.name, "--split", split, *_form(flags, settings)]
     write_json(
         about,

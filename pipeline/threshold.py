@@ -7,12 +7,10 @@ Reads the hold-out's predictions of runs/<preset>/<run>/, a run or the ensemble;
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from pipeline.artifacts.done import format_fields, stage_output
-from pipeline.artifacts.files import write_json
+from pipeline.artifacts.done import Done, stage_output
 from pipeline.artifacts.places import find_run, list_scored
 from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
 from pipeline.cli.flags import CommonFlags
@@ -28,9 +26,17 @@ from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import best_run
 from pipeline.inference.threshold_choice import HALVES, choose_thresholds, measure, measure_crosswise
-from pipeline.inference.thresholds import THRESHOLDS, holdout_store, inputs_of, made_from, read_thresholds
+from pipeline.inference.thresholds import (
+    THRESHOLDS,
+    Counts,
+    MadeFrom,
+    Stored,
+    fresh_thresholds,
+    holdout_store,
+    inputs_of,
+)
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.metrics.thresholds import NEVER, Choice
+from pipeline.metrics.thresholds import NEVER
 
 _COLUMNS = {
     "precision": "precision",
@@ -54,14 +60,15 @@ def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["threshold"].sections)
     index = open_index(flags, experiment)
     run = find_run(flags.places, flags.preset_name, flags.run) if flags.run else _best(flags, index)
-    with stage_output(run / THRESHOLDS, made_from) as work:
+    with stage_output(run / THRESHOLDS, _begun) as work:
         store, splits = holdout_store(run, index), _measured(run, index)
         inputs = inputs_of(run, [HOLDOUT, *splits], index)
         if not work.is_up_to_date(to_dict(experiment.threshold), inputs):
             _choose(work.place, store, index, experiment.threshold, splits, inputs)
-    thresholds, stored = read_thresholds(run / THRESHOLDS, index.dataset.num_classes)
-    print(f"{run / THRESHOLDS}: {thresholds.settings.describe()}, chosen on {counted(stored['videos'], 'video')}")
-    for line in _told(stored, thresholds.settings):
+    stored = fresh_thresholds(run, index)
+    told = stored.made_from.config.describe()
+    print(f"{run / THRESHOLDS}: {told}, chosen on {counted(stored.videos, 'video')}")
+    for line in _told(stored):
         print(line)
     if index.dataset.synthetic:
         print("SYNTHETIC data: these figures say nothing about real videos")
@@ -99,44 +106,40 @@ def _choose(
     choice, *halves = choose_thresholds(store, index, settings, *HALVES)
     kept = {HOLDOUT: measure_crosswise(store, index, (halves[0], halves[1]))}
     kept |= {split: measure(prediction_store(path.parent, split), index, split, choice) for split in splits}
-    write_json(
-        path,
-        {
-            **format_fields(),
-            "made_from": {"config": to_dict(settings), "inputs": inputs},
-            "videos": kept[HOLDOUT]["videos"],
-            **_classes(choice),
-            "kept": kept,
-            "shared": choice.shared,
-            "names": list(index.class_names),
-            "thresholds": choice.by_class.tolist(),
-        },
-    )
-
-
-def _classes(choice: Choice) -> dict[str, Any]:
-    """Return how many classes have which kind of threshold."""
     never = choice.by_class >= NEVER
-    numbers = {"own": choice.own, "never": never, "missed": choice.missed & ~never}
-    return {"classes": {name: int(np.count_nonzero(each)) for name, each in numbers.items()}}
+    kinds = (choice.own, never, choice.missed & ~never)
+    Stored(
+        made_from=MadeFrom(settings, inputs),
+        videos=kept[HOLDOUT]["videos"],
+        classes=Counts(*(int(np.count_nonzero(each)) for each in kinds)),
+        kept=kept,
+        shared=choice.shared,
+        names=tuple(index.class_names),
+        thresholds=tuple(choice.by_class.tolist()),
+    ).write(path)
 
 
-def _told(stored: dict[str, Any], settings: ThresholdConfig) -> Iterator[str]:
+def _begun(path: Path) -> Done | None:
+    stored = Stored.read(path)
+    return stored.done() if stored else None
+
+
+def _told(stored: Stored) -> Iterator[str]:
     """Yield the lines that tell how many classes have which threshold, and what the thresholds keep."""
-    classes, whole = stored["classes"], len(stored["thresholds"])
-    shared = "no score reaches it" if stored["shared"] >= NEVER else f"{stored['shared']:.4f}"
-    if others := whole - classes["own"]:
+    classes, settings = stored.classes, stored.made_from.config
+    shared = "which no score reaches" if stored.shared >= NEVER else f"{stored.shared:.4f}"
+    if others := len(stored.thresholds) - classes.own:
         why = "" if settings.shared else f" of fewer than {counted(settings.least_positives, 'video')}"
         yield f"{counted(others, 'class', 'classes')}{why} share one threshold, {shared}"
-    if classes["never"]:
-        yield f"{counted(classes['never'], 'class', 'classes')} never said: no threshold reaches the goal"
-    if classes["missed"]:
-        yield f"{counted(classes['missed'], 'class', 'classes')} said whenever kept: too few of their videos are found"
+    if classes.never:
+        yield f"{counted(classes.never, 'class', 'classes')} never said: no threshold reaches the goal"
+    if classes.missed:
+        yield f"{counted(classes.missed, 'class', 'classes')} said whenever kept: too few of their videos are found"
     yield "what they keep where nothing was chosen; of the hold-out each half by thresholds of the other half:"
     yield f"{'':<14}" + "".join(f"{title:>{_width(title)}}" for title in _COLUMNS.values())
-    for split, kept in stored["kept"].items():
+    for split, kept in stored.kept.items():
         yield f"{split:<14}" + "".join(f"{kept[key]:>{_width(title)}.4f}" for key, title in _COLUMNS.items())
-    for split, kept in stored["kept"].items():
+    for split, kept in stored.kept.items():
         yield f"{split}: {kept['without']} of {counted(kept['videos'], 'video')} without a label"
 
 

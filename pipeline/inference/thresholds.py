@@ -4,20 +4,19 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.artifacts.done import Done, check_format
-from pipeline.artifacts.files import read_json
+from pipeline.artifacts.done import Done, check_format, format_fields
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.predictions import PredictionStore
-from pipeline.config import ConfigError, ThresholdConfig, from_dict
+from pipeline.config import ConfigError, ThresholdConfig, from_dict, to_dict
 from pipeline.config.errors import StageError
 from pipeline.config.threshold import STORED
 from pipeline.inference.freshness import fresh_predictions, prediction_store, why_stale
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.metrics.thresholds import NEVER
+from pipeline.metrics.thresholds import NEVER, Kept
 
 THRESHOLDS = "thresholds.json"
 """A run's file of thresholds, which the stage threshold writes."""
@@ -38,6 +37,72 @@ class Thresholds:
     def array(self) -> NDArray[np.float64]:
         """Return the threshold of each class, [V]."""
         return np.array(self.by_class)
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What thresholds were chosen with, and digests of what they were chosen and measured on."""
+
+    config: ThresholdConfig
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many classes have which kind of threshold."""
+
+    own: int
+    """A threshold that was chosen for the class, and not the shared one."""
+    never: int
+    """None that a score reaches."""
+    missed: int
+    """One that does not reach the goal."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The content of thresholds.json."""
+
+    made_from: MadeFrom
+    videos: int
+    """Of the hold-out, by which they were chosen."""
+    classes: Counts
+    kept: dict[str, dict[str, float]]
+    """What they keep of each labeled split where nothing was chosen: `Kept.figures`."""
+    shared: float
+    names: tuple[str, ...]
+    """The names of the classes."""
+    thresholds: tuple[float, ...]
+    """One for each class."""
+
+    def __post_init__(self) -> None:
+        if len(self.chosen.by_class) != len(self.names):
+            raise ConfigError(f"there are {len(self.thresholds)} thresholds for {len(self.names)} names of classes")
+        if not all({*Kept(1).figures()} <= figures.keys() for figures in self.kept.values()):
+            raise ConfigError("figures of what is kept are missing")
+
+    @property
+    def chosen(self) -> Thresholds:
+        return Thresholds(self.made_from.config, self.thresholds)
+
+    @classmethod
+    def read(cls, path: Path) -> "Stored | None":
+        """Read the file; None if there is none. Raises StageError if it is damaged, or of a newer format."""
+        if not path.exists():
+            return None
+        values = read_json(path)
+        check_format(path, values)
+        try:
+            return from_dict(cls, {name: value for name, value in values.items() if name not in format_fields()}, path)
+        except ConfigError as error:
+            raise StageError(f"{error}; delete it and run threshold") from error
+
+    def write(self, path: Path) -> None:
+        write_json(path, {**format_fields(), **to_dict(self)})
+
+    def done(self) -> Done:
+        """Return what they were made from, to be compared with what is there now."""
+        return Done(to_dict(self.made_from.config), self.made_from.inputs, "")
 
 
 def holdout_store(run: Path, index: Index) -> PredictionStore:
@@ -63,52 +128,29 @@ def inputs_of(run: Path, splits: Iterable[str], index: Index) -> dict[str, str]:
     return {"index": index.digest, **{predictions_of(split): each.output for split, each in done.items() if each}}
 
 
-def made_from(path: Path) -> Done | None:
-    """Read what stored thresholds were chosen from; None if there are none. Raises StageError if they do not say."""
-    if not path.exists():
-        return None
-    values = read_json(path)
-    check_format(path, values)
-    about = values.typed("made_from", dict) or {}
-    if not all(isinstance(about.get(name), dict) for name in ("config", "inputs")):
-        raise StageError(f"{path} does not say what it was made from: delete it and run threshold")
-    return Done(about["config"], about["inputs"], "")
-
-
-def read_thresholds(path: Path, num_classes: int) -> tuple[Thresholds, dict[str, Any]]:
-    """Read stored thresholds, and all that the file holds; raises StageError if it is damaged or of other classes."""
-    made, values = made_from(path), read_json(path)
-    try:
-        stored = {"settings": made.config if made else {}, "by_class": values["thresholds"]}
-        thresholds = from_dict(Thresholds, stored, path)
-    except ConfigError as error:
-        raise StageError(f"{error}; delete it and run threshold") from error
-    if len(thresholds.by_class) != num_classes:
-        raise StageError(f"{path} has {len(thresholds.by_class)} thresholds for {num_classes} classes: run threshold")
-    return thresholds, values
-
-
 def why_outdated(run: Path, index: Index) -> str:
     """Return why the stored thresholds of a run are not those of its scores any more; empty if they are."""
-    made, again = made_from(run / THRESHOLDS), f"run threshold --run {run.name}"
-    if made is None:
+    stored, again = Stored.read(run / THRESHOLDS), f"run threshold --run {run.name}"
+    if stored is None:
         return f"{run} has no thresholds: {again}"
     if fault := why_stale(run, HOLDOUT, index):
         return f"{run / THRESHOLDS} was chosen from predictions that are out of date: {fault}, then {again}"
     inputs = inputs_of(run, [HOLDOUT], index)
-    if {name: made.inputs.get(name) for name in inputs} != inputs:
+    if not inputs.items() <= stored.made_from.inputs.items() or len(stored.thresholds) != index.dataset.num_classes:
         return f"{run / THRESHOLDS} was chosen from other predictions than {run.name} has now: {again} again"
     return ""
 
 
-def fresh_thresholds(run: Path, index: Index) -> Thresholds:
-    """Return the stored thresholds of a run or a blend.
+def fresh_thresholds(run: Path, index: Index) -> Stored:
+    """Return the stored thresholds of a run or a blend, with what is known of them.
 
     Raises StageError: there are none, they are damaged, or not those of its scores; the message names the remedy.
     """
     if fault := why_outdated(run, index):
         raise StageError(fault)
-    return read_thresholds(run / THRESHOLDS, index.dataset.num_classes)[0]
+    stored = Stored.read(run / THRESHOLDS)
+    assert stored is not None
+    return stored
 
 
 def given_thresholds(given: str, stored: Callable[[], Thresholds], num_classes: int) -> NDArray[np.float64]:

@@ -95,7 +95,7 @@ def find_runs(folder: Path, top_k: int | None, index_of: Callable[[str], Path]) 
     def thresholds(settings: ThresholdConfig | None) -> Thresholds:
         index = Index.open(index_of(dataset.name))
         if settings is None:
-            return fresh_thresholds(folder, index)
+            return fresh_thresholds(folder, index).chosen
         (choice,) = choose_thresholds(holdout_store(folder, index), index, settings)
         return Thresholds(settings, tuple(choice.by_class.tolist()))
 

@@ -27,7 +27,7 @@ def index(run):
 
 
 def test_they_are_read_as_they_were_written(run, index):
-    found = fresh_thresholds(run, index)
+    found = fresh_thresholds(run, index).chosen
     assert found.settings == ThresholdConfig("recall", 0.5)
     assert list(found.by_class) == read_json(run / THRESHOLDS)["thresholds"] == found.array().tolist()
     assert from_dict(Thresholds, json.loads(json.dumps(to_dict(found)))) == found
@@ -38,8 +38,8 @@ def test_a_number_stands_for_all_classes(run, index):
         raise AssertionError("nothing stored is asked for")
 
     assert given_thresholds("0.3", none, 4).tolist() == [0.3] * 4
-    stored = given_thresholds("stored", lambda: fresh_thresholds(run, index), 30)
-    np.testing.assert_array_equal(stored, fresh_thresholds(run, index).array())
+    stored = given_thresholds("stored", lambda: fresh_thresholds(run, index).chosen, 30)
+    np.testing.assert_array_equal(stored, fresh_thresholds(run, index).thresholds)
 
 
 def test_those_of_other_predictions_are_refused(run, index):
@@ -60,13 +60,21 @@ def test_those_of_other_predictions_are_refused(run, index):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"thresholds": [0.5] * 29}, "has 29 thresholds for 30 classes: run threshold"),
+        ({"thresholds": [0.5] * 29}, "there are 29 thresholds for 30 names of classes; delete it and run threshold"),
         ({"thresholds": [0.5] * 29 + [3]}, "thresholds must be numbers from 0 to 2; delete it"),
         ({"thresholds": [0.5] * 29 + [float("nan")]}, "thresholds must be numbers from 0 to 2; delete it"),
         ({"thresholds": "0.5"}, "delete it and run threshold"),
         ({"thresholds": None}, "delete it and run threshold"),
-        ({"made_from": {"config": {"goal": "f2"}, "inputs": 0}}, "does not say what it was made from"),
-        ({"made_from": 3}, "made_from must be dict, not int"),
+        ({"thresholds": [0.5] * 29, "names": ["x"] * 29}, "chosen from other predictions than calm has now"),
+        (
+            {"made_from": {"config": {"goal": "f2"}, "inputs": {}}},
+            r"threshold\.goal must be one of f1, precision, recall",
+        ),
+        ({"made_from": {"config": {}, "inputs": 0}}, "made_from.*delete it and run threshold"),
+        ({"made_from": 3}, "made_from.*delete it and run threshold"),
+        ({"kept": {"test": {"f1": 0.5}}}, "figures of what is kept are missing; delete it and run threshold"),
+        ({"kept": 3}, "kept.*delete it and run threshold"),
+        ({"classes": {"own": "x"}}, "classes.*delete it and run threshold"),
         ({"format": 2, "version": "9.9"}, "is of format 2, written by version 9.9"),
     ],
 )
@@ -77,11 +85,6 @@ def test_a_damaged_file_is_refused_by_name(run, index, change, message):
     assert THRESHOLDS in str(raised.value)
 
 
-def test_settings_of_another_kind_are_refused(run, index):
-    values = read_json(run / THRESHOLDS)
-    values["made_from"]["config"]["goal"] = "f2"
-    write_json(run / THRESHOLDS, values)
-    with pytest.raises(StageError, match=r"threshold\.goal must be one of f1, precision, recall, not 'f2'"):
-        fresh_thresholds(run, index)
+def test_thresholds_are_numbers_that_scores_may_reach_or_not():
     with pytest.raises(ConfigError, match="from 0 to 2"):
         Thresholds(ThresholdConfig(), (-0.1,))
