@@ -29,7 +29,7 @@ from pipeline.config.wording import counted
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import best_run
-from pipeline.inference.thresholds import fresh_thresholds, given_thresholds
+from pipeline.inference.thresholds import THRESHOLDS, fresh_thresholds, given_thresholds, thresholds_of
 from pipeline.inputs.class_names import unnamed
 from pipeline.inputs.index import Index
 from pipeline.inputs.text import read_lines
@@ -105,12 +105,12 @@ def main() -> None:
     sample = sample_of_split(flags.like, index, split, settings.top_k) if flags.like else None
     thresholds = None
     if flags.threshold:
-        thresholds = given_thresholds(flags.threshold, lambda: fresh_thresholds(run, index).chosen, num_classes)
+        thresholds = given_thresholds(flags.threshold, lambda: thresholds_of(run, index), num_classes)
     folder, name = flags.places.submissions_dir, flags.preset_name
     path, written = write_named(folder, name, store, ids, num_classes, settings, sample, thresholds)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
     steps = provenance.commands_to_reproduce(run, flags.preset, split)
-    if flags.threshold == STORED:
+    if flags.threshold == STORED and (run / THRESHOLDS).exists():
         steps.append(_threshold_command(flags, run, fresh_thresholds(run, index).made_from.config))
     chosen = ["--run", run.name, "--split", split, *_form(flags, settings)]
     write_json(

@@ -140,7 +140,7 @@ def _told(stored: Stored) -> Iterator[str]:
     for split, kept in stored.kept.items():
         yield f"{split:<14}" + "".join(f"{kept[key]:>{_width(title)}.4f}" for key, title in _COLUMNS.items())
     for split, kept in stored.kept.items():
-        yield f"{split}: {kept['without']} of {counted(kept['videos'], 'video')} without a label"
+        yield f"{split}: {kept['without']:.0f} of {counted(int(kept['videos']), 'video')} without a label"
 
 
 def _width(title: str) -> int:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,6 +140,19 @@ def test_thresholds_go_along_while_they_are_those_of_the_run(small, run):
     stored = json.loads((folder / "thresholds.json").read_text())["thresholds"]
     assert list(read_header(path).thresholds.by_class) == stored
     assert f"{path}: up to date" in run(export, *arguments)
+    run(infer, "--bundle", path, "--split", "test")
+    (small / "sample.csv").write_text("id,labels\nv060,1 2 3\nv061,\n")
+    sample = ("--like", small / "sample.csv")
+    ours = run(submit, "--run", "decided", *sample, "--threshold", "stored")
+    csv = Path(ours.partition(": ")[0])
+    rows = dict(line.split(",") for line in csv.read_text().splitlines()[1:])
+    ids, labels, scores = predictions(small / "runs" / "small" / "decided" / "predictions" / "test")
+    for id, best, known in list(zip(ids, labels, scores))[:2]:
+        reached = [label for label, score in zip(best.tolist(), known.tolist()) if score >= stored[label]]
+        assert rows[id].split() == [str(label) for label in reached[:3]]
+    assert not any(
+        "pipeline.threshold" in each for each in json.loads(csv.with_suffix(".json").read_text())["commands"]
+    )
     done = folder / "predictions" / "holdout" / "done.json"
     before = done.read_text()
     done.write_text(before.replace('"output": "', '"output": "other '))

@@ -280,7 +280,7 @@ def test_it_says_what_thresholds_keep_where_nothing_was_chosen(folder, path):
         for split, kept in stored["kept"].items()
     }
     assert list(rows) == [HOLDOUT, "test"]
-    assert "chosen on the hold-out for precision of at least 0.75 of each class." in text
+    assert "chosen on the hold-out for a precision of at least 0.75 of each class." in text
     rare = 30 - stored["classes"]["own"]
     assert (
         f"{rare} classes have fewer than 10 videos there: they take one shared threshold, {stored['shared']:.4f}."

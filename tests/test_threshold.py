@@ -36,7 +36,7 @@ def test_what_is_written_keeps_what_is_told(made, threshold):
     """On the split test, counted from the predictions and the labels themselves."""
     told = threshold(*PRECISION).stdout.splitlines()  # of the better run
     values, path = stored(made), made / "runs" / "small" / "calm" / "thresholds.json"
-    assert told[0] == f"{path}: precision of at least 0.9 of each class, chosen on {values['videos']} videos"
+    assert told[0] == f"{path}: a precision of at least 0.9 of each class, chosen on {values['videos']} videos"
     index = Index.open(made / "data" / "small" / "index")
     assert values["names"] == index.class_names and len(values["thresholds"]) == 30
     rows, said, right, true = index.rows("test"), 0, 0, 0
@@ -49,6 +49,8 @@ def test_what_is_written_keeps_what_is_told(made, threshold):
     assert (kept["precision"], kept["recall"]) == (right / said, right / true) and kept["labels"] == said / 240
     assert f"{kept['precision']:.4f}" in next(line for line in told if line.startswith("test "))
     assert kept["precision"] == pytest.approx(0.9, abs=0.05)
+    without, videos = values["kept"]["test"]["without"], values["kept"]["test"]["videos"]
+    assert told[-1] == f"test: {without:.0f} of 240 videos without a label" and videos == 240
     rare = 30 - values["classes"]["own"]
     assert f"{rare} classes of fewer than 10 videos share one threshold, {values['shared']:.4f}" in told
     assert sum(each == values["shared"] for each in values["thresholds"]) >= rare > 0

@@ -59,5 +59,5 @@ class ThresholdConfig(CheckedFields, section="threshold"):
 
     def describe(self) -> str:
         """Return the goal in words."""
-        goal = "the best F1" if self.value is None else f"{self.goal} of at least {self.value:g}"
+        goal = "the best F1" if self.value is None else f"a {self.goal} of at least {self.value:g}"
         return f"{goal} of {'all labels together' if self.shared else 'each class'}"

@@ -14,12 +14,14 @@ from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config import ConfigError, ThresholdConfig, from_dict, to_dict
 from pipeline.config.errors import StageError
 from pipeline.config.threshold import STORED
-from pipeline.inference.freshness import fresh_predictions, prediction_store, why_stale
+from pipeline.inference.freshness import SUMMARY, fresh_predictions, prediction_store, why_stale
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics.thresholds import NEVER, Kept
 
 THRESHOLDS = "thresholds.json"
 """A run's file of thresholds, which the stage threshold writes."""
+BROUGHT = "thresholds"
+"""Those of a bundle, in the summary in the folder of its predictions."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,17 @@ def fresh_thresholds(run: Path, index: Index) -> Stored:
     stored = Stored.read(run / THRESHOLDS)
     assert stored is not None
     return stored
+
+
+def thresholds_of(run: Path, index: Index) -> Thresholds:
+    """Return the thresholds of a run, a blend or a bundle; a bundle brings its own, if none were chosen here.
+
+    Raises as `fresh_thresholds` does.
+    """
+    summary = {} if (run / THRESHOLDS).exists() or not (run / SUMMARY).exists() else read_json(run / SUMMARY)
+    if brought := summary.get(BROUGHT):
+        return from_dict(Thresholds, brought, run / SUMMARY)
+    return fresh_thresholds(run, index).chosen
 
 
 def given_thresholds(given: str, stored: Callable[[], Thresholds], num_classes: int) -> NDArray[np.float64]:

@@ -28,4 +28,4 @@ def test_a_goal_and_its_value_belong_together(goal, value):
 
 def test_goals_are_told_in_words():
     assert ThresholdConfig().describe() == "the best F1 of each class"
-    assert ThresholdConfig("recall", 0.9, shared=True).describe() == "recall of at least 0.9 of all labels together"
+    assert ThresholdConfig("recall", 0.9, shared=True).describe() == "a recall of at least 0.9 of all labels together"
