@@ -18,7 +18,7 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import Experiment, InferenceConfig, labels_kept
+from pipeline.config import Experiment, InferenceConfig, labels_kept, to_dict
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
@@ -26,6 +26,7 @@ from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.runs import TrainedRun, read_blend
 from pipeline.inference.scoring import best_run, scores_of
+from pipeline.inference.thresholds import THRESHOLDS, Thresholds, fresh_thresholds, why_outdated
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
 from pipeline.runtime.progress import progress_bar
@@ -82,6 +83,9 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
         "index": index.digest,
         **{f"run {number}": run.digest for number, run in enumerate(runs)},
     }
+    thresholds = _thresholds(folder, index)
+    if thresholds:
+        made_from["thresholds"] = digest_json(to_dict(thresholds))
     done = work.is_up_to_date({}, made_from)
     if not done or flags.saved_model:
         backend.start_backend()
@@ -91,7 +95,7 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
         with atomic_file(path) as temporary:
             trained = flags.precision == "trained"
             writing.write_bundle(
-                temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from
+                temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from, thresholds
             )
             size = temporary.stat().st_size + ROOM
             scores = {
@@ -101,13 +105,23 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
                 "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
             }
             writing.add_scores(temporary, scores)
-        print(f"{path}: {counted(len(runs), 'model')} as {flags.weights}")
+        told = f", with thresholds for {thresholds.settings.describe()}" if thresholds else ""
+        print(f"{path}: {counted(len(runs), 'model')} as {flags.weights}{told}")
     if flags.saved_model:
         _save_model(path, flags.saved_model)
 
 
 def _made_from(bundle: Path) -> Done | None:
     return Done({}, read_header(bundle).inputs, "") if bundle.exists() else None
+
+
+def _thresholds(folder: Path, index: Index) -> Thresholds | None:
+    """Return the thresholds that were chosen for a run; raises StageError if they are not those of its scores."""
+    if not (folder / THRESHOLDS).exists():
+        return None
+    if fault := why_outdated(folder, index):
+        raise StageError(f"{fault}, or delete the file: a bundle needs no thresholds")
+    return fresh_thresholds(folder, index).chosen
 
 
 def _best(flags: Flags, index: Index) -> Path:

@@ -21,7 +21,7 @@ from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Family
-from pipeline.config import DatasetConfig, InferenceConfig
+from pipeline.config import DatasetConfig, InferenceConfig, to_dict
 from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import RunName
@@ -30,6 +30,7 @@ from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
 from pipeline.inference.scoring import scores_of
+from pipeline.inference.thresholds import BROUGHT
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
 from pipeline.runtime.progress import progress_bar
@@ -97,6 +98,8 @@ def _bundle(path: Path, folder: Path, inference: InferenceConfig) -> tuple[Datas
     header, digest = read_header(path), digest_file(path)
     summary = {"run": folder.name, "bundle": path.name, "digest": digest, "synthetic": header.dataset.synthetic}
     summary |= {"weights": header.weights, "versions": header.versions, "scores": read_scores(path)}
+    if header.thresholds:
+        summary[BROUGHT] = to_dict(header.thresholds)
     write_json(folder / WEIGHTS, header.recipe.to_dict())
     write_json(folder / "summary.json", summary)
     return header.dataset, digest, {"top_k": header.recipe.top_k, "videos_per_part": inference.videos_per_part}

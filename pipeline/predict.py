@@ -8,7 +8,7 @@ lines, or writes them with --output. Unreadable videos are named, the others pre
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,25 @@ import tyro
 
 from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.places import find_run
-from pipeline.cli.flags import CommonFlags, WorkerFlags
+from pipeline.cli.flags import CommonFlags, ThresholdFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
+from pipeline.config import ThresholdConfig
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import TopK
+from pipeline.config.threshold import Wanted
 from pipeline.config.wording import counted
 from pipeline.inference.answer_file import answer_file
 from pipeline.inference.own_videos import predict_videos
 from pipeline.inference.runs import describe_dataset
+from pipeline.inference.thresholds import given_thresholds
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
 from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.inputs.reading.own_records import UnreadableVideo
+from pipeline.metrics.thresholds import reach
 from pipeline.packing.own_files import OwnFiles, find_own_videos
 from pipeline.packing.own_videos import OwnVideo
 from pipeline.packing.settings import FeatureSettings
@@ -42,13 +46,19 @@ _LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(CommonFlags, WorkerFlags, FeatureSettings):
+class Flags(CommonFlags, WorkerFlags, ThresholdFlags, FeatureSettings):
     files: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Files, folders or patterns whose videos hold all features of the model."""
     run: PathOrName
     """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
-    top: TopK = 5
-    """Number of labels named for each video, the best first."""
+    top: TopK | None = None
+    """Largest number of labels named for each video, the best first; by default 5, or all that reach their thresholds.
+    """
+    precision: Wanted | None = None
+    """Name a label only from a score on, in place of --threshold: chosen for each class on the run's hold-out, so that
+    this share of the labels named is right. The preset's threshold section says how; bundles have no hold-out."""
+    recall: Wanted | None = None
+    """The same, so that this share of the true labels is named."""
     json: bool = False
     """Print JSON instead of a table, one object on each line:
     {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
@@ -64,6 +74,8 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
         super().check_together()
         if self.skip_done and not self.output:
             raise ConfigError("--skip-done keeps the lines of a file: name it with --output")
+        if sum(each is not None for each in (self.threshold, self.precision, self.recall)) > 1:
+            raise ConfigError("--threshold, --precision and --recall each say from which score on: give one of them")
         if self.json and self.output:
             raise ConfigError("--output writes JSON lines, and nothing is printed: leave out --json")
 
@@ -79,7 +91,8 @@ def main() -> None:
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
     found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, flags.output)
-    job = _Job(flags, ensemble, names, experiment.inference.batch_size)
+    by_class = _thresholds(flags, experiment.threshold, ensemble)
+    job = _Job(flags, ensemble, names, experiment.inference.batch_size, by_class)
     for fault in found.faults:
         job.tell(fault)
     for path in found.twice[:_LISTED]:
@@ -96,6 +109,17 @@ def main() -> None:
         raise StageError(f"{job.bad} of {told} could not be read: see above. The model needs {needs}")
 
 
+def _thresholds(flags: Flags, settings: ThresholdConfig, ensemble: UnloadedEnsemble) -> np.ndarray | None:
+    """Return the smallest score of each class that is named, float64 [V]; None if any is."""
+    if flags.threshold:
+        return given_thresholds(flags.threshold, lambda: ensemble.thresholds(None), ensemble.dataset.num_classes)
+    if flags.precision is not None:
+        return ensemble.thresholds(replace(settings, goal="precision", value=flags.precision)).array()
+    if flags.recall is not None:
+        return ensemble.thresholds(replace(settings, goal="recall", value=flags.recall)).array()
+    return None
+
+
 @dataclass
 class _Job:
     """What predicts, for whom, and how many videos were good and bad."""
@@ -104,6 +128,8 @@ class _Job:
     ensemble: UnloadedEnsemble
     names: Sequence[str]
     batch_size: int
+    by_class: np.ndarray | None
+    """The smallest score of each class that is named; None if any is."""
     good: int = 0
     bad: int = 0
 
@@ -121,7 +147,8 @@ class _Job:
     def write_file(self, output: Path, found: OwnFiles) -> None:
         """Write the file of answers, and tell what it holds."""
         tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
-        model = digest_json(self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables)
+        said = [] if self.by_class is None else [self.by_class.tolist()]
+        model = digest_json(self.ensemble.digest(), list(self.names), self._top(), self.flags.align, tables, *said)
         with (
             answer_file(output, model, go_on=self.flags.skip_done) as answers,
             progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
@@ -151,8 +178,15 @@ class _Job:
         self.bad += 1
         write(str(fault), file=sys.stderr)
 
+    def _top(self) -> int | None:
+        """Return how many labels are named at most; None for all that reach their thresholds."""
+        return 5 if self.flags.top is None and self.by_class is None else self.flags.top
+
     def _labels(self, labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-        top = self.flags.top
+        top = self._top()
+        if self.by_class is not None:
+            said = reach(labels, scores, self.by_class)
+            labels, scores = labels[said], scores[said]
         return [
             {"label": label, "name": self.names[label], "score": round(score, 6)}
             for label, score in zip(labels[:top].tolist(), scores[:top].tolist())
@@ -174,7 +208,9 @@ def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVid
 
 
 def _lines(id: str, best: list[dict]) -> str:
-    """Format a video's rows of the table."""
+    """Format a video's rows of the table; a video of which no label is named has one too."""
+    if not best:
+        return f"{id:<20}  no label reaches its threshold"
     rows = [f"{label['score']:.4f}  {label['name']}" for label in best]
     return "\n".join(f"{id if number == 0 else '':<20}  {row}" for number, row in enumerate(rows))
 

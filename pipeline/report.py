@@ -21,6 +21,7 @@ from pipeline.cli.stages import STAGES
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inference.freshness import is_of_index
+from pipeline.inference.thresholds import THRESHOLDS
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.reporting import FORMAT
 from pipeline.runtime import backend
@@ -67,8 +68,6 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
         left_out += faults
         if not is_of_index(folder, index):
             left_out.append(f"the history of {folder}, which is of another index")
-    for fault in left_out:
-        print(f"left out: {fault}", file=sys.stderr)
     splits = [split for split in index.scored_splits() if any(split in there for there in predicted.values())]
     with progress_bar(total=sum(map(len, predicted.values())) + len(splits), desc="report", unit=" splits") as bar:
         every = [runs.read_run(folder, index, bar.update) for folder in folders]
@@ -82,6 +81,10 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
             if each in run.scores:
                 diagnostics[each] = runs.diagnose(run, index, each)
             bar.update()
+    decisions, fault = runs.read_decisions(run, index) if run else (None, "")
+    left_out += [fault] if fault else []
+    for fault in left_out:
+        print(f"left out: {fault}", file=sys.stderr)
     single = runs.best_of([each for each in every if each.trained], split, monitor)
     shown = videos.choose_videos(single, index, split, index.class_names) if single else []
     if shown and flags.frames:
@@ -101,6 +104,7 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
         run=run,
         asked=asked is not None,
         diagnostics=diagnostics,
+        decisions=decisions,
         priors={each: score_priors(index, each) for each in splits if index.has_training},
         left_out=tuple(left_out),
         single=single,
@@ -116,7 +120,7 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
 
 def _told(flags: Flags, index: Index, asked: Path | None) -> str:
     """Return a hash of the page's format and of all that it is made from."""
-    tellers = (DONE, WEIGHTS, "summary.json", "metrics.jsonl")
+    tellers = (DONE, WEIGHTS, THRESHOLDS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
     files = [file for folder in folders for name in tellers for file in sorted(visible(folder, f"**/{name}"))]
     return digest_json(

@@ -15,7 +15,7 @@ from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.progress import StageProgress, minutes
 from pipeline.cli.running import call_stage, run_stage
-from pipeline.cli.stages import SECTIONS, STAGES
+from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Families
 from pipeline.config import POOLING, ConfigError, find_by_name
 from pipeline.config.errors import StageError
@@ -27,8 +27,9 @@ from pipeline.submission.like import sample_of_split
 from pipeline.submission.like_sample import read_sample
 from pipeline.submission.splits import split_to_submit
 
-_WITHOUT_POOLING = tuple(section for section in SECTIONS if section != "pooling")
-"""All sections but pooling, whose settings differ from model to model."""
+_SECTIONS = STAGES["run_all"].sections
+_WITHOUT_POOLING = tuple(section for section in _SECTIONS if section != "pooling")
+"""All of its sections but pooling, whose settings differ from model to model."""
 _WITH_MODELS = ("train", "infer")
 """Stages that make models and are followed by others: what Keras keeps of them is freed, which takes a second."""
 
@@ -46,7 +47,7 @@ def main() -> None:
     groups = _groups(sys.argv[1:])
     whole = {name: tokens for name, tokens in groups.items() if not name.startswith("pooling.")}
     asks_help = {"help", "-h"} & groups.keys()
-    flags, experiment = parse_flags(Flags, SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
+    flags, experiment = parse_flags(Flags, _SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
     named = [name.strip() for name in flags.models.split(",")] if flags.models else load_preset(flags.preset).MODELS
     models = list(dict.fromkeys(named))
     for model in models:
@@ -59,7 +60,7 @@ def main() -> None:
         known = {name: name for model in models for name in pooling_flags(model)}
         find_by_name(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
-        parse_flags(Flags, SECTIONS, _tokens(whole | own), model)
+        parse_flags(Flags, _SECTIONS, _tokens(whole | own), model)
     runs = {model: model for model in models}
     if flags.run:
         runs = {model: f"{flags.run}-{model}" if len(models) > 1 else flags.run for model in models}

@@ -9,26 +9,31 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.places import find_run, list_scored
 from pipeline.artifacts.predictions import list_predicted_splits
-from pipeline.cli.flags import CommonFlags, SplitFlags
+from pipeline.cli.flags import CommonFlags, SplitFlags, ThresholdFlags
 from pipeline.cli.opening import open_index
+from pipeline.cli.overrides import override_flags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import CHALLENGE_PAIRS, SubmissionConfig
-from pipeline.config.errors import StageError
+from pipeline.config import CHALLENGE_PAIRS, SubmissionConfig, ThresholdConfig, to_dict
+from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.monitor import short_title
 from pipeline.config.ranges import Seconds
+from pipeline.config.threshold import STORED
 from pipeline.config.wording import counted
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import best_run
+from pipeline.inference.thresholds import THRESHOLDS, fresh_thresholds, given_thresholds, thresholds_of
 from pipeline.inputs.class_names import unnamed
 from pipeline.inputs.index import Index
 from pipeline.inputs.text import read_lines
+from pipeline.presets import load_experiment
 from pipeline.submission import CHALLENGE_CLASSES, check_submission, provenance, write_named
 from pipeline.submission.like import describe_sample, sample_of_split, tell_losses
 from pipeline.submission.like_check import check_like
@@ -39,7 +44,7 @@ from pipeline.submission.splits import split_to_submit
 
 
 @dataclass(frozen=True)
-class Flags(SplitFlags, CommonFlags):
+class Flags(SplitFlags, ThresholdFlags, CommonFlags):
     run: PathOrName | None = None
     """Run to submit, by name or path; by default the best on the hold-out, of the runs and their blend."""
     check: Path | None = None
@@ -64,6 +69,14 @@ class Flags(SplitFlags, CommonFlags):
     """With --kaggle: longest time, in seconds, to wait for the score; the same command again goes on waiting."""
     again: bool = False
     """With --kaggle: submit again, even though the same content was submitted before."""
+
+    def check_together(self) -> None:
+        super().check_together()
+        if self.threshold and (self.check or not self.like):
+            raise ConfigError(
+                "--threshold says which labels a file like a sample has: give --like, and no --check; the challenge's "
+                "file has the best labels, whatever their scores"
+            )
 
 
 def main() -> None:
@@ -90,10 +103,15 @@ def main() -> None:
     store, settings = fresh_predictions(run, split, index), experiment.submission
     ids, num_classes = index.ids_of(index.rows(split)), index.dataset.num_classes
     sample = sample_of_split(flags.like, index, split, settings.top_k) if flags.like else None
+    thresholds = None
+    if flags.threshold:
+        thresholds = given_thresholds(flags.threshold, lambda: thresholds_of(run, index), num_classes)
     folder, name = flags.places.submissions_dir, flags.preset_name
-    path, written = write_named(folder, name, store, ids, num_classes, settings, sample)
+    path, written = write_named(folder, name, store, ids, num_classes, settings, sample, thresholds)
     about = path.with_name(path.name.removesuffix(".gz")).with_suffix(".json")
     steps = provenance.commands_to_reproduce(run, flags.preset, split)
+    if flags.threshold == STORED and (run / THRESHOLDS).exists():
+        steps.append(_threshold_command(flags, run, fresh_thresholds(run, index).made_from.config))
     chosen = ["--run", run.name, "--split", split, *_form(flags, settings)]
     write_json(
         about,
@@ -107,6 +125,7 @@ def main() -> None:
             **provenance.describe_run(run, split),
             **provenance.describe_environment(),
             **({"like": describe_sample(sample)} if sample else {}),
+            **({} if thresholds is None else {"thresholds": digest_json(thresholds.tolist())}),
             "submitted": SubmissionLog(path.parent).outcomes(written.digest),
             "commands": [*steps, provenance.stage_command_line("submit", flags.preset, *chosen)],
         },
@@ -115,7 +134,8 @@ def main() -> None:
     print(f"{path}: {counted(written.rows, 'video')} of split {split}, valid{synthetic}")
     if sample:
         print(f"like {sample.path}: {sample.cells.describe()}")
-        for line in tell_losses(sample, len(ids), written.stored, settings.top_k):
+        below = None if thresholds is None else written.below
+        for line in tell_losses(sample, len(ids), written.stored, settings.top_k, below):
             print(line)
     if flags.kaggle:
         title = short_title(monitor_of(list_scored(flags.places, flags.preset_name)))
@@ -132,7 +152,15 @@ def _form(flags: Flags, settings: SubmissionConfig) -> list[str]:
     if flags.like is None:
         return ["--submission.top-k", str(settings.top_k or CHALLENGE_PAIRS)]
     like = ["--like", flags.like.name if flags.like.is_absolute() else str(flags.like)]
+    like += ["--threshold", flags.threshold] if flags.threshold else []
     return like if settings.top_k is None else [*like, "--submission.top-k", str(settings.top_k)]
+
+
+def _threshold_command(flags: Flags, run: Path, chosen_with: ThresholdConfig) -> str:
+    """Return the command that chooses a run's thresholds again."""
+    preset_says = load_experiment(flags.preset).threshold
+    arguments = override_flags("threshold", to_dict(preset_says), to_dict(chosen_with))
+    return provenance.stage_command_line("threshold", flags.preset, "--run", run.name, *arguments)
 
 
 def _run(flags: Flags, index: Index, split: str) -> tuple[Path, dict[str, float]]:

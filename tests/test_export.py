@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fixtures.made_runs import RUNS, make_all, weights_json
 from fixtures.support import ROOT, name_classes, stage_command, stage_environment
 
-from pipeline import evaluate, export, infer, submit
+from pipeline import evaluate, export, infer, submit, threshold
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import ConfigError, StageError
@@ -122,6 +123,44 @@ def test_a_blend_of_one_run_that_has_predicted_nothing_is_bundled(small, run, bl
     assert len(read_header(small / "one.zip").models) == 1
     holdout = read_scores(small / "one.zip")["holdout"]
     assert holdout["before"] == {} and holdout["after"]["gap"] > 0
+
+
+def test_thresholds_go_along_while_they_are_those_of_the_run(small, run):
+    """Without them the header does not speak of any, as before there were some."""
+    folder, path = small / "runs" / "small" / "average", small / "decided.zip"
+    arguments = ("--run", "average", "--output", path)
+    printed = run(export, *arguments)
+    with zipfile.ZipFile(path) as archive:
+        assert "thresholds" not in json.loads(archive.read("bundle.json")) and "thresholds" not in printed
+    run(infer, "--run", "average", "--split", "holdout")
+    run(threshold, "--run", "average")
+    printed = run(export, *arguments)
+    assert f"{path} is made again: thresholds changed" in printed
+    assert "1 model as float16, with thresholds for the best F1 of each class" in printed
+    stored = json.loads((folder / "thresholds.json").read_text())["thresholds"]
+    assert list(read_header(path).thresholds.by_class) == stored
+    assert f"{path}: up to date" in run(export, *arguments)
+    run(infer, "--bundle", path, "--split", "test")
+    (small / "sample.csv").write_text("id,labels\nv060,1 2 3\nv061,\n")
+    sample = ("--like", small / "sample.csv")
+    ours = run(submit, "--run", "decided", *sample, "--threshold", "stored")
+    csv = Path(ours.partition(": ")[0])
+    rows = dict(line.split(",") for line in csv.read_text().splitlines()[1:])
+    ids, labels, scores = predictions(small / "runs" / "small" / "decided" / "predictions" / "test")
+    for id, best, known in list(zip(ids, labels, scores))[:2]:
+        reached = [label for label, score in zip(best.tolist(), known.tolist()) if score >= stored[label]]
+        assert rows[id].split() == [str(label) for label in reached[:3]]
+    assert not any(
+        "pipeline.threshold" in each for each in json.loads(csv.with_suffix(".json").read_text())["commands"]
+    )
+    done = folder / "predictions" / "holdout" / "done.json"
+    before = done.read_text()
+    done.write_text(before.replace('"output": "', '"output": "other '))
+    with pytest.raises(StageError, match=r"run threshold --run average again, or delete the file: a bundle needs no"):
+        run(export, *arguments)
+    done.write_text(before)
+    (folder / "thresholds.json").unlink()
+    assert "made again: thresholds changed" in run(export, *arguments)
 
 
 def test_a_bundle_that_is_too_large_is_written_and_refused(small, run, monkeypatch):

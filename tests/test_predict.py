@@ -1,19 +1,24 @@
 """The stage `predict`: labels by name for files of one's own."""
 
+import functools
 import json
 import sys
 
 import numpy as np
 import pytest
 from fixtures.made_runs import FIVE, make_all, weights_json
-from fixtures.support import SMALL, frames_of, name_classes, stage_environment, write_shard
+from fixtures.support import SMALL, frames_of, name_classes, stage_environment, stage_here, write_shard
 
 from pipeline import predict
-from pipeline.artifacts.files import write_json
-from pipeline.config import ConfigError, InferenceConfig
+from pipeline.artifacts.files import read_json, write_json
+from pipeline.config import ConfigError, InferenceConfig, ThresholdConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.writing import write_bundle
+from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import read_blend
+from pipeline.inference.threshold_choice import choose_thresholds
+from pipeline.inference.thresholds import Thresholds
+from pipeline.inputs.index import Index
 from pipeline.inputs.reading.sampling import choose_frames
 from pipeline.inputs.records import encoding, tfrecord
 from pipeline.models import load_model
@@ -46,6 +51,7 @@ def run(small, monkeypatch, capsys):
     return go
 
 
+@functools.cache
 def expected(small, video: int) -> np.ndarray:
     """What the run netvlad says of a video, computed on its own."""
     frames = frames_of(video)
@@ -218,3 +224,109 @@ def test_files_and_ids_that_are_there_twice_are_told(run, tmp_path):
     assert error is None and len(out.splitlines()) == 2
     assert f"{tmp_path}/a/0.npz is named twice, and read once" in err
     assert f"'0' is the id of two videos, in {tmp_path}/a/0.npz, array rgb and in {tmp_path}/b/0.npz" in err
+
+
+# ---------------------------------------------------------------------------------------------------------- thresholds
+
+
+@pytest.fixture(scope="module")
+def chosen(small):
+    """The thresholds of the run netvlad for a recall of 0.6, by class."""
+    preset = ("--preset", small / "small.py", "--run", "netvlad")
+    goal = ("--threshold.goal", "recall", "--threshold.value", "0.6", "--threshold.least-positives", "3")
+    for stage, *arguments in (("infer", "--split", "holdout"), ("threshold", *goal)):
+        result = stage_here(stage, small, *preset, *arguments)
+        assert result.returncode == 0, result.stderr
+    return read_json(small / "runs" / "small" / "netvlad" / "thresholds.json")["thresholds"]
+
+
+def said(out: str) -> dict[str, list[int]]:
+    """The labels of each video, of JSON lines."""
+    return {each["id"]: [label["label"] for label in each["labels"]] for each in map(json.loads, out.splitlines())}
+
+
+def wanted(small, thresholds, videos) -> dict[str, list[int]]:
+    found = {}
+    for video in videos:
+        scores = expected(small, video)
+        found[f"v{video:03}"] = [x for x in np.argsort(-scores).tolist() if scores[x] >= thresholds[x] - 1e-6]
+    return found
+
+
+def test_only_labels_that_reach_their_thresholds_are_named(small, run, chosen, tmp_path):
+    """All of them, unless --top says how many; a video without any is there, with an empty list."""
+    write_shard(tmp_path / "a.tfrecord", range(12))
+    arguments = (tmp_path / "a.tfrecord", "--run", "netvlad")
+    stored = run(*arguments, "--threshold", "stored", "--json")[0]
+    assert said(stored) == wanted(small, chosen, range(12)) and len(set(chosen)) > 2
+    sizes = [len(labels) for labels in said(stored).values()]
+    assert min(sizes) < max(sizes) and max(sizes) > 1
+    top = said(run(*arguments, "--threshold", "stored", "--json", "--top", 1)[0])
+    assert top == {id: labels[:1] for id, labels in said(stored).items()}
+    middle = float(np.median([expected(small, video).max() for video in range(12)]))
+    lines = run(*arguments, "--threshold", f"{middle:.6f}")[0].splitlines()
+    assert [line[:4] for line in lines if line[0] == "v"] == [f"v{video:03}" for video in range(12)]
+    none = [line[:4] for line in lines if line.endswith("  no label reaches its threshold")]
+    assert none == [id for id, labels in wanted(small, [middle] * 9, range(12)).items() if not labels]
+    assert 0 < len(none) < 12
+
+
+def test_thresholds_are_chosen_anew_for_a_precision_or_a_recall(small, run, chosen, tmp_path):
+    write_shard(tmp_path / "a.tfrecord", range(12))
+    arguments = (tmp_path / "a.tfrecord", "--run", "netvlad", "--json")
+    preset = (small / "small.py").read_text()
+    (small / "small.py").write_text(
+        preset.replace("inference=", "threshold=ThresholdConfig(least_positives=3), inference=")
+    )
+    try:
+        assert said(run(*arguments, "--recall", 0.6)[0]) == wanted(small, chosen, range(12))
+        precise = said(run(*arguments, "--precision", 0.4)[0])
+    finally:
+        (small / "small.py").write_text(preset)
+    store = prediction_store(small / "runs" / "small" / "netvlad", "holdout")
+    settings = ThresholdConfig("precision", 0.4, least_positives=3)
+    (choice,) = choose_thresholds(store, Index.open(small / "data" / "small" / "index"), settings)
+    assert precise == wanted(small, choice.by_class, range(12)) and 0 < sum(map(len, precise.values())) < 12 * 9
+
+
+def test_answers_by_other_thresholds_are_not_kept(small, run, chosen, tmp_path):
+    write_clips(tmp_path / "clips", range(3))
+    arguments = (tmp_path / "clips", "--run", "netvlad", "--output", tmp_path / "out.jsonl", "--skip-done")
+    kept = "0 predicted, 3 kept"
+    assert "3 predicted" in run(*arguments)[0] and kept in run(*arguments)[0] and kept in run(*arguments, "--top", 5)[0]
+    for more in (("stored",), ("1",), ("stored", "--top", 1)):
+        assert "3 predicted, 0 kept" in run(*arguments, "--threshold", *more)[0]
+        assert kept in run(*arguments, "--threshold", *more)[0]
+    assert "3 predicted, 0 kept" in run(*arguments, "--threshold", "1")[0]
+    assert [json.loads(line)["labels"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [[]] * 3
+
+
+def test_a_bundle_has_the_thresholds_of_its_run_or_none(small, run, chosen, tmp_path):
+    write_shard(tmp_path / "a.tfrecord", range(12))
+    recipe, runs = read_blend(small / "runs" / "small" / "netvlad", 9)
+    thresholds = Thresholds(ThresholdConfig("recall", 0.6), tuple(chosen))
+    for name, given in (("a.zip", thresholds), ("none.zip", None)):
+        write_bundle(tmp_path / name, recipe, runs, ["x"] * 9, "float32", False, InferenceConfig(top_k=9), {}, given)
+    arguments = (tmp_path / "a.tfrecord", "--json", "--run")
+    out = run(*arguments, tmp_path / "a.zip", "--threshold", "stored")[0]
+    assert said(out) == wanted(small, chosen, range(12))
+    assert "none.zip holds no thresholds: run threshold for the run and export it again, or give a number" in str(
+        run(*arguments, tmp_path / "none.zip", "--threshold", "stored")[2]
+    )
+    assert run(*arguments, tmp_path / "none.zip", "--threshold", "0.5")[2] is None
+    error = str(run(*arguments, tmp_path / "a.zip", "--precision", "0.9")[2])
+    assert "is a bundle, and has no hold-out to choose by: give --threshold stored, or a number" in error
+
+
+def test_thresholds_that_cannot_be_had_are_refused_before_a_model_is_loaded(small, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.runtime.backend.start_backend", lambda: pytest.fail("a model is loaded"))
+    write_shard(tmp_path / "a.tfrecord", range(1))
+    arguments = (tmp_path / "a.tfrecord", "--run", "average")
+    for more, message in (
+        (("--threshold", "stored"), "average has no thresholds: run threshold --run average"),
+        (("--precision", "0.9"), "average has no predictions of holdout: run infer --run average --split holdout"),
+        (("--threshold", "0.5", "--recall", "0.9"), "--threshold, --precision and --recall each say from which score"),
+        (("--precision", "0"), "--precision must be more than 0 and at most 1, not 0"),
+        (("--threshold", "some"), "--threshold must be stored, or a number from 0 to 1, not 'some'"),
+    ):
+        assert message in str(run(*arguments, *more)[2])

@@ -18,7 +18,7 @@ from pipeline.config import ClassifierConfig, Experiment, ModelConfig, NetVLADCo
 from pipeline.config.errors import StageError
 from pipeline.inference.scoring import score_priors, scores_of
 from pipeline.inputs.index import HOLDOUT
-from pipeline.reporting.runs import best_of, diagnose, read_run
+from pipeline.reporting.runs import best_of, diagnose, read_decisions, read_run
 from pipeline.runtime.output import printable
 
 HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc\x1b[2J\x9b'
@@ -54,6 +54,7 @@ def folder(tmp_path_factory):
     write_json(run / "config.json", {**sections, "inputs": {"index": index.digest}})
     give_model(run, build_model(NETVLAD, DATASET))
     run_here("ensemble", folder)
+    run_here("threshold", folder, "--threshold.goal", "precision", "--threshold.value", 0.75)  # of the best, the blend
     run_here("report", folder)
     return folder
 
@@ -162,7 +163,7 @@ def test_names_of_strangers_are_text(opened):
     ids = page.evaluate("new Set([...document.querySelectorAll('[id]')].map(each => each.id)).size")
     assert ids == page.evaluate("document.querySelectorAll('[id]').length")
     targets = page.evaluate("[...document.querySelectorAll('nav a')].map(each => !!document.querySelector(each.hash))")
-    assert len(targets) == 11 and all(targets)
+    assert len(targets) == 12 and all(targets)
 
 
 @on_a_phone
@@ -265,6 +266,29 @@ def test_it_says_when_and_where_runs_were_trained(path):
     assert "last run trained 2026-01-02 03:04 UTC" in text
 
 
+def test_it_says_what_thresholds_keep_where_nothing_was_chosen(folder, path):
+    stored = json.loads((folder / "runs" / "small" / ENSEMBLE / "thresholds.json").read_text())
+    text = path.read_text(encoding="utf-8")
+    names = ("precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1")
+    rows = {split: kept for split, *kept in table(text, "Where nothing was chosen")[1:]}
+    assert rows == {
+        split: [
+            *(f"{kept[name]:.4f}" for name in names),
+            f"{kept['labels']:.2f}",
+            f"{100 * kept['without'] / kept['videos']:.0f} %",
+        ]
+        for split, kept in stored["kept"].items()
+    }
+    assert list(rows) == [HOLDOUT, "test"]
+    assert "chosen on the hold-out for a precision of at least 0.75 of each class." in text
+    rare = 30 - stored["classes"]["own"]
+    assert (
+        f"{rare} classes have fewer than 10 videos there: they take one shared threshold, {stored['shared']:.4f}."
+        in text
+    )
+    assert "A precision of 0.75 was wanted; expect of new videos what is reached here." in text
+
+
 def test_the_same_again_is_up_to_date(folder, path, capsys):
     content, modified = path.read_bytes(), path.stat().st_mtime_ns
     run_here("report", folder)
@@ -279,6 +303,7 @@ def test_what_changes_makes_it_anew_and_the_same_inputs_the_same_bytes(folder, p
     text = path.read_text(encoding="utf-8")
     assert "by which it was chosen" not in text and "that this page looks into" not in text
     assert "about netvlad." in text and 'class="heat"' not in text and "<h1>netvlad on small</h1>" in text
+    assert "thresholds of" not in text and "#thresholds" not in text, "it has none"
     log = folder / "runs" / "small" / "average" / "metrics.jsonl"
     kept = log.read_text()
     log.write_text(kept + '{"step": 4, "loss": 0.5}\n')
@@ -319,18 +344,36 @@ def test_a_run_without_predictions_has_its_curves(bare):
     assert 'id="data"' in text and 'id="classes"' not in text and "#classes" not in text
 
 
-def test_an_ensemble_of_one_run_is_that_run(bare):
+def test_an_ensemble_of_one_run_is_that_run(bare, capsys):
+    """Its thresholds are those of other predictions, and left out."""
     folder, index = bare
+    make_run(folder, index, "good", 2.0)
+    run_here("threshold", folder)
     for name, noise in (("good", 1.0), ("bad", 9.0)):
         make_run(folder, index, name, noise)
     run_here("ensemble", folder, "--runs", "good", "bad", "--ensemble.given", "1", "0")
     run_here("report", folder, "--no-frames")
     text = (folder / "reports" / "small.html").read_text(encoding="utf-8")
     assert "<h1>good leads 2 runs on small</h1>" in text and "about good." in text
+    fault = "thresholds.json was chosen from other predictions than good has now: run threshold --run good again"
+    assert fault in capsys.readouterr().err and fault in text.replace("<wbr>", "") and 'id="thresholds"' not in text
     assert 'id="ensemble"' not in text and "#ensemble" not in text
     assert "The ensemble gave good all the weight: its predictions are those of good." in text
     assert [row[0] for row in table(text, "test")[1:]] == ["good", "ensemble", "bad", "label priors"]
     assert 'id="origins"' not in text and "#origins" not in text, "an earlier version did not note them"
+
+
+def test_thresholds_that_are_out_of_date_are_left_out_and_so_is_what_they_kept_of_other_predictions(bare):
+    folder, index = bare
+    run = make_run(folder, index, "one", 2.0)
+    assert read_decisions(read_run(run, index), index) == (None, "")
+    run_here("threshold", folder)
+    assert list(read_decisions(read_run(run, index), index)[0].kept) == [HOLDOUT, "test"]
+    make_run(folder, index, "one", 3.0, ["test"])
+    assert list(read_decisions(read_run(run, index), index)[0].kept) == [HOLDOUT]
+    make_run(folder, index, "one", 4.0, [HOLDOUT])
+    found, fault = read_decisions(read_run(run, index), index)
+    assert found is None and "chosen from other predictions than one has now: run threshold --run one again" in fault
 
 
 def test_synthetic_data_are_called_so(bare):

@@ -29,22 +29,22 @@ PRESET = (
 )
 
 
-def predict(folder, seed: int) -> None:
-    """What infer leaves behind, with scores drawn from a seed."""
+def predict(folder, seed: int, *splits: str) -> None:
+    """What infer leaves behind of the splits, by default of test, with scores drawn from a seed."""
     index = Index.open(folder / "data" / "small" / "index")
     run = folder / "runs" / "small" / "average"
     config = to_dict(Experiment(SMALL, ModelConfig("average", POOLING["average"]())))
     write_json(run / "config.json", {"preset": "small", "run": "average", **config})
     write_json(run / "summary.json", {"seed": seed})
-    ids, chance = index.ids_of(index.rows("test")), np.random.default_rng(seed)
-    labels = np.argsort(chance.random((len(ids), SMALL.num_classes)), axis=1)
-    scores = -np.sort(-chance.random(labels.shape), axis=1)
     inputs = {"index": index.digest, "model": f"of seed {seed}"}
     Done(config, {}, inputs["model"]).write(run)
-    store = PredictionStore(run / "predictions" / "test")
-    for number, _ in store.begin({"seed": seed}, inputs, len(ids), len(ids)):
-        store.write(number, Predictions(ids, labels, scores))
-    store.finish({"seed": seed}, inputs)
+    for split in splits or ("test",):
+        ids, chance = index.ids_of(index.rows(split)), np.random.default_rng(seed)
+        labels = np.argsort(chance.random((len(ids), SMALL.num_classes)), axis=1)
+        scores = -np.sort(-chance.random(labels.shape), axis=1)
+        PredictionStore(run / "predictions" / split).write_all(
+            {"seed": seed}, inputs, len(ids), Predictions(ids, labels, scores)
+        )
 
 
 def sample_of(tmp_path, *rows: str):
@@ -191,6 +191,65 @@ def test_how_many_labels_is_the_samples_or_as_the_flag_says(tmp_path, submit):
         assert [len(line.split(",")[1].split()) for line in csv.read_text().splitlines()[1:]] == [labels] * 2
         assert submit("--check", csv, "--like", sample, *asked).returncode == 0
     assert "3 labels; keep the best 2" in submit("--check", csv, "--like", sample, check=False).stderr
+
+
+def test_decisions_by_the_thresholds_of_the_run(tmp_path, submit, stage, monkeypatch):
+    """Those that are stored, of the hold-out beside the split; the commands that the JSON tells give the same bytes."""
+    shards = [tmp_path / "raw" / f"{split}.tfrecord" for split in ("test", "holdout")]
+    sources = [Source(path, path.stem) for path in shards]
+    for number, shard in enumerate(shards):
+        write_shard(shard, range(40 * number, 40 * number + 40))
+    write_index(tmp_path / "data" / "small" / "index", SMALL, sources, [check_shard(path, SMALL) for path in shards])
+    predict(tmp_path, 0, "test", "holdout")
+    sample = sample_of(tmp_path, "id,0,1,2,3,4,5,6,7,8", "v001,0,0,1,0,0,0,0,0,0", "v000,1,0,0,0,0,0,0,0,0")
+    assert "for decisions give --threshold" in submit("--like", sample).stdout
+    result = submit("--like", sample, "--threshold", "stored", check=False)
+    assert result.returncode == 1 and "average has no thresholds: run threshold --run average" in result.stderr
+    command = ("threshold", "--preset", tmp_path / "small.py", "--threshold.goal", "recall", "--threshold.value", "0.6")
+    stage(*command, "--threshold.least-positives", "3")
+    told = submit("--like", sample, "--threshold", "stored").stdout
+    csv = max((tmp_path / "submissions").glob("*.csv"), key=lambda path: path.stat().st_mtime_ns)
+    thresholds = json.loads((tmp_path / "runs" / "small" / "average" / "thresholds.json").read_text())["thresholds"]
+    assert len(set(thresholds)) > 3
+    (part,) = PredictionStore(tmp_path / "runs" / "small" / "average" / "predictions" / "test").read()
+    wanted = []
+    for video in (1, 0):
+        scores = dict(zip(part.labels[video].tolist(), part.scores[video].tolist()))
+        wanted.append(",".join([f"v00{video}", *(f"{scores[label] >= thresholds[label]:d}" for label in range(9))]))
+    assert csv.read_text().splitlines()[1:] == wanted
+    without = sum(",1" not in row for row in wanted)
+    assert f"1 where a score reaches its threshold, else 0; {without} row{'s' * (without != 1)} without a 1" in told
+    about = json.loads(csv.with_suffix(".json").read_text())
+    assert about["commands"][-2] == (
+        "python -m pipeline.threshold --preset small.py --run average --threshold.goal recall --threshold.value 0.6 "
+        "--threshold.least-positives 3"
+    )
+    assert "--threshold stored" in about["commands"][-1] and about["thresholds"]
+    before = csv.read_bytes()
+    csv.unlink()
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        submit(*shlex.split(about["commands"][-1])[5:])
+    assert csv.read_bytes() == before
+    assert submit("--check", csv, "--like", sample).returncode == 0
+    predict(tmp_path, 1, "test", "holdout")
+    result = submit("--like", sample, "--threshold", "stored", check=False)
+    assert "chosen from other predictions than average has now: run threshold --run average again" in result.stderr
+    assert submit("--like", sample, "--threshold", "0.5").returncode == 0
+
+
+def test_decisions_are_for_files_like_a_sample(tmp_path, submit):
+    sample = sample_of(tmp_path, "id,labels", "v001,3 0", "v000,")
+    told = submit("--like", sample, "--threshold", "0.999").stdout
+    assert "at most 2 labels a row: as many as" in told
+    assert "2 rows of which no label reaches its threshold: empty" in told
+    (csv,) = (tmp_path / "submissions").glob("*.csv")
+    assert csv.read_text().split() == ["id,labels", "v001,", "v000,"]
+    for arguments in (("--threshold", "0.5"), ("--threshold", "0.5", "--check", csv, "--like", sample)):
+        result = submit(*arguments, check=False)
+        assert result.returncode == 2 and "give --like, and no --check" in result.stderr
+    result = submit("--like", sample, "--threshold", "1.5", check=False)
+    assert result.returncode == 2 and "--threshold must be stored, or a number from 0 to 1, not '1.5'" in result.stderr
 
 
 def test_a_sample_that_does_not_fit_leaves_nothing(tmp_path, submit):

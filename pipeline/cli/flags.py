@@ -12,6 +12,7 @@ from pipeline.cli.paths import PathOrName, SplitFiles
 from pipeline.cli.types import Preset
 from pipeline.config import CheckedFields
 from pipeline.config.ranges import Count, OutlierRatio, Workers
+from pipeline.config.threshold import GivenThreshold
 from pipeline.presets import name_of_preset
 from pipeline.runtime.parallel import default_workers
 
@@ -117,6 +118,15 @@ class StartFlags(BaseFlags):
     start: Annotated[PathOrName | None, tyro.conf.arg(name="from")] = None
     """Trained run whose weights a new run begins with, where they fit: its name or, of any preset, its path.
     Layers that do not fit, such as the head of other classes, begin at random."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ThresholdFlags(BaseFlags):
+    """Flag that says from which score on a label is said."""
+
+    threshold: GivenThreshold | None = None
+    """Smallest score of a label that is said: a number for all classes, or `stored`, those that the stage threshold has
+    chosen. Without it: the best labels, whatever their scores."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pipeline.cli.flags import (
     ReadingFlags,
     SplitFlags,
     StartFlags,
+    ThresholdFlags,
     WorkerFlags,
 )
 
@@ -24,9 +25,12 @@ SECTIONS = (
     "training",
     "inference",
     "ensemble",
+    "threshold",
     "submission",
 )
 """Sections of an experiment that flags can override, as `--<section>.<field>`."""
+_IN_A_ROW = tuple(section for section in SECTIONS if section != "threshold")
+"""Those of the stages that run_all runs: thresholds are for those who want decisions, and only they know the goal."""
 
 
 class Stage(NamedTuple):
@@ -39,7 +43,7 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags, StartFlags), SECTIONS),
+    "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
     "pack": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
@@ -51,10 +55,11 @@ STAGES: dict[str, Stage] = {
     "soup": Stage((ReadingFlags,), ("dataset", "inference")),
     "infer": Stage((ReadingFlags,), ("dataset", "inference")),
     "ensemble": Stage((CommonFlags,), ("dataset", "ensemble")),
-    "submit": Stage((CommonFlags, SplitFlags), ("dataset", "submission")),
+    "threshold": Stage((CommonFlags,), ("dataset", "threshold")),
+    "submit": Stage((CommonFlags, SplitFlags, ThresholdFlags), ("dataset", "submission")),
     "evaluate": Stage((CommonFlags,), ("dataset",)),
     "report": Stage((ReadingFlags,), ("dataset",)),
     "export": Stage((ReadingFlags,), ("dataset", "inference")),
-    "predict": Stage((CommonFlags, WorkerFlags), ("inference",)),
+    "predict": Stage((CommonFlags, WorkerFlags, ThresholdFlags), ("inference",)),
     "cost": Stage((PresetFlags,)),
 }

@@ -25,6 +25,7 @@ from pipeline.config.pooling import (
     SoftDBoFConfig,
 )
 from pipeline.config.ranges import MOST_CLASSES
+from pipeline.config.threshold import ThresholdConfig
 from pipeline.config.training import SamplingConfig, TrainingConfig
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "StageError",
     "SubmissionConfig",
     "SynthesisConfig",
+    "ThresholdConfig",
     "TrainingConfig",
     "byte_scale",
     "check_model_fits_dataset",

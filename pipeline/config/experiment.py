@@ -18,6 +18,7 @@ from pipeline.config.errors import ConfigError, find_by_name
 from pipeline.config.model import ClassifierConfig, ModelConfig
 from pipeline.config.output import EnsembleConfig, InferenceConfig, SubmissionConfig
 from pipeline.config.pooling import POOLING
+from pipeline.config.threshold import ThresholdConfig
 from pipeline.config.training import SamplingConfig, TrainingConfig
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Experiment(CheckedFields, section=""):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    threshold: ThresholdConfig = field(default_factory=ThresholdConfig)
     submission: SubmissionConfig = field(default_factory=SubmissionConfig)
     synthesis: SynthesisConfig | None = None
 

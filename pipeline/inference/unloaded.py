@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.done import digest_file, digest_json
-from pipeline.config import DatasetConfig, SamplingConfig, to_dict
+from pipeline.config import DatasetConfig, SamplingConfig, ThresholdConfig, to_dict
+from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header
 from pipeline.inference.runs import read_blend
+from pipeline.inference.threshold_choice import choose_thresholds
+from pipeline.inference.thresholds import Thresholds, fresh_thresholds, holdout_store
 from pipeline.inputs.class_names import stored_class_names, unnamed
+from pipeline.inputs.index import Index
 from pipeline.inputs.reading.sampling import distinct_samplings
 from pipeline.runtime import backend
 
@@ -31,6 +35,9 @@ class UnloadedEnsemble:
     """Returns a digest of the models and how they are blended."""
     load: Callable[[], "Ensemble"]
     """Starts the backend and loads the models. Raises StageError if one is damaged."""
+    thresholds: Callable[[ThresholdConfig | None], Thresholds]
+    """Returns the thresholds that are stored with it or, with settings, those that the hold-out's predictions give.
+    Raises StageError if there are none, or they are out of date."""
 
 
 def find_bundle(path: Path) -> UnloadedEnsemble:
@@ -43,8 +50,20 @@ def find_bundle(path: Path) -> UnloadedEnsemble:
 
         return load_bundle(path)
 
+    def thresholds(settings: ThresholdConfig | None) -> Thresholds:
+        if settings:
+            raise StageError(
+                f"{path} is a bundle, and has no hold-out to choose by: give --threshold stored, or a number, or name "
+                "a run with --run"
+            )
+        if header.thresholds is None:
+            raise StageError(
+                f"{path} holds no thresholds: run threshold for the run and export it again, or give a number"
+            )
+        return header.thresholds
+
     samplings = distinct_samplings(stored.sampling for stored in header.models)
-    return UnloadedEnsemble(header.dataset, samplings, header.names, lambda: digest_file(path), load)
+    return UnloadedEnsemble(header.dataset, samplings, header.names, lambda: digest_file(path), load, thresholds)
 
 
 def find_runs(folder: Path, top_k: int | None, index_of: Callable[[str], Path]) -> UnloadedEnsemble:
@@ -73,7 +92,15 @@ def find_runs(folder: Path, top_k: int | None, index_of: Callable[[str], Path]) 
 
         return Ensemble.of_runs(recipe, runs, top_k, names)
 
-    return UnloadedEnsemble(dataset, distinct_samplings(run.sampling for run in runs), names, digest, load)
+    def thresholds(settings: ThresholdConfig | None) -> Thresholds:
+        index = Index.open(index_of(dataset.name))
+        if settings is None:
+            return fresh_thresholds(folder, index).chosen
+        (choice,) = choose_thresholds(holdout_store(folder, index), index, settings)
+        return Thresholds(settings, tuple(choice.by_class.tolist()))
+
+    samplings = distinct_samplings(run.sampling for run in runs)
+    return UnloadedEnsemble(dataset, samplings, names, digest, load, thresholds)
 
 
 def _start_backend() -> None:

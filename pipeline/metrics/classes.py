@@ -2,14 +2,31 @@
 
 import math
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.precision import block_sums, codes_like
+from pipeline.metrics.precision import block_sums, codes_like, scores_like
 
 _AT_ONCE = 1 << 22
 """Pairs that are sorted at a time, 8 bytes each."""
+
+
+class Cuts(NamedTuple):
+    """Where the rankings of all videos by each class may be cut: below each different score of a correct pair.
+
+    By class, and within a class by descending score. A cut below any other score only adds wrong pairs to these.
+    """
+
+    classes: NDArray[np.int64]
+    """[C]"""
+    scores: NDArray[np.floating]
+    """[C], the lowest score above the cut, of the type that was given."""
+    correct: NDArray[np.int64]
+    """[C], the correct pairs above the cut, those of equal scores included."""
+    pairs: NDArray[np.int64]
+    """[C], all pairs above the cut, likewise."""
 
 
 class ClassRankings:
@@ -48,6 +65,16 @@ class ClassRankings:
             self._begin()
         assert self._keys is not None
         return block_sums(self._keys >> 32, self._right, self._size, self._ahead, self.num_classes)
+
+    def cuts(self) -> Cuts:
+        """Return where the rankings may be cut."""
+        if self._keys is None:
+            self._begin()
+        assert self._keys is not None
+        group, above = self._keys >> 32, np.cumsum(self._right)
+        above -= (above - self._right)[np.searchsorted(group, group)]
+        scores = scores_like(self._keys & 0xFFFFFFFF, self._levels)
+        return Cuts(group, scores, above, self._ahead + self._size)
 
     def areas(self, positives: NDArray[np.integer], videos: int) -> NDArray[np.float64]:
         """Return the area under the ROC curve of each class, [V]; NaN for a class that all videos have, or none.

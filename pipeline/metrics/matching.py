@@ -30,6 +30,16 @@ def videos_at_a_time(num_classes: int) -> int:
     return max(1, min(512, (1 << 22) // num_classes))
 
 
+def correct_pairs(labels: NDArray[np.integer], truth: LabelLists, num_classes: int) -> NDArray[np.bool_]:
+    """Return which predicted labels [n,K] are true, as `matches`, of any number of videos."""
+    correct, step = np.zeros(labels.shape, bool), videos_at_a_time(num_classes)
+    for low in range(0, len(labels), step):
+        offsets = truth.offsets[low : low + step + 1]
+        own = LabelLists(truth.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+        correct[low : low + step] = matches(labels[low : low + step], own, num_classes)[0]
+    return correct
+
+
 def video_precisions(correct: NDArray[np.bool_], num_labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the average precision of each video's own ranking, best first [n,K] -> [n]; NaN if it has no labels."""
     hits = np.cumsum(correct, axis=1)

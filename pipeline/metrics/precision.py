@@ -84,6 +84,14 @@ def codes_like(scores: NDArray, levels: NDArray | None) -> NDArray[np.integer]:
     return 2 * len(levels) - below - above  # odd where the score is a level
 
 
+def scores_like(codes: NDArray[np.integer], levels: NDArray | None) -> NDArray[np.floating]:
+    """Return the scores that `codes_like` made integers of; of another type than float32 they must be levels."""
+    if levels is not None:
+        return levels[(2 * len(levels) - 1 - codes) // 2]
+    bits = codes.astype(np.uint32)
+    return np.where(bits >> 31, bits, bits ^ np.uint32(0x7FFFFFFF)).view(np.float32)
+
+
 def _descending_codes(scores: NDArray) -> NDArray[np.integer]:
     """Return integers in [0, 2**32) that ascend as the scores descend, and are equal for equal scores."""
     if scores.dtype != np.float32:

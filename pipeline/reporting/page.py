@@ -14,7 +14,7 @@ from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.reporting import figures, heat, histograms, numbers, sections
 from pipeline.reporting.palette import CSS
-from pipeline.reporting.runs import Blend, Run
+from pipeline.reporting.runs import Blend, Decisions, Run
 from pipeline.reporting.videos import Video
 
 FEW = 1000
@@ -40,6 +40,8 @@ class Report:
     """Whether the user named that run; otherwise the hold-out chose it."""
     diagnostics: dict[str, Diagnostics]
     """Of that run, on each labeled split that it has predicted."""
+    decisions: Decisions | None
+    """What that run's thresholds keep, if there are any."""
     priors: dict[str, Metrics]
     """The scores of the label priors on each split; empty if the index has no training videos."""
     left_out: tuple[str, ...] = ()
@@ -100,6 +102,7 @@ def _context(report: Report) -> dict[str, Any]:
         "alone": report.blend.recipe.used[0].run if report.blend and len(report.blend.recipe.used) == 1 else None,
         "ensemble": sections.ensemble(report.blend),
         "confidence": sections.confidence(of),
+        "decisions": sections.decisions(report.decisions),
         "classes": [sections.classes(index, report.names, report.run, of, split) for split in reversed(of)],
         "groups": sections.groups(of),
         "data": histograms.dataset_pictures(index.summary),

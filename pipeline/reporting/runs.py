@@ -17,6 +17,7 @@ from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import Metrics, scored_by, scores_of
+from pipeline.inference.thresholds import THRESHOLDS, Stored, inputs_of, predictions_of, why_outdated
 from pipeline.inputs.index import Index
 from pipeline.inputs.predicted import read_together
 from pipeline.metrics import LabelLists
@@ -36,6 +37,14 @@ class Origin(NamedTuple):
     changed: bool
     """Whether the checkout had changes that were not committed."""
     machine: str
+
+
+class Decisions(NamedTuple):
+    """The thresholds of a run, and what they keep."""
+
+    stored: Stored
+    kept: dict[str, dict[str, float]]
+    """`Stored.kept` of the splits whose predictions are those that were measured."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,21 @@ def best_of(runs: list[Run], split: str, monitor: Monitor) -> Run | None:
     """Return the best run on a split by a metric, None if none has predicted it; of equals a run before the blend."""
     scored = [run for run in runs if split in run.scores]
     return max(scored, key=lambda run: (scored_by(monitor, run.comparable[split]), not run.blended), default=None)
+
+
+def read_decisions(run: Run, index: Index) -> tuple[Decisions | None, str]:
+    """Return what a run's thresholds keep, if they are stored and up to date, or else why they are left out.
+
+    Raises StageError if they are damaged.
+    """
+    stored = Stored.read(run.folder / THRESHOLDS)
+    if stored is None:
+        return None, ""
+    if fault := why_outdated(run.folder, index):
+        return None, fault
+    now = inputs_of(run.folder, stored.kept, index)
+    fresh = {name for name, digest in stored.made_from.inputs.items() if now.get(name) == digest}
+    return Decisions(stored, {split: each for split, each in stored.kept.items() if predictions_of(split) in fresh}), ""
 
 
 def diagnose(run: Run, index: Index, split: str) -> Diagnostics:

@@ -11,8 +11,9 @@ from pipeline.config.monitor import TITLES, Monitor, key_of, title_of
 from pipeline.inference.scoring import Metrics, columns
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics.diagnostics import Diagnostics
+from pipeline.metrics.thresholds import NEVER
 from pipeline.reporting import figures
-from pipeline.reporting.runs import Blend, Run, best_of
+from pipeline.reporting.runs import Blend, Decisions, Run, best_of
 from pipeline.reporting.style import COLORS, DASH_ARRAYS
 
 NAMED = 6
@@ -118,6 +119,24 @@ def confidence(of: dict[str, Diagnostics]) -> dict[str, Any] | None:
         "errors": [
             (split, found.all.reliability().error, found.best.reliability().error) for split, found in of.items()
         ],
+    }
+
+
+def decisions(found: Decisions | None) -> dict[str, Any] | None:
+    """Return what thresholds were chosen for, how many classes have which, and what they keep; None without any."""
+    if found is None:
+        return None
+    stored = found.stored
+    settings = stored.made_from.config
+    return {
+        "goal": settings.describe(),
+        "wanted": settings.value,
+        "of": settings.goal,
+        "rare": 0 if settings.shared else len(stored.thresholds) - stored.classes.own,
+        "least": settings.least_positives,
+        "shared": None if stored.shared >= NEVER else stored.shared,
+        "classes": stored.classes,
+        "kept": found.kept,
     }
 
 

@@ -32,8 +32,16 @@ def describe_sample(sample: Sample) -> dict[str, Any]:
     return {"file": sample.path.name, "sha256": digest, "form": sample.cells.describe()}
 
 
-def tell_losses(sample: Sample, videos: int, stored: int, top_k: int | None) -> Iterator[str]:
-    """Yield lines that say what a file lacks: of predictions of `videos` videos, with `stored` labels each."""
+def tell_losses(sample: Sample, videos: int, stored: int, top_k: int | None, below: int | None = None) -> Iterator[str]:
+    """Yield lines that say what a file lacks.
+
+    Args:
+        sample: what it is like.
+        videos: how many are predicted.
+        stored: how many labels of each.
+        top_k: how many labels of a row were asked for.
+        below: in how many rows no label reaches its threshold; None if there are no thresholds.
+    """
     names = sample.cells.classes.names if sample.cells.classes else []
     if left := videos - len(sample.ids):
         yield f"{counted(left, 'video')} of the split left out: the sample does not ask for them"
@@ -43,6 +51,10 @@ def tell_losses(sample: Sample, videos: int, stored: int, top_k: int | None) -> 
         if lacking:
             some = listed([(name,) for name in lacking[:5]], len(lacking))
             yield f"{counted(len(lacking), 'class', 'classes')} left out: the sample has no column for {some}"
+        if below is not None:
+            yield f"1 where a score reaches its threshold, else 0; {counted(below, 'row')} without a 1"
+        elif sample.cells.binary:
+            yield "probabilities, where the sample has 0 and 1 alone: for decisions give --threshold"
         if stored < len(names):
             yield (
                 f"{counted(stored, 'class', 'classes')} of {len(names)} have a score for each video, and the others "
@@ -51,4 +63,9 @@ def tell_losses(sample: Sample, videos: int, stored: int, top_k: int | None) -> 
     else:
         wanted = sample.cells.count(sample.path, top_k)
         said = f"--submission.top-k {top_k}" if top_k else "as many as a row of the sample has at most"
-        yield f"{counted(min(wanted, stored), 'label')} a row: {said if wanted <= stored else 'no more are stored'}"
+        most = "" if below is None else "at most "
+        reason = said if wanted <= stored else "no more are stored"
+        yield f"{most}{counted(min(wanted, stored), 'label')} a row: {reason}"
+        if below is not None:
+            instead = "empty" if sample.cells.empty else "filled with the best one, as no row of the sample is empty"
+            yield f"{counted(below, 'row')} of which no label reaches its threshold: {instead}"

@@ -168,6 +168,8 @@ class _Check:
     def _label_faults(self, line: int, column: str, cell: str) -> Iterator[SubmissionFault]:
         cells = self._sample.cells
         if not cell.strip():
+            if cells.empty:
+                return
             yield SubmissionFault(line, column, "no labels", "each id needs at least one")
             return
         tokens = cell.split(cells.between) if cells.between else [cell]

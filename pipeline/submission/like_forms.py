@@ -35,6 +35,10 @@ class Cells:
     """labels, pairs: what stands between labels; "" where each cell has one label."""
     most: int = 0
     """labels, pairs: the most labels that a row of the sample has."""
+    empty: bool = False
+    """labels, pairs: whether a row of the sample has none, and others have some."""
+    binary: bool = False
+    """columns: whether the sample has 0 and 1, and no other number."""
 
     def count(self, path: Path, asked: int | None) -> int:
         """Return the most labels that a row may have: as many as were asked for, or as the sample's rows have.
@@ -80,10 +84,10 @@ def read_cells(path: Path, columns: Sequence[str], cells: Sequence[str], classes
     scored = _OF_SCORES.search(columns[0]) is not None
     if may_part := [between for between in _BETWEEN if _are_pairs(filled, between, scored)]:
         between = max(may_part, key=lambda between: _known(filled, between, classes, 2))
-        return _listed(path, columns[0], "pairs", filled, between, classes)
+        return _listed(path, columns[0], "pairs", cells, between, classes)
     if all(NUMBER.fullmatch(cell) and not cell.isdecimal() for cell in filled):
         return _columns(path, columns, cells, classes)  # of a single class, whose name is not known
-    return _listed(path, columns[0], "labels", filled, _between_labels(filled, classes), classes)
+    return _listed(path, columns[0], "labels", cells, _between_labels(filled, classes), classes)
 
 
 def _columns(path: Path, columns: Sequence[str], cells: Sequence[str], classes: Classes | None) -> Cells:
@@ -103,7 +107,8 @@ def _columns(path: Path, columns: Sequence[str], cells: Sequence[str], classes: 
                 f"{path}: {fault}, where a column for each class holds probabilities; if the host wants those, write "
                 "a number from 0 to 1 into the sample"
             )
-    return Cells("columns", by_name, classes, numbers)
+    binary = {cell.strip() for cell in cells} == {"0", "1"}
+    return Cells("columns", by_name, classes, numbers, binary=binary)
 
 
 def _are_pairs(cells: list[str], between: str, scored: bool) -> bool:
@@ -136,9 +141,9 @@ def _known(cells: list[str], between: str, classes: Classes | None, step: int) -
     return len(words & classes.table(words)[1].keys()) / len(words) if classes else 0
 
 
-def _listed(path: Path, column: str, form: Form, cells: list[str], between: str, classes: Classes | None) -> Cells:
-    step = 2 if form == "pairs" else 1
-    rows = [cell.split(between)[::step] if between else [cell] for cell in cells]
+def _listed(path: Path, column: str, form: Form, cells: Sequence[str], between: str, classes: Classes | None) -> Cells:
+    step, filled = 2 if form == "pairs" else 1, [cell.strip() for cell in cells if cell.strip()]
+    rows = [cell.split(between)[::step] if between else [cell] for cell in filled]
     words = dict.fromkeys(word for row in rows for word in row)
     by_name = not all(word.isdecimal() for word in words)
     if classes is not None:
@@ -151,4 +156,4 @@ def _listed(path: Path, column: str, form: Form, cells: list[str], between: str,
         torn = [name for name in classes.names if between and between in name] if by_name else []
         if torn:
             raise StageError(f"{path}: {between!r} stands between labels, and class {torn[0]!r} has it in its name")
-    return Cells(form, by_name, classes, (), between, max(map(len, rows)))
+    return Cells(form, by_name, classes, (), between, max(map(len, rows)), len(filled) < len(cells))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts.predictions import Predictions
+from pipeline.metrics.thresholds import reach
 from pipeline.runtime.progress import progress_bar
 from pipeline.submission.like_ids import find_rows
 from pipeline.submission.like_sample import Sample
@@ -21,7 +22,13 @@ _MOST_ROWS = 4096  # rows written at once
 
 
 def write_like(
-    path: Path, parts: Iterable[Predictions], ids: Sequence[str], sample: Sample, top_k: int | None, gzipped: bool
+    path: Path,
+    parts: Iterable[Predictions],
+    ids: Sequence[str],
+    sample: Sample,
+    top_k: int | None,
+    gzipped: bool,
+    thresholds: NDArray[np.float64] | None = None,
 ) -> WrittenSubmission:
     """Write the rows of the sample in its order, straight to `path`, which may end up half-written.
 
@@ -36,6 +43,9 @@ def write_like(
         top_k: number of labels of a row, or as many as a row of the sample has at most; a column for each class has all
             scores that are stored, and 0 elsewhere.
         gzipped: whether the file is gzipped.
+        thresholds: the smallest score of each class that is said, float64 [V]. A column for each class then has 1 or 0,
+            and a row has the best of the labels that reach theirs. Where none does it is empty, or has the best label
+            if no row of the sample is empty.
 
     Raises:
         StageError: the sample has ids without predictions, or does not show how several labels are written.
@@ -43,8 +53,11 @@ def write_like(
     """
     count = sample.cells.count(sample.path, top_k)
     places = find_rows(sample, ids)
-    cells_of = _columns(sample) if sample.cells.form == "columns" else _one_column(sample, count)
-    block = max(1, min(_MOST_ROWS, _CELLS // len(sample.columns)))
+    assert sample.cells.classes is not None
+    decide = thresholds is not None
+    cells_of = _columns(sample, decide) if sample.cells.form == "columns" else _one_column(sample, count)
+    by_class = np.full(len(sample.cells.classes.names), -np.inf) if thresholds is None else thresholds
+    below, block = 0, max(1, min(_MOST_ROWS, _CELLS // len(sample.columns)))
     with tempfile.TemporaryFile(dir=path.parent) as file, text_file(path, gzipped) as (put, digest):
         stored = _lay_out(parts, file)
         rows = np.memmap(file, _row(stored), "r")
@@ -52,13 +65,15 @@ def write_like(
         with progress_bar(total=len(places), desc="submit", unit=" rows") as bar:
             for low in range(0, len(places), block):
                 chosen = rows[places[low : low + block]]
-                cells = cells_of(chosen["labels"], chosen["scores"])
+                said = reach(chosen["labels"], chosen["scores"], by_class)
+                below += np.count_nonzero(~said.any(axis=1))
+                cells = cells_of(chosen["labels"], chosen["scores"], said)
                 videos = sample.ids[low : low + block]
                 at = sample.id_column
                 put(_text(sample, [[*row[:at], video, *row[at:]] for video, row in zip(videos, cells)]))
                 bar.update(len(videos))
         del rows
-    return WrittenSubmission(len(places), digest.hexdigest(), stored)
+    return WrittenSubmission(len(places), digest.hexdigest(), stored, below)
 
 
 def _row(stored: int) -> np.dtype:
@@ -79,36 +94,43 @@ def _lay_out(parts: Iterable[Predictions], file: BinaryIO) -> int:
     return stored
 
 
-def _columns(sample: Sample) -> Callable[[NDArray, NDArray], list[list[str]]]:
-    """Return what makes cells [N,C] of labels and scores [N,K]; a class that is not stored has 0."""
+_CellsOf = Callable[[NDArray, NDArray, NDArray[np.bool_]], list[list[str]]]
+"""Makes cells [N,C] of labels and scores [N,K], and of which of them are said."""
+
+
+def _columns(sample: Sample, decide: bool) -> _CellsOf:
+    """Return what writes into each column its score or, to decide, whether it is said; 0 of a class not stored."""
     assert sample.cells.classes is not None
     numbers = np.array(sample.cells.numbers)
     column = np.full(len(sample.cells.classes.names), -1)
     column[numbers] = np.arange(len(numbers))
 
-    def cells_of(labels: NDArray, scores: NDArray) -> list[list[str]]:
+    def cells_of(labels: NDArray, scores: NDArray, said: NDArray[np.bool_]) -> list[list[str]]:
         cells = np.full((len(labels), len(numbers)), "0", object)
         places = column[labels]
-        there = places >= 0
-        cells[np.nonzero(there)[0], places[there]] = _numbers(scores[there])
+        there = (places >= 0) & said
+        cells[np.nonzero(there)[0], places[there]] = "1" if decide else _numbers(scores[there])
         return cells.tolist()
 
     return cells_of
 
 
-def _one_column(sample: Sample, count: int) -> Callable[[NDArray, NDArray], list[list[str]]]:
-    """Return what makes cells [N,1] of the first `count` labels of each row."""
+def _one_column(sample: Sample, count: int) -> _CellsOf:
+    """Return what writes the first `count` labels that are said into the one column."""
     cells = sample.cells
     assert cells.classes is not None
     written, step = np.array(cells.classes.written(cells.by_name), object), 2 if cells.form == "pairs" else 1
 
-    def cells_of(labels: NDArray, scores: NDArray) -> list[list[str]]:
-        labels, scores = labels[:, :count], scores[:, :count]
-        tokens = np.empty((len(labels), step * labels.shape[1]), object)
-        tokens[:, ::step] = written[labels]
+    def cells_of(labels: NDArray, scores: NDArray, said: NDArray[np.bool_]) -> list[list[str]]:
+        kept = said & (np.cumsum(said, axis=1) <= count)
+        if not cells.empty:
+            kept[:, 0] |= ~kept.any(axis=1)
+        tokens = np.empty((np.count_nonzero(kept), step), object)
+        tokens[:, 0] = written[labels[kept]]
         if step == 2:
-            tokens[:, 1::2] = np.array(_numbers(scores.ravel()), object).reshape(scores.shape)
-        return [[cells.between.join(row)] for row in tokens.tolist()]
+            tokens[:, 1] = _numbers(scores[kept])
+        ends, flat = step * np.cumsum(np.count_nonzero(kept, axis=1)), tokens.ravel().tolist()
+        return [[cells.between.join(flat[low:high])] for low, high in zip([0, *ends], ends)]
 
     return cells_of
 

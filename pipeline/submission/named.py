@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import remove_leftovers, sync, temporary_path
 from pipeline.artifacts.predictions import Predictions, PredictionStore
@@ -23,10 +26,11 @@ def write_named(
     num_classes: int,
     settings: SubmissionConfig,
     sample: Sample | None = None,
+    thresholds: NDArray[np.float64] | None = None,
 ) -> tuple[Path, WrittenSubmission]:
     """Write `<name>-<hash>.csv`, or `.csv.gz`, into a folder; the hash is of the text, so it is the same for both.
 
-    The file has the challenge's form, or that of a sample.
+    The file has the challenge's form, or that of a sample, of which thresholds say which labels it has.
 
     Raises:
         StageError: there are no finished predictions, or they do not fit the ids; no file is left then.
@@ -42,7 +46,7 @@ def write_named(
                 if sample is None:
                     written = write_rows(temporary, videos, settings.top_k or CHALLENGE_PAIRS, settings.gzip)
                 else:
-                    written = write_like(temporary, videos, ids, sample, settings.top_k, settings.gzip)
+                    written = write_like(temporary, videos, ids, sample, settings.top_k, settings.gzip, thresholds)
             path = folder / f"{name}-{written.digest[:8]}{suffix}"
             sync(temporary)
             temporary.replace(path)

@@ -29,6 +29,8 @@ class WrittenSubmission(NamedTuple):
     """SHA-256 of the text, which is the same if the file is gzipped."""
     stored: int = 0
     """Labels that the predictions have for each video, in a file like a sample."""
+    below: int = 0
+    """Rows of a file like a sample that have no label which reaches its threshold."""
 
 
 def write_submission(

@@ -26,6 +26,7 @@ from pipeline.config import (
     SamplingConfig,
     SubmissionConfig,
     SynthesisConfig,
+    ThresholdConfig,
     TrainingConfig,
     from_dict,
     to_dict,
@@ -43,6 +44,7 @@ SECTION_KINDS = {
     "training": TrainingConfig,
     "inference": InferenceConfig,
     "ensemble": EnsembleConfig,
+    "threshold": ThresholdConfig,
     "submission": SubmissionConfig,
 }
 KINDS = [*SECTION_KINDS.values(), FeatureConfig, *POOLING.values()]
@@ -245,6 +247,8 @@ def fit(kind: type, drawn: dict[str, Any]) -> None:
     if kind is SynthesisConfig:
         drawn["min_frames"], drawn["max_frames"] = sorted((drawn["min_frames"], drawn["max_frames"]))
         drawn["videos_per_shard"] = max(drawn["videos_per_shard"], 8_388_608 // 62**2 + 1)
+    if kind is ThresholdConfig:
+        drawn["value"] = None if drawn["goal"] == "f1" else drawn["value"] or 0.5
     if kind is EnsembleConfig:
         if not any(drawn["given"]):
             drawn["given"] = ()

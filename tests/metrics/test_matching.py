@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.metrics import LabelLists
-from pipeline.metrics.matching import hash_label_sets, matches, telling_videos, video_precisions
+from pipeline.metrics import LabelLists, matching
+from pipeline.metrics.matching import correct_pairs, hash_label_sets, matches, telling_videos, video_precisions
 
 CLASSES = 12
 
@@ -25,6 +25,14 @@ def test_matches_are_those_of_sets(given):
     assert correct.tolist() == [[label in set(true) for label in row] for row, true in zip(labels.tolist(), lists)]
     places = [row.index(label) if label in row else 7 for row, true in zip(labels.tolist(), lists) for label in true]
     assert found.tolist() == places
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 50, 512])
+def test_any_number_of_videos_is_compared(given, at_once, monkeypatch):
+    labels, _, truth = given
+    monkeypatch.setattr(matching, "videos_at_a_time", lambda classes: at_once)
+    np.testing.assert_array_equal(correct_pairs(labels, truth, CLASSES), matches(labels, truth, CLASSES)[0])
+    assert correct_pairs(labels[:0], LabelLists.of([]), CLASSES).shape == (0, 7)
 
 
 def test_a_video_s_average_precision(given):

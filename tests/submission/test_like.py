@@ -39,6 +39,31 @@ def test_its_ids_and_classes_are_those_of_the_index(tmp_path, index):
 
 
 @pytest.mark.parametrize(
+    ("rows", "below", "line"),
+    [
+        (
+            ["id,bird 0,bird 1", "{},0,1"],
+            None,
+            "probabilities, where the sample has 0 and 1 alone: for decisions give --",
+        ),
+        (["id,bird 0,bird 1", "{},0,0"], None, None),  # a host may write that whatever it asks for
+        (["id,bird 0,bird 1", "{},0,0"], 1, "1 where a score reaches its threshold, else 0; 1 row without a 1"),
+        (
+            ["id,labels", "{},3 4"],
+            2,
+            "2 rows of which no label reaches its threshold: filled with the best one, as no ",
+        ),
+        (["id,labels", "{},3 4", "{},"], 0, "0 rows of which no label reaches its threshold: empty"),
+    ],
+)
+def test_decisions_are_told(tmp_path, index, rows, below, line):
+    ids = index.ids_of(index.rows("test"))
+    path = put(tmp_path / "s.csv", *(row.format(id) for row, id in zip(rows, ["", *ids])))
+    told = list(tell_losses(sample_of_split(path, index, "test", None), 240, 25, None, below))
+    assert any(each.startswith(line) for each in told) if line else not any("threshold" in each for each in told)
+
+
+@pytest.mark.parametrize(
     ("rows", "top_k", "message"),
     [
         (["id,bird 3,fish", "{}.mp4,0,0"], None, "'fish'"),

@@ -19,20 +19,27 @@ from pipeline.submission.like_rows import write_like
 from pipeline.submission.like_sample import read_sample
 
 
-@given(cases(), st.sampled_from(["x.csv", "x.csv.gz"]), st.sampled_from([None, 2]))
-@settings(max_examples=60, deadline=None)
-def test_what_is_written_is_like_the_sample(tmp_path_factory, case, name, top_k):
+@given(cases(), st.sampled_from(["x.csv", "x.csv.gz"]), st.sampled_from([None, 2]), st.sampled_from([None, 0.3, 0.9]))
+@settings(max_examples=100, deadline=None)
+def test_what_is_written_is_like_the_sample(tmp_path_factory, case, name, top_k, least):
     path, sample_path = tmp_path_factory.getbasetemp() / name, tmp_path_factory.getbasetemp() / "sample"
     sample_path.write_bytes(case.content)
     sample = read_sample(sample_path, Classes(case.names), set(case.predictions.ids))
     top_k = top_k if case.between else None
+    # Classes of odd numbers need less, and one is never said.
+    thresholds = [least and (least / (1 + number % 2) if number else 2.0) for number in range(len(case.names))]
+    given = None if least is None else np.array(thresholds)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(like_rows, "_MOST_ROWS", 2)
-        written = write_like(path, case.parts(), case.predictions.ids, sample, top_k, path.suffix == ".gz")
+        written = write_like(path, case.parts(), case.predictions.ids, sample, top_k, path.suffix == ".gz", given)
     content = path.read_bytes()
     content = gzip.decompress(content) if path.suffix == ".gz" else content
-    assert content.decode() == plainly(case, top_k).decode()
-    assert written == (len(case.asked), hashlib.sha256(content).hexdigest(), case.predictions.labels.shape[1])
+    assert content.decode() == plainly(case, top_k, thresholds if least else None).decode()
+    assert written[:3] == (len(case.asked), hashlib.sha256(content).hexdigest(), case.predictions.labels.shape[1])
+    rows = [dict(zip(*(each.tolist() for each in both))) for both in zip(*case.predictions[1:])]
+    asked = [rows[case.predictions.ids.index(video)] for video in case.asked]
+    without = [not least or any(score >= thresholds[label] for label, score in row.items()) for row in asked]
+    assert written.below == without.count(False)
     assert check_like(path, sample, top_k) == []
     assert check_like(path, read_sample(sample_path, None, None), top_k) == []  # by whom the classes are not known
 
@@ -61,6 +68,25 @@ def test_each_form_as_a_host_shows_it(tmp_path, sample, top_k, rows):
     sample = read_sample(put(tmp_path / "sample.csv", *sample), CLASSES, set(IDS))
     write_like(tmp_path / "x.csv", [Predictions(IDS, LABELS, SCORES)], IDS, sample, top_k, False)
     assert (tmp_path / "x.csv").read_text().splitlines() == rows
+
+
+@pytest.mark.parametrize(
+    ("sample", "rows", "below"),
+    [
+        (["id,Robin,Dog", "b,0,1", "a,0,0"], ["id,Robin,Dog", "b,0,0", "a,0,1"], 1),
+        (["id,labels", "a,0 1", "b,2"], ["id,labels", "a,0", "b,1"], 1),  # the best one
+        (["id,labels", "a,0 1", "b,"], ["id,labels", "a,0", "b,"], 1),
+        (["id,labels", "b,0 1"], ["id,labels", "b,1"], 1),
+        (["id,pairs", "a,0 0.5", "b,"], ["id,pairs", "a,0 0.5", "b,"], 1),
+    ],
+)
+def test_each_form_of_decisions(tmp_path, sample, rows, below):
+    """A dog is said from 0.5 on; of a robin 0.75 is not enough, and a great tit is never said."""
+    sample = read_sample(put(tmp_path / "sample.csv", *sample), CLASSES, set(IDS))
+    thresholds = np.array([0.5, 2, 0.8])
+    written = write_like(tmp_path / "x.csv", [Predictions(IDS, LABELS, SCORES)], IDS, sample, None, False, thresholds)
+    assert (tmp_path / "x.csv").read_text().splitlines() == rows and written.below == below
+    assert check_like(tmp_path / "x.csv", sample) == []
 
 
 def test_predictions_that_are_wrong_are_refused(tmp_path):

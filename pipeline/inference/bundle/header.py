@@ -1,15 +1,17 @@
 """The header of a bundle: its dataset, members, recipe and class names, and what it was made from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config import MOST_CLASSES, ConfigError, DatasetConfig, ModelConfig, SamplingConfig, from_dict, to_dict
+from pipeline.config.checked import LEFT_OUT_AT_DEFAULT
 from pipeline.config.wording import counted
 from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container, open_bundle, weights_name
 from pipeline.inference.bundle.quantization import Encoding
+from pipeline.inference.thresholds import Thresholds
 from pipeline.inputs.reading.sampling import distinct_samplings, sampled_length
 
 FORMAT = 1
@@ -47,6 +49,8 @@ class Header:
     """The versions of the packages that made the bundle."""
     inputs: dict[str, str]
     """The digests of what the bundle was made from."""
+    thresholds: Thresholds | None = field(default=None, metadata=LEFT_OUT_AT_DEFAULT)
+    """From which score on each class is said, if that was chosen for the run."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": FORMAT, **to_dict(self)}
@@ -96,6 +100,11 @@ def _faults(header: Header) -> Iterator[str]:
         yield f"it has {counted(len(header.models), 'model')} for a recipe of {len(header.recipe.used)}"
     if len(header.names) != dataset.num_classes:
         yield f"it has {counted(len(header.names), 'name')} for {counted(dataset.num_classes, 'class', 'classes')}"
+    if header.thresholds and len(header.thresholds.by_class) != dataset.num_classes:
+        yield (
+            f"it has {counted(len(header.thresholds.by_class), 'threshold')} for "
+            f"{counted(dataset.num_classes, 'class', 'classes')}"
+        )
     for text in (dataset.name, *header.names, *(member.run for member in header.recipe.members)):
         if not text.isprintable():  # a terminal would obey such characters
             yield f"the name {text!r} has unprintable characters"

@@ -19,6 +19,7 @@ from pipeline.inference.bundle import container
 from pipeline.inference.bundle.header import Header, StoredModel
 from pipeline.inference.bundle.quantization import Encoding, quantize_weight
 from pipeline.inference.runs import TrainedRun
+from pipeline.inference.thresholds import Thresholds
 from pipeline.models import build_model
 from pipeline.runtime.progress import progress_bar
 
@@ -32,6 +33,7 @@ def write_bundle(
     keep_precision: bool,
     inference: InferenceConfig,
     inputs: dict[str, str],
+    thresholds: Thresholds | None = None,
 ) -> None:
     """Write a bundle; the same runs give the same bytes.
 
@@ -43,6 +45,7 @@ def write_bundle(
         keep_precision: whether the models compute in the precision that they were trained in; otherwise in float32.
         inference: its `top_k` is the number of labels of each model that are blended.
         inputs: digests of what it is made from.
+        thresholds: those that were chosen for the run or the blend, if any.
     Raises:
         StageError: a run's weights do not fit its settings, or are not finite.
     """
@@ -64,6 +67,7 @@ def write_bundle(
             weights=weights,
             versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend())},
             inputs=inputs,
+            thresholds=thresholds,
         )
         container.add_entry(archive, container.HEADER, container.to_json(header.to_dict()))
 

@@ -23,6 +23,7 @@ from pipeline.config import (
     InferenceConfig,
     ModelConfig,
     SecondOrderConfig,
+    ThresholdConfig,
     to_dict,
 )
 from pipeline.config.errors import StageError
@@ -32,6 +33,7 @@ from pipeline.inference.bundle.header import read_header
 from pipeline.inference.bundle.loading import load_bundle
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import read_blend
+from pipeline.inference.thresholds import Thresholds
 from pipeline.metrics import global_average_precision
 from pipeline.models import FAMILIES, load_model
 from pipeline.presets import audioset
@@ -96,6 +98,24 @@ def test_the_same_runs_give_the_same_bytes_and_tell_no_paths(blend, tmp_path):
     first, second = export(tmp_path / "a", blend).read_bytes(), export(tmp_path / "b", blend).read_bytes()
     assert first == second
     assert str(blend.parent).encode() not in first
+
+
+def test_thresholds_come_out_as_they_went_in_and_fit_the_classes(blend, tmp_path):
+    thresholds = Thresholds(ThresholdConfig("precision", 0.9), (0.5, 2.0, *(float(np.float32(0.1)),) * 7))
+    assert read_header(export(tmp_path / "a", blend, thresholds=thresholds)).thresholds == thresholds
+    assert read_header(export(tmp_path / "b", blend)).thresholds is None
+    for values, message in (
+        ([0.5] * 8, "it has 8 thresholds for 9 classes"),
+        ([0.5] * 8 + [3], "thresholds must be numbers from 0 to 2"),
+        ("0.5", "does not say what the bundle holds"),
+        ([None] * 9, "does not say what the bundle holds"),
+    ):
+
+        def change(entries, values=values):
+            entries["bundle.json"]["thresholds"]["by_class"] = values
+
+        with pytest.raises(BundleError, match=message):
+            read_header(changed(tmp_path / "a", tmp_path / "c", change))
 
 
 def test_a_run_alone_is_a_blend_of_one(blend, tmp_path):
