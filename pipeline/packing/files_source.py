@@ -136,9 +136,13 @@ class FilesSource:
                 if twice[1:]
                 else ""
             )
+            id, file, another = self.ids[one], self._file_of[one], self._file_of[other]
+            of_one = file != another and np.count_nonzero(self._file_of == file) > 1
+            perhaps = f". If each file is a video, and {id} one of its features: --features {id}=PATTERN"
             raise StageError(
-                f"--features {self.name}: the id {self.ids[one]!r} is there twice, in {self.where(one)} and in "
+                f"--features {self.name}: the id {id!r} is there twice, in {self.where(one)} and in "
                 f"{self.where(other)}{more}. An id is one video's: rename one of them, or name fewer files"
+                f"{perhaps if of_one else ''}"
             )
 
     def _that_fit(self, sizes: np.ndarray, needed: Needed) -> np.ndarray:

@@ -27,6 +27,15 @@ def test_an_id_that_is_there_twice_is_refused_with_both_places(tmp_path):
         opened()
 
 
+def test_a_feature_that_is_taken_for_a_video_is_told(tmp_path):
+    for name in ("v1", "v2"):
+        np.savez(tmp_path / f"{name}.npz", delta=np.zeros((3, 2), np.float32), lpc=np.zeros((3, 2), np.float32))
+    told = r"the id 'delta' is there twice.* each file is a video, and delta one of its features: --features delta=PAT"
+    with pytest.raises(StageError, match=told):
+        open_features("mfcc", f"{tmp_path}/*.npz", None, None, 1)
+    assert len(open_features("delta", f"{tmp_path}/*.npz", None, None, 1).ids) == 2
+
+
 def test_videos_of_another_size_than_most_are_named(tmp_path):
     source = save(tmp_path, a=np.ones((1, 5)), b=np.ones((2, 3)), c=np.ones((4, 3)), d=np.ones((1, 3), np.uint8))()
     assert source.ids == ["b", "c"] and source.size == 3 and source.lengths.tolist() == [2, 4]
