@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.folds import FOLDS, is_fold
 from pipeline.artifacts.hidden import is_hidden, visible
 from pipeline.artifacts.paths import folder_of_variable, path_of
 from pipeline.config.checked import check_value
@@ -60,25 +61,33 @@ def find_run(places: Places, preset: str, run: str) -> Path:
     """
     path = path_of(run)
     folder = path
-    if os.sep not in str(path) and not (path / RUN_CONFIG).exists():
+    if os.sep not in str(path) and not is_trained(path):
         check_value("run", run, FolderName)
         folder = places.run(preset, run)
-    if is_hidden(folder.name) or not ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists()):
+    if is_fold(folder):
+        raise StageError(f"{folder} is a fold of the run {folder.parent}, which counts as a whole: name that")
+    if is_hidden(folder.name) or not (is_trained(folder) or (folder / WEIGHTS).exists()):
         there = ", ".join(path.name for path in list_runs(places, preset)) or "none"
         raise StageError(f"{folder} is not a run; runs of preset {preset}: {there}")
     return folder
 
 
+def is_trained(folder: Path) -> bool:
+    """Return whether a folder is that of a run which `train` or `soup` makes, and not of a blend or a bundle."""
+    return (folder / RUN_CONFIG).exists() or (folder / FOLDS).exists()
+
+
 def list_runs(places: Places, preset: str) -> list[Path]:
     """List the folders of a preset's trained runs, by name, without those that are half-made or half-deleted."""
-    return _holding(places.runs_dir / preset, RUN_CONFIG)
+    folder = places.runs_dir / preset
+    return sorted({*_holding(folder, RUN_CONFIG), *_holding(folder, FOLDS)})
 
 
 def list_scored(places: Places, preset: str) -> list[Path]:
     """List the folders that may have predictions: a preset's runs and bundles, by name, and the ensemble last."""
     folder = places.runs_dir / preset
     ensemble = folder / ENSEMBLE
-    found = sorted({*_holding(folder, RUN_CONFIG), *_holding(folder, WEIGHTS)})
+    found = sorted({*list_runs(places, preset), *_holding(folder, WEIGHTS)})
     return [*found, *([ensemble] if (ensemble / WEIGHTS).exists() else [])]
 
 

@@ -22,7 +22,7 @@ VIDEOS = [RNG.integers(0, 256, (count, 8), dtype=np.uint8) for count in (1, 4, 1
 
 @pytest.fixture(scope="module")
 def models() -> tuple[EnsembleMember, ...]:
-    return tuple(EnsembleMember(drawn_model(model, SMALL, 3), sampling) for model, sampling in RUNS.values())
+    return tuple(EnsembleMember((drawn_model(model, SMALL, 3),), sampling) for model, sampling in RUNS.values())
 
 
 def ensemble(models) -> Ensemble:

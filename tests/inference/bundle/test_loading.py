@@ -86,7 +86,7 @@ def test_a_float32_bundle_predicts_what_its_runs_do(blend, tmp_path):
     assert ensemble.class_names == tuple(NAMES)
     assert ensemble.member_top_k == 9
     assert [member.run for member in ensemble.recipe.used] == list(RUNS)
-    for (model, sampling), (name, (_, wanted)) in zip(ensemble.members, RUNS.items()):
+    for ((model,), sampling), (name, (_, wanted)) in zip(ensemble.members, RUNS.items()):
         stored = load_model(blend.parent / name / "model.keras")
         np.testing.assert_array_equal(model.predict_on_batch(frames(5)), stored.predict_on_batch(frames(5)))
         assert sampling == wanted
@@ -114,7 +114,7 @@ def test_every_family_comes_out_as_it_went_in(tmp_path):
         folder = make_run(tmp_path / family, experiment.model, ALL, experiment.dataset, 1)
         names = ["x"] * experiment.dataset.num_classes
         ensemble = load_bundle(export(tmp_path / f"{family}.zip", folder, names=names))
-        for there, here in zip(load_model(folder / "model.keras").weights, ensemble.members[0].model.weights):
+        for there, here in zip(load_model(folder / "model.keras").weights, ensemble.members[0].models[0].weights):
             np.testing.assert_array_equal(there, here)
 
 
@@ -127,7 +127,7 @@ def test_coarse_weights_cost_little_gap(tmp_path, weights):
     inputs = frames(2000, dataset)
     before = load_model(folder / "model.keras").predict_on_batch(inputs)
     path = export(tmp_path / weights, folder, weights, [f"class {n}" for n in range(40)])
-    after = load_bundle(path).members[0].model.predict_on_batch(inputs)
+    after = load_bundle(path).members[0].models[0].predict_on_batch(inputs)
     labels = np.random.default_rng(0).random(before.shape) < before**3
     lost = global_average_precision(before, labels) - global_average_precision(after, labels)
     assert np.abs(after - before).max() > 1e-5, "nothing was rounded"
