@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.artifacts.done import check_format, digest_json, format_fields
-from pipeline.artifacts.files import read_json, remove_folder, write_json
+from pipeline.artifacts.files import read_json, remove_folder, remove_leftovers, write_json
 from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import MOST_FOLDS
@@ -40,7 +40,11 @@ def fold_folders(run: Path) -> list[Path]:
 
 
 def note_folds(run: Path, folds: int) -> None:
-    """Write down how many folds a run has; delete those that are more, of another number of folds before."""
+    """Write down how many folds a run has; delete those that are more, of another number of folds before.
+
+    What a killed process left of the run's own files is deleted too.
+    """
+    remove_leftovers(run)
     if is_folded(run) and len(fold_folders(run)) == folds:
         return
     kept = [fold_folder(run, number) for number in range(1, folds + 1)]

@@ -29,8 +29,8 @@ def role(split: str, index: Index) -> str:
         return "the models are trained on them"
     if split == HOLDOUT and index.folds:
         return (
-            f"the same, in {index.folds} folds, each predicted by a model that is trained on the others; they choose the "
-            "steps, the runs and the weights"
+            f"the same, in {index.folds} folds, each predicted by a model that is trained on the others; they choose "
+            "the steps, the runs and the weights"
         )
     if split == HOLDOUT:
         return "no model is trained on them, but they choose the steps, the runs and the weights"

@@ -1,4 +1,4 @@
-"""A run that is trained in folds, as a whole: do its folds fit together, and what have they come to?"""
+"""A run that is trained in folds, as a whole: whether its folds fit together, and what they have come to."""
 
 import statistics
 from pathlib import Path
