@@ -4,6 +4,7 @@ Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the m
 folds (--dataset.folds) it trains one model for each, in runs/<preset>/<run>/fold-1/ and so on, on all other folds.
 """
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ import numpy as np
 from pipeline.artifacts.done import DONE, Done, StageOutput, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.artifacts.folds import fold_folder, fold_folders, is_folded, note_folds
+from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.owner import note_owner
 from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG, is_trained
@@ -71,14 +73,19 @@ def main() -> None:
     if flags.fold and flags.fold > index.folds:
         known = f"{index.folds} folds" if index.folds else "no folds (--dataset.folds)"
         raise StageError(f"--fold {flags.fold}: {index.folder} has {known}")
+    numbers = [flags.fold] if flags.fold else range(1, index.folds + 1)
+    if index.folds and (teacher := experiment.training.teacher):
+        raise StageError(
+            f"--training.teacher {teacher}: a teacher has learned from videos that a fold holds out, and so would its "
+            "student: train without one, or index without --dataset.folds"
+        )
+    for number in numbers:  # what a late fold would be refused for is refused before an early one is trained
+        _check_monitor(experiment.training.monitor, index.fold(number))
     _check_kind(folder, index.folds, flags)
     if not index.folds:
         _train_run(flags, experiment, folder, index)
         return
-    if not flags.dry_run:
-        note_owner(folder.parent, flags.preset)
-        note_folds(folder, index.folds)
-    for number in [flags.fold] if flags.fold else range(1, index.folds + 1):
+    for number in numbers:
         if not flags.dry_run:
             print(f"fold {number} of {index.folds}")
         _train_run(flags, experiment, fold_folder(folder, number), index.fold(number))
@@ -89,14 +96,17 @@ def main() -> None:
 
 def _check_kind(folder: Path, folds: int, flags: Flags) -> None:
     """Raise StageError if a run with folds would replace one without, or the other way; with --force, delete that."""
-    there = len(fold_folders(folder)) if is_folded(folder) else 0
-    if not is_trained(folder) or there == folds:
+    there = fold_folders(folder) if is_folded(folder) else []
+    if not is_trained(folder) or len(there) == folds:
         return
     if not flags.force or flags.fold:
-        raise StageError(f"{folder} was made with other settings: dataset.folds: {there} -> {folds}. {_KEEP}")
+        raise StageError(f"{folder} was made with other settings: dataset.folds: {len(there)} -> {folds}. {_KEEP}")
     if not flags.dry_run:
-        print(f"{folder} is made again: --force")
-        remove_folder(folder)
+        with contextlib.ExitStack() as locks:
+            for each in (folder, *there):
+                locks.enter_context(locked(each))
+            print(f"{folder} is made again: --force")
+            remove_folder(folder)
 
 
 def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> None:
@@ -118,9 +128,9 @@ def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index)
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
         backend.start_backend()
         if index.held_out:
+            note_folds(folder.parent, index.dataset.folds)
             (folder.parent / DONE).unlink(missing_ok=True)  # nor is the run that it is a fold of
-        else:
-            note_owner(folder.parent, flags.preset)
+        note_owner(flags.places.runs_dir / flags.preset_name, flags.preset)
         _train(plan, index)
 
 
@@ -158,11 +168,6 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
     inputs = {"index": index.digest}
     teacher = None
     if name := experiment.training.teacher:
-        if index.held_out:
-            raise StageError(
-                f"--training.teacher {name}: a teacher has learned from videos that a fold holds out, and its student "
-                "would too: train without one, or index without --dataset.folds"
-            )
         teacher = Teacher(flags.places, flags.preset, flags.preset_name, name, folder)
         finished = Done.read(folder)
         kept = finished and not flags.force and not more and finished.inputs["index"] == index.digest

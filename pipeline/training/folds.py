@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json, write_json
-from pipeline.artifacts.folds import digest_of_folds, fold_folders, is_folded
+from pipeline.artifacts.folds import digest_of_folds, fold_folders, is_folded, note_folds
 from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.config import differences
 from pipeline.config.errors import StageError
@@ -45,6 +45,7 @@ def finish_folds(run: Path, index: Index, monitor: Monitor) -> None:
 
     Several processes may do so at a time, for each writes the same.
     """
+    note_folds(run, index.folds)
     folds = fold_folders(run)
     done = [
         each if (each := Done.read(fold)) and each.inputs["index"] == index.fold(number).digest else None

@@ -58,7 +58,7 @@ def made(tmp_path_factory):
 
 def lists_of(store) -> tuple[list[str], np.ndarray, np.ndarray]:
     parts = list(PredictionStore(store).read())
-    return sum((part.ids for part in parts), []), *(np.concatenate([each[i] for each in parts]) for i in (1, 2))
+    return [id for part in parts for id in part.ids], *(np.concatenate([each[i] for each in parts]) for i in (1, 2))
 
 
 def dense(fold, index, rows) -> np.ndarray:
@@ -99,7 +99,7 @@ def test_a_training_video_is_predicted_by_its_fold_and_others_by_the_mean_of_all
 @pytest.mark.parametrize("combine", ["probabilities", "logits", "ranks"])
 def test_predict_and_the_bundle_answer_as_infer_and_ensemble_do(made, combine, tmp_path):
     """A blend of two runs in folds: the models of each are averaged first, then the runs are blended."""
-    folder, index = made
+    folder, _ = made
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     given = ("--runs", *RUNS, "--ensemble.given", 1, 2, "--ensemble.combine", combine)
     run_here("ensemble", tmp_path, *given, "--split", HOLDOUT, "test")
@@ -151,7 +151,7 @@ def test_nothing_that_may_have_seen_the_training_videos_predicts_them(made, tmp_
     with pytest.raises(StageError, match="all of its models but one have been trained on each video of train"):
         run_here("infer", tmp_path, "--run", "all", "--split", "train")
     plain = make_run(tmp_path / "runs" / "small" / "plain", *RUNS["all"], SMALL, 0)
-    with pytest.raises(StageError, match="plain was not trained in the folds of .*index as they are now"):
+    with pytest.raises(StageError, match=r"plain was not trained in the folds of .*index as they are now"):
         run_here("infer", tmp_path, "--run", "plain", "--split", HOLDOUT)
     capsys.readouterr()
     run_here("infer", tmp_path, "--run", "plain")
@@ -160,7 +160,7 @@ def test_nothing_that_may_have_seen_the_training_videos_predicts_them(made, tmp_
     # An index of the same videos without folds holds out videos that one of two models was trained on.
     make_index(tmp_path / "other", dataclasses.replace(SMALL, holdout_percent=30))
     other = tmp_path / "other" / "data" / "small" / "index"
-    with pytest.raises(StageError, match="was trained in folds on all videos that .* trains on and holds out"):
+    with pytest.raises(StageError, match=r"was trained in folds on all videos that .* trains on and holds out"):
         run_here("infer", tmp_path, "--run", "all", "--index", other, "--split", HOLDOUT)
     with pytest.raises(StageError, match="is trained in folds, and the mean of their weights would have seen"):
         run_here("soup", tmp_path, "--run", "all")
@@ -185,7 +185,7 @@ def test_folds_are_joined_in_the_index_s_order_part_by_part(made, tmp_path):
     rows = index.rows(HOLDOUT)
     parts = list(join_folds(stores, index, [rows[:1], rows[1:33], rows[33:]]))
     assert [len(part.ids) for part in parts] == [1, 32, 27]
-    assert sum((part.ids for part in parts), []) == index.ids_of(rows)
+    assert [id for part in parts for id in part.ids] == index.ids_of(rows)
     np.testing.assert_array_equal(np.concatenate([part.labels for part in parts])[:, 0], rows % 9)
     expected = (rows / 100).astype(np.float32)
     np.testing.assert_array_equal(np.concatenate([part.scores for part in parts])[:, 1], expected)
