@@ -201,6 +201,11 @@ def of_long_videos(family: str, **pooling):
     return change
 
 
+def two_samplings_of_one_member(entries) -> None:
+    put("recipe", "members", 0, "weight", 0.0)(entries)
+    put("folds", [2])(entries)
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -228,6 +233,11 @@ def of_long_videos(family: str, **pooling):
         (put("kept", 0), "0 labels"),
         (put("recipe", "members", 0, "weight", -1.0), "not negative"),
         (put("recipe", "members", 0, "weight", 0.0), "2 models for a recipe of 1"),
+        (put("folds", [2]), "1 member for a recipe of 2"),
+        (put("folds", [2, 1]), "2 models for members of 2, 1"),
+        (put("folds", [3, -1]), "2 models for members of 3, -1"),
+        (put("folds", ["1", None]), "folds"),
+        (two_samplings_of_one_member, "the models of one member are shown different frames"),
         (put("recipe", "combine", "eval"), "combine"),
         (drop("names"), "names"),
         (drop("models", 0, "model", "pooling"), "does not say"),
