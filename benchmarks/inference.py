@@ -101,7 +101,7 @@ def _model(preset: str, family: str) -> "EnsembleMember":
     from pipeline.presets import load_experiment
 
     experiment = load_experiment(preset, family)
-    return EnsembleMember(build_model(experiment.model, YOUTUBE8M), experiment.sampling)
+    return EnsembleMember((build_model(experiment.model, YOUTUBE8M),), experiment.sampling)
 
 
 def _predictor(models: "list[EnsembleMember]", batch: int) -> "Predictor":
@@ -135,7 +135,7 @@ def _forward(model: "EnsembleMember", reader: "FrameReader", flags: Flags) -> Ca
 
     def run() -> None:
         for _ in range(flags.videos // flags.batch):
-            model.model.predict_on_batch(inputs)
+            model.models[0].predict_on_batch(inputs)
 
     return run
 

@@ -23,7 +23,7 @@ from pipeline.config.monitor import TITLES, Monitor
 from pipeline.config.wording import counted
 from pipeline.inference.freshness import prediction_store, remedy_of, why_stale
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import columns, score_lists, score_priors, scored_by, scores_of
+from pipeline.inference.scoring import columns, score_lists, score_priors, scored_by, scores_of, spread_of
 from pipeline.inputs.index import Index
 from pipeline.submission import read_submission
 
@@ -31,7 +31,7 @@ _SUMMARY = {"parameters": "parameters", "examples/s": "examples_per_second"}
 """What is told of a run beside its scores, and its name in the run's summary."""
 _WIDTH = 80
 """Columns of a terminal."""
-_BY_CLASS, _PRIORS = "by_class", "label priors"
+_BY_CLASS, _FOLDS, _PRIORS = "by_class", "folds", "label priors"
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ def _scores(runs: list[Path], index: Index, splits: list[str]) -> tuple[list[dic
             else:
                 scores = scores_of(prediction_store(run, split), index, split)
                 rows.append({**about, "split": split, **scores.whole, _BY_CLASS: scores.by_class})
+                if scores.folds:
+                    rows[-1][_FOLDS] = scores.folds
     return rows, faults
 
 
@@ -161,6 +163,11 @@ def _block(split: str, rows: list[dict], dataset: DatasetConfig, monitor: Monito
         if sized:
             values.append(f"{row['parameters']:,}" if row.get("parameters") else "")
         lines.append((row.get("run") or row["csv"], values))
+        if folds := row.get(_FOLDS):
+            spreads = [spread_of(folds, key) for key in metrics]
+            for place, title in enumerate(("mean", "deviation")):
+                told = [f"{spread[place]:.4f}" if spread else "" for spread in spreads]
+                lines.append((f"  {title} of {len(folds)} folds", told))
     return [
         (_shortened(name, first) + "".join(f"{value:>{width}}" for value, width in zip(values, widths))).rstrip()
         for name, values in lines

@@ -22,6 +22,7 @@ from pipeline.config import Experiment, InferenceConfig, labels_kept, to_dict
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.folds import why_seen
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.runs import TrainedRun, read_blend
@@ -105,8 +106,9 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
                 "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
             }
             writing.add_scores(temporary, scores)
+        models = sum(len(run.models) for run in runs)
         told = f", with thresholds for {thresholds.settings.describe()}" if thresholds else ""
-        print(f"{path}: {counted(len(runs), 'model')} as {flags.weights}{told}")
+        print(f"{path}: {counted(models, 'model')} as {flags.weights}{told}")
     if flags.saved_model:
         _save_model(path, flags.saved_model)
 
@@ -137,8 +139,11 @@ def _best(flags: Flags, index: Index) -> Path:
 def _holdout(
     bundle: Path, folder: Path, runs: list[TrainedRun], index: Index, inference: InferenceConfig
 ) -> dict[str, Any]:
-    """Return the hold-out's metrics before bundling, and those of the bundle when it is read back."""
-    if not index.holdout_labeled:
+    """Return the hold-out's metrics before bundling, and those of the bundle when it is read back.
+
+    With folds, each video is predicted by the bundle's models of the fold that held it out.
+    """
+    if not index.holdout_labeled or any(why_seen(run.folder, run.dataset, run.trained_on, index) for run in runs):
         return {}
     from pipeline.inference.bundle.loading import load_bundle
     from pipeline.inference.predictor import Predictor
@@ -148,10 +153,13 @@ def _holdout(
     if not why_stale(folder, HOLDOUT, index):
         before = scores_of(prediction_store(folder, HOLDOUT), index, HOLDOUT).whole
     else:  # a run's training has scored it with the same code; a blend, of one run too, has no training
-        before = read_json(folder / "summary.json")["best"] if runs[0].folder == folder else {}
-    reader = FrameReader(index)
+        before = read_json(folder / "summary.json").get("best", {}) if runs[0].folder == folder else {}
+    predictor, reader = Predictor(load_bundle(bundle), inference.batch_size), FrameReader(index)
     with progress_bar(total=len(rows), desc="hold-out", unit=" videos", unit_scale=True) as bar:
-        after = Predictor(load_bundle(bundle), inference.batch_size).evaluate_rows(reader, rows, bar.update)
+        if index.folds:
+            after = predictor.evaluate_folds(reader, bar.update)
+        else:
+            after = predictor.evaluate_rows(reader, rows, bar.update)
     reader.close()
     return {"before": before, "after": after}
 

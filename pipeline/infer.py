@@ -1,18 +1,24 @@
 """Predict the best labels of every video of a split, with one trained run or with a bundle.
 
+A run that is trained in folds predicts each training video by the model of the fold that held it out, as the split
+holdout, and the other splits by the mean of all its models.
+
 Reads runs/<preset>/<run>/, or a bundle, and the index; writes runs/<preset>/<run>/predictions/<split>/ as Parquet
-parts. Predictions of a bundle go to a run named after its file. A record is read once for all members of a bundle.
+parts. Predictions of a bundle go to a run named after its file. A record is read once for all models.
 """
 
+import contextlib
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.done import digest_file
+from pipeline.artifacts.done import Done, digest_file
 from pipeline.artifacts.files import write_json
+from pipeline.artifacts.folds import fold_folders, is_folded
 from pipeline.artifacts.locks import locked
-from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS, find_run
+from pipeline.artifacts.places import WEIGHTS, find_run, is_trained
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.cli.flags import ReadingFlags
 from pipeline.cli.opening import open_index
@@ -27,15 +33,17 @@ from pipeline.config.errors import StageError
 from pipeline.config.ranges import RunName
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.folds import fold_views, join_folds, why_seen
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
 from pipeline.inference.scoring import scores_of
 from pipeline.inference.thresholds import BROUGHT
-from pipeline.inputs.index import Index
+from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.runtime import backend
 from pipeline.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
+    from pipeline.inference.ensemble import Ensemble
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
 
@@ -59,7 +67,9 @@ def main() -> None:
     if flags.bundle and (flags.run or flags.model):
         raise StageError("--bundle brings its own models: leave out --run and --model")
     folder = _folder(flags, experiment.model.family)
-    with locked(folder):
+    with contextlib.ExitStack() as locks:
+        for each in (folder, *(fold_folders(folder) if is_folded(folder) else ())):
+            locks.enter_context(locked(each))
         _folder(flags, experiment.model.family)  # asked again, now that nobody else makes something of it
         run = None if flags.bundle else TrainedRun.read(folder)
         if run:
@@ -70,14 +80,15 @@ def main() -> None:
         index = open_index(flags, experiment, flags.index or flags.places.index(dataset.name))
         check_run_fits_index(dataset, folder, index)
         inputs = {"model": digest, "index": index.digest}
-        splits = dict.fromkeys(flags.split or index.scored_splits())
-        for split in splits:  # an unknown split is refused before any is predicted
-            index.rows(split)
+        splits = _splits(flags, folder, run, dataset, index)
         stores = {split: prediction_store(folder, split) for split in splits}
-        if missing := [split for split in splits if not stores[split].is_up_to_date(settings, inputs)]:
-            predictor, reader = _load(run, flags.bundle, experiment.inference, index)
-            for split in missing:
-                predict(predictor, reader, stores[split], split, settings, inputs)
+        missing = [split for split in splits if not stores[split].is_up_to_date(settings, inputs)]
+        models = _Models(run, flags.bundle, experiment.inference)
+        for split in missing:
+            if index.folds and split == HOLDOUT:
+                _predict_folds(folder, models, index, stores[split], settings, inputs)
+            else:
+                predict(*models.reading(index), stores[split], split, settings, inputs)
         for split in filter(index.labeled, splits):
             scores_of(stores[split], index, split)  # an infer that was killed may have left predictions without scores
 
@@ -88,7 +99,7 @@ def _folder(flags: Flags, family: str) -> Path:
         return find_run(flags.places, flags.preset_name, flags.run or family)
     folder = flags.places.run(flags.preset_name, flags.bundle.stem)
     check_value(f"the name of --bundle {flags.bundle}", flags.bundle.stem, RunName)
-    if (folder / RUN_CONFIG).exists():
+    if is_trained(folder):
         raise StageError(f"predictions of {flags.bundle} would go to {folder}, which has another use: rename the file")
     return folder
 
@@ -105,23 +116,79 @@ def _bundle(path: Path, folder: Path, inference: InferenceConfig) -> tuple[Datas
     return header.dataset, digest, {"top_k": header.recipe.top_k, "videos_per_part": inference.videos_per_part}
 
 
-def _load(
-    run: TrainedRun | None, bundle: Path | None, inference: InferenceConfig, index: Index
-) -> "tuple[Predictor, FrameReader]":
-    backend.start_backend()
-    from pipeline.inference.ensemble import Ensemble
-    from pipeline.inference.predictor import Predictor
-    from pipeline.inputs.reading.reader import FrameReader
+def _splits(
+    flags: Flags, folder: Path, run: TrainedRun | None, dataset: DatasetConfig, index: Index
+) -> dict[str, None]:
+    """Return the splits to predict; raise StageError where one is not there, or its models have seen it."""
+    splits = dict.fromkeys(flags.split or index.scored_splits())
+    for split in splits:  # an unknown split is refused before any is predicted
+        index.rows(split)
+    if HOLDOUT in splits and (fault := why_seen(folder, dataset, run.trained_on if run else (), index)):
+        if flags.split or len(splits) == 1:
+            raise StageError(fault)
+        print(f"{HOLDOUT} is left out: {fault}")
+        del splits[HOLDOUT]
+    if TRAIN in splits and run and len(run.models) > 1:
+        raise StageError(
+            f"{folder} is trained in folds: all of its models but one have been trained on each video of {TRAIN}. Its "
+            f"predictions of {HOLDOUT} are of the same videos, each by the model that has not"
+        )
+    return splits
 
-    if run:
-        from pipeline.models import load_model
 
-        ensemble = Ensemble.of_model(load_model(run.stored), run.sampling, run.dataset, inference.top_k)
-    else:
+class _Models:
+    """The models that predict; they are loaded when they are needed, and once."""
+
+    def __init__(self, run: TrainedRun | None, bundle: Path | None, inference: InferenceConfig):
+        self._run, self._bundle, self._inference = run, bundle, inference
+
+    @functools.cached_property
+    def _ensemble(self) -> "Ensemble":
+        backend.start_backend()
         from pipeline.inference.bundle.loading import load_bundle
+        from pipeline.inference.ensemble import Ensemble
 
-        ensemble = load_bundle(bundle)
-    return Predictor(ensemble, inference.batch_size), FrameReader(index)
+        run, top_k = self._run, self._inference.top_k
+        return Ensemble.of_runs(run.alone(top_k), [run], top_k) if run else load_bundle(self._bundle)
+
+    def reading(self, index: Index, fold: int | None = None) -> "tuple[Predictor, FrameReader]":
+        """Return what predicts, all models together or that of one fold, and what reads the videos of an index."""
+        ensemble = self._ensemble.fold(fold) if fold else self._ensemble
+        from pipeline.inference.predictor import Predictor
+        from pipeline.inputs.reading.reader import FrameReader
+
+        return Predictor(ensemble, self._inference.batch_size), FrameReader(index)
+
+
+def _predict_folds(
+    folder: Path,
+    models: _Models,
+    index: Index,
+    store: PredictionStore,
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+) -> None:
+    """Predict every training video by the model of the fold that held it out; print the result.
+
+    The folds' own predictions come first, which training has made already, each in its own folder.
+    """
+    stores = []
+    for number, (fold, view) in enumerate(zip(fold_folders(folder), fold_views(index)), 1):
+        own = prediction_store(fold, HOLDOUT)
+        made_from = {"model": Done.read(fold).output, "index": view.digest}
+        if not own.is_up_to_date(settings, made_from):
+            predict(*models.reading(view, number), own, HOLDOUT, settings, made_from)
+        if view.labeled(HOLDOUT):
+            scores_of(own, view, HOLDOUT)
+        stores.append(own)
+    rows, size = index.rows(HOLDOUT), settings["videos_per_part"]
+    missing = dict(store.begin(settings, inputs, len(rows), size))
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    for number, part in enumerate(join_folds(stores, index, parts)):
+        if number in missing:
+            store.write(number, part)
+    store.finish(settings, inputs)
+    print(f"{store.folder}: {counted(len(rows), 'video')}, each by the model of its fold")
 
 
 def predict(

@@ -184,6 +184,18 @@ def _check_training(summary: dict[str, Any], dataset: DatasetConfig) -> None:
             f"no video of the training splits ({names}) has labels under the key {dataset.labels_key!r}; "
             "see --dataset.labels-key"
         )
+    if folds := summary.get("folds"):
+        _check_folds(folds["groups"], summary["counts"].get(TRAIN, 0), dataset)
+
+
+def _check_folds(groups: int, videos: int, dataset: DatasetConfig) -> None:
+    """Raise StageError if a fold would be empty."""
+    if 0 < groups < dataset.folds:
+        what = counted(videos, "training video")
+        if dataset.group_key:
+            what += f" of {counted(groups, 'group')} (--dataset.group-key {dataset.group_key})"
+        remedy = f"choose {groups} folds or fewer" if groups > 1 else "leave --dataset.folds out"
+        raise StageError(f"--dataset.folds {dataset.folds}: there are only {what}; {remedy}")
 
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:

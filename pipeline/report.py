@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.artifacts.done import DONE, Done, digest_file, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.folds import FOLDS
 from pipeline.artifacts.hidden import visible
 from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, find_run, list_scored
 from pipeline.cli.flags import ReadingFlags
@@ -120,7 +121,7 @@ def _report(path: Path, flags: Flags, index: Index, asked: Path | None, told: st
 
 def _told(flags: Flags, index: Index, asked: Path | None) -> str:
     """Return a hash of the page's format and of all that it is made from."""
-    tellers = (DONE, WEIGHTS, THRESHOLDS, "summary.json", "metrics.jsonl")
+    tellers = (DONE, WEIGHTS, FOLDS, THRESHOLDS, "summary.json", "metrics.jsonl")
     folders = [flags.places.runs_dir / flags.preset_name, *([asked] if asked else [])]
     files = [file for folder in folders for name in tellers for file in sorted(visible(folder, f"**/{name}"))]
     return digest_json(

@@ -7,7 +7,8 @@ import contextlib
 import io
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags, StartFlags, WorkerFlags
 from pipeline.cli.opening import open_index
@@ -19,6 +20,7 @@ from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Families
 from pipeline.config import POOLING, ConfigError, find_by_name
 from pipeline.config.errors import StageError
+from pipeline.config.ranges import MOST_FOLDS, Within
 from pipeline.inference.outcome import tell_outcome
 from pipeline.inputs.index import HOLDOUT
 from pipeline.presets import load_preset
@@ -30,6 +32,7 @@ from pipeline.submission.splits import split_to_submit
 _SECTIONS = STAGES["run_all"].sections
 _WITHOUT_POOLING = tuple(section for section in _SECTIONS if section != "pooling")
 """All of its sections but pooling, whose settings differ from model to model."""
+_FOLDS = "dataset.folds"
 _WITH_MODELS = ("train", "infer")
 """Stages that make models and are followed by others: what Keras keeps of them is freed, which takes a second."""
 
@@ -41,6 +44,8 @@ class Flags(StartFlags, SplitFlags, ForceFlags, WorkerFlags, IngestFlags, Readin
     run: str | None = None
     """Name of the run, so that one of other settings stays; with several models NAME-average, NAME-netvlad and so on.
     By default each run has the name of its model."""
+    folds: Annotated[int, Within(0, MOST_FOLDS)] | None = None
+    """The same as --dataset.folds: each model is trained once for each fold, and predicts the videos held out of it."""
 
 
 def main() -> None:
@@ -48,6 +53,11 @@ def main() -> None:
     whole = {name: tokens for name, tokens in groups.items() if not name.startswith("pooling.")}
     asks_help = {"help", "-h"} & groups.keys()
     flags, experiment = parse_flags(Flags, _SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
+    if flags.folds is not None:
+        if _FOLDS in whole:
+            raise ConfigError(f"--folds is the same as --{_FOLDS}: give one of them")
+        whole[_FOLDS] = [f"--{_FOLDS}", str(flags.folds)]
+        experiment = replace(experiment, dataset=replace(experiment.dataset, folds=flags.folds))
     named = [name.strip() for name in flags.models.split(",")] if flags.models else load_preset(flags.preset).MODELS
     models = list(dict.fromkeys(named))
     for model in models:

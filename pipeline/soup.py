@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pipeline.artifacts.done import Done, StageOutput, stage_output
 from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.folds import is_folded
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model, list_snapshots, store_model
 from pipeline.artifacts.places import RUN_CONFIG, find_run
@@ -134,6 +135,11 @@ def _check_index(runs: list[Path], configs: list[dict[str, Any]], method: str, i
 
 
 def _config(run: Path) -> dict[str, Any]:
+    if is_folded(run):
+        raise StageError(
+            f"{run} is trained in folds, and the mean of their weights would have seen every video that they hold out; "
+            "it predicts by the mean of its models already. Choose a run that is trained without folds"
+        )
     if not (run / RUN_CONFIG).exists():
         raise StageError(f"{run} is a blend of runs, and has no weights to average: choose one of its members")
     if Done.read(run) is None:

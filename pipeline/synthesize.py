@@ -44,12 +44,18 @@ def main() -> None:
     with stage_output(folder, _begun, lock=folder.parent) as work:
         if not work.begun and folder.exists() and any(visible(folder, "*")):
             raise StageError(f"{folder} holds files that synthesize did not make; choose another --data-dir")
-        if not work.is_up_to_date(config, {}, force=flags.force, keep="--force makes it anew"):
+        if not work.is_up_to_date(_of_records(config), {}, force=flags.force, keep="--force makes it anew"):
             _synthesize(work, flags, dataset, synthesis, config)
 
 
 def _begun(folder: Path) -> Done | None:
-    return Done(read_json(folder / SETTINGS), {}, "") if (folder / SETTINGS).exists() else None
+    return Done(_of_records(read_json(folder / SETTINGS)), {}, "") if (folder / SETTINGS).exists() else None
+
+
+def _of_records(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that records depend on: all but those that only say what is held out of training."""
+    kept = {name: value for name, value in config["dataset"].items() if name not in ("holdout_percent", "folds")}
+    return {**config, "dataset": kept}
 
 
 def _synthesize(

@@ -1,19 +1,23 @@
 """Train one model, or resume its training.
 
-Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the model that is best on the hold-out.
+Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the model that is best on the hold-out. With
+folds (--dataset.folds) it trains one model for each, in runs/<preset>/<run>/fold-1/ and so on, on all other folds.
 """
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from pipeline.artifacts.done import DONE, Done, StageOutput, stage_output
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import read_json, remove_folder, write_json
+from pipeline.artifacts.folds import fold_folder, fold_folders, is_folded, note_folds
+from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.owner import note_owner
-from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG
+from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG, is_trained
 from pipeline.cli.flags import ForceFlags, ReadingFlags, StartFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
@@ -23,10 +27,11 @@ from pipeline.cli.types import Family
 from pipeline.config import Experiment, to_dict
 from pipeline.config.errors import StageError
 from pipeline.config.monitor import OF_ALL_CLASSES, Monitor, key_of, short_title
-from pipeline.config.ranges import RunName
+from pipeline.config.ranges import MOST_FOLDS, RunName, Within
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
+from pipeline.training.folds import check_other_folds, finish_folds, other_configs
 from pipeline.training.longer import asks_for_more, check_longer
 from pipeline.training.start import Start
 from pipeline.training.teacher import Teacher
@@ -40,13 +45,15 @@ class Flags(StartFlags, ForceFlags, ReadingFlags):
     """Pooling family of the model; by default the preset's first."""
     run: RunName | None = None
     """Name of the run, and of its folder in runs/<preset>/; by default the model's name."""
+    fold: Annotated[int, Within(1, MOST_FOLDS)] | None = None
+    """Fold to train the model of, so that several terminals or machines share the folds; by default all, in turn."""
     dry_run: bool = False
     """Only check the settings and print what would be done: nothing is trained, and nothing is deleted."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a run will be trained with, and from."""
+    """What a run, or one fold of it, will be trained with, and from."""
 
     folder: Path
     config: dict[str, Any]
@@ -63,6 +70,47 @@ def main() -> None:
     run = flags.run or experiment.model.family
     folder = flags.places.run(flags.preset_name, run)
     index = open_index(flags, experiment)
+    if flags.fold and flags.fold > index.folds:
+        known = f"{index.folds} folds" if index.folds else "no folds (--dataset.folds)"
+        raise StageError(f"--fold {flags.fold}: {index.folder} has {known}")
+    numbers = [flags.fold] if flags.fold else range(1, index.folds + 1)
+    if index.folds and (teacher := experiment.training.teacher):
+        raise StageError(
+            f"--training.teacher {teacher}: a teacher has learned from videos that a fold holds out, and so would its "
+            "student: train without one, or index without --dataset.folds"
+        )
+    for number in numbers:  # what a late fold would be refused for is refused before an early one is trained
+        _check_monitor(experiment.training.monitor, index.fold(number))
+    _check_kind(folder, index.folds, flags)
+    if not index.folds:
+        _train_run(flags, experiment, folder, index)
+        return
+    for number in numbers:
+        if not flags.dry_run:
+            print(f"fold {number} of {index.folds}")
+        _train_run(flags, experiment, fold_folder(folder, number), index.fold(number))
+        backend.forget_models()
+    if not flags.dry_run:
+        finish_folds(folder, index, experiment.training.monitor)
+
+
+def _check_kind(folder: Path, folds: int, flags: Flags) -> None:
+    """Raise StageError if a run with folds would replace one without, or the other way; with --force, delete that."""
+    there = fold_folders(folder) if is_folded(folder) else []
+    if not is_trained(folder) or len(there) == folds:
+        return
+    if not flags.force or flags.fold:
+        raise StageError(f"{folder} was made with other settings: dataset.folds: {len(there)} -> {folds}. {_KEEP}")
+    if not flags.dry_run:
+        with contextlib.ExitStack() as locks:
+            for each in (folder, *there):
+                locks.enter_context(locked(each))
+            print(f"{folder} is made again: --force")
+            remove_folder(folder)
+
+
+def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> None:
+    """Train a run, or one fold of it, unless it is up to date."""
     with stage_output(folder, _begun) as work:
         plan = _plan(flags, experiment, folder, index, work)
         if plan.more:
@@ -79,7 +127,10 @@ def main() -> None:
         (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
         backend.start_backend()
-        note_owner(folder.parent, flags.preset)
+        if index.held_out:
+            note_folds(folder.parent, index.dataset.folds)
+            (folder.parent / DONE).unlink(missing_ok=True)  # nor is the run that it is a fold of
+        note_owner(flags.places.runs_dir / flags.preset_name, flags.preset)
         _train(plan, index)
 
 
@@ -94,7 +145,9 @@ def _begun(folder: Path) -> Done | None:
 def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work: StageOutput) -> _Plan:
     """Plan a training. All checks that may refuse it are made here, before it begins."""
     if experiment.training.precision == "auto":
-        training = replace(experiment.training, precision=_precision(folder / RUN_CONFIG, flags.force))
+        begun = [] if flags.force else [folder / RUN_CONFIG]
+        begun += other_configs(folder) if index.held_out and (flags.fold or not flags.force) else []
+        training = replace(experiment.training, precision=_precision(begun))
         experiment = replace(experiment, training=training)
     config = {
         "preset": flags.preset_name,
@@ -106,6 +159,10 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
     }
     if flags.start:
         config["from"] = flags.start
+    if index.held_out:
+        config["fold"] = index.held_out
+        if flags.fold or not flags.force:
+            check_other_folds(folder, config)
     _check_monitor(experiment.training.monitor, index)
     more = not flags.force and asks_for_more(work.begun, config)
     inputs = {"index": index.digest}
@@ -193,9 +250,10 @@ def _train(plan: _Plan, index: Index) -> None:
     print(f"{folder / MODEL}: {summary['parameters']:,} parameters{told}{synthetic}")
 
 
-def _precision(config: Path, force: bool) -> str:
+def _precision(configs: list[Path]) -> str:
     """Return what `auto` stands for: the precision that the run was begun with, anywhere, or what is fast here."""
-    return fast_precision() if force or not config.exists() else read_json(config)["training"]["precision"]
+    begun = next((config for config in configs if config.exists()), None)
+    return read_json(begun)["training"]["precision"] if begun else fast_precision()
 
 
 if __name__ == "__main__":

@@ -306,3 +306,14 @@ def test_an_ingest_that_fails_leaves_the_index(tmp_path, stage, preset):
     assert "1 bad record, 0 tolerated" in result.stderr
     assert files(index) == before
     xml.etree.ElementTree.fromstring(before["card.svg"])
+
+
+def test_more_folds_than_videos_to_deal_out_are_refused(tmp_path, stage, preset):
+    write_odd(tmp_path / "raw" / "a.tfrecord", "a", "b", "c")
+    raw = ("--preset", preset, "--raw", f"train={tmp_path}/raw")
+    result = stage("ingest", *raw, "--dataset.folds", 4, check=False)
+    assert result.returncode == 1 and "there are only 3 training videos; choose 3 folds or fewer" in result.stderr
+    result = stage("ingest", *raw, "--dataset.folds", 3)
+    assert "3 training videos in 3 folds of 1" in result.stdout
+    result = stage("ingest", *raw, "--dataset.folds", 3)
+    assert "up to date" in result.stdout

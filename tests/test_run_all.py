@@ -1,6 +1,8 @@
 """In which order the stages run, what each is given, and what is refused before any of them."""
 
+import json
 import re
+import statistics
 
 import pytest
 from fixtures.made_up_runs import make_index, make_run
@@ -183,3 +185,47 @@ def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
     assert sorted(scored) == sorted([(ensemble, "holdout"), (index, "holdout")])
     holdout = predicted[0]
     assert len(evaluated) == 4 and predicted == [*[holdout] * 2, 40, *[holdout] * 2, 40]
+
+
+def test_folds_are_the_dataset_s_and_reach_every_stage(tmp_path, commands):
+    index = make_index(tmp_path, folds=3)
+    assert index.folds == 3
+    run_here("run_all", tmp_path, "--folds", 3)
+    assert len(commands) == 8
+    for stage, flags in commands:
+        assert flags[flags.index("--dataset.folds") + 1] == "3" and "--folds" not in flags, stage
+    commands.clear()
+    with pytest.raises(ConfigError, match=r"--folds is the same as --dataset.folds: give one of them"):
+        run_here("run_all", tmp_path, "--folds", 3, "--dataset.folds", 3)
+    with pytest.raises(ConfigError, match=r"must be from 0 to 50, not 51"):
+        run_here("run_all", tmp_path, "--folds", 51)
+    with pytest.raises(ConfigError, match=r"dataset.folds must be 0, for none, or at least 2"):
+        run_here("run_all", tmp_path, "--folds", 1)
+    assert commands == []
+
+
+def test_a_whole_run_in_folds_tells_its_out_of_fold_score_and_its_spread(tmp_path, stage):
+    """Without folds before, and killed in between or not: the same command does what is left to do."""
+    (tmp_path / "tiny.py").write_text(of_one_feature(TINY))
+    given = ("--preset", tmp_path / "tiny.py", "--models", "average", "--workers", 1)
+    stage("synthesize", *given[:2], "--workers", 1)  # records do not depend on the folds
+    told = stage("run_all", *given, "--folds", 2).stdout
+    run = tmp_path / "runs" / "tiny" / "average"
+    folds = read_json(run / "predictions" / "holdout" / "scores.json")["folds"]
+    mean, deviation = statistics.mean(each["gap"] for each in folds), statistics.stdev(each["gap"] for each in folds)
+    whole = read_json(run / "predictions" / "holdout" / "scores.json")["whole"]
+    assert [each["videos"] for each in folds] == [80, 80] and whole["videos"] == 160
+    out_of_fold = rf"GAP@20 {whole['gap']:.4f}, {mean:.4f} ± {deviation:.4f} over 2 folds, by (average|ensemble)"
+    assert re.search(rf"^out of fold  {out_of_fold}$", told, re.MULTILINE)
+    assert re.search(rf"^  mean of 2 folds +{mean:.4f}", told, re.MULTILINE)
+    assert re.search(rf"^  deviation of 2 folds +{deviation:.4f}", told, re.MULTILINE)
+    page = (tmp_path / "reports" / "tiny.html").read_text()
+    assert "mean and standard deviation of the scores of 2 folds" in page and f"{mean:.4f} ± {deviation:.4f}" in page
+    assert "fold-1" not in page and "in 2 folds, each predicted by a model" in page
+    again = stage("run_all", *given, "--folds", 2).stdout
+    for part in ("fold-1", "fold-2", "predictions/holdout", "predictions/test"):
+        assert f"runs/tiny/average/{part}: up to date" in again
+    scored = json.loads(stage("evaluate", *given[:2], "--run", "average", "--split", "holdout", "--json").stdout)
+    assert scored["folds"] == folds and scored["gap"] == whole["gap"]
+    about = read_json(next((tmp_path / "submissions").glob("tiny-*.json")))
+    assert about["videos"] == 40 and any("pipeline.train" in command for command in about["commands"])

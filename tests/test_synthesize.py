@@ -58,3 +58,10 @@ def test_other_settings_are_refused_by_name(tmp_path, stage, tiny_preset):
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrecord")} == shards
     stage("synthesize", "--preset", tiny_preset, *small, "--synthesis.seed", 7, "--force")
     assert {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.tfrecord")} != shards
+
+
+def test_what_is_held_out_later_changes_no_record(tmp_path, stage, tiny_preset):
+    small = ("--preset", tiny_preset, "--synthesis.train-videos", 8, "--synthesis.test-videos", 4, "--workers", 1)
+    stage("synthesize", *small)
+    for more in (("--dataset.folds", 4), ("--dataset.holdout-percent", 33)):
+        assert "up to date" in stage("synthesize", *small, *more).stdout

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.folds import FOLDS, is_fold
 from pipeline.artifacts.hidden import is_hidden, visible
 from pipeline.artifacts.paths import folder_of_variable, path_of
 from pipeline.config.checked import check_value
@@ -60,25 +61,31 @@ def find_run(places: Places, preset: str, run: str) -> Path:
     """
     path = path_of(run)
     folder, runs_of = path, f"runs in {path.parent}"
-    if os.sep not in str(path) and not (path / RUN_CONFIG).exists():
+    if os.sep not in str(path) and not is_trained(path):
         check_value("run", run, FolderName)
         folder, runs_of = places.run(preset, run), f"runs of preset {preset}"
-    if not is_run(folder):
-        if is_run(places.runs_dir / path):
+    if is_fold(folder):
+        raise StageError(f"{folder} is a fold of the run {folder.parent}, which counts as a whole: name that")
+    if not _is_run(folder):
+        if _is_run(places.runs_dir / path):
             raise StageError(f"{folder} is not a run; {places.runs_dir / path} is one")
         there = ", ".join(each.name for each in _all_runs(folder.parent)) or "none"
         raise StageError(f"{folder} is not a run; {runs_of}: {there}")
     return folder
 
 
-def is_run(folder: Path) -> bool:
-    """Return whether a folder is that of a trained run, of a bundle's predictions or of a blend."""
-    return not is_hidden(folder.name) and ((folder / RUN_CONFIG).exists() or (folder / WEIGHTS).exists())
+def is_trained(folder: Path) -> bool:
+    """Return whether a folder is that of a run which `train` or `soup` makes, and not of a blend or a bundle."""
+    return (folder / RUN_CONFIG).exists() or (folder / FOLDS).exists()
+
+
+def _is_run(folder: Path) -> bool:
+    return not is_hidden(folder.name) and (is_trained(folder) or (folder / WEIGHTS).exists())
 
 
 def list_runs(places: Places, preset: str) -> list[Path]:
     """List the folders of a preset's trained runs, by name, without those that are half-made or half-deleted."""
-    return _holding(places.runs_dir / preset, RUN_CONFIG)
+    return _holding(places.runs_dir / preset, RUN_CONFIG, FOLDS)
 
 
 def list_scored(places: Places, preset: str) -> list[Path]:
@@ -88,10 +95,11 @@ def list_scored(places: Places, preset: str) -> list[Path]:
 
 def _all_runs(folder: Path) -> list[Path]:
     ensemble = folder / ENSEMBLE
-    found = sorted({*_holding(folder, RUN_CONFIG), *_holding(folder, WEIGHTS)})
+    found = _holding(folder, RUN_CONFIG, FOLDS, WEIGHTS)
     return [*found, *([ensemble] if (ensemble / WEIGHTS).exists() else [])]
 
 
-def _holding(folder: Path, name: str) -> list[Path]:
-    """List the folders inside a folder that hold a file of this name, without hidden ones and the ensemble."""
-    return sorted(path.parent for path in visible(folder, f"*/{name}") if path.parent.name != ENSEMBLE)
+def _holding(folder: Path, *names: str) -> list[Path]:
+    """List the folders inside a folder that hold a file of these names, without hidden ones and the ensemble."""
+    found = {path.parent for name in names for path in visible(folder, f"*/{name}")}
+    return sorted(path for path in found if path.name != ENSEMBLE)

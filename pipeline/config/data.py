@@ -5,7 +5,18 @@ from typing import Annotated, Literal
 
 from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
 from pipeline.config.errors import ConfigError
-from pipeline.config.ranges import MOST_CLASSES, FolderName, Frames, Key, Matching, Seed, Several, Size, Within
+from pipeline.config.ranges import (
+    MOST_CLASSES,
+    MOST_FOLDS,
+    FolderName,
+    Frames,
+    Key,
+    Matching,
+    Seed,
+    Several,
+    Size,
+    Within,
+)
 
 _SPLIT_VIDEOS = 64**4 // 2
 """Most videos in a synthetic split: ids have four characters out of 64, and two splits share them."""
@@ -94,7 +105,12 @@ class DatasetConfig(CheckedFields, section="dataset"):
         default="", metadata=LEFT_OUT_AT_DEFAULT
     )
     """Key of what a video belongs to, such as a channel or a site, in the record's context; if empty, there is none.
-    The hold-out takes all videos of one channel, or none; a record without the key stands for itself."""
+    The hold-out takes all videos of one channel, or none, and so does a fold; a record without the key stands for
+    itself."""
+    folds: Annotated[int, Within(0, MOST_FOLDS, unit="folds")] = field(default=0, metadata=LEFT_OUT_AT_DEFAULT)
+    """Number of folds that the training videos are dealt out to, in place of a hold-out; 0: none.
+    A run is then trained once for each fold, on the videos of all others; every training video is predicted by the
+    model that has not seen it. The other splits are predicted by the mean of all the models."""
     synthetic: bool = False
     """Whether the data are made up; every score on them is then labeled synthetic."""
 
@@ -108,6 +124,10 @@ class DatasetConfig(CheckedFields, section="dataset"):
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise ConfigError(f"dataset.features: two are named {name}; give each a name of its own")
+        if self.folds == 1:
+            raise ConfigError(
+                "dataset.folds must be 0, for none, or at least 2, not 1: a fold is held out of the others"
+            )
         if "holdout" in self.train_splits:
             raise ConfigError(
                 "dataset.train-splits must not contain holdout, the name of the hold-out; rename the split"

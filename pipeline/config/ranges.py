@@ -68,6 +68,9 @@ LARGEST_SIZE = 1 << 20
 MOST_CLASSES = 100_000
 """Largest number of classes."""
 
+MOST_FOLDS = 50
+"""Largest number of folds, each of which is a training."""
+
 Size = Annotated[int, Within(1, LARGEST_SIZE)]
 """Size of a layer."""
 Sizes = tuple[Size, ...]

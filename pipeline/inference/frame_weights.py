@@ -43,6 +43,8 @@ def frame_weights(model, inputs: dict[str, np.ndarray]) -> Weights:
 def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[Weights, np.ndarray]:
     """Return the frame weights of a trained run for the videos at `rows`, and the number of valid frames, int32 [B].
 
+    Of a run that is trained in folds they are those of its first model: the clusters of several have no common order.
+
     The frames are those that the run predicts with. With uniform sampling they are T frames spread evenly over each
     video, all of them valid.
 
@@ -58,7 +60,7 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
 
     run = TrainedRun.read(folder)
     check_run_fits_index(run.dataset, folder, index)
-    model, reader = load_model(run.stored), FrameReader(index)
+    model, reader = load_model(run.models[0]), FrameReader(index)
     found, valid = [], []
     try:
         for count, inputs in evaluation_batches(reader, rows, run.sampling, min(BATCH_SIZE, max(len(rows), 1))):

@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
+from pipeline.artifacts.folds import fold_folders, is_folded
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS, is_trained
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
@@ -47,7 +48,7 @@ def why_stale(run: Path, split: str, index: Index) -> str:
         return f"{run} has no predictions of {split}: {remedy}"
     if done.inputs.get("index") != index.digest:
         return f"{store.folder} was made from another index than {index.folder} is now: {remedy} again"
-    if (run / RUN_CONFIG).exists():
+    if is_trained(run):
         fault = _other_model(run, done)
     elif (bundle := _bundle(run)) is not None:
         fault = "" if bundle["digest"] == done.inputs.get("model") else "was made by another bundle of this name"
@@ -60,6 +61,10 @@ def is_of_index(run: Path, index: Index) -> bool:
     """Return whether a run was trained, or a blend chosen, on this index; False for a bundle, which does not say."""
     if _bundle(run):
         return True
+    if is_folded(run):
+        folds = fold_folders(run)
+        begun = [(number, fold) for number, fold in enumerate(folds, 1) if (fold / RUN_CONFIG).exists()]
+        return len(folds) == index.folds and all(is_of_index(fold, index.fold(number)) for number, fold in begun)
     if (run / RUN_CONFIG).exists():
         made_from = read_json(run / RUN_CONFIG)
     else:
@@ -111,7 +116,7 @@ def _bundle(folder: Path) -> dict[str, Any] | None:
 
 def remedy_of(run: Path, split: str) -> str:
     """Return the command that makes the predictions of a split."""
-    if (run / RUN_CONFIG).exists():
+    if is_trained(run):
         return f"run infer --run {run.name} --split {split}"
     bundle = _bundle(run)
     return f"run infer --bundle {bundle['bundle']} --split {split}" if bundle else f"run ensemble --split {split}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.folds import fold_folders, is_folded
 from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
 from pipeline.artifacts.stored_json import StoredObject
 from pipeline.config.errors import StageError
@@ -21,6 +22,9 @@ def monitor_of(runs: Iterable[Path]) -> Monitor:
 
 
 def _monitor_of_run(run: Path) -> Monitor | None:
+    if is_folded(run):
+        begun = next((fold for fold in fold_folders(run) if (fold / RUN_CONFIG).exists()), None)
+        return _monitor_of_run(begun) if begun else None
     if (run / RUN_CONFIG).exists():
         path = run / RUN_CONFIG
         values = read_json(path).typed("training", StoredObject)

@@ -3,6 +3,7 @@
 import concurrent.futures
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inference.scoring import Metrics, all_metrics
-from pipeline.inputs.index import Index
+from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.reading.batches import Inputs, batches_for_all
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import distinct_samplings, frames_chosen, split_samples
@@ -106,6 +107,16 @@ class Predictor:
         """Return the metrics of the videos at `rows`."""
         return metrics_of(reader.index, rows, self.predict_rows(reader, rows, progress))
 
+    def evaluate_folds(self, reader: FrameReader, progress: Callable[[int], object] = lambda done: None) -> Metrics:
+        """Return the metrics of the hold-out of an index with folds, each video by the models that have not seen it."""
+        rows, found = [], []
+        for number in range(1, reader.index.folds + 1):
+            rows.append(reader.index.fold(number).rows(HOLDOUT))
+            own = Predictor(self.ensemble.fold(number), self.batch_size)
+            found.append(own.predict_rows(reader, rows[-1], progress))
+        labels, scores = map(np.concatenate, zip(*found))
+        return metrics_of(reader.index, np.concatenate(rows), (labels, scores))
+
     def _sampled(self, batch: tuple[int, Inputs]) -> tuple[int, dict[tuple, Inputs]]:
         """Return the batch with the frames that each sampling asks for."""
         count, inputs = batch
@@ -113,13 +124,20 @@ class Predictor:
         return count, {frames_chosen(sampling): each for sampling, each in zip(self.samplings, split)}
 
     def _probabilities(self, member: EnsembleMember, inputs: dict[tuple, Inputs], count: int) -> np.ndarray:
-        """Return one model's probabilities, [count,V]."""
+        """Return one member's probabilities, [count,V]: the mean of its models'."""
         chosen = inputs[frames_chosen(member.sampling)]
+        whole = self._of_model(member.models[0], chosen, count)
+        for model in member.models[1:]:
+            whole = whole + self._of_model(model, chosen, count)
+        return whole / np.float32(len(member.models)) if len(member.models) > 1 else whole
+
+    def _of_model(self, model: Any, chosen: Inputs, count: int) -> np.ndarray:
+        """Return one model's probabilities, float32 [count,V]."""
         parts, position = [], 0
         while position < count:
             size = min(self.batch_size, len(chosen["num_frames"]))
             try:
-                part = member.model.predict_on_batch(_slice(chosen, position, size))
+                part = model.predict_on_batch(_slice(chosen, position, size))
             except Exception as error:
                 if size == 1 or not is_out_of_memory(error):
                     raise

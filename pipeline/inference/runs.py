@@ -1,4 +1,4 @@
-"""Read trained runs from disk: a single run, or the runs of a blend."""
+"""Read trained runs from disk: a single run, of one model or of one for each fold, or the runs of a blend."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,9 +6,18 @@ from typing import Any
 
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json
+from pipeline.artifacts.folds import digest_of_folds, fold_folders, is_folded
 from pipeline.artifacts.models import MODEL, is_model
-from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
-from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, from_dict, labels_kept
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS, is_trained
+from pipeline.config import (
+    DatasetConfig,
+    InferenceConfig,
+    ModelConfig,
+    SamplingConfig,
+    differences,
+    from_dict,
+    labels_kept,
+)
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.ensembling.recipe import Member, Recipe
@@ -17,7 +26,7 @@ from pipeline.inputs.index import Index
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run that is trained to its end: its configuration, and where its model lies."""
+    """A run that is trained to its end: its configuration, and where its models lie."""
 
     folder: Path
     dataset: DatasetConfig
@@ -26,15 +35,26 @@ class TrainedRun:
     precision: str
     """The precision that it was trained in, `float32` or `mixed_bfloat16`."""
     digest: str
-    """The digest of its model."""
+    """The digest of its model or, if it is trained in folds, of the digests of all its models."""
+    models: tuple[Path, ...]
+    """Its model, or that of each fold."""
+    trained_on: tuple[str, ...]
+    """The digest of the index that each model is trained on."""
 
-    @property
-    def stored(self) -> Path:
-        return self.folder / MODEL
+    def alone(self, kept: int | None) -> Recipe:
+        """Return the recipe of a blend of this run alone, which keeps as many labels as `labels_kept` says."""
+        return Recipe(
+            (Member(self.folder.name, str(self.folder), 1.0),), top_k=labels_kept(kept, self.dataset.num_classes)
+        )
 
     @classmethod
     def read(cls, folder: Path) -> "TrainedRun":
-        """Read a run from its folder. Raises StageError if it is not a run, or is not trained to its end."""
+        """Read a run from its folder.
+
+        Raises StageError if it is not a run, is not trained to its end, or its folds were trained with other settings.
+        """
+        if is_folded(folder):
+            return _joined(folder, [cls.read(each) for each in fold_folders(folder)])
         path = folder / RUN_CONFIG
         if (done := Done.read(folder)) is None:
             raise StageError(f"{folder} is not trained to its end: run train again, which resumes from its checkpoint")
@@ -54,7 +74,29 @@ class TrainedRun:
             from_dict(ModelConfig, config["model"], path),
             precision,
             done.output,
+            (folder / MODEL,),
+            (config["inputs"]["index"],),
         )
+
+
+def _joined(folder: Path, folds: list[TrainedRun]) -> TrainedRun:
+    """Return the run that is trained in these folds."""
+    settings = [{**read_json(fold.folder / RUN_CONFIG), "fold": None, "inputs": None} for fold in folds]
+    for fold, own in zip(folds, settings):
+        if changed := differences(settings[0], own):
+            raise StageError(
+                f"{fold.folder} was trained with other settings than {folds[0].folder}: {'; '.join(changed)}. Train "
+                "all folds with the same settings"
+            )
+    if Done.read(folder) is None:
+        raise StageError(f"{folder} is not trained to its end: run train again, which says what is missing")
+    return replace(
+        folds[0],
+        folder=folder,
+        digest=digest_of_folds([fold.digest for fold in folds]),
+        models=tuple(path for fold in folds for path in fold.models),
+        trained_on=tuple(digest for fold in folds for digest in fold.trained_on),
+    )
 
 
 def describe_dataset(dataset: DatasetConfig) -> str:
@@ -89,10 +131,9 @@ def read_blend(folder: Path, kept: int | None) -> tuple[Recipe, list[TrainedRun]
     Raises:
         StageError: a member is missing or unfinished, or the members were trained on different datasets.
     """
-    if (folder / RUN_CONFIG).exists():
+    if is_trained(folder):
         run = TrainedRun.read(folder)
-        member = Member(folder.name, str(folder), 1.0)
-        return Recipe((member,), top_k=labels_kept(kept, run.dataset.num_classes)), [run]
+        return run.alone(kept), [run]
     recipe = Recipe.read(folder / WEIGHTS)
     runs = [TrainedRun.read(_folder_of(member, folder)) for member in recipe.used]
     for run in runs[1:]:
@@ -105,7 +146,7 @@ def read_blend(folder: Path, kept: int | None) -> tuple[Recipe, list[TrainedRun]
 def _folder_of(member: Member, blend: Path) -> Path:
     """Return a member's folder: the recorded path, or a folder beside the blend's if all were moved together."""
     for folder in (Path(member.path), blend.parent / member.run):
-        if (folder / RUN_CONFIG).exists():
+        if is_trained(folder):
             return folder
     raise StageError(f"{blend} uses the run {member.run}, which is neither at {member.path} nor beside it")
 

@@ -45,17 +45,19 @@ def write_saved_model(ensemble: Ensemble, folder: Path) -> None:
     def serve(frames, num_frames):
         values = []
         available = tf.clip_by_value(num_frames, 1, tf.shape(frames)[1])
-        for (model, sampling), member in zip(ensemble.members, ensemble.recipe.used):
+        for (models, sampling), member in zip(ensemble.members, ensemble.recipe.used):
             chosen, count = _sampled(frames, available, sampling, dataset)
-            probabilities = model({"frames": chosen, "num_frames": count}, training=False)
+            inputs = {"frames": chosen, "num_frames": count}
+            probabilities = tf.add_n([model(inputs, training=False) for model in models]) / len(models)
             values.append(values_of(probabilities, ensemble.recipe, member.quantiles))
         weights = [member.weight for member in ensemble.recipe.used]
         mean = tf.add_n([value * (weight / sum(weights)) for value, weight in zip(values, weights)])
         return {"probabilities": tf.sigmoid(mean) if ensemble.recipe.combine == "logits" else mean}
 
     archive = keras.export.ExportArchive()
-    for model, _ in ensemble.members:
-        archive.track(model)
+    for member in ensemble.members:
+        for model in member.models:
+            archive.track(model)
     signature = [
         tf.TensorSpec((None, None, dataset.width), dataset.dtype, "frames"),
         tf.TensorSpec((None,), "int32", "num_frames"),

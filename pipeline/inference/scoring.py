@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +53,8 @@ class Scores(NamedTuple):
     """The metrics on the other half."""
     by_class: dict[str, list[float | None]] | None = None
     """On the whole split, `average_precision` and `auc` of each class; None where a class has none."""
+    folds: list[Metrics] | None = None
+    """The metrics on each fold of a hold-out that is one of folds."""
 
     @property
     def comparable(self) -> Metrics:
@@ -76,6 +79,12 @@ def scores_of(store: PredictionStore, index: Index, split: str) -> Scores:
 def write_scores(store: PredictionStore, index: Index, scores: Scores) -> None:
     """Write the scores of finished predictions beside them."""
     _write(store.folder / SCORES, _made_from(store, index), scores)
+
+
+def spread_of(folds: Sequence[Metrics], key: str) -> tuple[float, float] | None:
+    """Return mean and standard deviation (of a sample, n - 1) of a metric over folds; None where a fold lacks it."""
+    values = [value for metrics in folds if (value := metrics.get(key)) is not None]
+    return (statistics.mean(values), statistics.stdev(values)) if len(values) == len(folds) > 1 else None
 
 
 def scored_by(monitor: Monitor, metrics: Metrics) -> float:
@@ -134,8 +143,8 @@ def score_lists(parts: Iterable[Part], index: Index, split: str, source: Path) -
     Raises StageError, naming `source`, if they do not hold each video of the split exactly once.
     """
     metrics = StreamingMetrics(index.dataset.num_classes)
-    for (_, labels, scores), truth in _with_labels(parts, index, split, source):
-        metrics.accumulate(labels, scores, truth)
+    for (_, labels, scores), rows in _with_labels(parts, index, split, source):
+        metrics.accumulate(labels, scores, LabelLists(*index.labels_of(rows)))
     return {**metrics.result(), **_accuracy(metrics, index)}
 
 
@@ -148,25 +157,25 @@ def score_predictions(read: Callable[[], Iterable[Part]], index: Index, split: s
         split: which of them are predicted.
         source: what messages name.
     """
-    whole, tuned, reported = (StreamingMetrics(index.dataset.num_classes) for _ in range(3))
-    for (ids, labels, scores), truth in _with_labels(read(), index, split, source):
+    whole, *subsets = (StreamingMetrics(index.dataset.num_classes) for _ in range(3 + index.folds))
+    for (ids, labels, scores), rows in _with_labels(read(), index, split, source):
+        truth = LabelLists(*index.labels_of(rows))
         whole.accumulate(labels, scores, truth)
-        for half, chosen in _halves(ids, tuned, reported) if split == HOLDOUT else ():
-            half.accumulate(labels[chosen], scores[chosen], truth.of_videos(chosen))
-    for (ids, labels, scores), _ in _with_labels(read(), index, split, source):
+        for subset, chosen in zip(subsets, _subsets(ids, rows, index)) if split == HOLDOUT else ():
+            subset.accumulate(labels[chosen], scores[chosen], truth.of_videos(chosen))
+    for (ids, labels, scores), rows in _with_labels(read(), index, split, source):
         whole.rank(labels, scores)
-        for half, chosen in _halves(ids, tuned, reported) if split == HOLDOUT else ():
-            half.rank(labels[chosen], scores[chosen])
-    halves = [all_metrics(half, index) for half in (tuned, reported)] if split == HOLDOUT else [None, None]
+        for subset, chosen in zip(subsets, _subsets(ids, rows, index)) if split == HOLDOUT else ():
+            subset.rank(labels[chosen], scores[chosen])
+    tuned, reported, *folds = [all_metrics(each, index) if split == HOLDOUT else None for each in subsets]
     by_class = {"average_precision": _listed(whole.average_precisions()), "auc": _listed(whole.areas())}
-    return Scores(all_metrics(whole, index), *halves, by_class)
+    return Scores(all_metrics(whole, index), tuned, reported, by_class, folds if split == HOLDOUT and folds else None)
 
 
-def _halves(
-    ids: Sequence[str], tuned: StreamingMetrics, reported: StreamingMetrics
-) -> tuple[tuple[StreamingMetrics, NDArray[np.bool_]], ...]:
-    half = is_tuning_half(ids)
-    return (tuned, half), (reported, ~half)
+def _subsets(ids: Sequence[str], rows: NDArray[np.int64], index: Index) -> list[NDArray[np.bool_]]:
+    """Return which videos of a hold-out are in the half that is tuned on, in the other one, and in each fold."""
+    half, fold = is_tuning_half(ids), index.fold_of(rows)
+    return [half, ~half, *(fold == number for number in range(1, index.folds + 1))]
 
 
 def all_metrics(metrics: StreamingMetrics, index: Index) -> Metrics:
@@ -199,8 +208,8 @@ def _read(path: Path, made_from: dict[str, str]) -> Scores | None:
         return None
     if not isinstance(values.get("by_class"), dict):  # of an earlier version, which had fewer metrics
         return None
-    scores = Scores(*(values[name] for name in Scores._fields))
-    kept = [each for each in scores[:3] if each is not None]
+    scores = Scores(*(values[name] for name in Scores._fields if name != "folds"), values.get("folds"))
+    kept = [each for each in (*scores[:3], *(scores.folds or ())) if each is not None]
     return scores if scores.whole and all(map(_are_metrics, kept)) and _are_lists(scores.by_class) else None
 
 
@@ -214,11 +223,16 @@ def _are_lists(values: object) -> bool:
 
 def _write(path: Path, made_from: dict[str, str], scores: Scores) -> None:
     with contextlib.suppress(OSError):  # a read-only folder: the scores are computed anew each time
-        write_json(path, {**format_fields(), "made_from": made_from, **scores._asdict()})
+        told = scores._asdict()
+        if scores.folds is None:
+            del told["folds"]  # as it was before there were folds
+        write_json(path, {**format_fields(), "made_from": made_from, **told})
 
 
-def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) -> Iterator[tuple[Part, LabelLists]]:
-    """Yield the videos of each part whose labels are known, with their labels; raises as `score_lists` does."""
+def _with_labels(
+    parts: Iterable[Part], index: Index, split: str, source: Path
+) -> Iterator[tuple[Part, NDArray[np.int64]]]:
+    """Yield the videos of each part whose labels are known, and their rows; raises as `score_lists` does."""
     rows = index.rows(split)
     if not index.labeled(split):
         raise StageError(f"split {split} has no labels to score against")
@@ -234,7 +248,7 @@ def _with_labels(parts: Iterable[Part], index: Index, split: str, source: Path) 
         if not known.all():
             ids, labels, scores = part
             part = [id for id, there in zip(ids, known) if there], labels[known], scores[known]
-        yield part, LabelLists(*index.labels_of(chosen[known]))
+        yield part, chosen[known]
     if row_of:
         raise StageError(
             f"{source} lacks {counted(len(row_of), 'video')} of split {split}, for example {next(iter(row_of))!r}"

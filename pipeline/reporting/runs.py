@@ -1,6 +1,7 @@
 """Read a preset's runs from their files: origin, training log, scores, predictions, and how they are blended."""
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.places import ENSEMBLE, RUN_CONFIG, WEIGHTS
+from pipeline.artifacts.folds import fold_folders, is_folded
+from pipeline.artifacts.places import ENSEMBLE, WEIGHTS, is_trained
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.artifacts.stored_json import StoredObject
 from pipeline.config.errors import StageError
@@ -18,7 +20,7 @@ from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store,
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import Metrics, scored_by, scores_of
 from pipeline.inference.thresholds import THRESHOLDS, Stored, inputs_of, predictions_of, why_outdated
-from pipeline.inputs.index import Index
+from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.predicted import read_together
 from pipeline.metrics import LabelLists
 from pipeline.metrics.diagnostics import Diagnostics
@@ -67,6 +69,8 @@ class Run:
     """Examples a second in training."""
     origin: Origin | None = None
     """None where training has not ended, or an earlier version did not note it."""
+    folds: tuple[Metrics, ...] = ()
+    """The metrics on each fold of the hold-out, if it is one of folds."""
 
     @property
     def name(self) -> str:
@@ -79,7 +83,7 @@ class Run:
     @property
     def trained(self) -> bool:
         """Whether its model is here. Of a blend and of a bundle only the predictions are."""
-        return (self.folder / RUN_CONFIG).exists()
+        return is_trained(self.folder)
 
     def score(self, split: str, monitor: Monitor = "gap") -> float:
         """Return the metric on a split; minus infinity if it is not predicted, or has none."""
@@ -110,27 +114,45 @@ def fresh_splits(folder: Path, index: Index) -> tuple[list[str], list[str]]:
 def read_run(folder: Path, index: Index, progress: Callable[[], object] = lambda: None) -> Run:
     """Read a run with its scores; `progress` is called after each split. Raises StageError if a file is damaged."""
     scores, comparable, by_class = {}, {}, {}
+    folds: tuple[Metrics, ...] = ()
     for split in fresh_splits(folder, index)[0]:
         found = scores_of(prediction_store(folder, split), index, split)
         scores[split], comparable[split], by_class[split] = found.whole, found.comparable, found.by_class or {}
+        folds = tuple(found.folds or ()) if split == HOLDOUT else folds
         progress()
     if folder.name == ENSEMBLE:
         members = [Path(member.path) / SUMMARY for member in Recipe.read(folder / WEIGHTS).used]
         parameters = [read_json(path).typed("parameters", int, float) for path in members if path.exists()]
         known = len(parameters) == len(members) and None not in parameters
-        return Run(folder, [], scores, comparable, by_class, sum(parameters) if known else None)
+        return Run(folder, [], scores, comparable, by_class, sum(parameters) if known else None, folds=folds)
     names = ("parameters", "steps", "batch_size", "examples_per_second")
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None  # not while it trains
     numbers = summary.numbers(*names) if summary else {}
     return Run(
         folder,
-        log.read_log(folder / "metrics.jsonl") if is_of_index(folder, index) else [],
+        _read_log(folder) if is_of_index(folder, index) else [],
         scores,
         comparable,
         by_class,
         *(numbers.get(name) for name in names),
         _origin(summary),
+        folds,
     )
+
+
+def _read_log(run: Path) -> list[dict[str, Any]]:
+    """Read the log of a training; of one in folds, the mean of the folds' at each evaluation that all have made."""
+    if not is_folded(run):
+        return log.read_log(run / "metrics.jsonl")
+    logs = [[each for each in log.read_log(fold / "metrics.jsonl") if "gap" in each] for fold in fold_folders(run)]
+    return [_mean_record(together) for together in zip(*logs)]
+
+
+def _mean_record(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean of each number that all records have; the step, which hardly differs, of the first."""
+    numbers = [{key for key, value in record.items() if isinstance(value, int | float)} for record in records]
+    means = {key: statistics.mean(record[key] for record in records) for key in set.intersection(*numbers)}
+    return {**means, "step": records[0]["step"]}
 
 
 def _origin(summary: StoredObject | None) -> Origin | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.config.monitor import TITLES, Monitor, key_of, title_of
-from pipeline.inference.scoring import Metrics, columns
+from pipeline.inference.scoring import Metrics, columns, spread_of
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.metrics.thresholds import NEVER
@@ -28,6 +28,11 @@ def role(split: str, index: Index) -> str:
     """Return what a split is for."""
     if split == TRAIN:
         return "the models are trained on them"
+    if split == HOLDOUT and index.folds:
+        return (
+            f"the same, in {index.folds} folds, each predicted by a model that is trained on the others; they choose "
+            "the steps, the runs and the weights"
+        )
     if split == HOLDOUT:
         return "no model is trained on them, but they choose the steps, the runs and the weights"
     return "scored, and nothing is chosen by them" if index.labeled(split) else "without labels: predicted, not scored"
@@ -52,7 +57,13 @@ def leaderboard(
         "gain": blended.score(split, monitor) - single.score(split, monitor) if both else None,
         "priors": priors,
         "videos": rows[0].scores[split]["videos"],
+        "spreads": spreads(rows, list(shown)) if split == HOLDOUT else [],
     }
+
+
+def spreads(rows: Sequence[Run], keys: Sequence[str]) -> list[tuple[Run, int, list[tuple[float, float] | None]]]:
+    """Return the runs that are scored on each fold, the number of folds, and mean and deviation of each metric."""
+    return [(run, len(run.folds), [spread_of(run.folds, key) for key in keys]) for run in rows if run.folds]
 
 
 def training(runs: Sequence[Run], monitor: Monitor) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.artifacts.done import Done, digest_json
 from pipeline.artifacts.files import read_json
-from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS
+from pipeline.artifacts.folds import fold_folders, is_folded
+from pipeline.artifacts.places import RUN_CONFIG, WEIGHTS, is_trained
 from pipeline.artifacts.predictions import labels_kept_by, list_predicted_splits
 from pipeline.cli.overrides import override_flags
 from pipeline.config import Experiment, labels_kept, to_dict
@@ -61,7 +62,7 @@ def describe_run(run: Path, split: str) -> dict[str, Any]:
     """
     predicted = Done.read(run / "predictions" / split)
     about: dict[str, Any] = {"run": run.name, "split": split, "predictions": predicted.output}
-    if not (run / RUN_CONFIG).exists():
+    if not is_trained(run):
         recipe = read_json(run / WEIGHTS)
         members = [{key: value for key, value in member.items() if key != "path"} for member in recipe["members"]]
         about["recipe"] = {**recipe, "members": members}
@@ -72,16 +73,21 @@ def describe_run(run: Path, split: str) -> dict[str, Any]:
 def _describe_run(run: Path, split: str) -> dict[str, Any]:
     """Describe a trained run, or a bundle, which has only a summary."""
     about: dict[str, Any] = {"summary": read_json(run / "summary.json")}
-    if (run / RUN_CONFIG).exists():
-        config = read_json(run / RUN_CONFIG)
+    if is_trained(run):
+        config = _config(run)
         about |= {"config": config, "config_hash": digest_json(config)}
     digests = {"model": Done.read(run), "predictions": Done.read(run / "predictions" / split)}
     return about | {name: done.output for name, done in digests.items() if done}
 
 
+def _config(run: Path) -> dict[str, Any]:
+    """Return the settings that a run was trained with; those of its first fold, with which all share them."""
+    return read_json((fold_folders(run)[0] if is_folded(run) else run) / RUN_CONFIG)
+
+
 def _members(run: Path) -> list[Path]:
     """Return the runs that a blend chose among and that still exist, at their path or beside it; [] for other runs."""
-    if (run / RUN_CONFIG).exists():
+    if is_trained(run):
         return []
     places = [(Path(member["path"]), run.with_name(member["run"])) for member in read_json(run / WEIGHTS)["members"]]
     found = [[folder for folder in either if (folder / "summary.json").exists()] for either in places]
@@ -104,7 +110,7 @@ def commands_to_reproduce(run: Path, preset: str, split: str) -> list[str]:
     predictions of the split train, and one that began --from another needs that one; `train` says so.
     """
     splits = sorted({split, HOLDOUT} & set(list_predicted_splits(run)))
-    if (run / RUN_CONFIG).exists():
+    if is_trained(run):
         return [*_training(run, preset), *_inference(run, preset, splits)]
     if (run / "summary.json").exists():
         bundle = read_json(run / "summary.json")["bundle"]
@@ -120,7 +126,7 @@ def commands_to_reproduce(run: Path, preset: str, split: str) -> list[str]:
 
 
 def _training(run: Path, preset: str) -> list[str]:
-    config = read_json(run / RUN_CONFIG)
+    config = _config(run)
     if soup := config.get("soup"):
         first, *others = soup["runs"]
         parts = [step for name in soup["runs"] for step in _training(run.with_name(name), preset)]

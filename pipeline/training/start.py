@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.folds import fold_folders, is_folded
 from pipeline.artifacts.places import RUN_CONFIG, Places, find_run
 from pipeline.config import DatasetConfig
 from pipeline.config.errors import StageError
@@ -42,11 +43,21 @@ class Start:
             return
         if self.folder.resolve() == folder.resolve():
             raise StageError(f"--from {name}: a run cannot begin with its own weights; choose another --run")
+        if is_folded(self.folder):
+            # In the same folds the model that has not seen what is held out; elsewhere any is as good.
+            folds = fold_folders(self.folder)
+            self.folder = folds[index.held_out - 1 if 0 < index.held_out <= len(folds) else 0]
         if not (self.folder / RUN_CONFIG).exists():
             raise StageError(f"--from {name}: {self.folder} is a blend; name one of the runs that it blends")
         run = TrainedRun.read(self.folder)
-        self.stored, self.digest = run.stored, run.digest
+        (self.stored, *_), self.digest = run.models, run.digest
         theirs, ours = run.dataset, index.dataset
+        seen = index.held_out and theirs.name == ours.name and run.trained_on != (index.digest,)
+        if seen or (theirs.folds and not index.held_out and theirs.name == ours.name):
+            raise StageError(
+                f"--from {name}: {self.folder} was trained on videos of {ours.name} that this training holds out; "
+                "choose a run of other data, or one that is trained in the same folds"
+            )
         pairs = zip(theirs.features, ours.features)
         names = {feature.name for feature in ours.features}
         moved = any(their.name != our.name and their.name in names for their, our in pairs)

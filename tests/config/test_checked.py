@@ -107,6 +107,7 @@ def test_a_range_has_one_bound_at_each_end():
 # ------------------------------------------------------------------------------------ by hand, whatever is declared
 
 WORKS = [
+    (DatasetConfig, "folds", [0, 2, 50]),
     (TrainingConfig, "epochs", [0.01, 1, 100_000]),
     (TrainingConfig, "learning_rate", [1e-8, 10]),
     (TrainingConfig, "batch_size", [1, 4096]),
@@ -150,6 +151,7 @@ FAILS = [
     (DatasetConfig, "id_keys", [(), "id", ("id", "id"), ("",)]),
     (DatasetConfig, "max_frames", [0, -1]),
     (DatasetConfig, "holdout_percent", [100, -1, math.nan]),
+    (DatasetConfig, "folds", [1, -1, 51, 5.0, True]),
     (FeatureConfig, "name", ["", "a\n", "\x00", "\ud800", "a" * 1001]),
     (FeatureConfig, "size", [0, -1, 64.0]),
     (NetVLADConfig, "clusters", [[8], 8, (0,), (8, -1), (True,)]),
@@ -241,6 +243,7 @@ def fit(kind: type, drawn: dict[str, Any]) -> None:
     if kind is DatasetConfig:
         whole = {feature.name: feature for feature in drawn["features"]}.values()
         drawn["features"] = tuple(dataclasses.replace(feature, dtype="uint8") for feature in whole)
+        drawn["folds"] -= drawn["folds"] == 1
     if kind is FeatureConfig:
         low, high = sorted((drawn["minimum"], drawn["maximum"]))
         drawn["minimum"], drawn["maximum"] = (low, high) if low < high and drawn["dtype"] == "uint8" else (-2.0, 2.0)

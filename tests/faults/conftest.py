@@ -34,6 +34,8 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "pack": ("--name", "own", "--workers", "1"),
 }
 """Stages that begin with nothing; `pack` with a dataset to which it adds."""
+FOLDED = {"train in folds": (), "infer in folds": ()}
+"""Stages that read an index of two folds."""
 
 
 @dataclass
@@ -53,10 +55,14 @@ class Subject:
         _copy(self.before, self.folder)
 
     def run(self, fault: Fault = NONE) -> Ended:
-        return self.server.run(self.folder, self.name, *self.arguments, fault=fault)
+        return self.server.run(self.folder, self.stage, *self.arguments, fault=fault)
 
     def start(self, fault: Fault = NONE) -> Running:
-        return self.server.start(self.folder, self.name, *self.arguments, fault=fault)
+        return self.server.start(self.folder, self.stage, *self.arguments, fault=fault)
+
+    @property
+    def stage(self) -> str:
+        return _stage(self.name)
 
     def check(self, *faults: Fault) -> None:
         """Run the stage undisturbed, after these faults; assert that it ends with what it would have without them."""
@@ -69,6 +75,10 @@ class Subject:
         if self.name == "run_all":  # its page draws how fast this training was, and that of `report` always the same
             found = [line for line in found if line != "differs: reports/small.html"]
         assert not found, f"{self.name}, after {_listed(faults)}: {found}"
+
+
+def _stage(name: str) -> str:
+    return name.split()[0]
 
 
 def _listed(faults: tuple[Fault, ...]) -> str:
@@ -104,11 +114,17 @@ def subject(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         before = root / f"before-{name}"
         _copy(begin, before)
         _copy(begin, folder)
-        ended = server.run(folder, name, *arguments)
+        ended = server.run(folder, _stage(name), *arguments)
         assert ended.status == 0, f"{name}: {ended.told}"
         return Subject(name, arguments, server, folder, before, content(folder), ended)
 
     def get(name: str) -> Subject:
+        if name in FOLDED and name not in made:
+            get("ingest")
+            make("ingest in folds", (*STAGES["ingest"], "--dataset.folds", "2"), root / "before-ingest")
+            for stage, arguments in FOLDED.items():
+                _copy(folder, begin := root / f"begin-{stage}")
+                made[stage] = make(stage, arguments, begin)
         if name in OTHERS and name not in made:
             empty = root / "empty"
             empty.mkdir(exist_ok=True)

@@ -76,12 +76,12 @@ def _page(content: bytes) -> bytes:
 EXCEPT: dict[str, Callable[[bytes], bytes]] = {
     r"data/\w+/download\.jsonl": _ledger,  # the times of files
     r"data/\w+/index/(dataset|done)\.json": _index,  # the times of shards
-    r"runs/\w+/[\w-]+/summary\.json": _json,  # how many seconds training took
-    r"runs/\w+/[\w-]+/metrics\.jsonl": _json_lines,  # the same of each range of steps
+    r"runs/\w+/[\w/-]+/summary\.json": _json,  # how many seconds training took
+    r"runs/\w+/[\w/-]+/metrics\.jsonl": _json_lines,  # the same of each range of steps
     r"submissions/.*\.json": _json,  # it quotes the summaries
-    r"runs/\w+/[\w-]+/tensorboard/events": _events,  # the time of each scalar
+    r"runs/\w+/[\w/-]+/tensorboard/events": _events,  # the time of each scalar
     r"runs/.*\.keras": _model,  # the date
-    r"runs/\w+/[\w-]+/checkpoint\.npz": _checkpoint,  # how many seconds training took so far
+    r"runs/\w+/[\w/-]+/checkpoint\.npz": _checkpoint,  # how many seconds training took so far
     r"reports/\w+\.html": _page,  # the date
 }
 """Files whose bytes may differ between two runs, and what of them may not. All others are the same, byte for byte."""

@@ -6,16 +6,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from faults.conftest import OTHERS, STAGES
+from faults.conftest import FOLDED, OTHERS, STAGES
 from faults.same import content, differences
 from faults.stages import NONE, PRESET, Fault, fault_environment, read_calls
 from fixtures.support import ROOT, stage_command, stage_environment
 
 QUICK = {"train": 2, "soup": 1, "infer": 2, "export": 1, "ingest": 2}
 """How often a stage is killed in the quick form, where that takes long; else 4 times."""
-SAMPLED = {"train": 240, "run_all": 60}
+SAMPLED = {"train": 240, "train in folds": 120, "run_all": 60}
 """How many places the long form tries, where it does not try all."""
-PARTS = {"train": 6, "run_all": 4, "ingest": 2, "ensemble": 2}
+PARTS = {"train": 6, "train in folds": 4, "run_all": 4, "ingest": 2, "ensemble": 2}
 """The parts into which the long form divides a stage's places, for several processes."""
 
 
@@ -52,7 +52,7 @@ def test_a_stage_that_is_killed_again_and_again_goes_on(stage, subject, tried):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("stage", "part"), [(stage, part) for stage in [*STAGES, *OTHERS] for part in range(PARTS.get(stage, 1))]
+    ("stage", "part"), [(stage, part) for stage in [*STAGES, *OTHERS, *FOLDED] for part in range(PARTS.get(stage, 1))]
 )
 def test_a_stage_that_is_killed_anywhere_goes_on(stage, part, subject, tried):
     subject = subject(stage)

@@ -121,7 +121,7 @@ def test_few_files_are_open_and_few_videos_in_memory(ensemble, tmp_path, monkeyp
 
 def test_models_that_are_damaged_end_it(ensemble, tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", VIDEOS["video 2"])
-    model = ensemble.load().members[0].model
+    model = ensemble.load().members[0].models[0]
     monkeypatch.setattr(model, "predict_on_batch", lambda inputs: np.full((1, 4), np.nan), raising=False)
     with pytest.raises(StageError, match="not finite"):
         answers(ensemble, tmp_path)

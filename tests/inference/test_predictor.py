@@ -137,7 +137,7 @@ UNIFORM = SamplingConfig(frames=6)
 
 
 def ensemble_of(*members: tuple[object, SamplingConfig], top_k: int = 100) -> Ensemble:
-    return Ensemble(SMALL, tuple(EnsembleMember(*member) for member in members), RECIPE, top_k)
+    return Ensemble(SMALL, tuple(EnsembleMember((model,), sampling) for model, sampling in members), RECIPE, top_k)
 
 
 @pytest.mark.parametrize("batch_size", [7, 64])
@@ -160,7 +160,7 @@ def test_an_ensemble_of_one_predicts_what_its_model_does(small_index):
     labels, scores = predictor(Counting(), top_k=9).predict_rows(reader, rows)
     np.testing.assert_array_equal(scores, -np.sort(-dense(small_index, rows), axis=1))
     recipe = Recipe((Member("a", "", 0.7),), top_k=4)
-    alone = Ensemble(SMALL, (EnsembleMember(Counting(), ALL),), recipe, 9)
+    alone = Ensemble(SMALL, (EnsembleMember((Counting(),), ALL),), recipe, 9)
     fewer = Predictor(alone, 8).predict_rows(reader, rows)
     np.testing.assert_array_equal(fewer[0], labels[:, :4])
     np.testing.assert_array_equal(fewer[1], scores[:, :4])

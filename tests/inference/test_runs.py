@@ -28,7 +28,7 @@ def blend(tmp_path_factory) -> Path:
 def test_a_run_is_what_its_config_says(blend):
     run = TrainedRun.read(blend.parent / "netvlad")
     assert (run.model, run.sampling, run.dataset) == (*RUNS["netvlad"], SMALL)
-    assert run.precision == "mixed_bfloat16" and run.digest == digest_model(run.stored)
+    assert run.precision == "mixed_bfloat16" and run.digest == digest_model(run.models[0])
     (blend.parent / "unfinished").mkdir()
     with pytest.raises(StageError, match="not trained to its end"):
         TrainedRun.read(blend.parent / "unfinished")

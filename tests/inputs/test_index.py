@@ -292,6 +292,92 @@ def test_a_group_is_on_one_side_of_the_hold_out(tmp_path):
     assert write_index(tmp_path / "again", GROUPED, sources, rebuilt) == summary
 
 
+FOLDED = dataclasses.replace(GROUPED, folds=4)
+
+
+@pytest.fixture
+def grouped(tmp_path) -> list[Source]:
+    """180 videos in two shards to train on: of seven channels, of five numbers, and 60 of none; and two to test."""
+    groups = [b"c%d" % (n % 7) if n < 60 else n % 5 if n < 120 else None for n in range(180)]
+    for number in range(2):
+        shard(tmp_path / f"{number}.tfrecord", [of_group(f"v{n}", groups[n]) for n in range(number, 180, 2)])
+    shard(tmp_path / "t.tfrecord", [of_group("t", b"c1"), of_group("v0", None)])
+    return [
+        *(Source(tmp_path / f"{number}.tfrecord", "train") for number in range(2)),
+        Source(tmp_path / "t.tfrecord", "t"),
+    ]
+
+
+def test_folds_hold_every_training_video_once_and_whole_groups(tmp_path, grouped):
+    summary, index = indexed(tmp_path / "index", grouped, FOLDED)
+    assert index.folds == 4 and index.splits == {"train": 180, "holdout": 180, "t": 2}
+    assert index.other_splits() == ["t"] and index.scored_splits() == ["holdout", "t"] and index.holdout_labeled
+    assert summary["counts"] == {"train": 180, "holdout": 0, "t": 2} and summary["leakage"]["first"][0]["id"] == "v0"
+    assert summary["folds"] == {"videos": [45, 45, 45, 45], "groups": 72}
+    everything = index.rows("train").tolist()
+    assert index.rows("holdout").tolist() == everything and len(everything) == 180
+    held = []
+    for number in range(1, 5):
+        view = index.fold(number)
+        out, rest = view.rows("holdout").tolist(), view.rows("train").tolist()
+        assert sorted(out + rest) == everything and len(out) == summary["folds"]["videos"][number - 1]
+        assert (view.folds, view.held_out, view.splits["train"], view.splits["holdout"]) == (0, number, 135, 45)
+        assert view.rows("t").tolist() == index.rows("t").tolist() and view.holdout_labeled
+        assert (index.fold_of(np.array(out)) == number).all() and view.digest not in (index.digest, *map(str, held))
+        held.append(set(view.ids_of(view.rows("holdout"))))
+    assert (index.fold_of(index.rows("t")) == 0).all()
+    for group in range(7):
+        assert sum(bool(out & {f"v{n}" for n in range(60) if n % 7 == group}) for out in held) == 1
+    for group in range(5):
+        assert sum(bool(out & {f"v{n}" for n in range(60, 120) if n % 5 == group}) for out in held) == 1
+    assert len({index.fold(number).digest for number in range(1, 5)} | {index.digest}) == 5
+    with pytest.raises(ConfigError, match=r"index has 4 folds; there is no fold 5"):
+        index.fold(5)
+    rebuilt = IndexedReports(tmp_path / "index", FOLDED, None).reports([source.path for source in grouped])
+    (tmp_path / "again").mkdir()
+    assert write_index(tmp_path / "again", FOLDED, grouped, rebuilt) == summary
+
+
+def test_without_folds_the_index_is_what_it_was(tmp_path, grouped):
+    """Its digest, its columns and its summary; with folds they are others."""
+    summary, index = indexed(tmp_path / "index", grouped, GROUPED)
+    assert index.folds == 0 and "folds" not in summary and "folds" not in summary["dataset"]
+    assert "fold" not in pq.read_schema(tmp_path / "index" / "index.parquet").names
+    assert (index.fold_of(index.rows("train")) == 0).all()
+    with pytest.raises(ConfigError, match="index has 0 folds"):
+        index.fold(1)
+    digests = {
+        indexed(tmp_path / str(folds), grouped, dataclasses.replace(GROUPED, folds=folds))[1].digest for folds in (2, 3)
+    }
+    assert len(digests | {index.digest}) == 3
+
+
+def test_folds_that_are_damaged_are_refused(tmp_path, grouped):
+    indexed(tmp_path / "index", grouped, FOLDED)
+    path = tmp_path / "index" / "index.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index("fold")
+    for values in ([5] * len(table), [0] * len(table), None):
+        column = None if values is None else pa.array(values, pa.int8())
+        damaged = table.drop_columns(["fold"]) if column is None else table.set_column(place, "fold", column)
+        pq.write_table(damaged, path, write_page_checksum=True)
+        with pytest.raises(StageError, match="holds no usable index"):
+            Index.open(tmp_path / "index")
+
+
+def test_folds_take_the_place_of_a_split_holdout(tmp_path, grouped):
+    sources = [*grouped[:1], dataclasses.replace(grouped[1], split="holdout")]
+    with pytest.raises(
+        ConfigError, match=r"dataset.folds is 4, and there is a split holdout: .*--raw train=DIR_OR_GLOB"
+    ):
+        write_index(tmp_path, FOLDED, sources, [])
+
+
+def test_an_index_of_nothing_to_train_on_has_no_folds(tmp_path, grouped):
+    _, index = indexed(tmp_path / "index", grouped[2:], FOLDED)
+    assert index.folds == 0 and index.splits == {"t": 2}
+
+
 def test_what_is_no_group_is_quarantined(tmp_path):
     several = encode_sequence_example(
         {"id": "a", "labels": [1], "channel": [b"a", b"b"]}, {"rgb": np.zeros((2, 4), np.uint8)}

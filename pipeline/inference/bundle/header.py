@@ -1,5 +1,6 @@
 """The header of a bundle: its dataset, members, recipe and class names, and what it was made from."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container, open_bundle, weights_name
 from pipeline.inference.bundle.quantization import Encoding
 from pipeline.inference.thresholds import Thresholds
-from pipeline.inputs.reading.sampling import distinct_samplings, sampled_length
+from pipeline.inputs.reading.sampling import distinct_samplings, frames_chosen, sampled_length
 
 FORMAT = 1
 _MOST_FEATURES = 256
@@ -37,7 +38,7 @@ class Header:
 
     dataset: DatasetConfig
     models: tuple[StoredModel, ...]
-    """One for each of `recipe.used`, in the same order."""
+    """Those of each of `recipe.used`, in the same order."""
     recipe: Recipe
     kept: int
     """How many labels of each model are blended."""
@@ -51,6 +52,14 @@ class Header:
     """The digests of what the bundle was made from."""
     thresholds: Thresholds | None = field(default=None, metadata=LEFT_OUT_AT_DEFAULT)
     """From which score on each class is said, if that was chosen for the run."""
+    folds: tuple[int, ...] = field(default=(), metadata=LEFT_OUT_AT_DEFAULT)
+    """How many models each of `recipe.used` has, whose probabilities are averaged; left out where each has one."""
+
+    @property
+    def of_members(self) -> tuple[tuple[StoredModel, ...], ...]:
+        """The models of each of `recipe.used`."""
+        ends = list(itertools.accumulate(self.folds or [1] * len(self.models)))
+        return tuple(self.models[start:end] for start, end in zip([0, *ends], ends))
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": FORMAT, **to_dict(self)}
@@ -96,8 +105,13 @@ def _faults(header: Header) -> Iterator[str]:
         yield f"a video has up to {values:,} values; the most is {_MOST_VALUES:,}. Export it with fewer frames"
     if not 1 <= header.kept <= MOST_CLASSES:
         yield f"{counted(header.kept, 'label')} of each model to be blended; there must be 1 to {MOST_CLASSES}"
-    if len(header.models) != len(header.recipe.used):
-        yield f"it has {counted(len(header.models), 'model')} for a recipe of {len(header.recipe.used)}"
+    members, noun = (len(header.folds), "member") if header.folds else (len(header.models), "model")
+    if members != len(header.recipe.used):
+        yield f"it has {counted(members, noun)} for a recipe of {len(header.recipe.used)}"
+    if header.folds and (min(header.folds) < 1 or sum(header.folds) != len(header.models)):
+        yield f"it has {counted(len(header.models), 'model')} for members of {', '.join(map(str, header.folds))}"
+    elif any(len({frames_chosen(each.sampling) for each in models}) > 1 for models in header.of_members):
+        yield "the models of one member are shown different frames"
     if len(header.names) != dataset.num_classes:
         yield f"it has {counted(len(header.names), 'name')} for {counted(dataset.num_classes, 'class', 'classes')}"
     if header.thresholds and len(header.thresholds.by_class) != dataset.num_classes:

@@ -1,6 +1,7 @@
 """A bundle's models, built by this program from their settings and given the stored weights."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,13 @@ def load_bundle(path: Path) -> Ensemble:
     """Everything that a bundle predicts with, on any backend, with no network; raises BundleError as `read_header`."""
     with open_bundle(path) as container:
         header = parse_header(container)
+        numbers = itertools.count()
         members = tuple(
-            EnsembleMember(_model(container, weights_name(number), stored, header.dataset), stored.sampling)
-            for number, stored in enumerate(header.models)
+            EnsembleMember(
+                tuple(_model(container, weights_name(next(numbers)), stored, header.dataset) for stored in models),
+                models[0].sampling,
+            )
+            for models in header.of_members
         )
     return Ensemble(header.dataset, members, header.recipe, header.kept, header.names)
 

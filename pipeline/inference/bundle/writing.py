@@ -50,10 +50,11 @@ def write_bundle(
         StageError: a run's weights do not fit its settings, or are not finite.
     """
     stored = []
+    models = [(run, model) for run in runs for model in run.models]
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
-        for number, run in enumerate(progress_bar(runs, desc=f"export as {weights}", unit=" models")):
+        for number, (run, model) in enumerate(progress_bar(models, desc=f"export as {weights}", unit=" models")):
             with container.new_entry(archive, container.weights_name(number)) as file:
-                encodings = _write_weights(file, run, weights)
+                encodings = _write_weights(file, run, model, weights)
             precision = run.precision if keep_precision else "float32"
             stored.append(StoredModel(run.model, run.sampling, precision, tuple(encodings)))
         classes = runs[0].dataset.num_classes
@@ -68,6 +69,7 @@ def write_bundle(
             versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend())},
             inputs=inputs,
             thresholds=thresholds,
+            folds=tuple(len(run.models) for run in runs) if len(models) > len(runs) else (),
         )
         container.add_entry(archive, container.HEADER, container.to_json(header.to_dict()))
 
@@ -78,27 +80,26 @@ def add_scores(path: Path, scores: dict[str, Any]) -> None:
         container.add_entry(archive, container.SCORES, container.to_json(scores))
 
 
-def _write_weights(file, run: TrainedRun, wanted: Encoding) -> list[Encoding]:
+def _write_weights(file, run: TrainedRun, path: Path, wanted: Encoding) -> list[Encoding]:
+    """Write the weights of one of a run's models."""
     model = build_model(run.model, run.dataset)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns if it leaves weights at their initial values
-            model.load_weights(run.stored)
+            model.load_weights(path)
     except (ValueError, OSError, KeyError, UserWarning) as error:
         if is_refusal(error):
             raise
-        raise StageError(f"{run.stored} is not of the model in its config ({error}): train it again") from error
+        raise StageError(f"{path} is not of the model in its config ({error}): train it again") from error
     encodings = []
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
         if values.dtype != np.float32:
-            raise StageError(
-                f"{run.folder}: the weight {weight.path} is {values.dtype}; a bundle can only hold float32"
-            )
+            raise StageError(f"{path}: the weight {weight.path} is {values.dtype}; a bundle can only hold float32")
         try:
             encoding, content = quantize_weight(values, weight.trainable, wanted)
         except ValueError:
-            raise StageError(f"{run.stored}: the weight {weight.path} is not finite: train it again") from None
+            raise StageError(f"{path}: the weight {weight.path} is not finite: train it again") from None
         encodings.append(encoding)
         file.write(content)
     return encodings

@@ -1,6 +1,8 @@
 """The index of a dataset: a row for each video says where its record lies, what it holds, and which split it is in."""
 
+import copy
 import functools
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,8 @@ SCHEMA = pa.schema(
         "checksum": pa.uint32(),  # of the record, masked as TFRecord stores it
     }
 )
+FOLD = pa.field("fold", pa.int8())
+"""The column that an index with folds has: the number of the video's fold from 1 on, 0 if it is not trained on."""
 OPENED = SCHEMA.remove(SCHEMA.get_field_index("checksum"))
 """The columns that training and predicting need."""
 _NARROW = OPENED.set(OPENED.get_field_index("labels"), pa.field("labels", pa.list_(pa.int16())))
@@ -83,6 +87,10 @@ class Index:
     `shard_sizes` (bytes) and `shard_times` (nanoseconds) have a value for each shard; sizes and times are those from
     when it was indexed. `splits` maps each split to its number of rows. If `verify` is set, whoever opens a shard
     verifies its checksums.
+
+    `folds` is the number of folds, 0 if there are none. With folds, `train` and `holdout` are the same videos: each of
+    them is predicted by a model that was not trained on it. `fold` gives the index that this model is trained on, where
+    `held_out` is the number of the fold that is held out; anywhere else it is 0.
     """
 
     def __init__(self, folder: Path, summary: dict[str, Any], table: pa.Table, verify: bool = False):
@@ -90,6 +98,7 @@ class Index:
         self.folder, self.summary, self.verify = folder, summary, verify
         self.dataset = from_dict(DatasetConfig, summary["dataset"], folder / SUMMARY)
         self.splits: dict[str, int] = summary["counts"]
+        self.folds = self.dataset.folds if self.has_training else 0
         self.digest: str = summary["digest"]
         self.paths = [root / shard["path"] for shard in summary["shards"]]
         self.shard_sizes = np.array([shard["size"] for shard in summary["shards"]], np.int64)
@@ -99,6 +108,10 @@ class Index:
             columns[name].to_numpy() for name in ("shard", "offset", "length", "num_frames")
         )
         self._ids, self._labels, self._split = columns["id"], columns["labels"], columns["split"]
+        self.held_out = 0
+        if self.folds:
+            self._fold = table[FOLD.name].to_numpy()
+            self.splits = {**self.splits, HOLDOUT: self.splits[TRAIN]}
 
     @classmethod
     def open(cls, folder: Path, verify: bool = False) -> "Index":
@@ -112,10 +125,11 @@ class Index:
             with pq.ParquetFile(folder / ROWS, memory_map=True, page_checksum_verification=True) as file:
                 if file.metadata.num_rows != sum(summary["counts"].values()):  # before any row is laid out
                     raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
-                table = file.read(OPENED.names)
+                table = file.read([*OPENED.names, FOLD.name])
+            opened = OPENED.append(FOLD) if from_dict(DatasetConfig, summary["dataset"]).folds else OPENED
             if table.schema == _NARROW:
                 table = table.cast(OPENED)
-            if table.schema != OPENED:
+            if table.schema != opened:
                 raise StageError(f"{folder / ROWS} does not belong to {SUMMARY} beside it")
             index = cls(folder, summary, table, verify)
             index._check()
@@ -137,6 +151,7 @@ class Index:
             ("num_frames", self.num_frames, 1, MOST_FRAMES),
             ("labels", self._labels.values.to_numpy(), 0, self.dataset.num_classes - 1),
             ("split", self._split.indices.to_numpy(), 0, len(self.splits) - 1),
+            *([("fold", self._fold[self.rows(TRAIN)], 1, self.folds)] if self.folds else []),
         ):
             if len(values) and not least <= values.min() <= values.max() <= most:
                 raise StageError(f"{ROWS} has {name} from {values.min()} to {values.max()}, not from {least} to {most}")
@@ -179,7 +194,33 @@ class Index:
     def rows(self, split: str) -> np.ndarray:
         """Return the rows of a split, int64, ascending; raises ConfigError, listing the splits, for an unknown one."""
         find_by_name(split, self.splits, "split")
-        return np.flatnonzero(self._split.indices.to_numpy() == self._split.dictionary.index(split).as_py())
+        stored = self._stored(split)
+        chosen = self._split.indices.to_numpy() == self._split.dictionary.index(stored).as_py()
+        if self.held_out and split in (TRAIN, HOLDOUT):
+            chosen = chosen & ((self._fold == self.held_out) == (split == HOLDOUT))
+        return np.flatnonzero(chosen)
+
+    def _stored(self, split: str) -> str:
+        """Return the split that a split's videos are stored as."""
+        return TRAIN if split == HOLDOUT and (self.folds or self.held_out) else split
+
+    def fold(self, number: int) -> "Index":
+        """Return the same index with one fold, from 1 on, as its hold-out, and all others as its split `train`.
+
+        Its digest is its own, and it has no folds.
+        """
+        if not 1 <= number <= self.folds:
+            raise ConfigError(f"{self.folder} has {self.folds} folds; there is no fold {number}")
+        view = copy.copy(self)
+        view.folds, view.held_out = 0, number
+        view.digest = hashlib.sha256(f"{self.digest} fold {number}".encode()).hexdigest()[:16]
+        held = int(np.count_nonzero(self._fold == number))
+        view.splits = {**self.splits, TRAIN: self.splits[TRAIN] - held, HOLDOUT: held}
+        return view
+
+    def fold_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the fold of some rows, int8 [n]; 0 for those that are not trained on, and where there are no folds."""
+        return self._fold[rows] if self.folds else np.zeros(len(rows), np.int8)
 
     def labels_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the labels of some rows: int32 values, and int64 offsets [n+1] that say which belong to which row."""
@@ -196,7 +237,8 @@ class Index:
 
     def labeled(self, split: str) -> bool:
         """Return whether of any video of a split the labels are known; raises ConfigError for an unknown split."""
-        return find_by_name(split, self.summary["labelled"], "split") > 0
+        find_by_name(split, self.splits, "split")
+        return self.summary["labelled"][self._stored(split)] > 0
 
     @property
     def has_training(self) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pyarrow.parquet as pq
 from pipeline.artifacts.done import format_fields
 from pipeline.artifacts.files import write_json
 from pipeline.config import ConfigError, DatasetConfig, to_dict
-from pipeline.inputs.class_names import KEY
+from pipeline.inputs.class_names import KEY as NAMES
 from pipeline.inputs.index import HOLDOUT, LEFT_OUT, ROWS, SUMMARY, TRAIN, Source, take_lists
 from pipeline.inputs.index.check import Quarantined, ShardReport
-from pipeline.inputs.index.ids import Leakage, hash_ids, is_held_out
+from pipeline.inputs.index.folds import add_folds, assign_folds
+from pipeline.inputs.index.ids import KEY, Leakage, hash_ids, is_held_out
 from pipeline.inputs.index.outliers import OutlierLimits
 from pipeline.inputs.index.statistics import Statistics
 from pipeline.inputs.index.tables import Table, left_out_schema, rows_schema, select_left_out, select_rows
@@ -38,8 +40,11 @@ def write_index(
 ) -> dict[str, Any]:
     """Write the index of shards as their reports come in; 16 bytes for each video of earlier reports stay in memory.
 
+    With folds it is twice as much.
+
     The splits that train_splits names become `train` and `holdout`; other splits keep their names. Where there is a
-    split `holdout`, it is the hold-out: all videos of train_splits are trained on. If several records of a split have
+    split `holdout`, it is the hold-out: all videos of train_splits are trained on. With folds nothing is held out, and
+    each video of `train` is in one of them. If several records of a split have
     the same id, the first one counts and the others are left out. So are records of train_splits and of the hold-out
     that do not say which labels they have.
 
@@ -58,23 +63,25 @@ def write_index(
         The summary, as in dataset.json: shards; what was declared; counts and labeled videos by split; what was
         quarantined; duplicates; unlabelled, the videos of splits to train on whose labels are not known; empty, the
         files that gave no video; cut, how many videos have more than max_frames frames, of how many, and the most that
-        one has; constant, the features that have only one value; leakage, the ids that are both trained on (or held
+        one has; constant, the features that have only one value; folds, if there are any, with the videos of each and
+        the number of groups; leakage, the ids that are both trained on (or held
         out) and in another split; statistics, the numbers of the card; and a digest of the content, which does not
         depend on where it lies.
 
     Raises:
-        ConfigError: a split has a reserved name.
+        ConfigError: a split has a reserved name, or there are folds and a split `holdout`.
     """
     splits = _final_splits(dataset, sources)
     own_holdout = any(source.split == HOLDOUT for source in sources)
-    percent = 0.0 if own_holdout else dataset.holdout_percent
+    percent = 0.0 if own_holdout or dataset.folds else dataset.holdout_percent
     # The videos that are trained on and those that a hash takes from them form one group: no id may be in both.
     groups = [split for split in splits if own_holdout or split != HOLDOUT]
     leakage = Leakage(groups, TRAIN if TRAIN in splits else None, LISTED)
     quarantined, duplicates, unlabeled, empty, shards = _Listing(), _Listing(), _Listing(), _Listing(), []
     statistics = Statistics(dataset, splits)
     digest = hashlib.sha256(json.dumps([to_dict(dataset), splits], sort_keys=True).encode())
-    of_rows, of_left_out = rows_schema(dataset), left_out_schema(dataset)
+    of_rows, of_left_out = rows_schema(replace(dataset, folds=0)), left_out_schema(dataset)
+    owners: list[np.ndarray] = []  # with folds, the key of each row's group; empty where it is not trained on
     with Table(folder / ROWS, of_rows) as rows, Table(folder / LEFT_OUT, of_left_out) as left_out:
         for number, (source, report) in enumerate(zip(sources, reports, strict=True)):
             if report.path != str(source.path):
@@ -96,6 +103,7 @@ def write_index(
                 codes = is_held_out(together, percent).astype(np.int32)  # 0 train, 1 holdout
                 new = leakage.add(ids, keys, TRAIN)
             else:
+                together = np.zeros(len(keys), KEY)
                 codes = np.full(len(keys), splits.index(source.split), np.int32)
                 new = leakage.add(ids, keys, source.split)
             kept, twice = good[new], good[~new]
@@ -108,16 +116,19 @@ def write_index(
                 empty.add(file=path, records=report.records)
             rows.add(select_rows(number, report, kept, codes[new], splits, of_rows))
             _hash(digest, number, report, kept, codes[new])
+            if dataset.folds:
+                owners.append(together[new])
             if len(twice) or len(lacking) or bad:
                 left_out.add(select_left_out(number, report, twice, lacking, aside, of_left_out))
             statistics.add(report, kept, codes[new], [fault.reason for fault in bad])
             about = {"size": report.size, "modified": report.modified, "records": report.records, "cut": report.cut}
             shards.append({"path": path, "split": source.split, **about})
+    folds = _deal_out(folder / ROWS, np.concatenate([np.zeros(0, KEY), *owners]), dataset.folds, digest)
     summary = {
         **format_fields(),
         "dataset": to_dict(dataset),
         "declared": to_dict(declared or dataset),
-        KEY: class_names,
+        NAMES: class_names,
         "digest": digest.hexdigest()[:16],
         "counts": statistics.videos,
         "labelled": statistics.labeled,
@@ -127,6 +138,7 @@ def write_index(
         "empty": empty.summary(),
         "cut": statistics.cut,
         "constant": statistics.constant,
+        **({"folds": folds} if folds else {}),
         "leakage": {"count": leakage.count, "first": _leaks(leakage, dataset, percent, folder / ROWS)},
         "statistics": statistics.summary(),
         "root": None if root is None else os.path.relpath(root.resolve(), folder.resolve()),
@@ -134,6 +146,22 @@ def write_index(
     }
     write_json(folder / SUMMARY, summary)
     return summary
+
+
+def _deal_out(rows: Path, owners: np.ndarray, folds: int, digest: Any) -> dict[str, Any]:
+    """Add the column of folds to the table of rows, and to the digest; return how many videos are in each.
+
+    `owners`, S16 [n], has the key of each row's group; it is empty for videos that are not trained on.
+    """
+    if not folds:
+        return {}
+    trained = owners != b""
+    fold_of = np.zeros(len(owners), np.int8)
+    fold_of[trained] = assign_folds(owners[trained], folds)
+    add_folds(rows, fold_of)
+    digest.update(fold_of.tobytes())
+    videos = np.bincount(fold_of, minlength=folds + 1)[1:].tolist()
+    return {"videos": videos, "groups": len(np.unique(owners[trained]))}
 
 
 class _Listing:
@@ -154,6 +182,12 @@ class _Listing:
 
 def _final_splits(dataset: DatasetConfig, sources: list[Source]) -> list[str]:
     given = list(dict.fromkeys(source.split for source in sources))
+    if dataset.folds and HOLDOUT in given:
+        raise ConfigError(
+            f"dataset.folds is {dataset.folds}, and there is a split {HOLDOUT}: with folds each training video is held "
+            f"out once. Index its files to train on them, --raw {dataset.train_splits[0]}=DIR_OR_GLOB, or leave "
+            "dataset.folds out"
+        )
     if TRAIN in given and TRAIN not in dataset.train_splits:
         names = ", ".join(dataset.train_splits)
         raise ConfigError(

@@ -88,6 +88,15 @@ def _holdout(summary: dict[str, Any]) -> Iterator[str]:
     counts, dataset = summary["counts"], summary["dataset"]
     percent = dataset["holdout_percent"]
     own = _own_holdout(summary)
+    folds = summary.get("folds")
+    if folds and TRAIN in counts:
+        least, most = min(folds["videos"]), max(folds["videos"])
+        groups = f" of {counted(folds['groups'], 'group')}" if dataset.get("group_key") else ""
+        yield (
+            f"{counted(counts[TRAIN], 'training video')}{groups} in {len(folds['videos'])} folds of "
+            f"{f'{least} to {most}' if least < most else least}: --dataset.holdout-percent is not used"
+        )
+        return
     if own and TRAIN in counts:
         yield f"split {HOLDOUT} is the hold-out: --dataset.holdout-percent is not used, and all others are trained on"
     if TRAIN not in counts:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import DatasetConfig
-from pipeline.inputs.index import DUPLICATE, LEFT_OUT_SCHEMA, SCHEMA, UNLABELED, take_lists
+from pipeline.inputs.index import DUPLICATE, FOLD, LEFT_OUT_SCHEMA, SCHEMA, UNLABELED, take_lists
 from pipeline.inputs.index.check import ShardReport
 
 ROWS_PER_GROUP = 1 << 17
@@ -19,7 +19,8 @@ _GROUP = pa.field("group", pa.string())
 
 def rows_schema(dataset: DatasetConfig) -> pa.Schema:
     """Return the schema of the table of videos."""
-    return _with_more(SCHEMA, dataset)
+    schema = _with_more(SCHEMA, dataset)
+    return schema.append(FOLD) if dataset.folds else schema
 
 
 def left_out_schema(dataset: DatasetConfig) -> pa.Schema:

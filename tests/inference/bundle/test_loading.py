@@ -88,7 +88,7 @@ def test_a_float32_bundle_predicts_what_its_runs_do(blend, tmp_path):
     assert ensemble.class_names == tuple(NAMES)
     assert ensemble.member_top_k == 9
     assert [member.run for member in ensemble.recipe.used] == list(RUNS)
-    for (model, sampling), (name, (_, wanted)) in zip(ensemble.members, RUNS.items()):
+    for ((model,), sampling), (name, (_, wanted)) in zip(ensemble.members, RUNS.items()):
         stored = load_model(blend.parent / name / "model.keras")
         np.testing.assert_array_equal(model.predict_on_batch(frames(5)), stored.predict_on_batch(frames(5)))
         assert sampling == wanted
@@ -134,7 +134,7 @@ def test_every_family_comes_out_as_it_went_in(tmp_path):
         folder = make_run(tmp_path / family, experiment.model, ALL, experiment.dataset, 1)
         names = ["x"] * experiment.dataset.num_classes
         ensemble = load_bundle(export(tmp_path / f"{family}.zip", folder, names=names))
-        for there, here in zip(load_model(folder / "model.keras").weights, ensemble.members[0].model.weights):
+        for there, here in zip(load_model(folder / "model.keras").weights, ensemble.members[0].models[0].weights):
             np.testing.assert_array_equal(there, here)
 
 
@@ -147,7 +147,7 @@ def test_coarse_weights_cost_little_gap(tmp_path, weights):
     inputs = frames(2000, dataset)
     before = load_model(folder / "model.keras").predict_on_batch(inputs)
     path = export(tmp_path / weights, folder, weights, [f"class {n}" for n in range(40)])
-    after = load_bundle(path).members[0].model.predict_on_batch(inputs)
+    after = load_bundle(path).members[0].models[0].predict_on_batch(inputs)
     labels = np.random.default_rng(0).random(before.shape) < before**3
     lost = global_average_precision(before, labels) - global_average_precision(after, labels)
     assert np.abs(after - before).max() > 1e-5, "nothing was rounded"
@@ -221,6 +221,11 @@ def of_long_videos(family: str, **pooling):
     return change
 
 
+def two_samplings_of_one_member(entries) -> None:
+    put("recipe", "members", 0, "weight", 0.0)(entries)
+    put("folds", [2])(entries)
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -248,6 +253,11 @@ def of_long_videos(family: str, **pooling):
         (put("kept", 0), "0 labels"),
         (put("recipe", "members", 0, "weight", -1.0), "not negative"),
         (put("recipe", "members", 0, "weight", 0.0), "2 models for a recipe of 1"),
+        (put("folds", [2]), "1 member for a recipe of 2"),
+        (put("folds", [2, 1]), "2 models for members of 2, 1"),
+        (put("folds", [3, -1]), "2 models for members of 3, -1"),
+        (put("folds", ["1", None]), "folds"),
+        (two_samplings_of_one_member, "the models of one member are shown different frames"),
         (put("recipe", "combine", "eval"), "combine"),
         (drop("names"), "names"),
         (drop("models", 0, "model", "pooling"), "does not say"),

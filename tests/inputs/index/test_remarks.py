@@ -140,3 +140,10 @@ def test_a_hold_out_of_its_own_takes_the_place_of_the_share(tmp_path, held, expe
     assert told in remarks
     remarks.remove(told)
     assert [remark.partition(", such as")[0] for remark in remarks] == expected
+
+
+@pytest.mark.parametrize(("videos", "sizes"), [(60, "12"), (62, "12 to 13")])
+def test_folds_take_the_place_of_the_share(tmp_path, videos, sizes):
+    dataset = dataclasses.replace(HALF, folds=5)
+    (remark,) = said(tmp_path, dataset, train=[video(number, [number % 9]) for number in range(videos)])
+    assert remark == f"{videos} training videos in 5 folds of {sizes}: --dataset.holdout-percent is not used"
