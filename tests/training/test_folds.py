@@ -58,6 +58,7 @@ def test_no_batch_of_a_fold_holds_a_video_that_it_holds_out(once):
     assert held[0] | held[1] == set(index.rows("train").tolist()) and not held[0] & held[1]
     for number in (1, 2):
         shown = np.concatenate(seen[number]).tolist()
+        assert not (index.fold_of(np.array(shown)) == number).any()
         assert len(shown) >= 2 * 30 and set(shown) == held[2 - number], "all others, in each of two epochs"
 
 
