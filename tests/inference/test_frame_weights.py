@@ -39,14 +39,20 @@ def model():
     return build_model(EXPERIMENT.model, SMALL)
 
 
+def _config(experiment):
+    """As train writes it."""
+    config = to_dict(experiment)
+    return {name: config[name] for name in ("dataset", "sampling", "model", "training")} | {"inputs": {"index": "0"}}
+
+
 @pytest.fixture
 def run(tmp_path, model):
     """A run's folder as train leaves it, with weights as they begin."""
     folder = tmp_path / "run"
     folder.mkdir()
     model.save(folder / MODEL)
-    config = to_dict(EXPERIMENT)
-    write_json(folder / "config.json", {name: config[name] for name in ("dataset", "sampling", "model", "training")})
+    config = _config(EXPERIMENT)
+    write_json(folder / "config.json", config)
     Done({}, {}, digest_model(folder / MODEL)).write(folder)
     return folder
 
@@ -75,9 +81,7 @@ def test_a_run_is_inspected_with_the_frames_it_predicts_with(small_index, run, m
 
 
 def test_uniform_sampling_spreads_a_run_over_the_video(small_index, run):
-    config = to_dict(EXPERIMENT)
-    names = ("dataset", "model", "training")
-    write_json(run / "config.json", {n: config[n] for n in names} | {"sampling": to_dict(SamplingConfig(frames=40))})
+    write_json(run / "config.json", _config(EXPERIMENT) | {"sampling": to_dict(SamplingConfig(frames=40))})
     weights, valid = frame_weights_of_run(run, small_index, small_index.rows("train")[:3])
     assert weights["rgb"].shape == (3, 40, CLUSTERS)
     assert (valid == 40).all()
@@ -85,7 +89,7 @@ def test_uniform_sampling_spreads_a_run_over_the_video(small_index, run):
 
 
 def test_a_run_of_another_dataset_or_unfinished_is_refused(small_index, run):
-    config = to_dict(dataclasses.replace(EXPERIMENT, dataset=dataclasses.replace(SMALL, num_classes=10)))
+    config = _config(dataclasses.replace(EXPERIMENT, dataset=dataclasses.replace(SMALL, num_classes=10)))
     other = shutil.copytree(run, run.parent / "other")
     write_json(other / "config.json", config)
     with pytest.raises(

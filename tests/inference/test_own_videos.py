@@ -21,10 +21,14 @@ RNG = np.random.default_rng(4)
 VIDEOS = {f"video {n}": RNG.normal(size=(n, 3)).astype(np.float32) for n in (2, 9, 1, 14, 5)}
 
 
+def _no_thresholds(settings):
+    raise StageError("there are none")
+
+
 @pytest.fixture(scope="module")
 def ensemble() -> UnloadedEnsemble:
     loaded = Ensemble.of_model(drawn_model(AVERAGE, DATASET, 3), FIVE, DATASET, 4)
-    return UnloadedEnsemble(DATASET, [FIVE], list("abcd"), lambda: "digest", lambda: loaded)
+    return UnloadedEnsemble(DATASET, [FIVE], list("abcd"), lambda: "digest", lambda: loaded, _no_thresholds)
 
 
 def answers(ensemble, *files, batch_size=2, is_known=lambda video: False, **settings) -> list:
@@ -84,7 +88,7 @@ def test_no_model_is_loaded_where_none_is_needed():
     def load():
         raise AssertionError
 
-    ensemble = UnloadedEnsemble(DATASET, [FIVE], [], lambda: "", load)
+    ensemble = UnloadedEnsemble(DATASET, [FIVE], [], lambda: "", load, _no_thresholds)
     video = OwnVideo("a", "a.npy", (), load)
     found = [UnreadableVideo("b.npy", "why"), video]
     assert [each.best for each in predict_videos(iter(found), ensemble, 4, lambda video: True)] == [None, None]
