@@ -10,7 +10,7 @@ from pipeline.artifacts.predictions import list_predicted_splits
 from pipeline.config.monitor import TITLES, Monitor, key_of
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import Metrics, scored_by, scores_of, spread_of
+from pipeline.inference.scoring import Metrics, Scores, scored_by, scores_of, spread_of
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.submission import CHALLENGE_CLASSES
 
@@ -33,9 +33,10 @@ def tell_outcome(places: Places, preset: str, preset_name: str, index: Index, su
         synthetic = " (synthetic)" if index.dataset.synthetic else ""
         keys = dict.fromkeys((key_of(monitor), *(("top_1",) if "top_1" in metrics else ())))
         told = ", ".join(f"{TITLES[key]} {metrics[key]:.4f}" for key in keys if metrics.get(key) is not None)
-        yield f"best score   {told} on {split}, by {run.name}{synthetic}"
-    if index.folds:
-        yield from _tell_folds(runs, index, monitor)
+        chosen = ", the best on the hold-out" if split != HOLDOUT and index.holdout_labeled else ""
+        yield f"best score   {told} on {split}, by {run.name}{chosen}{synthetic}"
+        if index.folds:
+            yield from _tell_folds(run, index, monitor)
     csv = _newest_csv(places.submissions_dir, preset_name) if submitted else None
     if csv:
         yield f"submission   {csv}"
@@ -48,25 +49,33 @@ def tell_outcome(places: Places, preset: str, preset_name: str, index: Index, su
 
 
 def _best(runs: list[Path], index: Index, monitor: Monitor) -> tuple[Path, str, Metrics] | None:
-    """Return the best run on the last labeled split that is not the hold-out, or else on that, with its scores."""
-    labeled = [split for split in index.scored_splits() if index.labeled(split)]
-    for split in sorted(labeled, key=HOLDOUT.__eq__):
-        found = {run: scores_of(prediction_store(run, split), index, split) for run in _predicted(runs, split, index)}
+    """Return a run, and its scores on the last labeled split that is not the hold-out, or else on that.
+
+    Of the runs that have predicted that split it is the best on the hold-out, or on that split if there is none.
+    """
+    for split in sorted(filter(index.labeled, index.scored_splits()), key=HOLDOUT.__eq__):
+        there = _predicted(runs, split, index)
+        choosing = HOLDOUT if index.holdout_labeled and _predicted(there, HOLDOUT, index) else split
+        found = {run: _scores(run, choosing, index).comparable for run in _predicted(there, choosing, index)}
         if found:
-            run = max(found, key=lambda run: scored_by(monitor, found[run].comparable))
-            return run, split, found[run].whole
+            run = max(found, key=lambda run: scored_by(monitor, found[run]))
+            return run, split, _scores(run, split, index).whole
     return None
 
 
-def _tell_folds(runs: list[Path], index: Index, monitor: Monitor) -> Iterator[str]:
-    """Yield a line with the out-of-fold score of the run that is best by it, and with the spread over the folds."""
+def _tell_folds(run: Path, index: Index, monitor: Monitor) -> Iterator[str]:
+    """Yield a line with the out-of-fold score of a run, and with the spread over the folds."""
     key = key_of(monitor)
-    found = {run: scores_of(prediction_store(run, HOLDOUT), index, HOLDOUT) for run in _predicted(runs, HOLDOUT, index)}
-    for run in sorted(found, key=lambda run: -scored_by(monitor, found[run].comparable))[:1]:
-        whole, spread = found[run].whole.get(key), spread_of(found[run].folds or [], key)
+    for each in _predicted([run], HOLDOUT, index):
+        scores = _scores(each, HOLDOUT, index)
+        whole, spread = scores.whole.get(key), spread_of(scores.folds or [], key)
         if whole is not None:
             told = f", {spread[0]:.4f} ± {spread[1]:.4f} over {index.folds} folds" if spread else ""
             yield f"out of fold  {TITLES[key]} {whole:.4f}{told}, by {run.name}"
+
+
+def _scores(run: Path, split: str, index: Index) -> Scores:
+    return scores_of(prediction_store(run, split), index, split)
 
 
 def _predicted(runs: list[Path], split: str, index: Index) -> list[Path]:
