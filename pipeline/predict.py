@@ -3,7 +3,13 @@
 Reads what pack reads, npy, npz, HDF5, Parquet and tar, and TFRecords: files, folders or patterns whose videos hold all
 features of the model, each under its name or all of them side by side, or with --features the files of each feature.
 The content tells what a file is. Floats are quantized where the model was trained on bytes. Prints a table or JSON
-lines, or writes them with --output. Unreadable videos are named, the others predicted, and the exit status is 1.
+lines, or writes them with --output. Unreadable videos are named, the others predicted, and
+the exit status is 1.
+
+With --every it says when in a video a label is seen: windows of the video are scored, and neighbors merge to intervals.
+What the model makes of a frame is made once, unless its frames see each other before they are pooled (recurrent,
+attention_netvlad, attention_enhanced_netvlad, latent_attention, second_order if democratic): these see each window
+anew.
 """
 
 import sys
@@ -23,12 +29,15 @@ from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config.errors import ConfigError, StageError
-from pipeline.config.ranges import TopK
+from pipeline.config.ranges import FramesPerSecond, Span, TopK
 from pipeline.config.wording import counted
 from pipeline.inference.answer_file import answer_file
+from pipeline.inference.intervals import find_intervals, interval_values
 from pipeline.inference.own_videos import predict_videos
 from pipeline.inference.runs import describe_dataset
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
+from pipeline.inference.window_scores import score_windows
+from pipeline.inference.windows import WindowSettings
 from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.inputs.reading.own_records import UnreadableVideo
@@ -39,6 +48,8 @@ from pipeline.runtime.output import printable_json
 from pipeline.runtime.progress import progress_bar
 
 _LISTED = 5
+_SURE = 0.5
+"""The score from which on a label is said of a window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +68,15 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
     skip_done: tyro.conf.FlagCreatePairsOff[bool] = False
     """Keep the lines of --output whose files and model are unchanged, and predict the other videos.
     An interrupted command goes on so."""
+    window: Span | None = None
+    """Length of the windows of a video that are scored, in seconds; by default twice --every."""
+    every: Span | None = None
+    """From the beginning of one window to that of the next, in seconds; by default half of --window.
+    With either of them the answer is intervals: neighboring windows with a label of which the model is sure.
+    {"id": ..., "intervals": [{"label": 17, "start": 40.0, "end": 65.0, "peak": 52.5, "score": 0.93, ...}, ...]}.
+    --top says how many labels; CSV, WebVTT or SubRip is written to --output FILE.csv, FILE.vtt or FILE.srt."""
+    fps: FramesPerSecond = 1.0
+    """Frames of a second that the features have, for --window and --every."""
     vocabulary: Path | None = None
     """CSV file with a name for each class, as `ingest` takes it, where neither the bundle nor the index has names."""
 
@@ -66,6 +86,11 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
             raise ConfigError("--skip-done keeps the lines of a file: name it with --output")
         if self.json and self.output:
             raise ConfigError("--output writes JSON lines, and nothing is printed: leave out --json")
+        self.windows()
+
+    def windows(self) -> WindowSettings | None:
+        """Return which windows are scored; None if whole videos are. Raises ConfigError if they would have no frame."""
+        return WindowSettings(self.window, self.every, self.fps) if self.window or self.every else None
 
 
 def main() -> None:
@@ -109,32 +134,32 @@ class _Job:
 
     def print_all(self, found: OwnFiles) -> None:
         """Print a table, or JSON lines."""
-        for video, best in predict_videos(_told_twice(found.videos()), self.ensemble, self.batch_size):
+        for video, values in self._answers(found):
             if isinstance(video, UnreadableVideo):
                 self.tell(video)
-            else:
+            elif values:
                 self.good += 1
-                labels = self._labels(*best)
-                told = printable_json({"id": video.id, "labels": labels}) if self.flags.json else None
-                print(told or _lines(video.id, labels))
+                told = printable_json({"id": video.id, **values}) if self.flags.json else None
+                print(told or _lines(video.id, **values))
 
     def write_file(self, output: Path, found: OwnFiles) -> None:
         """Write the file of answers, and tell what it holds."""
         tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
-        model = digest_json(self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables)
+        model = digest_json(
+            self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables, *self._times()
+        )
         with (
             answer_file(output, model, go_on=self.flags.skip_done) as answers,
             progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
         ):
-            videos = _told_twice(found.videos())
-            for video, best in predict_videos(videos, self.ensemble, self.batch_size, answers.has):
+            for video, values in self._answers(found, answers.has):
                 bar.update()
                 if isinstance(video, UnreadableVideo):
                     self.tell(video, bar.write)
                     continue
                 self.good += 1
-                if best:
-                    answers.add(video, self._labels(*best))
+                if values:
+                    answers.add(video, values)
                 else:
                     answers.keep(video)
             dropped = answers.write() if self.good else []
@@ -150,6 +175,29 @@ class _Job:
         """Name what cannot be read."""
         self.bad += 1
         write(str(fault), file=sys.stderr)
+
+    def _answers(
+        self, found: OwnFiles, is_known: Callable[[OwnVideo], bool] = lambda video: False
+    ) -> Iterator[tuple[OwnVideo | UnreadableVideo, dict[str, Any] | None]]:
+        """Yield each video, and what is said of it; None if that is known, or it cannot be read."""
+        videos = _told_twice(found.videos())
+        windows = self.flags.windows()
+        if windows is None:
+            for video, best in predict_videos(videos, self.ensemble, self.batch_size, is_known):
+                yield video, {"labels": self._labels(*best)} if best else None
+            return
+        thresholds = np.full(self.ensemble.dataset.num_classes, _SURE)
+        for video, seen, scores in score_windows(videos, self.ensemble, windows, self.batch_size, is_known):
+            if seen is None:
+                yield video, None
+                continue
+            intervals = find_intervals(scores, seen, thresholds, self.flags.top)
+            yield video, {"intervals": [interval_values(each, self.names) for each in intervals]}
+
+    def _times(self) -> list[Any]:
+        """Return what intervals depend on beside the model; nothing where there are none."""
+        windows = self.flags.windows()
+        return [[windows.length, windows.step, windows.fps, _SURE]] if windows else []
 
     def _labels(self, labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
         top = self.flags.top
@@ -173,9 +221,11 @@ def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVid
         print(f"and {counted(len(twice) - _LISTED, 'other video')} have ids of others", file=sys.stderr)
 
 
-def _lines(id: str, best: list[dict]) -> str:
+def _lines(id: str, labels: Sequence[dict] = (), intervals: Sequence[dict] = ()) -> str:
     """Format a video's rows of the table."""
-    rows = [f"{label['score']:.4f}  {label['name']}" for label in best]
+    rows = [f"{label['score']:.4f}  {label['name']}" for label in labels]
+    rows += [f"{each['start']:>8.1f} - {each['end']:<8.1f}  {each['score']:.4f}  {each['name']}" for each in intervals]
+    rows = rows or ["no label is seen"]
     return "\n".join(f"{id if number == 0 else '':<20}  {row}" for number, row in enumerate(rows))
 
 

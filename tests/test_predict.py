@@ -218,3 +218,76 @@ def test_files_and_ids_that_are_there_twice_are_told(run, tmp_path):
     assert error is None and len(out.splitlines()) == 2
     assert f"{tmp_path}/a/0.npz is named twice, and read once" in err
     assert f"'0' is the id of two videos, in {tmp_path}/a/0.npz, array rgb and in {tmp_path}/b/0.npz" in err
+
+
+def long_clip(path, num_frames: int, seed: int = 0) -> np.ndarray:
+    frames = np.random.default_rng(seed).integers(0, 256, (num_frames, 8), dtype=np.uint8)
+    np.savez(path, rgb=frames[:, :6], audio=frames[:, 6:])
+    return frames
+
+
+@pytest.mark.parametrize("model", ["netvlad", "average", "blend"])
+def test_windows_have_the_scores_of_videos_of_their_own(model, small, run, tmp_path, monkeypatch):
+    """Of a run that sees 5 frames of each, one that sees all, and their blend."""
+    (small / "runs" / "small" / "blend").mkdir(exist_ok=True)
+    write_json(small / "runs" / "small" / "blend" / "weights.json", weights_json(small))
+    frames = long_clip(tmp_path / "a.npz", 25)
+    (tmp_path / "windows").mkdir()
+    for number, start in enumerate((0, 6, 12, 15)):
+        part = frames[start : start + 10]
+        np.savez(tmp_path / "windows" / f"{number}.npz", rgb=part[:, :6], audio=part[:, 6:])
+    run_of = small / "runs" / "small" / model
+    out, _, error = run(tmp_path / "windows", "--run", run_of, "--json", "--top", 9)
+    assert error is None
+    alone = np.zeros((4, 9))
+    for number, line in enumerate(map(json.loads, out.splitlines())):
+        for label in line["labels"]:
+            alone[number, label["label"]] = label["score"]
+    sure = float(np.median(alone))
+    monkeypatch.setattr(predict, "_SURE", sure)
+    out, _, error = run(tmp_path / "a.npz", "--run", run_of, "--json", "--top", 9, "--window", 10, "--every", 6)
+    assert error is None
+    line = json.loads(out)
+    assert line["id"] == "a" and line["intervals"]
+    edges, middles = [0, 8, 14, 18.5, 25], [5, 11, 17, 20]
+    said = {
+        (each["label"], place)
+        for each in line["intervals"]
+        for place, at in enumerate(middles)
+        if each["start"] <= at <= each["end"]
+    }
+    assert said == set(zip(*map(np.ndarray.tolist, np.nonzero(sure <= alone.T))))
+    for each in line["intervals"]:
+        assert {each["start"], each["end"]} <= set(edges) and each["name"] == f"Nr. {each['label']}, ñ"
+        assert each["score"] == pytest.approx(alone[middles.index(each["peak"]), each["label"]], abs=1e-5)
+
+
+def test_intervals_in_a_table_and_in_lines_that_are_kept(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "_SURE", 0.1)
+    long_clip(tmp_path / "a.npz", 25)
+    long_clip(tmp_path / "b.npz", 3)
+    output = tmp_path / "out.jsonl"
+    files = (tmp_path / "a.npz", tmp_path / "b.npz", "--run", "average", "--every", 4)
+    table, _, error = run(*files)
+    assert error is None
+    assert "2 predicted, 0 kept" in run(*files, "--output", output)[0]
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["a", "b"]
+    rows = [
+        f"{each['start']:>8.1f} - {each['end']:<8.1f}  {each['score']:.4f}  {each['name']}"
+        for line in lines
+        for each in line["intervals"]
+    ]
+    assert [row[22:] for row in table.splitlines()] == rows and len(rows) > 2
+    assert [row[:20].strip() for row in table.splitlines()].count("") == len(rows) - 2
+    assert "0 predicted, 2 kept" in run(*files, "--output", output, "--skip-done")[0]
+    for more in (("--window", 9), ("--fps", 2), ("--every", 3)):
+        assert "2 predicted, 0 kept" in run(*files, *more, "--output", output, "--skip-done")[0]
+
+
+def test_windows_that_cannot_be_are_refused_before_anything_is_read(run, tmp_path):
+    for flags, told in (
+        (("--window", 0.2), "less than a frame at --fps 1"),
+        (("--window", 5, "--every", 6), "is longer"),
+    ):
+        assert told in str(run(tmp_path / "a.npz", "--run", "average", *flags)[2])

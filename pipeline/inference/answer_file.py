@@ -55,10 +55,10 @@ class AnswerFile:
         self._note(fields, self._known[_key(fields)])
         self.kept += 1
 
-    def add(self, video: OwnVideo, labels: list[dict[str, Any]]) -> None:
-        """Add a line."""
+    def add(self, video: OwnVideo, values: dict[str, Any]) -> None:
+        """Add a line with the values that answer for the video."""
         fields = self._fields(video)
-        line = printable_json({"id": video.id, "labels": labels, **fields}).encode() + b"\n"
+        line = printable_json({"id": video.id, **values, **fields}).encode() + b"\n"
         with about(self._path):
             offset = self._journal.tell()
             self._journal.write(line)

@@ -45,7 +45,9 @@ def predict_videos(
     Raises as `Predictor.predict` does.
     """
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]] = deque()
-    read = _read(found, ensemble, is_known, waiting)
+    read = read_videos(
+        found, is_known, waiting, lambda frames: sample_video(frames, ensemble.samplings, ensemble.dataset)
+    )
     first = next(read, None)
     if first is not None:
         loaded = ensemble.load()
@@ -70,13 +72,20 @@ def predict_videos(
         yield Answer(waiting.popleft()[0], None)
 
 
-def _read(
+def read_videos(
     found: Iterator[OwnVideo | UnreadableVideo],
-    ensemble: UnloadedEnsemble,
     is_known: Callable[[OwnVideo], bool],
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]],
+    take: Callable[[np.ndarray], np.ndarray] = lambda frames: frames,
 ) -> Iterator[np.ndarray]:
-    """Yield what is read of each video that is to be predicted; note all videos, and whether they are."""
+    """Yield what is taken of the frames of each video that is to be predicted; note all videos, and whether they are.
+
+    Args:
+        found: the videos; those that are unreadable are noted.
+        is_known: whether a video need not be predicted.
+        waiting: gets each video, and whether its frames are yielded.
+        take: makes what is kept of a video's frames [n,F]; all of them without it.
+    """
     for each in found:
         if isinstance(each, UnreadableVideo):
             waiting.append((each, False))
@@ -86,7 +95,7 @@ def _read(
             if is_known(each):
                 waiting.append((let_go, False))
                 continue
-            frames = sample_video(each.read(), ensemble.samplings, ensemble.dataset)
+            frames = take(each.read())
         except UnreadableFeature as error:
             waiting.append((UnreadableVideo(error.where, str(error)), False))
             continue
