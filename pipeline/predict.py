@@ -35,6 +35,7 @@ from pipeline.inference.answer_file import answer_file
 from pipeline.inference.intervals import find_intervals, interval_values
 from pipeline.inference.own_videos import predict_videos
 from pipeline.inference.runs import describe_dataset
+from pipeline.inference.tag_files import SUFFIXES, tag_file
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
 from pipeline.inference.window_scores import score_windows
 from pipeline.inference.windows import WindowSettings
@@ -85,7 +86,12 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
         if self.skip_done and not self.output:
             raise ConfigError("--skip-done keeps the lines of a file: name it with --output")
         if self.json and self.output:
-            raise ConfigError("--output writes JSON lines, and nothing is printed: leave out --json")
+            raise ConfigError("--output writes a file, and nothing is printed: leave out --json")
+        if self.output and self.output.suffix in SUFFIXES:
+            if not self.windows():
+                raise ConfigError(f"--output {self.output} is for intervals: add --every, or name it FILE.jsonl")
+            if self.skip_done:
+                raise ConfigError(f"--skip-done keeps lines of JSON, and {self.output} has none: name it FILE.jsonl")
         self.windows()
 
     def windows(self) -> WindowSettings | None:
@@ -148,8 +154,11 @@ class _Job:
         model = digest_json(
             self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables, *self._times()
         )
+        tags = output.suffix in SUFFIXES
         with (
-            answer_file(output, model, go_on=self.flags.skip_done) as answers,
+            tag_file(output, found.total() > 1)
+            if tags
+            else answer_file(output, model, go_on=self.flags.skip_done) as answers,
             progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
         ):
             for video, values in self._answers(found, answers.has):
@@ -167,7 +176,7 @@ class _Job:
             print(f"{output}: nothing is written, since no video could be read", file=sys.stderr)
             return
         new = self.good - answers.kept
-        print(f"{output}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
+        print(f"{answers.path}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
         for told in dropped:
             print(f"{output}: dropped {told}")
 

@@ -37,6 +37,7 @@ UNMIRRORED = {
         "inference/bundle/header.py",
         "inference/bundle/writing.py",
         "inference/ensemble.py",
+        "inference/tag_files.py",
         "inference/unloaded.py",
         "inference/window_scores.py",
         "inputs/reading/streaming.py",

@@ -1,5 +1,6 @@
 """The stage `predict`: labels by name for files of one's own."""
 
+import csv
 import json
 import sys
 
@@ -14,6 +15,7 @@ from pipeline.config import ConfigError, InferenceConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.writing import write_bundle
 from pipeline.inference.runs import read_blend
+from pipeline.inference.subtitles import sub_rip, web_vtt
 from pipeline.inputs.reading.sampling import choose_frames
 from pipeline.inputs.records import encoding, tfrecord
 from pipeline.models import load_model
@@ -291,3 +293,34 @@ def test_windows_that_cannot_be_are_refused_before_anything_is_read(run, tmp_pat
         (("--window", 5, "--every", 6), "is longer"),
     ):
         assert told in str(run(tmp_path / "a.npz", "--run", "average", *flags)[2])
+
+
+def test_intervals_as_csv_and_as_subtitles(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "_SURE", 0.1)
+    (tmp_path / "clips").mkdir()
+    for name in ("a", "b/c"):
+        (tmp_path / "clips" / name).parent.mkdir(exist_ok=True)
+        long_clip(tmp_path / "clips" / f"{name}.npz", 25)
+    files = (tmp_path / "clips", "--run", "average", "--every", 4)
+    lines = [json.loads(line) for line in run(*files, "--json")[0].splitlines()]
+    output = tmp_path / "out.csv"
+    assert f"{output}: 2 videos" in run(*files, "--output", output)[0]
+    rows = list(csv.DictReader(output.open(encoding="utf-8", newline="")))
+    told = [{"id": line["id"], **each} for line in lines for each in line["intervals"]]
+    assert rows == [{key: str(value) for key, value in each.items()} for each in told]
+    out, _, error = run(*files, "--output", tmp_path / "out.vtt")
+    assert error is None and out == f"{tmp_path}/out: 2 videos; 2 predicted, 0 kept\n"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.vtt", "c.vtt"]
+    assert (tmp_path / "out" / "a.vtt").read_text() == web_vtt(lines[0]["intervals"])
+    one = (tmp_path / "clips" / "a.npz", *files[1:])
+    assert run(*one, "--output", tmp_path / "one.srt")[2] is None
+    assert (tmp_path / "one.srt").read_text() == sub_rip(lines[0]["intervals"])
+    # A folder of other files is not mixed with subtitles; nothing is replaced by nothing.
+    assert f"{tmp_path}/clips/a.npz is none" in str(run(*files, "--output", tmp_path / "clips.srt")[2])
+    before = output.read_text()
+    assert run(tmp_path / "nowhere", *files[1:], "--output", output)[2] and output.read_text() == before
+    for flags, told in (
+        (("--output", tmp_path / "o.vtt"), "is for intervals: add --every"),
+        (("--output", tmp_path / "o.csv", "--every", 4, "--skip-done"), "keeps lines of JSON"),
+    ):
+        assert told in str(run(one[0], "--run", "average", *flags)[2])
