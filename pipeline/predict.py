@@ -12,6 +12,7 @@ attention_netvlad, attention_enhanced_netvlad, latent_attention, second_order if
 anew.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import FramesPerSecond, Span, TopK
 from pipeline.config.wording import counted
 from pipeline.inference.answer_file import answer_file
+from pipeline.inference.descriptors import DescriptorFile, descriptor_file
 from pipeline.inference.intervals import find_intervals, interval_values
 from pipeline.inference.own_videos import predict_videos
 from pipeline.inference.runs import describe_dataset
@@ -78,6 +80,9 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
     --top says how many labels; CSV, WebVTT or SubRip is written to --output FILE.csv, FILE.vtt or FILE.srt."""
     fps: FramesPerSecond = 1.0
     """Frames of a second that the features have, for --window and --every."""
+    descriptors: Path | None = None
+    """Parquet file to write each video's descriptor to, the vector that the model's pooling makes of it: float16, in a
+    column descriptor; of an ensemble in a column for each member, with the name of its run."""
     vocabulary: Path | None = None
     """CSV file with a name for each class, as `ingest` takes it, where neither the bundle nor the index has names."""
 
@@ -87,6 +92,9 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
             raise ConfigError("--skip-done keeps the lines of a file: name it with --output")
         if self.json and self.output:
             raise ConfigError("--output writes a file, and nothing is printed: leave out --json")
+        if self.descriptors and (self.skip_done or self.windows()):
+            other = "--skip-done passes over videos" if self.skip_done else "--every scores windows"
+            raise ConfigError(f"--descriptors are of whole videos, all of them, and {other}: give one of both")
         if self.output and self.output.suffix in SUFFIXES:
             if not self.windows():
                 raise ConfigError(f"--output {self.output} is for intervals: add --every, or name it FILE.jsonl")
@@ -117,10 +125,15 @@ def main() -> None:
         print(f"{path} is named twice, and read once", file=sys.stderr)
     if len(found.twice) > _LISTED:
         print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
-    if flags.output:
-        job.write_file(flags.output, found)
-    else:
-        job.print_all(found)
+    with contextlib.ExitStack() as stack:
+        if flags.descriptors:
+            job.descriptors = stack.enter_context(descriptor_file(flags.descriptors, ensemble.digest()))
+        if flags.output:
+            job.write_file(flags.output, found)
+        else:
+            job.print_all(found)
+        if job.descriptors:
+            job.descriptors.write()
     if job.bad:
         told = counted(job.good + job.bad, "video or file", "videos or files")
         needs = describe_dataset(ensemble.dataset)
@@ -135,6 +148,8 @@ class _Job:
     ensemble: UnloadedEnsemble
     names: Sequence[str]
     batch_size: int
+    descriptors: DescriptorFile | None = None
+    """Where descriptors go."""
     good: int = 0
     bad: int = 0
 
@@ -192,7 +207,11 @@ class _Job:
         videos = _told_twice(found.videos())
         windows = self.flags.windows()
         if windows is None:
-            for video, best in predict_videos(videos, self.ensemble, self.batch_size, is_known):
+            for video, best, descriptors in predict_videos(
+                videos, self.ensemble, self.batch_size, is_known, self.descriptors is not None
+            ):
+                if self.descriptors and descriptors:
+                    self.descriptors.add(video.id, descriptors)
                 yield video, {"labels": self._labels(*best)} if best else None
             return
         thresholds = np.full(self.ensemble.dataset.num_classes, _SURE)

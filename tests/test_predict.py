@@ -5,6 +5,8 @@ import json
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fixtures.made_runs import FIVE, make_all, weights_json
 from fixtures.support import SMALL, frames_of, name_classes, stage_environment, write_shard
@@ -324,3 +326,38 @@ def test_intervals_as_csv_and_as_subtitles(run, tmp_path, monkeypatch):
         (("--output", tmp_path / "o.csv", "--every", 4, "--skip-done"), "keeps lines of JSON"),
     ):
         assert told in str(run(one[0], "--run", "average", *flags)[2])
+
+
+def test_descriptors_are_those_of_the_pooling(small, run, tmp_path, monkeypatch):
+    """Of a run, in batches that memory cuts to pieces; and of an ensemble, a column for each member."""
+    import keras
+
+    (tmp_path / "clips").mkdir()
+    for number in range(5):
+        long_clip(tmp_path / "clips" / f"{number}.npz", 9, seed=number)
+    output = tmp_path / "d.parquet"
+    plain, _, _ = run(tmp_path / "clips", "--run", "netvlad", "--json")
+    out, _, error = run(tmp_path / "clips", "--run", "netvlad", "--json", "--descriptors", output)
+    assert error is None and out == plain
+    table = pq.read_table(output)
+    assert table["id"].to_pylist() == list("01234") and table.column_names == ["id", "descriptor"]
+    assert table.schema.field("descriptor").type == pa.list_(pa.float16(), 8 * 8)
+    model = load_model(small / "runs" / "small" / "netvlad" / "model.keras")
+    pooling = keras.Model(model.input, model.get_layer("descriptor").output)
+    (chosen,), count = choose_frames("uniform", np.array([9]), FIVE.frames)
+    frames = [np.random.default_rng(seed).integers(0, 256, (9, 8), dtype=np.uint8)[chosen] for seed in range(5)]
+    wanted = pooling.predict_on_batch({"frames": np.stack(frames), "num_frames": count.repeat(5)})
+    found = table["descriptor"].combine_chunks().flatten().to_numpy().reshape(5, -1)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    (small / "runs" / "small" / "blend").mkdir(exist_ok=True)
+    write_json(small / "runs" / "small" / "blend" / "weights.json", weights_json(small))
+    run(tmp_path / "clips", "--run", small / "runs" / "small" / "blend", "--descriptors", output)
+    both = pq.read_table(output)
+    assert (
+        both.column_names == ["id", "average", "netvlad"]
+        and both["netvlad"].to_pylist() == table["descriptor"].to_pylist()
+    )
+    before = output.read_bytes()
+    assert run(tmp_path / "nowhere", "--run", "netvlad", "--descriptors", output)[2] and output.read_bytes() == before
+    for flags in (("--every", 2), ("--skip-done", "--output", tmp_path / "o.jsonl")):
+        assert "whole videos" in str(run(tmp_path / "clips", "--run", "netvlad", "--descriptors", output, *flags)[2])

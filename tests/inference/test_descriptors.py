@@ -1,0 +1,51 @@
+"""Descriptors on their way from models to a file."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from fixtures.made_runs import AVERAGE, FIVE, NETVLAD, drawn_model
+from fixtures.support import SMALL
+
+from pipeline.config.errors import StageError
+from pipeline.inference import descriptors
+from pipeline.inference.descriptors import Describing, descriptor_file
+from pipeline.inference.ensemble import Ensemble
+
+
+def test_batches_in_pieces_are_taken_whole():
+    """Pieces of 2 of batches of 3, as where memory ran out: the last piece repeats a video."""
+    model = drawn_model(NETVLAD, SMALL, 0)
+    describing = Describing(Ensemble.of_model(model, FIVE, SMALL, 9))
+    frames = np.random.default_rng(0).integers(0, 256, (6, 5, 8), dtype=np.uint8)
+    (member,) = describing.ensemble.members
+    whole = describing._models[0]._both.predict_on_batch({"frames": frames, "num_frames": np.full(6, 5, np.int32)})
+    for rows in ([0, 1], [2, 2], [3, 4], [5, 5]):
+        probabilities = member.model.predict_on_batch({"frames": frames[rows], "num_frames": np.full(2, 5, np.int32)})
+        np.testing.assert_allclose(probabilities, whole[0][rows], rtol=1e-4, atol=1e-6)
+    for rows in (slice(0, 3), slice(3, 6)):
+        (found,) = describing.take(3)
+        assert found.dtype == np.float16
+        np.testing.assert_allclose(found, whole[1][rows], atol=1e-3)
+
+
+def test_what_float16_does_not_hold_is_refused():
+    describing = Describing(Ensemble.of_model(drawn_model(AVERAGE, SMALL, 0), FIVE, SMALL, 9))
+    for value in (7e4, np.nan, np.inf):
+        describing._models[0]._found = [np.full((1, 8), value, np.float32)]
+        with pytest.raises(StageError, match="float16 holds up to 65,504"):
+            describing.take(1)
+
+
+def test_many_rows_are_written_in_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(descriptors, "_BUFFERED", 40)
+    rows = np.random.default_rng(0).normal(size=(17, 6)).astype(np.float16)
+    with descriptor_file(tmp_path / "d.parquet", "the digest") as file:
+        for number, row in enumerate(rows):
+            file.add(f"v{number}", {"a": row[:2], "b": row[2:]})
+        file.write()
+    read = pq.ParquetFile(tmp_path / "d.parquet")
+    assert read.num_row_groups == 3 and read.schema_arrow.metadata[b"model"] == b"the digest"
+    table = read.read()
+    assert table["id"].to_pylist() == [f"v{number}" for number in range(17)]
+    np.testing.assert_array_equal(np.array(table["b"].to_pylist()), rows[:, 2:])
+    assert [path.name for path in tmp_path.iterdir()] == ["d.parquet"]
