@@ -14,12 +14,11 @@ anew.
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
 
 from pipeline.artifacts.done import digest_json
@@ -33,13 +32,11 @@ from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import FramesPerSecond, Span, TopK
 from pipeline.config.wording import counted
 from pipeline.inference.answer_file import answer_file
+from pipeline.inference.answers import Answer, Asked, table_lines
 from pipeline.inference.descriptors import DescriptorFile, descriptor_file
-from pipeline.inference.intervals import find_intervals, interval_values
-from pipeline.inference.own_videos import predict_videos
 from pipeline.inference.runs import describe_dataset
 from pipeline.inference.tag_files import SUFFIXES, tag_file
-from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
-from pipeline.inference.window_scores import score_windows
+from pipeline.inference.unloaded import find_bundle, find_runs
 from pipeline.inference.windows import WindowSettings
 from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index.sources import size_and_mtime
@@ -47,12 +44,13 @@ from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.packing.own_files import OwnFiles, find_own_videos
 from pipeline.packing.own_videos import OwnVideo
 from pipeline.packing.settings import FeatureSettings
+from pipeline.reporting.tag_pages import SeenVideo, Tagging, TagPages, tag_pages
 from pipeline.runtime.output import printable_json
 from pipeline.runtime.progress import progress_bar
 
 _LISTED = 5
-_SURE = 0.5
-"""The score from which on a label is said of a window."""
+_EVERY = 5.0
+"""Seconds from the beginning of a window to that of the next, where --page alone asks for windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +78,10 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
     --top says how many labels; CSV, WebVTT or SubRip is written to --output FILE.csv, FILE.vtt or FILE.srt."""
     fps: FramesPerSecond = 1.0
     """Frames of a second that the features have, for --window and --every."""
+    page: Path | None = None
+    """HTML page to write, to look at: a time line with each label's intervals and scores, and the frames that counted
+    most. Of several videos it is an index with a search, and their pages are in a folder of its name. Without --every
+    and --window, windows begin every 5 seconds."""
     descriptors: Path | None = None
     """Parquet file to write each video's descriptor to, the vector that the model's pooling makes of it: float16, in a
     column descriptor; of an ensemble in a column for each member, with the name of its run."""
@@ -92,9 +94,12 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
             raise ConfigError("--skip-done keeps the lines of a file: name it with --output")
         if self.json and self.output:
             raise ConfigError("--output writes a file, and nothing is printed: leave out --json")
-        if self.descriptors and (self.skip_done or self.windows()):
-            other = "--skip-done passes over videos" if self.skip_done else "--every scores windows"
-            raise ConfigError(f"--descriptors are of whole videos, all of them, and {other}: give one of both")
+        if self.descriptors and self.windows():
+            raise ConfigError("--descriptors are of whole videos, and --window, --every and --page of windows")
+        if self.skip_done and (self.descriptors or self.page):
+            raise ConfigError(
+                "--descriptors and --page are of all videos: leave out --skip-done, which passes over some"
+            )
         if self.output and self.output.suffix in SUFFIXES:
             if not self.windows():
                 raise ConfigError(f"--output {self.output} is for intervals: add --every, or name it FILE.jsonl")
@@ -104,7 +109,10 @@ class Flags(CommonFlags, WorkerFlags, FeatureSettings):
 
     def windows(self) -> WindowSettings | None:
         """Return which windows are scored; None if whole videos are. Raises ConfigError if they would have no frame."""
-        return WindowSettings(self.window, self.every, self.fps) if self.window or self.every else None
+        if not (self.window or self.every or self.page):
+            return None
+        every = self.every or (None if self.window else _EVERY)
+        return WindowSettings(self.window, every, self.fps)
 
 
 def main() -> None:
@@ -117,23 +125,29 @@ def main() -> None:
     names = ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
-    found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, flags.output)
-    job = _Job(flags, ensemble, names, experiment.inference.batch_size)
-    for fault in found.faults:
-        job.tell(fault)
-    for path in found.twice[:_LISTED]:
-        print(f"{path} is named twice, and read once", file=sys.stderr)
-    if len(found.twice) > _LISTED:
-        print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
+    outputs = list(filter(None, (flags.output, flags.page, flags.descriptors)))
+    found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, outputs)
+    describe, weigh = flags.descriptors is not None, flags.page is not None
+    batch_size = experiment.inference.batch_size
+    asked = Asked(ensemble, names, batch_size, flags.top, flags.windows(), describe, weigh)
     with contextlib.ExitStack() as stack:
+        job = _Job(flags, asked)
         if flags.descriptors:
             job.descriptors = stack.enter_context(descriptor_file(flags.descriptors, ensemble.digest()))
+        if flags.page:
+            job.pages = stack.enter_context(_pages(flags.page, Path(flags.run).name, asked, found))
+        for fault in found.faults:
+            job.tell(fault)
+        for path in found.twice[:_LISTED]:
+            print(f"{path} is named twice, and read once", file=sys.stderr)
+        if len(found.twice) > _LISTED:
+            print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
         if flags.output:
             job.write_file(flags.output, found)
         else:
             job.print_all(found)
-        if job.descriptors:
-            job.descriptors.write()
+        for other in filter(None, (job.descriptors, job.pages)):
+            other.write()
     if job.bad:
         told = counted(job.good + job.bad, "video or file", "videos or files")
         needs = describe_dataset(ensemble.dataset)
@@ -142,14 +156,12 @@ def main() -> None:
 
 @dataclass
 class _Job:
-    """What predicts, for whom, and how many videos were good and bad."""
+    """What is asked, where the answers go, and how many videos were good and bad."""
 
     flags: Flags
-    ensemble: UnloadedEnsemble
-    names: Sequence[str]
-    batch_size: int
+    asked: Asked
     descriptors: DescriptorFile | None = None
-    """Where descriptors go."""
+    pages: TagPages | None = None
     good: int = 0
     bad: int = 0
 
@@ -161,21 +173,18 @@ class _Job:
             elif values:
                 self.good += 1
                 told = printable_json({"id": video.id, **values}) if self.flags.json else None
-                print(told or _lines(video.id, **values))
+                print(told or table_lines(video.id, **values))
 
     def write_file(self, output: Path, found: OwnFiles) -> None:
         """Write the file of answers, and tell what it holds."""
         tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
-        model = digest_json(
-            self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables, *self._times()
-        )
-        tags = output.suffix in SUFFIXES
-        with (
-            tag_file(output, found.total() > 1)
-            if tags
-            else answer_file(output, model, go_on=self.flags.skip_done) as answers,
-            progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
-        ):
+        names, top, *times = self.asked.settings()
+        model = digest_json(self.asked.ensemble.digest(), names, top, self.flags.align, tables, *times)
+        if output.suffix in SUFFIXES:
+            file = tag_file(output, found.total() > 1)
+        else:
+            file = answer_file(output, model, go_on=self.flags.skip_done)
+        with file as answers, progress_bar(total=found.total(), desc="predict", unit=" videos") as bar:
             for video, values in self._answers(found, answers.has):
                 bar.update()
                 if isinstance(video, UnreadableVideo):
@@ -203,36 +212,23 @@ class _Job:
     def _answers(
         self, found: OwnFiles, is_known: Callable[[OwnVideo], bool] = lambda video: False
     ) -> Iterator[tuple[OwnVideo | UnreadableVideo, dict[str, Any] | None]]:
-        """Yield each video, and what is said of it; None if that is known, or it cannot be read."""
-        videos = _told_twice(found.videos())
-        windows = self.flags.windows()
-        if windows is None:
-            for video, best, descriptors in predict_videos(
-                videos, self.ensemble, self.batch_size, is_known, self.descriptors is not None
-            ):
-                if self.descriptors and descriptors:
-                    self.descriptors.add(video.id, descriptors)
-                yield video, {"labels": self._labels(*best)} if best else None
-            return
-        thresholds = np.full(self.ensemble.dataset.num_classes, _SURE)
-        for video, seen, scores in score_windows(videos, self.ensemble, windows, self.batch_size, is_known):
-            if seen is None:
-                yield video, None
-                continue
-            intervals = find_intervals(scores, seen, thresholds, self.flags.top)
-            yield video, {"intervals": [interval_values(each, self.names) for each in intervals]}
+        """Yield each video and what is said of it, if that is not known; hand what else is asked for to its file."""
+        for answer in self.asked.answers(_told_twice(found.videos()), is_known):
+            if self.descriptors and answer.descriptors:
+                self.descriptors.add(answer.video.id, answer.descriptors)
+            if self.pages and answer.scored:
+                self.pages.add(_seen(answer))
+            yield answer.video, answer.values
 
-    def _times(self) -> list[Any]:
-        """Return what intervals depend on beside the model; nothing where there are none."""
-        windows = self.flags.windows()
-        return [[windows.length, windows.step, windows.fps, _SURE]] if windows else []
 
-    def _labels(self, labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-        top = self.flags.top
-        return [
-            {"label": label, "name": self.names[label], "score": round(score, 6)}
-            for label, score in zip(labels[:top].tolist(), scores[:top].tolist())
-        ]
+def _pages(path: Path, model: str, asked: Asked, found: OwnFiles) -> contextlib.AbstractContextManager[TagPages]:
+    tagging = Tagging(model, asked.names, asked.windows, asked.thresholds())
+    return tag_pages(path, found.total() > 1, tagging)
+
+
+def _seen(answer: Answer) -> SeenVideo:
+    video, windows, scores, shares = answer.scored
+    return SeenVideo(video.id, video.where, windows, scores, answer.intervals, shares, video.thumbnails())
 
 
 def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVideo | UnreadableVideo]:
@@ -247,14 +243,6 @@ def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVid
         print(f"{id!r} is the id of two videos, in {one} and in {other}; both are predicted", file=sys.stderr)
     if len(twice) > _LISTED:
         print(f"and {counted(len(twice) - _LISTED, 'other video')} have ids of others", file=sys.stderr)
-
-
-def _lines(id: str, labels: Sequence[dict] = (), intervals: Sequence[dict] = ()) -> str:
-    """Format a video's rows of the table."""
-    rows = [f"{label['score']:.4f}  {label['name']}" for label in labels]
-    rows += [f"{each['start']:>8.1f} - {each['end']:<8.1f}  {each['score']:.4f}  {each['name']}" for each in intervals]
-    rows = rows or ["no label is seen"]
-    return "\n".join(f"{id if number == 0 else '':<20}  {row}" for number, row in enumerate(rows))
 
 
 if __name__ == "__main__":

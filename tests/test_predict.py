@@ -15,6 +15,7 @@ from pipeline import predict
 from pipeline.artifacts.files import write_json
 from pipeline.config import ConfigError, InferenceConfig
 from pipeline.config.errors import StageError
+from pipeline.inference import answers
 from pipeline.inference.bundle.writing import write_bundle
 from pipeline.inference.runs import read_blend
 from pipeline.inference.subtitles import sub_rip, web_vtt
@@ -248,7 +249,7 @@ def test_windows_have_the_scores_of_videos_of_their_own(model, small, run, tmp_p
         for label in line["labels"]:
             alone[number, label["label"]] = label["score"]
     sure = float(np.median(alone))
-    monkeypatch.setattr(predict, "_SURE", sure)
+    monkeypatch.setattr(answers, "SURE", sure)
     out, _, error = run(tmp_path / "a.npz", "--run", run_of, "--json", "--top", 9, "--window", 10, "--every", 6)
     assert error is None
     line = json.loads(out)
@@ -267,7 +268,7 @@ def test_windows_have_the_scores_of_videos_of_their_own(model, small, run, tmp_p
 
 
 def test_intervals_in_a_table_and_in_lines_that_are_kept(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "_SURE", 0.1)
+    monkeypatch.setattr(answers, "SURE", 0.1)
     long_clip(tmp_path / "a.npz", 25)
     long_clip(tmp_path / "b.npz", 3)
     output = tmp_path / "out.jsonl"
@@ -298,7 +299,7 @@ def test_windows_that_cannot_be_are_refused_before_anything_is_read(run, tmp_pat
 
 
 def test_intervals_as_csv_and_as_subtitles(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "_SURE", 0.1)
+    monkeypatch.setattr(answers, "SURE", 0.1)
     (tmp_path / "clips").mkdir()
     for name in ("a", "b/c"):
         (tmp_path / "clips" / name).parent.mkdir(exist_ok=True)
@@ -318,7 +319,7 @@ def test_intervals_as_csv_and_as_subtitles(run, tmp_path, monkeypatch):
     assert run(*one, "--output", tmp_path / "one.srt")[2] is None
     assert (tmp_path / "one.srt").read_text() == sub_rip(lines[0]["intervals"])
     # A folder of other files is not mixed with subtitles; nothing is replaced by nothing.
-    assert f"{tmp_path}/clips/a.npz is none" in str(run(*files, "--output", tmp_path / "clips.srt")[2])
+    assert f"{tmp_path}/clips/a.npz is none of them" in str(run(*files, "--output", tmp_path / "clips.srt")[2])
     before = output.read_text()
     assert run(tmp_path / "nowhere", *files[1:], "--output", output)[2] and output.read_text() == before
     for flags, told in (
@@ -359,5 +360,5 @@ def test_descriptors_are_those_of_the_pooling(small, run, tmp_path, monkeypatch)
     )
     before = output.read_bytes()
     assert run(tmp_path / "nowhere", "--run", "netvlad", "--descriptors", output)[2] and output.read_bytes() == before
-    for flags in (("--every", 2), ("--skip-done", "--output", tmp_path / "o.jsonl")):
-        assert "whole videos" in str(run(tmp_path / "clips", "--run", "netvlad", "--descriptors", output, *flags)[2])
+    for flags, told in ((("--every", 2), "whole videos"), (("--skip-done", "--output", tmp_path / "o"), "all videos")):
+        assert told in str(run(tmp_path / "clips", "--run", "netvlad", "--descriptors", output, *flags)[2])

@@ -91,15 +91,21 @@ def tag_file(path: Path, several: bool) -> Iterator[TagFile]:
             yield _CsvFile(path, temporary, file)
         return
     subtitles = _Subtitles(path, several)
-    if several and (others := sorted(_other_files(subtitles.path, path.suffix))):
-        raise StageError(
-            f"--output {path}: the subtitles of several videos go to the folder {subtitles.path}, and {others[0]} is "
-            "none: choose another name"
-        )
+    if several:
+        check_folder(path, subtitles.path, path.suffix, "--output", "subtitles")
     yield subtitles
 
 
-def _other_files(folder: Path, suffix: str) -> list[Path]:
+def check_folder(path: Path, folder: Path, suffix: str, flag: str, what: str) -> None:
+    """Raise StageError if a folder, to which a flag's path leads, is there and holds anything but files of a suffix.
+
+    It may be one of videos, and files that this command does not know would lie among others.
+    """
+    others = [folder] if folder.exists() and not folder.is_dir() else []
     if folder.is_dir():
-        return [path for path in folder.iterdir() if path.suffix != suffix]
-    return [folder] if folder.exists() else []
+        others = sorted(each for each in folder.iterdir() if each.suffix != suffix)
+    if others:
+        raise StageError(
+            f"{flag} {path}: the {what} of several videos go to the folder {folder}, and {others[0]} is none of them: "
+            "choose another name"
+        )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
+from pipeline.inference.frame_weights import frame_shares, frame_weights
 from pipeline.inference.own_videos import read_videos
 from pipeline.inference.unloaded import UnloadedEnsemble
 from pipeline.inference.window_models import WindowModel
@@ -28,6 +29,8 @@ class ScoredVideo(NamedTuple):
     """None if it was not asked for, or cannot be read."""
     scores: NDArray[np.float32] | None
     """Of each class in each window, [W,V]."""
+    shares: NDArray[np.floating] | None = None
+    """How much each frame of the video counts, [n], see `WindowScorer.shares`; None if it was not asked for."""
 
 
 def score_windows(
@@ -36,6 +39,7 @@ def score_windows(
     settings: WindowSettings,
     batch_size: int,
     is_known: Callable[[OwnVideo], bool] = lambda video: False,
+    weigh: bool = False,
 ) -> Iterator[ScoredVideo]:
     """Yield the scores of each video, in their order. Models are loaded when the first video needs them.
 
@@ -45,6 +49,7 @@ def score_windows(
         settings: which windows a video has.
         batch_size: how many windows are predicted at a time, at most.
         is_known: whether a video need not be predicted.
+        weigh: tell how much each frame counts.
 
     Raises:
         ConfigError: the videos of the model have no frames.
@@ -59,7 +64,8 @@ def score_windows(
         while not waiting[0][1]:
             yield ScoredVideo(waiting.popleft()[0], None, None)
         windows = settings.of(len(frames))
-        yield ScoredVideo(waiting.popleft()[0], windows, scorer.scores(frames, windows))
+        shares = scorer.shares(frames) if weigh else None
+        yield ScoredVideo(waiting.popleft()[0], windows, scorer.scores(frames, windows), shares)
     while waiting:
         yield ScoredVideo(waiting.popleft()[0], None, None)
 
@@ -98,6 +104,24 @@ class WindowScorer:
         dense = np.zeros_like(found[0])
         np.put_along_axis(dense, best[0].astype(np.int64), best[1], axis=1)
         return dense
+
+    def shares(self, frames: np.ndarray) -> NDArray[np.floating] | None:
+        """frames [n,F] -> how much each counts in the prediction of the whole video, [n], in all 1; None if no member
+        tells.
+
+        The members count by their weights. Frames that a member does not look at do not count.
+        """
+        whole = np.zeros(len(frames))
+        for member, used in zip(self.ensemble.members, self.ensemble.recipe.used):
+            sampling = member.sampling
+            length = sampled_length(sampling.evaluation, sampling, self.ensemble.dataset)
+            (chosen,), (count,) = choose_frames(sampling.evaluation, np.array([len(frames)]), length)
+            inputs = {"frames": frames[None, chosen[:count]], "num_frames": np.array([count], np.int32)}
+            found = frame_shares(frame_weights(member.model, inputs))
+            if found is not None:
+                np.add.at(whole, chosen[:count], used.weight * found[0])
+        total = whole.sum()
+        return whole / total if total else None
 
     def _of_member(
         self, member: EnsembleMember, model: WindowModel, frames: np.ndarray, windows: Windows
