@@ -362,3 +362,28 @@ def test_descriptors_are_those_of_the_pooling(small, run, tmp_path, monkeypatch)
     assert run(tmp_path / "nowhere", "--run", "netvlad", "--descriptors", output)[2] and output.read_bytes() == before
     for flags, told in ((("--every", 2), "whole videos"), (("--skip-done", "--output", tmp_path / "o"), "all videos")):
         assert told in str(run(tmp_path / "clips", "--run", "netvlad", "--descriptors", output, *flags)[2])
+
+
+def test_pages_of_one_video_and_of_several(run, tmp_path, monkeypatch):
+    """Without --every windows begin every 5 seconds; what an earlier command wrote beside the videos is no video."""
+    monkeypatch.setattr(answers, "SURE", 0.1)
+    (tmp_path / "clips").mkdir()
+    for number in range(2):
+        long_clip(tmp_path / "clips" / f"clip {number}.npz", 25, seed=number)
+    page = tmp_path / "one.html"
+    out, _, error = run(tmp_path / "clips" / "clip 0.npz", "--run", "netvlad", "--page", page, "--json")
+    assert error is None
+    text = page.read_text(encoding="utf-8")
+    assert "Windows of 10 seconds begin every 5." in text and "<h1>clip 0</h1>" in text and "tags by netvlad" in text
+    assert "Frames that counted" in text and "clip 0.npz, array rgb" in text
+    for each in json.loads(out)["intervals"]:
+        assert each["name"] in text
+    page = tmp_path / "clips" / "all.html"
+    for _ in range(2):
+        _, _, error = run(tmp_path / "clips", "--run", "average", "--page", page, "--every", 3, "--top", 1)
+        assert error is None
+        assert sorted(path.name for path in (tmp_path / "clips" / "all").iterdir()) == ["clip_0.html", "clip_1.html"]
+    assert 'href="all/clip_1.html"' in page.read_text(encoding="utf-8")
+    assert "Windows of 6 seconds begin every 3." in (tmp_path / "clips" / "all" / "clip_1.html").read_text()
+    told = run(tmp_path / "clips", "--run", "average", "--page", page, "--skip-done", "--output", tmp_path / "o")[2]
+    assert "leave out --skip-done" in str(told)

@@ -26,7 +26,8 @@ Thumbnail = tuple[float, bytes]
 """A time in seconds, and a JPEG file."""
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 86400)
 _TICKS, _POINTS, _PICTURES, _MARKS = 6, 1000, 24, 5
-"""The most steps of the ruler, points of a curve, thumbnails, and frames that are marked."""
+"""The most steps of the ruler, points of a curve, thumbnails, and frames that are marked. Every second
+thumbnail stands in the strip; all of them are shown at their times."""
 _SHOWN = 3
 """How many tags are shown where none is sure enough."""
 _FAR = 1.25
@@ -125,7 +126,7 @@ def clock(seconds: float) -> str:
 
 def most_counting(shares: NDArray[np.floating]) -> list[int]:
     """Return the frames with the largest shares [n], at most a few, in order; none is near another that has more."""
-    near = max(1, len(shares) // 50)
+    near = max(1, len(shares) // 25)
     found: list[int] = []
     for frame in np.argsort(-shares, kind="stable").tolist():
         if len(found) == _MARKS or shares[frame] < _FAR * shares.mean():
@@ -164,7 +165,7 @@ def _page(video: SeenVideo, tagging: Tagging, index: str | None) -> dict[str, An
         "seconds": seconds,
         "window": windows.length / windows.fps,
         "every": tagging.settings.step / windows.fps,
-        "step": f"{max(seconds / 1000, 0.1):.3g}",
+        "step": max((each for each in _STEPS if each <= seconds / 200), default=_STEPS[0]),
         "at": round(float(windows.middles()[best]), 3),
         "thumbnails": _thumbnails(video.thumbnails, seconds),
         "tags": [_tag(label, video, tagging) for label in labels],
@@ -195,7 +196,7 @@ def _tag(label: int, video: SeenVideo, tagging: Tagging) -> dict[str, Any]:
                 "left": round(100 * each.start / seconds, 3),
                 "width": round(100 * (each.end - each.start) / seconds, 3),
                 "peak": round(each.peak, 3),
-                "words": f"{name} from {clock(each.start)} to {clock(each.end)}, at most {numbers.percent(each.score)} "
+                "words": f"{name} from {clock(each.start)} to {clock(each.end)}, up to {numbers.percent(each.score)} "
                 f"at {clock(each.peak)}",
             }
             for each in video.intervals
