@@ -37,6 +37,7 @@ UNMIRRORED = {
         "inference/bundle/header.py",
         "inference/bundle/writing.py",
         "inference/ensemble.py",
+        "inference/answers.py",
         "inference/tag_files.py",
         "inference/unloaded.py",
         "inference/window_scores.py",

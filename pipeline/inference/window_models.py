@@ -55,10 +55,10 @@ class WindowModel:
 
         def pooled(starts: NDArray[np.integer]) -> np.ndarray:
             places = starts[:, None] + seen  # W,N
-            inputs = {"counts": counts.repeat(len(starts), axis=0), "products": [each[places] for each in products]}
-            return second.predict_on_batch(inputs)
+            inputs = {name: each[places] for name, each in products.items()}
+            return second.predict_on_batch({"counts": counts.repeat(len(starts), axis=0), **inputs})
 
-        return self._of_windows(pooled, starts, len(seen) * sum(each[0].size for each in products))
+        return self._of_windows(pooled, starts, len(seen) * sum(each[0].size for each in products.values()))
 
     def _of_windows(
         self, predict: Callable[[NDArray[np.integer]], np.ndarray], starts: NDArray[np.integer], values: int
@@ -72,16 +72,16 @@ class WindowModel:
         return np.concatenate(found)[: len(starts)]
 
 
-def _products(first, frames: np.ndarray) -> list[np.ndarray]:
-    """Return what the first half of a model makes of each frame of a video [n,F]: arrays [n,..]."""
+def _products(first, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the first half of a model makes of each frame of a video [n,F]: name -> [n,..]."""
     found = []
     for start, size in pieces(len(frames), _FRAMES):
         shown = frames[start : start + size]
         padded = np.zeros((1, size, frames.shape[1]), frames.dtype)
         padded[0, : len(shown)] = shown
         made = first.predict_on_batch({"frames": padded, "num_frames": np.array([len(shown)], np.int32)})
-        found.append([np.asarray(each)[0, : len(shown)] for each in made])
-    return [np.concatenate(parts) for parts in zip(*found)]
+        found.append({name: np.asarray(each)[0, : len(shown)] for name, each in made.items()})
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
 def pieces(total: int, most: int) -> Iterator[tuple[int, int]]:

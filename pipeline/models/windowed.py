@@ -8,23 +8,23 @@ from pipeline.models.pooling import Pooling
 def cut_in_two(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     """Return the two halves of a model of `pipeline.models`; None if its frames see each other before they are pooled.
 
-    The first maps the model's inputs to a list of products, [B,T,..] each. The second maps {"counts": float32 [W,N],
-    "products": the list, of the N frames of each window, [W,N,..]} to probabilities float32 [W,V]; a count says how
-    often a frame is seen, 0 for padding. On frames that are seen once each, the second half of the first is the model.
+    The first maps the model's inputs to products, name -> [B,T,..]. The second maps those of the N frames of each
+    window, name -> [W,N,..], and "counts", float32 [W,N], to probabilities float32 [W,V]; a count says how often a
+    frame is seen, 0 for padding.
     """
     poolings = [layer for layer in model.layers if isinstance(layer, Pooling)]
-    made = [_PerFrame(layer)(*layer.input) if layer.frames_apart else None for layer in poolings]
-    if None in made:
+    if not all(layer.frames_apart for layer in poolings):
         return None
-    first = keras.Model(model.input, [product for products in made for product in products])
     counts = keras.Input((None,), dtype="float32", name="counts")
-    inputs, descriptors = [], []
-    for layer, products in zip(poolings, made):
-        own = [keras.Input((None, *product.shape[2:]), dtype=product.dtype) for product in products]
-        inputs += own
-        descriptors.append(_Pool(layer)(own, counts))
+    products, inputs, descriptors = {}, {"counts": counts}, []
+    for number, layer in enumerate(poolings):
+        made = {f"{number}_{place}": each for place, each in enumerate(_PerFrame(layer)(*layer.input))}
+        own = {name: keras.Input((None, *each.shape[2:]), dtype=each.dtype, name=name) for name, each in made.items()}
+        products |= made
+        inputs |= own
+        descriptors.append(_Pool(layer)(list(own.values()), counts))
     rest = keras.Model([layer.output for layer in poolings], model.output)
-    return first, keras.Model({"counts": counts, "products": inputs}, rest(descriptors))
+    return keras.Model(model.input, products), keras.Model(inputs, rest(descriptors))
 
 
 class _Part(keras.layers.Layer):

@@ -1,10 +1,12 @@
 """Descriptors on their way from models to a file."""
 
+import textwrap
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fixtures.made_runs import AVERAGE, FIVE, NETVLAD, drawn_model
-from fixtures.support import SMALL
+from fixtures.support import ROOT, SMALL
 
 from pipeline.config.errors import StageError
 from pipeline.inference import descriptors
@@ -49,3 +51,19 @@ def test_many_rows_are_written_in_groups(tmp_path, monkeypatch):
     assert table["id"].to_pylist() == [f"v{number}" for number in range(17)]
     np.testing.assert_array_equal(np.array(table["b"].to_pylist()), rows[:, 2:])
     assert [path.name for path in tmp_path.iterdir()] == ["d.parquet"]
+
+
+def test_the_neighbors_of_the_page_are_near(tmp_path, monkeypatch):
+    """The five lines, on descriptors of which each is a small turn of the one before."""
+    text = (ROOT / "docs" / "archive.md").read_text(encoding="utf-8")
+    code = textwrap.dedent(text[text.index("    table = pq") : text.index("(`np` is NumPy")])
+    assert len(code.strip().splitlines()) == 5
+    with descriptor_file(tmp_path / "descriptors.parquet", "") as file:
+        for turn in np.random.default_rng(0).permutation(20):
+            file.add(f"{turn}", {"run": np.array([np.cos(turn / 20), np.sin(turn / 20)], np.float16) * (1 + turn)})
+        file.write()
+    monkeypatch.chdir(tmp_path)
+    found: dict = {"np": np, "pq": pq}
+    exec(code, found)
+    first, *near = (int(id) for id in found["table"]["id"].take([0, *found["nearest"]]).to_pylist())
+    assert len(near) == 10 and near == sorted(near, key=lambda turn: abs(turn - first))
