@@ -15,6 +15,8 @@ from pipeline.packing.own_videos import OwnVideo
 SUBTITLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {".vtt": web_vtt, ".srt": sub_rip}
 """What makes a text of intervals, by the end of the file's name."""
 SUFFIXES = (".csv", *SUBTITLES)
+PAGE = ".html"
+"""The end of the names of pages, which may lie in one folder with subtitles."""
 _COLUMNS = ("label", "name", "start", "end", "peak", "score")
 
 
@@ -92,20 +94,21 @@ def tag_file(path: Path, several: bool) -> Iterator[TagFile]:
         return
     subtitles = _Subtitles(path, several)
     if several:
-        check_folder(path, subtitles.path, path.suffix, "--output", "subtitles")
+        check_folder(path, "--output")
     yield subtitles
 
 
-def check_folder(path: Path, folder: Path, suffix: str, flag: str, what: str) -> None:
-    """Raise StageError if a folder, to which a flag's path leads, is there and holds anything but files of a suffix.
+def check_folder(path: Path, flag: str) -> None:
+    """Raise StageError if the folder of a file's name without its end holds anything but subtitles and pages.
 
-    It may be one of videos, and files that this command does not know would lie among others.
+    It may be one of videos: what several videos are told in would lie among them.
     """
+    folder = path.with_suffix("")
     others = [folder] if folder.exists() and not folder.is_dir() else []
     if folder.is_dir():
-        others = sorted(each for each in folder.iterdir() if each.suffix != suffix)
+        others = sorted(each for each in folder.iterdir() if each.suffix not in (PAGE, *SUBTITLES))
     if others:
         raise StageError(
-            f"{flag} {path}: the {what} of several videos go to the folder {folder}, and {others[0]} is none of them: "
-            "choose another name"
+            f"{flag} {path}: what is said of several videos goes to the folder {folder}, a file each, and {others[0]} "
+            "is none of them: choose another name"
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts.file_names import FileNames
 from pipeline.artifacts.files import atomic_file
 from pipeline.inference.intervals import Interval
-from pipeline.inference.tag_files import check_folder
+from pipeline.inference.tag_files import PAGE, check_folder
 from pipeline.inference.windows import Windows, WindowSettings
 from pipeline.reporting import numbers
 from pipeline.reporting.palette import CSS
@@ -78,7 +78,7 @@ class TagPages:
         if self._folder is None:
             self._write(self.path, "tag_page.html", "tag_page.js", _page(video, self._tagging, None))
             return
-        name = self._names.of(video.id, ".html")
+        name = self._names.of(video.id, PAGE)
         index = quote(f"../{self.path.name}")
         self._write(self._folder / name, "tag_page.html", "tag_page.js", _page(video, self._tagging, index))
         self._listed.append(_listed(video, self._tagging, quote(f"{self._folder.name}/{name}")))
@@ -108,11 +108,11 @@ def tag_pages(path: Path, several: bool, tagging: Tagging) -> Iterator[TagPages]
     """Yield the pages at a path: the page of a video; or an index, and each video's page in a folder of its name.
 
     Raises:
-        StageError: the folder has other files than pages.
+        StageError: the folder has other files than pages and subtitles.
         OSError: the system refuses to write.
     """
     if several:
-        check_folder(path, path.with_suffix(""), ".html", "--page", "pages")
+        check_folder(path, "--page")
     yield TagPages(path, several, tagging)
 
 

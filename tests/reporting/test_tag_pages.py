@@ -143,7 +143,7 @@ def test_a_folder_of_other_files_is_not_mixed_with_pages(tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").touch()
     with (
-        pytest.raises(StageError, match=r"--page .*videos.html: the pages .*a.mp4 is none of them"),
+        pytest.raises(StageError, match=r"--page .*videos.html: what is said .*a.mp4 is none of them"),
         tag_pages(tmp_path / "videos.html", True, TAGGING),
     ):
         pass
