@@ -3,11 +3,18 @@
 Reads what pack reads, npy, npz, HDF5, Parquet and tar, and TFRecords: files, folders or patterns whose videos hold all
 features of the model, each under its name or all of them side by side, or with --features the files of each feature.
 The content tells what a file is. Floats are quantized where the model was trained on bytes. Prints a table or JSON
-lines, or writes them with --output. Unreadable videos are named, the others predicted, and the exit status is 1.
+lines, or writes them with --output. Unreadable videos are named, the others predicted, and
+the exit status is 1.
+
+With --every it says when in a video a label is seen: windows of the video are scored, and neighbors merge to intervals.
+What the model makes of a frame is made once, unless its frames see each other before they are pooled (recurrent,
+attention_netvlad, attention_enhanced_netvlad, latent_attention, second_order if democratic): these see each window
+anew.
 """
 
+import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,25 +31,30 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import ThresholdConfig
 from pipeline.config.errors import ConfigError, StageError
-from pipeline.config.ranges import TopK
+from pipeline.config.ranges import FramesPerSecond, Span, TopK
 from pipeline.config.threshold import Wanted
 from pipeline.config.wording import counted
 from pipeline.inference.answer_file import answer_file
-from pipeline.inference.own_videos import predict_videos
+from pipeline.inference.answers import Answer, Asked, table_lines
+from pipeline.inference.descriptors import DescriptorFile, descriptor_file
 from pipeline.inference.runs import describe_dataset
+from pipeline.inference.tag_files import SUFFIXES, tag_file
 from pipeline.inference.thresholds import given_thresholds
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
+from pipeline.inference.windows import WindowSettings
 from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.inputs.reading.own_records import UnreadableVideo
-from pipeline.metrics.thresholds import reach
 from pipeline.packing.own_files import OwnFiles, find_own_videos
 from pipeline.packing.own_videos import OwnVideo
 from pipeline.packing.settings import FeatureSettings
+from pipeline.reporting.tag_pages import SeenVideo, Tagging, TagPages, tag_pages
 from pipeline.runtime.output import printable_json
 from pipeline.runtime.progress import progress_bar
 
 _LISTED = 5
+_EVERY = 5.0
+"""Seconds from the beginning of a window to that of the next, where --page alone asks for windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +79,22 @@ class Flags(CommonFlags, WorkerFlags, ThresholdFlags, FeatureSettings):
     skip_done: tyro.conf.FlagCreatePairsOff[bool] = False
     """Keep the lines of --output whose files and model are unchanged, and predict the other videos.
     An interrupted command goes on so."""
+    window: Span | None = None
+    """Length of the windows of a video that are scored, in seconds; by default twice --every."""
+    every: Span | None = None
+    """From the beginning of one window to that of the next, in seconds; by default half of --window.
+    With either of them the answer is intervals: neighboring windows with a label of which the model is sure.
+    {"id": ..., "intervals": [{"label": 17, "start": 40.0, "end": 65.0, "peak": 52.5, "score": 0.93, ...}, ...]}.
+    --top says how many labels; CSV, WebVTT or SubRip is written to --output FILE.csv, FILE.vtt or FILE.srt."""
+    fps: FramesPerSecond = 1.0
+    """Frames of a second that the features have, for --window and --every."""
+    page: Path | None = None
+    """HTML page to write, to look at: a time line with each label's intervals and scores, and the frames that counted
+    most. Of several videos it is an index with a search, and their pages are in a folder of its name. Without --every
+    and --window, windows begin every 5 seconds."""
+    descriptors: Path | None = None
+    """Parquet file to write each video's descriptor to, the vector that the model's pooling makes of it: float16, in a
+    column descriptor; of an ensemble in a column for each member, with the name of its run."""
     vocabulary: Path | None = None
     """CSV file with a name for each class, as `ingest` takes it, where neither the bundle nor the index has names."""
 
@@ -77,7 +105,26 @@ class Flags(CommonFlags, WorkerFlags, ThresholdFlags, FeatureSettings):
         if sum(each is not None for each in (self.threshold, self.precision, self.recall)) > 1:
             raise ConfigError("--threshold, --precision and --recall each say from which score on: give one of them")
         if self.json and self.output:
-            raise ConfigError("--output writes JSON lines, and nothing is printed: leave out --json")
+            raise ConfigError("--output writes a file, and nothing is printed: leave out --json")
+        if self.descriptors and self.windows():
+            raise ConfigError("--descriptors are of whole videos, and --window, --every and --page of windows")
+        if self.skip_done and (self.descriptors or self.page):
+            raise ConfigError(
+                "--descriptors and --page are of all videos: leave out --skip-done, which passes over some"
+            )
+        if self.output and self.output.suffix in SUFFIXES:
+            if not self.windows():
+                raise ConfigError(f"--output {self.output} is for intervals: add --every, or name it FILE.jsonl")
+            if self.skip_done:
+                raise ConfigError(f"--skip-done keeps lines of JSON, and {self.output} has none: name it FILE.jsonl")
+        self.windows()
+
+    def windows(self) -> WindowSettings | None:
+        """Return which windows are scored; None if whole videos are. Raises ConfigError if they would have no frame."""
+        if not (self.window or self.every or self.page):
+            return None
+        every = self.every or (None if self.window else _EVERY)
+        return WindowSettings(self.window, every, self.fps)
 
 
 def main() -> None:
@@ -90,19 +137,30 @@ def main() -> None:
     names = ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
-    found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, flags.output)
+    outputs = list(filter(None, (flags.output, flags.page, flags.descriptors)))
+    found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, outputs)
+    describe, weigh = flags.descriptors is not None, flags.page is not None
+    batch_size = experiment.inference.batch_size
     by_class = _thresholds(flags, experiment.threshold, ensemble)
-    job = _Job(flags, ensemble, names, experiment.inference.batch_size, by_class)
-    for fault in found.faults:
-        job.tell(fault)
-    for path in found.twice[:_LISTED]:
-        print(f"{path} is named twice, and read once", file=sys.stderr)
-    if len(found.twice) > _LISTED:
-        print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
-    if flags.output:
-        job.write_file(flags.output, found)
-    else:
-        job.print_all(found)
+    asked = Asked(ensemble, names, batch_size, flags.top, by_class, flags.windows(), describe, weigh)
+    with contextlib.ExitStack() as stack:
+        job = _Job(flags, asked)
+        if flags.descriptors:
+            job.descriptors = stack.enter_context(descriptor_file(flags.descriptors, ensemble.digest()))
+        if flags.page:
+            job.pages = stack.enter_context(_pages(flags.page, Path(flags.run).name, asked, found))
+        for fault in found.faults:
+            job.tell(fault)
+        for path in found.twice[:_LISTED]:
+            print(f"{path} is named twice, and read once", file=sys.stderr)
+        if len(found.twice) > _LISTED:
+            print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
+        if flags.output:
+            job.write_file(flags.output, found)
+        else:
+            job.print_all(found)
+        for other in filter(None, (job.descriptors, job.pages)):
+            other.write()
     if job.bad:
         told = counted(job.good + job.bad, "video or file", "videos or files")
         needs = describe_dataset(ensemble.dataset)
@@ -122,46 +180,43 @@ def _thresholds(flags: Flags, settings: ThresholdConfig, ensemble: UnloadedEnsem
 
 @dataclass
 class _Job:
-    """What predicts, for whom, and how many videos were good and bad."""
+    """What is asked, where the answers go, and how many videos were good and bad."""
 
     flags: Flags
-    ensemble: UnloadedEnsemble
-    names: Sequence[str]
-    batch_size: int
-    by_class: np.ndarray | None
-    """The smallest score of each class that is named; None if any is."""
+    asked: Asked
+    descriptors: DescriptorFile | None = None
+    pages: TagPages | None = None
     good: int = 0
     bad: int = 0
 
     def print_all(self, found: OwnFiles) -> None:
         """Print a table, or JSON lines."""
-        for video, best in predict_videos(_told_twice(found.videos()), self.ensemble, self.batch_size):
+        for video, values in self._answers(found):
             if isinstance(video, UnreadableVideo):
                 self.tell(video)
-            else:
+            elif values:
                 self.good += 1
-                labels = self._labels(*best)
-                told = printable_json({"id": video.id, "labels": labels}) if self.flags.json else None
-                print(told or _lines(video.id, labels))
+                told = printable_json({"id": video.id, **values}) if self.flags.json else None
+                print(told or table_lines(video.id, **values))
 
     def write_file(self, output: Path, found: OwnFiles) -> None:
         """Write the file of answers, and tell what it holds."""
         tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
-        said = [] if self.by_class is None else [self.by_class.tolist()]
-        model = digest_json(self.ensemble.digest(), list(self.names), self._top(), self.flags.align, tables, *said)
-        with (
-            answer_file(output, model, go_on=self.flags.skip_done) as answers,
-            progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
-        ):
-            videos = _told_twice(found.videos())
-            for video, best in predict_videos(videos, self.ensemble, self.batch_size, answers.has):
+        names, top, *times = self.asked.settings()
+        model = digest_json(self.asked.ensemble.digest(), names, top, self.flags.align, tables, *times)
+        if output.suffix in SUFFIXES:
+            file = tag_file(output, found.total() > 1)
+        else:
+            file = answer_file(output, model, go_on=self.flags.skip_done)
+        with file as answers, progress_bar(total=found.total(), desc="predict", unit=" videos") as bar:
+            for video, values in self._answers(found, answers.has):
                 bar.update()
                 if isinstance(video, UnreadableVideo):
                     self.tell(video, bar.write)
                     continue
                 self.good += 1
-                if best:
-                    answers.add(video, self._labels(*best))
+                if values:
+                    answers.add(video, values)
                 else:
                     answers.keep(video)
             dropped = answers.write() if self.good else []
@@ -169,7 +224,7 @@ class _Job:
             print(f"{output}: nothing is written, since no video could be read", file=sys.stderr)
             return
         new = self.good - answers.kept
-        print(f"{output}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
+        print(f"{answers.path}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
         for told in dropped:
             print(f"{output}: dropped {told}")
 
@@ -178,19 +233,26 @@ class _Job:
         self.bad += 1
         write(str(fault), file=sys.stderr)
 
-    def _top(self) -> int | None:
-        """Return how many labels are named at most; None for all that reach their thresholds."""
-        return 5 if self.flags.top is None and self.by_class is None else self.flags.top
+    def _answers(
+        self, found: OwnFiles, is_known: Callable[[OwnVideo], bool] = lambda video: False
+    ) -> Iterator[tuple[OwnVideo | UnreadableVideo, dict[str, Any] | None]]:
+        """Yield each video and what is said of it, if that is not known; hand what else is asked for to its file."""
+        for answer in self.asked.answers(_told_twice(found.videos()), is_known):
+            if self.descriptors and answer.descriptors:
+                self.descriptors.add(answer.video.id, answer.descriptors)
+            if self.pages and answer.scored:
+                self.pages.add(_seen(answer))
+            yield answer.video, answer.values
 
-    def _labels(self, labels: np.ndarray, scores: np.ndarray) -> list[dict[str, Any]]:
-        top = self._top()
-        if self.by_class is not None:
-            said = reach(labels, scores, self.by_class)
-            labels, scores = labels[said], scores[said]
-        return [
-            {"label": label, "name": self.names[label], "score": round(score, 6)}
-            for label, score in zip(labels[:top].tolist(), scores[:top].tolist())
-        ]
+
+def _pages(path: Path, model: str, asked: Asked, found: OwnFiles) -> contextlib.AbstractContextManager[TagPages]:
+    tagging = Tagging(model, asked.names, asked.windows, asked.thresholds())
+    return tag_pages(path, found.total() > 1, tagging)
+
+
+def _seen(answer: Answer) -> SeenVideo:
+    video, windows, scores, shares = answer.scored
+    return SeenVideo(video.id, video.where, windows, scores, answer.intervals, shares, video.thumbnails())
 
 
 def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVideo | UnreadableVideo]:
@@ -205,14 +267,6 @@ def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVid
         print(f"{id!r} is the id of two videos, in {one} and in {other}; both are predicted", file=sys.stderr)
     if len(twice) > _LISTED:
         print(f"and {counted(len(twice) - _LISTED, 'other video')} have ids of others", file=sys.stderr)
-
-
-def _lines(id: str, best: list[dict]) -> str:
-    """Format a video's rows of the table; a video of which no label is named has one too."""
-    if not best:
-        return f"{id:<20}  no label reaches its threshold"
-    rows = [f"{label['score']:.4f}  {label['name']}" for label in best]
-    return "\n".join(f"{id if number == 0 else '':<20}  {row}" for number, row in enumerate(rows))
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ def test_the_extras_that_are_installed_are_there():
 
 READING_ORDER = (
     *("getting-started.md", "stages.md", "models.md", "ensembles.md"),
-    *("submitting.md", "bundles.md", "results.md"),
+    *("submitting.md", "bundles.md", "archive.md", "results.md"),
 )
 """Of the pages that have commands to run; later ones stand on what earlier ones made."""
 PACK = [command for command in EVERY if command.text.startswith("python -m pipeline.pack ")]

@@ -1,10 +1,13 @@
 """The stage `predict`: labels by name for files of one's own."""
 
+import csv
 import functools
 import json
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fixtures.made_runs import FIVE, make_all, weights_json
 from fixtures.support import SMALL, frames_of, name_classes, stage_environment, stage_here, write_shard
@@ -13,9 +16,11 @@ from pipeline import predict
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config import ConfigError, InferenceConfig, ThresholdConfig
 from pipeline.config.errors import StageError
+from pipeline.inference import answers
 from pipeline.inference.bundle.writing import write_bundle
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import read_blend
+from pipeline.inference.subtitles import sub_rip, web_vtt
 from pipeline.inference.threshold_choice import choose_thresholds
 from pipeline.inference.thresholds import Thresholds
 from pipeline.inputs.index import Index
@@ -330,3 +335,170 @@ def test_thresholds_that_cannot_be_had_are_refused_before_a_model_is_loaded(smal
         (("--threshold", "some"), "--threshold must be stored, or a number from 0 to 1, not 'some'"),
     ):
         assert message in str(run(*arguments, *more)[2])
+
+
+# ------------------------------------------------------------------------------------------------------------- windows
+
+
+def long_clip(path, num_frames: int, seed: int = 0) -> np.ndarray:
+    frames = np.random.default_rng(seed).integers(0, 256, (num_frames, 8), dtype=np.uint8)
+    np.savez(path, rgb=frames[:, :6], audio=frames[:, 6:])
+    return frames
+
+
+@pytest.mark.parametrize("model", ["netvlad", "average", "blend"])
+def test_windows_have_the_scores_of_videos_of_their_own(model, small, run, tmp_path, monkeypatch):
+    """Of a run that sees 5 frames of each, one that sees all, and their blend."""
+    (small / "runs" / "small" / "blend").mkdir(exist_ok=True)
+    write_json(small / "runs" / "small" / "blend" / "weights.json", weights_json(small))
+    frames = long_clip(tmp_path / "a.npz", 25)
+    (tmp_path / "windows").mkdir()
+    for number, start in enumerate((0, 6, 12, 15)):
+        part = frames[start : start + 10]
+        np.savez(tmp_path / "windows" / f"{number}.npz", rgb=part[:, :6], audio=part[:, 6:])
+    run_of = small / "runs" / "small" / model
+    out, _, error = run(tmp_path / "windows", "--run", run_of, "--json", "--top", 9)
+    assert error is None
+    alone = np.zeros((4, 9))
+    for number, line in enumerate(map(json.loads, out.splitlines())):
+        for label in line["labels"]:
+            alone[number, label["label"]] = label["score"]
+    sure = float(np.median(alone))
+    monkeypatch.setattr(answers, "SURE", sure)
+    out, _, error = run(tmp_path / "a.npz", "--run", run_of, "--json", "--top", 9, "--window", 10, "--every", 6)
+    assert error is None
+    line = json.loads(out)
+    assert line["id"] == "a" and line["intervals"]
+    edges, middles = [0, 8, 14, 18.5, 25], [5, 11, 17, 20]
+    said = {
+        (each["label"], place)
+        for each in line["intervals"]
+        for place, at in enumerate(middles)
+        if each["start"] <= at <= each["end"]
+    }
+    assert said == set(zip(*map(np.ndarray.tolist, np.nonzero(sure <= alone.T))))
+    for each in line["intervals"]:
+        assert {each["start"], each["end"]} <= set(edges) and each["name"] == f"Nr. {each['label']}, ñ"
+        assert each["score"] == pytest.approx(alone[middles.index(each["peak"]), each["label"]], abs=1e-5)
+
+
+def test_intervals_in_a_table_and_in_lines_that_are_kept(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(answers, "SURE", 0.1)
+    long_clip(tmp_path / "a.npz", 25)
+    long_clip(tmp_path / "b.npz", 3)
+    output = tmp_path / "out.jsonl"
+    files = (tmp_path / "a.npz", tmp_path / "b.npz", "--run", "average", "--every", 4)
+    table, _, error = run(*files)
+    assert error is None
+    assert "2 predicted, 0 kept" in run(*files, "--output", output)[0]
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["a", "b"]
+    rows = [
+        f"{each['start']:>8.1f} - {each['end']:<8.1f}  {each['score']:.4f}  {each['name']}"
+        for line in lines
+        for each in line["intervals"]
+    ]
+    assert [row[22:] for row in table.splitlines()] == rows and len(rows) > 2
+    assert [row[:20].strip() for row in table.splitlines()].count("") == len(rows) - 2
+    assert "0 predicted, 2 kept" in run(*files, "--output", output, "--skip-done")[0]
+    for more in (("--window", 9), ("--fps", 2), ("--every", 3)):
+        assert "2 predicted, 0 kept" in run(*files, *more, "--output", output, "--skip-done")[0]
+
+
+def test_windows_that_cannot_be_are_refused_before_anything_is_read(run, tmp_path):
+    for flags, told in (
+        (("--window", 0.2), "less than a frame at --fps 1"),
+        (("--window", 5, "--every", 6), "is longer"),
+    ):
+        assert told in str(run(tmp_path / "a.npz", "--run", "average", *flags)[2])
+
+
+def test_intervals_as_csv_and_as_subtitles(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(answers, "SURE", 0.1)
+    (tmp_path / "clips").mkdir()
+    for name in ("a", "b/c"):
+        (tmp_path / "clips" / name).parent.mkdir(exist_ok=True)
+        long_clip(tmp_path / "clips" / f"{name}.npz", 25)
+    files = (tmp_path / "clips", "--run", "average", "--every", 4)
+    lines = [json.loads(line) for line in run(*files, "--json")[0].splitlines()]
+    output = tmp_path / "out.csv"
+    assert f"{output}: 2 videos" in run(*files, "--output", output)[0]
+    rows = list(csv.DictReader(output.open(encoding="utf-8", newline="")))
+    told = [{"id": line["id"], **each} for line in lines for each in line["intervals"]]
+    assert rows == [{key: str(value) for key, value in each.items()} for each in told]
+    out, _, error = run(*files, "--output", tmp_path / "out.vtt")
+    assert error is None and out == f"{tmp_path}/out: 2 videos; 2 predicted, 0 kept\n"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.vtt", "c.vtt"]
+    assert (tmp_path / "out" / "a.vtt").read_text() == web_vtt(lines[0]["intervals"])
+    one = (tmp_path / "clips" / "a.npz", *files[1:])
+    assert run(*one, "--output", tmp_path / "one.srt")[2] is None
+    assert (tmp_path / "one.srt").read_text() == sub_rip(lines[0]["intervals"])
+    # A folder of other files is not mixed with subtitles; nothing is replaced by nothing.
+    assert f"{tmp_path}/clips/a.npz is none of them" in str(run(*files, "--output", tmp_path / "clips.srt")[2])
+    before = output.read_text()
+    assert run(tmp_path / "nowhere", *files[1:], "--output", output)[2] and output.read_text() == before
+    for flags, told in (
+        (("--output", tmp_path / "o.vtt"), "is for intervals: add --every"),
+        (("--output", tmp_path / "o.csv", "--every", 4, "--skip-done"), "keeps lines of JSON"),
+    ):
+        assert told in str(run(one[0], "--run", "average", *flags)[2])
+
+
+def test_descriptors_are_those_of_the_pooling(small, run, tmp_path, monkeypatch):
+    """Of a run, in batches that memory cuts to pieces; and of an ensemble, a column for each member."""
+    import keras
+
+    (tmp_path / "clips").mkdir()
+    for number in range(5):
+        long_clip(tmp_path / "clips" / f"{number}.npz", 9, seed=number)
+    output = tmp_path / "d.parquet"
+    plain, _, _ = run(tmp_path / "clips", "--run", "netvlad", "--json")
+    out, _, error = run(tmp_path / "clips", "--run", "netvlad", "--json", "--descriptors", output)
+    assert error is None and out == plain
+    table = pq.read_table(output)
+    assert table["id"].to_pylist() == list("01234") and table.column_names == ["id", "descriptor"]
+    assert table.schema.field("descriptor").type == pa.list_(pa.float16(), 8 * 8)
+    model = load_model(small / "runs" / "small" / "netvlad" / "model.keras")
+    pooling = keras.Model(model.input, model.get_layer("descriptor").output)
+    (chosen,), count = choose_frames("uniform", np.array([9]), FIVE.frames)
+    frames = [np.random.default_rng(seed).integers(0, 256, (9, 8), dtype=np.uint8)[chosen] for seed in range(5)]
+    wanted = pooling.predict_on_batch({"frames": np.stack(frames), "num_frames": count.repeat(5)})
+    found = table["descriptor"].combine_chunks().flatten().to_numpy().reshape(5, -1)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    (small / "runs" / "small" / "blend").mkdir(exist_ok=True)
+    write_json(small / "runs" / "small" / "blend" / "weights.json", weights_json(small))
+    run(tmp_path / "clips", "--run", small / "runs" / "small" / "blend", "--descriptors", output)
+    both = pq.read_table(output)
+    assert (
+        both.column_names == ["id", "average", "netvlad"]
+        and both["netvlad"].to_pylist() == table["descriptor"].to_pylist()
+    )
+    before = output.read_bytes()
+    assert run(tmp_path / "nowhere", "--run", "netvlad", "--descriptors", output)[2] and output.read_bytes() == before
+    for flags, told in ((("--every", 2), "whole videos"), (("--skip-done", "--output", tmp_path / "o"), "all videos")):
+        assert told in str(run(tmp_path / "clips", "--run", "netvlad", "--descriptors", output, *flags)[2])
+
+
+def test_pages_of_one_video_and_of_several(run, tmp_path, monkeypatch):
+    """Without --every windows begin every 5 seconds; what an earlier command wrote beside the videos is no video."""
+    monkeypatch.setattr(answers, "SURE", 0.1)
+    (tmp_path / "clips").mkdir()
+    for number in range(2):
+        long_clip(tmp_path / "clips" / f"clip {number}.npz", 25, seed=number)
+    page = tmp_path / "one.html"
+    out, _, error = run(tmp_path / "clips" / "clip 0.npz", "--run", "netvlad", "--page", page, "--json")
+    assert error is None
+    text = page.read_text(encoding="utf-8")
+    assert "Windows of 10 seconds begin every 5." in text and "<h1>clip 0</h1>" in text and "tags by netvlad" in text
+    assert "Frames that counted" in text and "clip 0.npz, array rgb" in text
+    for each in json.loads(out)["intervals"]:
+        assert each["name"] in text
+    page = tmp_path / "clips" / "all.html"
+    for _ in range(2):
+        _, _, error = run(tmp_path / "clips", "--run", "average", "--page", page, "--every", 3, "--top", 1)
+        assert error is None
+        assert sorted(path.name for path in (tmp_path / "clips" / "all").iterdir()) == ["clip_0.html", "clip_1.html"]
+    assert 'href="all/clip_1.html"' in page.read_text(encoding="utf-8")
+    assert "Windows of 6 seconds begin every 3." in (tmp_path / "clips" / "all" / "clip_1.html").read_text()
+    told = run(tmp_path / "clips", "--run", "average", "--page", page, "--skip-done", "--output", tmp_path / "o")[2]
+    assert "leave out --skip-done" in str(told)

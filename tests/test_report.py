@@ -2,9 +2,7 @@
 
 import html
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from pipeline.runtime.output import printable
 HOSTILE = '<script>alert("1")</script> $x_1$ & \u202eabc\x1b[2J\x9b'
 RUN = "a$b$ <i>&'\""
 NETVLAD = ModelConfig("netvlad", NetVLADConfig((4, 2)), ClassifierConfig(hidden=4))
-ARGUMENTS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 ORIGIN = {"ended": "2026-01-02T03:04:05+00:00", "git": {"commit": "c0ffee" * 6, "dirty": True}, "machine": "a <GPU>"}
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 
@@ -62,24 +59,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def path(folder):
     return folder / "reports" / "small.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium; it has a new folder of its own each time it starts."""
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    if program is None:
-        message = f"opens the page in a browser, and none of {', '.join(names)} is installed"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS.split())
-        yield started
-        started.close()
 
 
 @pytest.fixture

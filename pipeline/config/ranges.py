@@ -88,6 +88,8 @@ Scale = Annotated[float, Within(0, 1_000_000)]
 Workers = Annotated[int, Within(1, 4096)]
 """Number of processes or threads at a time."""
 Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
+Span = Annotated[float, Within(above=0, most=1_000_000, unit="seconds")]
+FramesPerSecond = Annotated[float, Within(above=0, most=1000, unit="frames a second")]
 Count = Annotated[int, Within(0, 1 << 40)]
 OutlierRatio = Annotated[float, Within(0, 1e30, unit="times the median video's largest value")]
 Seed = Annotated[int, Within(0, (1 << 32) - 1)]

@@ -35,7 +35,7 @@ class AnswerFile:
     """The answers that are there, and those that are to be; made by `answer_file`."""
 
     def __init__(self, path: Path, model: str, journal: BinaryIO, known: dict[str, _Line]):
-        self._path, self._model, self._journal = path, model, journal
+        self.path, self._model, self._journal = path, model, journal
         self._known = known
         self._lines: list[_Line] = []
         self._keys: set[str] = set()
@@ -55,20 +55,20 @@ class AnswerFile:
         self._note(fields, self._known[_key(fields)])
         self.kept += 1
 
-    def add(self, video: OwnVideo, labels: list[dict[str, Any]]) -> None:
-        """Add a line."""
+    def add(self, video: OwnVideo, values: dict[str, Any]) -> None:
+        """Add a line with the values that answer for the video."""
         fields = self._fields(video)
-        line = printable_json({"id": video.id, "labels": labels, **fields}).encode() + b"\n"
-        with about(self._path):
+        line = printable_json({"id": video.id, **values, **fields}).encode() + b"\n"
+        with about(self.path):
             offset = self._journal.tell()
             self._journal.write(line)
             self._journal.flush()
-        self._note(fields, _Line(_journal(self._path), offset, len(line)))
+        self._note(fields, _Line(_journal(self.path), offset, len(line)))
 
     def write(self) -> list[str]:
         """Write the file, and return in words which videos it does not hold any more."""
         dropped = list(self._dropped()) if self._known else []
-        with atomic_file(self._path) as temporary, contextlib.ExitStack() as stack:
+        with atomic_file(self.path) as temporary, contextlib.ExitStack() as stack:
             output = stack.enter_context(temporary.open("wb"))
             opened = functools.cache(lambda path: stack.enter_context(path.open("rb")))
             for path, offset, length in self._lines:
@@ -93,7 +93,7 @@ class AnswerFile:
 
     def _dropped(self) -> Iterator[str]:
         gone, others = [], []
-        for _, fields in _lines(self._path):
+        for _, fields in _lines(self.path):
             if _key(fields) in self._keys or _identity(fields) in self._seen:
                 continue
             there = all(Path(source["file"]).exists() for source in fields["sources"])

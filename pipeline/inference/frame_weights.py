@@ -74,6 +74,20 @@ def frame_weights_of_run(folder: Path, index: Index, rows: np.ndarray) -> tuple[
     return weights, np.concatenate(valid)
 
 
+def frame_shares(weights: Weights) -> np.ndarray | None:
+    """Weights of B videos -> how much each frame counts, [B,T], in all 1 for a video; None if there are no weights.
+
+    It is the mean over all clusters of all features of a frame's share in the cluster's weights, since poolings make
+    all clusters equally long, or all heads sum to 1. A cluster that no frame belongs to is left out.
+    """
+    if not weights:
+        return None
+    sizes = np.abs(np.concatenate(list(weights.values()), axis=-1), dtype=np.float64)  # B,T,K
+    sums = sizes.sum(axis=1, keepdims=True)  # B,1,K
+    shares = (sizes / np.where(sums > 0, sums, 1)).sum(axis=-1)  # B,T
+    return shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+
+
 def cluster_usage(weights: np.ndarray) -> np.ndarray:
     """weights [B,T,K] -> how much each cluster is used in each video, [B,K]: its share of the sum of all squares.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.inference.unloaded import UnloadedEnsemble
 from pipeline.inputs.reading.batches import Inputs, batch_videos, sample_video
@@ -24,6 +25,8 @@ class Answer(NamedTuple):
     video: OwnVideo | UnreadableVideo
     best: tuple[np.ndarray, np.ndarray] | None
     """Labels int [k], best first, and their scores float32 [k]; None if it was not asked for, or cannot be read."""
+    descriptors: dict[str, NDArray[np.float16]] | None = None
+    """The descriptor [D] of each model, by name; None if they were not asked for."""
 
 
 def predict_videos(
@@ -31,6 +34,7 @@ def predict_videos(
     ensemble: UnloadedEnsemble,
     batch_size: int,
     is_known: Callable[[OwnVideo], bool] = lambda video: False,
+    describe: bool = False,
 ) -> Iterator[Answer]:
     """Yield an answer for each video, in their order. Models are loaded when the first video needs them.
 
@@ -41,20 +45,25 @@ def predict_videos(
         ensemble: what predicts.
         batch_size: how many videos are predicted at a time, at most.
         is_known: whether a video need not be predicted.
+        describe: answer with descriptors too.
 
-    Raises as `Predictor.predict` does.
+    Raises as `Describing.take` and as `Predictor.predict` does.
     """
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]] = deque()
-    read = _read(found, ensemble, is_known, waiting)
+    read = read_videos(
+        found, is_known, waiting, lambda frames: sample_video(frames, ensemble.samplings, ensemble.dataset)
+    )
     first = next(read, None)
     if first is not None:
         loaded = ensemble.load()
+        from pipeline.inference.descriptors import Describing
         from pipeline.inference.predictor import Predictor  # only now: Keras takes seconds
 
         dataset, samplings = ensemble.dataset, ensemble.samplings
         frames = sum(sampled_length(each.evaluation, each, dataset) for each in samplings)
         batch_size = max(1, min(batch_size, _MOST_VALUES // (dataset.width * frames)))
-        predictor = Predictor(loaded, batch_size)
+        describing = Describing(loaded) if describe else None
+        predictor = Predictor(describing.ensemble if describing else loaded, batch_size)
 
         def batches() -> Iterator[tuple[int, Inputs]]:
             videos = itertools.chain([first], read)
@@ -62,21 +71,30 @@ def predict_videos(
                 yield from batch_videos(chunk, dataset, samplings, batch_size)
 
         for labels, scores in predictor.predict(batches()):
-            for best in zip(labels, scores):
+            found_of = describing.take(len(labels)) if describing else []
+            for row, best in enumerate(zip(labels, scores)):
                 while not waiting[0][1]:
                     yield Answer(waiting.popleft()[0], None)
-                yield Answer(waiting.popleft()[0], best)
+                own = dict(zip(describing.names, (each[row] for each in found_of))) if describing else None
+                yield Answer(waiting.popleft()[0], best, own)
     while waiting:
         yield Answer(waiting.popleft()[0], None)
 
 
-def _read(
+def read_videos(
     found: Iterator[OwnVideo | UnreadableVideo],
-    ensemble: UnloadedEnsemble,
     is_known: Callable[[OwnVideo], bool],
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]],
+    take: Callable[[np.ndarray], np.ndarray] = lambda frames: frames,
 ) -> Iterator[np.ndarray]:
-    """Yield what is read of each video that is to be predicted; note all videos, and whether they are."""
+    """Yield what is taken of the frames of each video that is to be predicted; note all videos, and whether they are.
+
+    Args:
+        found: the videos; those that are unreadable are noted.
+        is_known: whether a video need not be predicted.
+        waiting: gets each video, and whether its frames are yielded.
+        take: makes what is kept of a video's frames [n,F]; all of them without it.
+    """
     for each in found:
         if isinstance(each, UnreadableVideo):
             waiting.append((each, False))
@@ -86,7 +104,7 @@ def _read(
             if is_known(each):
                 waiting.append((let_go, False))
                 continue
-            frames = sample_video(each.read(), ensemble.samplings, ensemble.dataset)
+            frames = take(each.read())
         except UnreadableFeature as error:
             waiting.append((UnreadableVideo(error.where, str(error)), False))
             continue

@@ -27,6 +27,7 @@ class AttentionCluster(Pooling):
     """
 
     source = "Long et al. 2018; Kmiec et al. 2018"
+    frames_apart = True
 
     def __init__(self, clusters: int = 256, hidden: int = 256, **kwargs):
         super().__init__(**kwargs)
@@ -51,14 +52,34 @@ class AttentionCluster(Pooling):
         )
 
     def call(self, frames, mask, training=False):
-        attended = ops.cast(ops.matmul(self.attend(frames, mask, training), frames), "float32")  # B,K,F
+        return self._describe(self.attend(frames, mask, training), frames)
+
+    def per_frame(self, frames, mask):
+        return [self._logits(frames, mask, training=False), frames]
+
+    def pool(self, products, counts):
+        logits, frames = products
+        return self._describe(self._attention(logits, counts), frames)
+
+    def _describe(self, attention, frames):
+        """attention [B,K,T], frames [B,T,F] -> descriptor [B,KF]."""
+        attended = ops.cast(ops.matmul(attention, frames), "float32")  # B,K,F
         return l2_normalize_rows(attended * self.alpha[:, None] + self.beta[:, None]) * self.clusters**-0.5
 
     def attend(self, frames, mask, training=False):
         """frames [B,T,F], mask [B,T] -> a_k of each frame, [B,K,T]; over the valid frames they sum to 1."""
-        logits = self.norm(self.logits(self.inner(frames)), mask=mask, training=training)  # B,T,K
-        valid = ops.cast(mask, "float32")[:, None, :]  # B,1,T
-        attention = ops.softmax(ops.transpose(ops.cast(logits, "float32"), (0, 2, 1)) + (valid - 1) * 1e9)  # B,K,T
+        return self._attention(self._logits(frames, mask, training), mask)
+
+    def _logits(self, frames, mask, training):
+        """Return BN(tanh(X W1 + b1) W2), [B,T,K]."""
+        return self.norm(self.logits(self.inner(frames)), mask=mask, training=training)
+
+    def _attention(self, logits, counts):
+        """logits [B,T,K], counts [B,T] -> a_k of each frame, [B,K,T]; a frame that counts twice attracts twice."""
+        counts = ops.cast(counts, "float32")[:, None, :]  # B,1,T
+        valid = ops.sign(counts)
+        bias = ops.log(ops.maximum(counts, 1.0)) + (valid - 1) * 1e9
+        attention = ops.softmax(ops.transpose(ops.cast(logits, "float32"), (0, 2, 1)) + bias)  # B,K,T
         return ops.cast(attention * valid, self.compute_dtype)  # for a video without frames the softmax is over padding
 
     def frame_weights(self, frames, mask):

@@ -18,6 +18,7 @@ class Average(Pooling):
 
     source = "Abu-El-Haija et al. 2016"
     scale_matters = False
+    frames_apart = True
 
     def __init__(self, statistics: str = "mean", **kwargs):
         super().__init__(**kwargs)
@@ -29,14 +30,20 @@ class Average(Pooling):
         """Do nothing, since there are no weights."""
 
     def call(self, frames, mask, training=False):
-        frames = ops.cast(frames, "float32")
-        weights = _shares(mask)  # B,T
+        return self.pool([frames], mask)
+
+    def per_frame(self, frames, mask):
+        return [frames]
+
+    def pool(self, products, counts):
+        frames = ops.cast(products[0], "float32")
+        weights = _shares(counts)  # B,T
         mean = _weighted_sum(weights, frames)  # B,F
         if self.statistics == "mean":
             return ops.cast(mean, self.compute_dtype)
         variance = _weighted_sum(weights, ops.square(frames - mean[:, None, :]))  # B,F
         std = ops.sqrt(variance + 1e-6)  # a single frame has no variance, and a root at 0 no gradient
-        maximum = ops.max(ops.where(mask[:, :, None] > 0, frames, -1e9), axis=1)  # B,F
+        maximum = ops.max(ops.where(counts[:, :, None] > 0, frames, -1e9), axis=1)  # B,F
         return ops.cast(ops.concatenate([mean, std, maximum], axis=-1), self.compute_dtype)  # B,3F
 
     def frame_weights(self, frames, mask):

@@ -23,6 +23,7 @@ class DBoF(Pooling):
 
     source = "Abu-El-Haija et al. 2016"
     scale_matters = False
+    frames_apart = True
 
     def __init__(self, clusters: int = 8192, statistic: str = "max", **kwargs):
         super().__init__(**kwargs)
@@ -44,12 +45,19 @@ class DBoF(Pooling):
         self.norm.build((*frames_shape[:2], self.clusters))
 
     def call(self, frames, mask, training=False):
-        units = self._units(frames, mask, training)  # B,T,K
+        return self.pool([self._units(frames, mask, training)], mask)
+
+    def per_frame(self, frames, mask):
+        return [self._units(frames, mask, training=False)]  # B,T,K
+
+    def pool(self, products, counts):
+        (units,) = products
+        counts = ops.cast(counts, units.dtype)
         if self.statistic == "max":
             # Padding at 0 changes nothing: if it is the maximum, all frames are below 0 and ReLU6 gives 0 too.
-            return ops.relu6(ops.max(units * mask[:, :, None], axis=1))  # B,K
-        sums = ops.squeeze(ops.matmul(mask[:, None, :], ops.relu6(units)), axis=1)  # B,K
-        count = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)  # B,1
+            return ops.relu6(ops.max(units * ops.sign(counts)[:, :, None], axis=1))  # B,K
+        sums = ops.squeeze(ops.matmul(counts[:, None, :], ops.relu6(units)), axis=1)  # B,K
+        count = ops.sum(ops.cast(counts, "float32"), axis=1, keepdims=True)  # B,1
         return ops.cast(ops.cast(sums, "float32") / ops.maximum(count, 1.0), self.compute_dtype)  # B,K
 
     def frame_weights(self, frames, mask):

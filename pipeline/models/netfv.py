@@ -55,9 +55,8 @@ class NetFV(SoftlyAssigned):
             autocast=False,
         )
 
-    def call(self, frames, mask, training=False):
-        assignment = ops.cast(self.assignment(frames, mask, training=training), "float32")  # B,T,K
-        first, second, least = self.moments(assignment, ops.cast(frames, "float32"))
+    def describe(self, assignment, frames):
+        first, second, least = self.moments(ops.cast(assignment, "float32"), ops.cast(frames, "float32"))
         return ops.concatenate([intra_normalize(first, least), intra_normalize(second)], axis=-1)
 
     def moments(self, assignment, frames):

@@ -19,8 +19,7 @@ class NetRVLAD(SoftlyAssigned):
     def __init__(self, clusters: int = 256, **kwargs):
         super().__init__(clusters, **kwargs)
 
-    def call(self, frames, mask, training=False):
-        assignment = self.assignment(frames, mask, training=training)  # B,T,K
+    def describe(self, assignment, frames):
         sums = ops.matmul(ops.transpose(assignment, (0, 2, 1)), frames)  # B,K,F
         return intra_normalize(ops.cast(sums, "float32"))
 

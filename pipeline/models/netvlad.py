@@ -58,6 +58,5 @@ class NetVLAD(SoftlyAssigned, VLAD):
     def __init__(self, clusters: int = 256, **kwargs):
         super().__init__(clusters, **kwargs)
 
-    def call(self, frames, mask, training=False):
-        assignment = self.assignment(frames, mask, training=training)  # B,T,K
+    def describe(self, assignment, frames):
         return intra_normalize(self.aggregate(assignment, frames), self.least(assignment))

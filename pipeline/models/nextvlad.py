@@ -28,6 +28,7 @@ class NeXtVLAD(VLAD):
 
     source = "Lin et al. 2018"
     scale_matters = False
+    frames_apart = True
 
     def __init__(self, clusters: int = 128, groups: int = 8, expansion: int = 2, dropout: float = 0.5, **kwargs):
         super().__init__(clusters, **kwargs)
@@ -60,7 +61,22 @@ class NeXtVLAD(VLAD):
 
     def call(self, frames, mask, training=False):
         expanded = self.expand(frames)  # B,T,GN
-        weights = self._weights(expanded, mask, training)  # B,TG,K
+        return self._describe(self._weights(expanded, mask, training), expanded, training)
+
+    def per_frame(self, frames, mask):
+        expanded = self.expand(frames)
+        weights = self._weights(expanded, mask, training=False)
+        shape = (ops.shape(frames)[0], -1, self.groups * self.clusters)
+        return [ops.reshape(weights, shape), expanded]  # B,T,GK; B,T,GN
+
+    def pool(self, products, counts):
+        weights, expanded = products
+        weights = weights * ops.cast(counts, weights.dtype)[:, :, None]
+        shape = (ops.shape(expanded)[0], -1, self.clusters)
+        return self._describe(ops.reshape(weights, shape), expanded, training=False)
+
+    def _describe(self, weights, expanded, training):
+        """weights [B,TG,K], expanded [B,T,GN] -> descriptor [B,KN]."""
         vectors = ops.reshape(expanded, (ops.shape(expanded)[0], -1, self.centers.shape[-1]))  # B,TG,N
         descriptor = l2_normalize_rows(self.aggregate(weights, vectors), self.least(weights))  # B,KN
         return self.drop(self.descriptor_norm(descriptor, training=training), training=training)

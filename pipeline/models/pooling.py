@@ -22,12 +22,30 @@ class Pooling(keras.layers.Layer):
     `dbof` that gradient is a third of the work of all matrix products.
     """
 
+    frames_apart = False
+    """Whether what is made of a frame, until frames are pooled, depends on that frame alone.
+
+    Then the layer has `per_frame` and `pool`, and `pool(per_frame(frames, mask), mask)` is what `call` returns at
+    inference. So the windows of a video are pooled from products that are made once: see `pipeline.models.windowed`.
+    """
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
 
     def compute_mask(self, frames, previous_mask=None):
         return None
+
+    def per_frame(self, frames, mask):
+        """frames [B,T,F], mask [B,T] -> what `pool` takes of each frame, made of that frame alone: a list of [B,T,..].
+
+        Only of families with `frames_apart`.
+        """
+        raise NotImplementedError(f"the frames of {self.name} see each other")
+
+    def pool(self, products, counts):
+        """Products [B,T,..], and how often each frame counts [B,T], 0 for padding -> descriptor [B,D]."""
+        raise NotImplementedError(f"the frames of {self.name} see each other")
 
     def frame_weights(self, frames, mask):
         """frames [B,T,F], mask [B,T] -> how much each frame counts at inference, [B,T,K]; None if nothing tells.

@@ -101,6 +101,26 @@ class SecondOrder(Pooling):
         if self.settings["democratic"]:
             weights = self._votes(first, first_distances, frames, mask)  # B,T,1
             first, second = weights * first, weights * second
+        return self._describe(first, first_distances, frames, second, second_distances, projected, mask, training)
+
+    @property
+    def frames_apart(self) -> bool:
+        return not self.settings["democratic"]
+
+    def per_frame(self, frames, mask):
+        projected = self.project(frames)
+        branches = (*self.first(frames, mask, training=False), frames, *self.second(projected, mask, training=False))
+        return [ops.cast(each, "float32") for each in (*branches, projected)]
+
+    def pool(self, products, counts):
+        first, first_distances, frames, second, second_distances, projected = products
+        weights = ops.cast(counts, "float32")[:, :, None]
+        first, second = weights * first, weights * second
+        mask = ops.sign(counts)
+        return self._describe(first, first_distances, frames, second, second_distances, projected, mask, training=False)
+
+    def _describe(self, first, first_distances, frames, second, second_distances, projected, mask, training):
+        """Return the descriptor from the assignments and distances of both branches, their frames, and the mask."""
         parts = (
             l2_normalize(ops.sum(first, axis=1)),  # B,K
             l2_normalize_rows(self._first_order(first, first_distances, frames, mask, training)),  # B,KF

@@ -24,8 +24,7 @@ class SoftDBoF(SoftlyAssigned):
     def __init__(self, clusters: int = 8000, **kwargs):
         super().__init__(clusters, **kwargs)
 
-    def call(self, frames, mask, training=False):
-        assignment = self.assignment(frames, mask, training=training)  # B,T,K
+    def describe(self, assignment, frames):
         histogram = ops.sum(ops.cast(assignment, "float32"), axis=1)  # B,K
         return l2_normalize(histogram)
 

@@ -86,7 +86,7 @@ def find_own_videos(
     settings: FeatureSettings,
     dataset: DatasetConfig,
     workers: int,
-    passed_over: Path | None = None,
+    passed_over: Sequence[Path] = (),
 ) -> OwnFiles:
     """Look for videos; headers are read, and no values.
 
@@ -97,7 +97,8 @@ def find_own_videos(
         settings: the files of each feature, in place of `files`; the table of rows, the column of ids, the alignment.
         dataset: what the model needs.
         workers: processes that look at files, where there are many.
-        passed_over: a file that is no input, where a folder or a pattern brings it along.
+        passed_over: files that are no input, where a folder or a pattern brings them along; nor are those in a folder
+            of such a name, without its end, that end alike.
 
     Raises:
         StageError: nothing is named, or both ways are used; features are missing, or are not the model's; there are no
@@ -148,10 +149,10 @@ def _check_names(patterns: dict[str, str], dataset: DatasetConfig) -> None:
         )
 
 
-def _named(files: Sequence[Path], found: OwnFiles, passed_over: Path | None) -> list[Path]:
+def _named(files: Sequence[Path], found: OwnFiles, passed_over: Sequence[Path]) -> list[Path]:
     """Return the files that are named, each once; note those that are not there, or are named again."""
     paths: dict[str, Path] = {}
-    other = passed_over and os.path.realpath(passed_over)
+    others = [Path(os.path.realpath(path)) for path in passed_over]
     for named in files:
         there = in_order(path for path in named_files(str(named), "**/*") if path == named or not path.is_dir())
         if not there:
@@ -161,9 +162,13 @@ def _named(files: Sequence[Path], found: OwnFiles, passed_over: Path | None) -> 
             real = os.path.realpath(path)
             if real in paths:
                 found.twice.append(path)
-            elif real != other or path == named:
+            elif path == named or not any(_is_of(Path(real), other) for other in others):
                 paths[real] = path
     return list(paths.values())
+
+
+def _is_of(path: Path, output: Path) -> bool:
+    return path == output or (path.parent == output.with_suffix("") and path.suffix == output.suffix)
 
 
 def _name(features: Sequence[FeatureConfig]) -> str:

@@ -1,7 +1,7 @@
 """Videos of one's own, each where it lies, and how they are read as a model wants them."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,8 @@ class OwnVideo(NamedTuple):
     """Every file of it, and the entry in that; empty where the file is the video."""
     read: Callable[[], np.ndarray]
     """Returns its frames, the dataset's dtype [n,F]; raises UnreadableFeature, or OSError."""
+    thumbnails: Callable[[], Sequence[tuple[float, bytes]]] = tuple
+    """Returns pictures of it, each a time in seconds and a JPEG file; features alone have none."""
 
 
 @dataclass

@@ -22,7 +22,7 @@ def write(folder, *videos, model="m", go_on=True, label=0):
         new = [each.id for each in videos if not answers.has(each)]
         for each in videos:
             if each.id in new:
-                answers.add(each, [{"label": label, "name": "ü", "score": 0.5}])
+                answers.add(each, {"labels": [{"label": label, "name": "ü", "score": 0.5}]})
             else:
                 answers.keep(each)
         dropped = answers.write()
@@ -79,8 +79,8 @@ def test_an_interrupted_command_leaves_the_file_and_is_gone_on_with(tmp_path):
     before = (tmp_path / "out.jsonl").read_bytes()
     with pytest.raises(KeyboardInterrupt), answer_file(tmp_path / "out.jsonl", "m", go_on=True) as answers:
         answers.keep(a)
-        answers.add(b, [])
-        answers.add(c, [])
+        answers.add(b, {"labels": []})
+        answers.add(c, {"labels": []})
         raise KeyboardInterrupt
     assert (tmp_path / "out.jsonl").read_bytes() == before
     journal = tmp_path / ".out.jsonl.journal"
@@ -93,7 +93,7 @@ def test_without_going_on_nothing_is_kept(tmp_path):
     a, b = (video(tmp_path / f"{name}.npy") for name in "ab")
     write(tmp_path, a)
     with pytest.raises(KeyboardInterrupt), answer_file(tmp_path / "out.jsonl", "m", go_on=True) as answers:
-        answers.add(b, [])
+        answers.add(b, {"labels": []})
         raise KeyboardInterrupt
     with pytest.raises(KeyboardInterrupt), answer_file(tmp_path / "out.jsonl", "m", go_on=False) as answers:
         raise KeyboardInterrupt

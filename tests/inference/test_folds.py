@@ -15,7 +15,12 @@ from pipeline.artifacts.folds import digest_of_folds, fold_folders, note_folds
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.descriptors import Describing
+from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.folds import fold_views, join_folds, why_seen
+from pipeline.inference.runs import read_blend
+from pipeline.inference.window_scores import WindowScorer
+from pipeline.inference.windows import Windows
 from pipeline.inputs.index import HOLDOUT, Index, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard
@@ -119,6 +124,22 @@ def test_predict_and_the_bundle_answer_as_infer_and_ensemble_do(made, combine, t
         for id, best, values in zip(ids, labels.tolist(), scores):
             found = {each["label"]: each["score"] for each in answers[id]}
             np.testing.assert_allclose([found[label] for label in best], values, atol=1e-5)
+
+
+def test_windows_and_descriptors_are_of_all_folds(made):
+    """Scores of windows and shares of frames are means over the folds; descriptors are told apart."""
+    folder, _ = made
+    recipe, runs = read_blend(folder / "runs" / "small" / "all", 9)
+    ensemble = Ensemble.of_runs(recipe, runs, 9)
+    frames = np.random.default_rng(0).integers(0, 256, (20, 8), dtype=np.uint8)
+    windows = Windows(np.array([0, 5, 10]), 10, 20, 1.0)
+    each = [WindowScorer(ensemble.fold(number), 8) for number in (1, 2)]
+    found = [scorer.scores(frames, windows) for scorer in each]
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    both = WindowScorer(ensemble, 8)
+    np.testing.assert_allclose(both.scores(frames, windows), np.mean(found, axis=0), atol=1e-6)
+    np.testing.assert_allclose(both.shares(frames), np.mean([scorer.shares(frames) for scorer in each], axis=0))
+    assert Describing(ensemble).names == ["all/fold-1", "all/fold-2"]
 
 
 def test_a_killed_infer_goes_on_with_the_parts_that_are_there(made, tmp_path, monkeypatch):

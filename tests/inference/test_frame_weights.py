@@ -16,6 +16,7 @@ from pipeline.inference.frame_weights import (
     BATCH_SIZE,
     cluster_similarity,
     cluster_usage,
+    frame_shares,
     frame_weights,
     frame_weights_of_run,
 )
@@ -130,3 +131,11 @@ def test_similar_clusters_are_those_of_the_same_frames():
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found[0, 2] == pytest.approx(-1)
     assert (cluster_similarity(np.zeros((1, 2, 3), np.float32)) == 0).all()
+
+
+def test_a_frame_counts_by_its_shares_of_the_clusters():
+    """The third cluster, of another feature, belongs to no frame; negative weights count as much as positive ones."""
+    one = np.array([[[3.0, 0.0], [1.0, 0.0], [0.0, -2.0], [0.0, 0.0]]])
+    shares = frame_shares({"rgb": one, "audio": np.zeros((1, 4, 1))})
+    np.testing.assert_allclose(shares, [[0.375, 0.125, 0.5, 0]])
+    assert frame_shares({}) is None

@@ -15,6 +15,7 @@ from fixtures.support import ROOT
 
 from pipeline.config import POOLING, ClassifierConfig, ConfigError, DatasetConfig, FeatureConfig, ModelConfig
 from pipeline.inference.frame_weights import frame_weights
+from pipeline.inference.window_models import WindowModel
 from pipeline.models import FAMILIES, build_model, load_model
 
 DATASET = DatasetConfig("contract", (FeatureConfig("rgb", 24), FeatureConfig("audio", 8)), num_classes=11)
@@ -38,6 +39,8 @@ SIGNED = {"attention_netvlad"}
 """Families whose frames may count less than nothing."""
 WEIGHED = {"dbof", "nextvlad", "latent_attention"}
 """Families that compute the weights of frames; the others hand on what they pool with."""
+SEEING = {"recurrent", "attention_enhanced_netvlad", "attention_netvlad", "latent_attention"}
+"""Families whose frames see each other before they are pooled."""
 FRAMES, VIDEOS = 9, 6
 
 every_family = pytest.mark.parametrize("family", FAMILIES, scope="module")
@@ -203,6 +206,24 @@ def test_frames_have_weights(family):
             assert found[row, : len(order)].any()
             np.testing.assert_allclose(moved[feature][row, : len(order)], found[row, order], rtol=2e-4, atol=1e-6)
         np.testing.assert_allclose(alone[feature][0], found[2], rtol=2e-4, atol=1e-6)
+
+
+@every_family
+def test_windows_are_scored_as_videos_of_their_own(family, monkeypatch):
+    """Also where the model sees a frame several times, or not all of them; in windows that share frames."""
+    model, dataset = build(family), DATASET
+    frames = np.random.default_rng(7).integers(0, 256, (23, dataset.width), dtype=np.uint8)
+    scorer, starts = WindowModel(model, 4), np.array([0, 2, 5, 7, 11, 16])
+    for each in (model, *(scorer.halves or ())):
+        monkeypatch.setattr(each, "predict_on_batch", functools.partial(each, training=False))  # nothing is compiled
+    assert (scorer.halves is None) == (family in SEEING)
+    for chosen in ([0, 1, 2, 3, 4, 5, 6], [0, 0, 0, 1, 1, 2, 2, 2, 3], [0, 2, 5], [3, 4]):
+        shown = frames[starts[:, None] + np.array(chosen)]
+        padded = np.concatenate([shown, np.full((len(starts), 2, dataset.width), 99, np.uint8)], axis=1)
+        alone = {"frames": padded, "num_frames": np.full(len(starts), len(chosen), np.int32)}
+        found = scorer.probabilities(frames, starts, np.array(chosen))
+        np.testing.assert_allclose(found, call(model, alone), atol=1e-5)
+        assert np.ptp(found, axis=0).min() > 1e-3
 
 
 @every_family

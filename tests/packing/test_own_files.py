@@ -25,7 +25,7 @@ BESIDE_OTHERS = {"npz a video", "HDF5 group a feature", "HDF5 group a video", "t
 RGB, AUDIO = np.ones((4, 6), np.uint8), np.ones((4, 2), np.uint8)
 
 
-def look(*files, dataset=SMALL, passed_over=None, **settings):
+def look(*files, dataset=SMALL, passed_over=(), **settings):
     return find_own_videos(files, FeatureSettings(**settings), dataset, 1, passed_over)
 
 
@@ -279,8 +279,14 @@ def test_what_is_written_is_no_input_unless_it_is_named(tmp_path):
     np.save(tmp_path / "a.npy", frames_of(1))
     (tmp_path / "scores.jsonl").write_text("{}")
     assert len(look(tmp_path).faults) == 1
-    assert not look(tmp_path, passed_over=tmp_path / "scores.jsonl").faults
-    assert len(look(tmp_path / "scores.jsonl", passed_over=tmp_path / "scores.jsonl").faults) == 1
+    assert not look(tmp_path, passed_over=[tmp_path / "scores.jsonl"]).faults
+    assert len(look(tmp_path / "scores.jsonl", passed_over=[tmp_path / "scores.jsonl"]).faults) == 1
+    (tmp_path / "tags").mkdir()
+    (tmp_path / "tags" / "a.vtt").write_text("WEBVTT")
+    outputs = [tmp_path / "scores.jsonl", tmp_path / "tags.vtt"]
+    assert not look(tmp_path, passed_over=outputs).faults
+    (tmp_path / "tags" / "b.srt").write_text("1")
+    assert len(look(tmp_path, passed_over=outputs).faults) == 1
 
 
 @pytest.mark.parametrize(

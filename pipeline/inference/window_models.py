@@ -1,0 +1,97 @@
+"""One model on the windows of one video: what is made of each frame is made once, where the family allows that."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.models.windowed import cut_in_two
+
+_FRAMES, _FEWEST = 256, 16
+"""Frames that go to the device at a time, at most; and the fewest frames or windows, which are padded to that."""
+_MOST_VALUES = 1 << 26
+"""Values that are in memory at a time, of the frames of some windows."""
+
+
+class WindowModel:
+    """Scores windows of frames that are all in memory.
+
+    Of families whose frames do not see each other before they are pooled, each frame's products are computed once, and
+    windows are pooled from them. Others see window by window.
+
+    Args:
+        model: of `pipeline.models`.
+        batch_size: how many windows go to the device at a time, at most.
+    """
+
+    def __init__(self, model, batch_size: int):
+        self._model = model
+        self._batch_size = batch_size
+        self.halves = cut_in_two(model)
+
+    def probabilities(
+        self, frames: np.ndarray, starts: NDArray[np.integer], chosen: NDArray[np.integer]
+    ) -> NDArray[np.float32]:
+        """Return the probabilities of each window, [W,V].
+
+        Args:
+            frames: as stored, [n,F].
+            starts: the first frame of each window, [W].
+            chosen: which frames of a window the model is to see, from its first one on, ascending, [T]. One that is
+                there several times counts as often.
+        """
+        if self.halves is None:
+            num_frames = np.full(1, len(chosen), np.int32)
+
+            def whole(starts: NDArray[np.integer]) -> np.ndarray:
+                inputs = {"frames": frames[starts[:, None] + chosen], "num_frames": num_frames.repeat(len(starts))}
+                return self._model.predict_on_batch(inputs)
+
+            return self._of_windows(whole, starts, len(chosen) * frames.shape[1])
+        first, second = self.halves
+        products = _products(first, frames)
+        seen, counts = np.unique(chosen, return_counts=True)
+        counts = counts.astype(np.float32)[None]  # 1,N
+
+        def pooled(starts: NDArray[np.integer]) -> np.ndarray:
+            places = starts[:, None] + seen  # W,N
+            inputs = {name: each[places] for name, each in products.items()}
+            return second.predict_on_batch({"counts": counts.repeat(len(starts), axis=0), **inputs})
+
+        return self._of_windows(pooled, starts, len(seen) * sum(each[0].size for each in products.values()))
+
+    def _of_windows(
+        self, predict: Callable[[NDArray[np.integer]], np.ndarray], starts: NDArray[np.integer], values: int
+    ) -> NDArray[np.float32]:
+        """Return what `predict` says of all windows, of which each takes so many values."""
+        most = max(1, min(self._batch_size, _MOST_VALUES // values))
+        found = []
+        for start, size in pieces(len(starts), most):
+            shown = starts[np.minimum(np.arange(start, start + size), len(starts) - 1)]
+            found.append(np.asarray(predict(shown), np.float32))
+        return np.concatenate(found)[: len(starts)]
+
+
+def _products(first, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the first half of a model makes of each frame of a video [n,F]: name -> [n,..]."""
+    found = []
+    for start, size in pieces(len(frames), _FRAMES):
+        shown = frames[start : start + size]
+        padded = np.zeros((1, size, frames.shape[1]), frames.dtype)
+        padded[0, : len(shown)] = shown
+        made = first.predict_on_batch({"frames": padded, "num_frames": np.array([len(shown)], np.int32)})
+        found.append({name: np.asarray(each)[0, : len(shown)] for name, each in made.items()})
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def pieces(total: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield where pieces begin, and their sizes: `most`, then powers of 2; only the last piece may reach past the end.
+
+    A model is compiled for each size: so there are few, and little is padded.
+    """
+    start = 0
+    while start < total:
+        left = total - start
+        size = most if left >= most else max(min(_FEWEST, most), 1 << (left.bit_length() - 1))
+        yield start, size
+        start += size

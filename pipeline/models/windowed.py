@@ -1,0 +1,55 @@
+"""Cut a model in two: what it makes of each frame alone, and what it makes of windows of frames from that."""
+
+import keras
+
+from pipeline.models.pooling import Pooling
+
+
+def cut_in_two(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
+    """Return the two halves of a model of `pipeline.models`; None if its frames see each other before they are pooled.
+
+    The first maps the model's inputs to products, name -> [B,T,..]. The second maps those of the N frames of each
+    window, name -> [W,N,..], and "counts", float32 [W,N], to probabilities float32 [W,V]; a count says how often a
+    frame is seen, 0 for padding.
+    """
+    poolings = [layer for layer in model.layers if isinstance(layer, Pooling)]
+    if not all(layer.frames_apart for layer in poolings):
+        return None
+    counts = keras.Input((None,), dtype="float32", name="counts")
+    products, inputs, descriptors = {}, {"counts": counts}, []
+    for number, layer in enumerate(poolings):
+        made = {f"{number}_{place}": each for place, each in enumerate(_PerFrame(layer)(*layer.input))}
+        own = {name: keras.Input((None, *each.shape[2:]), dtype=each.dtype, name=name) for name, each in made.items()}
+        products |= made
+        inputs |= own
+        descriptors.append(_Pool(layer)(list(own.values()), counts))
+    rest = keras.Model([layer.output for layer in poolings], model.output)
+    return keras.Model(model.input, products), keras.Model(inputs, rest(descriptors))
+
+
+class _Part(keras.layers.Layer):
+    """A part of a pooling layer, as a layer; its frames go on without a mask."""
+
+    def __init__(self, pooling: Pooling, part: str):
+        super().__init__(dtype=pooling.dtype_policy, autocast=False, name=f"{pooling.name}_{part}")
+        self.supports_masking = True
+        self.pooling = pooling
+
+    def compute_mask(self, *arguments, **others):
+        return None
+
+
+class _PerFrame(_Part):
+    def __init__(self, pooling: Pooling):
+        super().__init__(pooling, "per_frame")
+
+    def call(self, frames, mask):
+        return self.pooling.per_frame(frames, mask)
+
+
+class _Pool(_Part):
+    def __init__(self, pooling: Pooling):
+        super().__init__(pooling, "pool")
+
+    def call(self, products, counts):
+        return self.pooling.pool(products, counts)
