@@ -13,7 +13,7 @@ from fixtures.support import ROOT, stage_command, stage_environment
 
 QUICK = {"train": 2, "soup": 1, "infer": 2, "export": 1, "ingest": 2}
 """How often a stage is killed in the quick form, where that takes long; else 4 times."""
-SAMPLED = {"train": 240, "train in folds": 120, "run_all": 60}
+SAMPLED = {"train": 240, "train in folds": 120, "infer in folds": 120, "run_all": 60}
 """How many places the long form tries, where it does not try all."""
 PARTS = {"train": 6, "train in folds": 4, "run_all": 4, "ingest": 2, "ensemble": 2}
 """The parts into which the long form divides a stage's places, for several processes."""
