@@ -55,8 +55,8 @@ class WindowModel:
 
         def pooled(starts: NDArray[np.integer]) -> np.ndarray:
             places = starts[:, None] + seen  # W,N
-            inputs = {name: each[places] for name, each in products.items()}
-            return second.predict_on_batch({"counts": counts.repeat(len(starts), axis=0), **inputs})
+            shown = {"places": places.astype(np.int32), "counts": counts.repeat(len(starts), axis=0)}
+            return second.predict_on_batch(shown | products)
 
         return self._of_windows(pooled, starts, len(seen) * sum(each[0].size for each in products.values()))
 
@@ -73,15 +73,22 @@ class WindowModel:
 
 
 def _products(first, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what the first half of a model makes of each frame of a video [n,F]: name -> [n,..]."""
+    """Return what the first half of a model makes of each frame of a video [n,F]: name -> [T,..], padded at the end."""
     found = []
     for start, size in pieces(len(frames), _FRAMES):
         shown = frames[start : start + size]
         padded = np.zeros((1, size, frames.shape[1]), frames.dtype)
         padded[0, : len(shown)] = shown
         made = first.predict_on_batch({"frames": padded, "num_frames": np.array([len(shown)], np.int32)})
-        found.append({name: np.asarray(each)[0, : len(shown)] for name, each in made.items()})
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        found.append({name: np.asarray(each)[0] for name, each in made.items()})
+    return {name: _padded(np.concatenate([part[name] for part in found])) for name in found[0]}
+
+
+def _padded(products: np.ndarray) -> np.ndarray:
+    """Return products [T,..] of more frames, so that there are few lengths: a model is compiled for each."""
+    length = len(products)
+    more = -length % _FRAMES if length > _FRAMES else (1 << (length - 1).bit_length()) - length
+    return np.concatenate([products, np.zeros((more, *products.shape[1:]), products.dtype)]) if more else products
 
 
 def pieces(total: int, most: int) -> Iterator[tuple[int, int]]:

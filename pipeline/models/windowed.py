@@ -1,6 +1,7 @@
 """Cut a model in two: what it makes of each frame alone, and what it makes of windows of frames from that."""
 
 import keras
+from keras import ops
 
 from pipeline.models.pooling import Pooling
 
@@ -8,21 +9,22 @@ from pipeline.models.pooling import Pooling
 def cut_in_two(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     """Return the two halves of a model of `pipeline.models`; None if its frames see each other before they are pooled.
 
-    The first maps the model's inputs to products, name -> [B,T,..]. The second maps those of the N frames of each
-    window, name -> [W,N,..], and "counts", float32 [W,N], to probabilities float32 [W,V]; a count says how often a
-    frame is seen, 0 for padding.
+    The first maps the model's inputs to products, name -> [B,T,..]. The second maps those of one video, name ->
+    [T,..], and the frames of windows to probabilities float32 [W,V]: "places", int32 [W,N], says which frames, and
+    "counts", float32 [W,N], how often each is seen, 0 for padding.
     """
     poolings = [layer for layer in model.layers if isinstance(layer, Pooling)]
     if not all(layer.frames_apart for layer in poolings):
         return None
+    places = keras.Input((None,), dtype="int32", name="places")
     counts = keras.Input((None,), dtype="float32", name="counts")
-    products, inputs, descriptors = {}, {"counts": counts}, []
+    products, inputs, descriptors = {}, {"places": places, "counts": counts}, []
     for number, layer in enumerate(poolings):
         made = {f"{number}_{place}": each for place, each in enumerate(_PerFrame(layer)(*layer.input))}
-        own = {name: keras.Input((None, *each.shape[2:]), dtype=each.dtype, name=name) for name, each in made.items()}
+        own = {name: keras.Input(each.shape[2:], dtype=each.dtype, name=name) for name, each in made.items()}
         products |= made
         inputs |= own
-        descriptors.append(_Pool(layer)(list(own.values()), counts))
+        descriptors.append(_Pool(layer)(list(own.values()), places, counts))
     rest = keras.Model([layer.output for layer in poolings], model.output)
     return keras.Model(model.input, products), keras.Model(inputs, rest(descriptors))
 
@@ -51,5 +53,5 @@ class _Pool(_Part):
     def __init__(self, pooling: Pooling):
         super().__init__(pooling, "pool")
 
-    def call(self, products, counts):
-        return self.pooling.pool(products, counts)
+    def call(self, products, places, counts):
+        return self.pooling.pool([ops.take(each, places, axis=0) for each in products], counts)
