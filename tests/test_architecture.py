@@ -60,7 +60,7 @@ UNMIRRORED = {
 LOW_TO_HIGH = (
     {"config", "metrics", "runtime"},
     {"presets", "artifacts", "models"},
-    {"cli", "inputs", "transfer"},
+    {"cli", "inputs", "transfer", "features"},
     {"packing", "ensembling", "submission"},
     {"inference"},
     {"training"},

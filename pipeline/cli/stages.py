@@ -42,6 +42,7 @@ STAGES: dict[str, Stage] = {
     "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags, StartFlags), SECTIONS),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
+    "extract": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
     "pack": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
     "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, ForceFlags), ("dataset",)),
     "train": Stage(
