@@ -11,12 +11,12 @@ import sys
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from pipeline.artifacts.locks import locked
-from pipeline.cli.flags import ForceFlags, PlacesFlags, WorkerFlags
+from pipeline.cli.flags import ForceFlags, MediaFlags, PlacesFlags, WorkerFlags
 from pipeline.cli.parsing import parse_own_flags
 from pipeline.cli.running import call_stage, run_stage
 from pipeline.config.errors import StageError
@@ -41,7 +41,7 @@ _LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(ForceFlags, WorkerFlags, PlacesFlags, DatasetSettings):
+class Flags(MediaFlags, ForceFlags, WorkerFlags, PlacesFlags, DatasetSettings):
     files: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Video and sound files, folders or patterns. A file's name without its ending is the video's id."""
     backbones: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -52,8 +52,6 @@ class Flags(ForceFlags, WorkerFlags, PlacesFlags, DatasetSettings):
     what the JSON file beside it says."""
     fps: FPS = 1.0
     """Frames a second."""
-    missing: Literal["leave_out", "zeros"] = "leave_out"
-    """What becomes of files without sound or without pictures where features of both are made: left out, or zeros."""
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print the files, the hours, and about how long it takes and how many bytes, and write nothing."""
 

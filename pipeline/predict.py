@@ -1,23 +1,25 @@
 """Name the best labels of videos in your own files, with a run, an ensemble or a bundle.
 
-Reads what pack reads, npy, npz, HDF5, Parquet and tar, and TFRecords: files, folders or patterns whose videos hold all
+Reads video and sound files, if extract made the features of the model: the same backbones make theirs. And what pack
+reads, npy, npz, HDF5, Parquet and tar, and TFRecords: files, folders or patterns whose videos hold all
 features of the model, each under its name or all of them side by side, or with --features the files of each feature.
 The content tells what a file is. Floats are quantized where the model was trained on bytes. Prints a table or JSON
 lines, or writes them with --output. Unreadable videos are named, the others predicted, and the exit status is 1.
 """
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
 from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.places import find_run
-from pipeline.cli.flags import CommonFlags, WorkerFlags
+from pipeline.cli.flags import CommonFlags, MediaFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
@@ -25,7 +27,10 @@ from pipeline.cli.stages import STAGES
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import TopK
 from pipeline.config.wording import counted
+from pipeline.features.files import divided
+from pipeline.features.finding import FOLDER as BACKBONES
 from pipeline.inference.answer_file import answer_file
+from pipeline.inference.own_media import OwnMedia
 from pipeline.inference.own_videos import predict_videos
 from pipeline.inference.runs import describe_dataset
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
@@ -42,9 +47,11 @@ _LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(CommonFlags, WorkerFlags, FeatureSettings):
+class Flags(CommonFlags, WorkerFlags, MediaFlags, FeatureSettings):
     files: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Files, folders or patterns whose videos hold all features of the model."""
+    """Files, folders or patterns: videos, or files whose videos hold all features of the model."""
+    backbone_files: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """File of a backbone that made the features, repeatable, where extract has not kept it in data/backbones/ here."""
     run: PathOrName
     """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
     top: TopK = 5
@@ -78,8 +85,12 @@ def main() -> None:
     names = ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
-    found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, flags.output)
-    job = _Job(flags, ensemble, names, experiment.inference.batch_size)
+    paths, files = divided(flags.files)
+    found = OwnFiles(ensemble.dataset)
+    if files or not paths:
+        found = find_own_videos(files, flags, ensemble.dataset, flags.workers, flags.output)
+    media = _media(flags, paths, ensemble) if paths else None
+    job = _Job(flags, ensemble, names, experiment.inference.batch_size, media)
     for fault in found.faults:
         job.tell(fault)
     for path in found.twice[:_LISTED]:
@@ -90,10 +101,20 @@ def main() -> None:
         job.write_file(flags.output, found)
     else:
         job.print_all(found)
+    damaged = media.damaged if media else []
+    for told in damaged:
+        print(told, file=sys.stderr)
     if job.bad:
         told = counted(job.good + job.bad, "video or file", "videos or files")
         needs = describe_dataset(ensemble.dataset)
         raise StageError(f"{job.bad} of {told} could not be read: see above. The model needs {needs}")
+    if damaged:
+        raise StageError(f"{counted(len(damaged), 'file is', 'files are')} damaged: see above; copy or make them again")
+
+
+def _media(flags: Flags, paths: list[Path], ensemble: UnloadedEnsemble) -> OwnMedia:
+    folder = flags.places.data_dir / BACKBONES
+    return OwnMedia(paths, ensemble.dataset, flags.backbone_files, folder, flags.workers, flags.missing)
 
 
 @dataclass
@@ -104,12 +125,13 @@ class _Job:
     ensemble: UnloadedEnsemble
     names: Sequence[str]
     batch_size: int
+    media: OwnMedia | None
     good: int = 0
     bad: int = 0
 
     def print_all(self, found: OwnFiles) -> None:
         """Print a table, or JSON lines."""
-        for video, best in predict_videos(_told_twice(found.videos()), self.ensemble, self.batch_size):
+        for video, best in predict_videos(self._videos(found), self.ensemble, self.batch_size):
             if isinstance(video, UnreadableVideo):
                 self.tell(video)
             else:
@@ -124,9 +146,11 @@ class _Job:
         model = digest_json(self.ensemble.digest(), list(self.names), self.flags.top, self.flags.align, tables)
         with (
             answer_file(output, model, go_on=self.flags.skip_done) as answers,
-            progress_bar(total=found.total(), desc="predict", unit=" videos") as bar,
+            progress_bar(
+                total=found.total() + (len(self.media) if self.media else 0), desc="predict", unit=" videos"
+            ) as bar,
         ):
-            videos = _told_twice(found.videos())
+            videos = self._videos(found, answers.has)
             for video, best in predict_videos(videos, self.ensemble, self.batch_size, answers.has):
                 bar.update()
                 if isinstance(video, UnreadableVideo):
@@ -145,6 +169,11 @@ class _Job:
         print(f"{output}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
         for told in dropped:
             print(f"{output}: dropped {told}")
+
+    def _videos(
+        self, found: OwnFiles, is_known: Callable[[OwnVideo], bool] = lambda video: False
+    ) -> Iterator[OwnVideo | UnreadableVideo]:
+        return _told_twice(itertools.chain(found.videos(), self.media.videos(is_known) if self.media else ()))
 
     def tell(self, fault: UnreadableVideo, write: Callable[..., Any] = print) -> None:
         """Name what cannot be read."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.config.errors import StageError
 from pipeline.features.media import is_medium
 from pipeline.inputs.index.sources import in_order, named_files
+from pipeline.inputs.records.file_kinds import kind_of_file
 
 
 def find_media(named: Sequence[Path]) -> tuple[list[Path], int]:
@@ -33,3 +34,26 @@ def find_media(named: Sequence[Path]) -> tuple[list[Path], int]:
     if not found:
         raise StageError("there is no video and no sound file: name files, folders or patterns in quotes")
     return in_order(found), others
+
+
+def divided(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the files of pictures and sound, in the order in which they are named, and what holds none of them.
+
+    A folder or a pattern is divided where it holds some; one without any is returned as it is named.
+    """
+    media: dict[Path, None] = {}
+    others: list[Path] = []
+    for each in named:
+        there = in_order(path for path in named_files(str(each), "**/*") if path.is_file())
+        seen = [path for path in there if _may_be_seen(path)]
+        media |= dict.fromkeys(seen)
+        others += [path for path in there if path not in media] if seen else [each]
+    return list(media), others
+
+
+def _may_be_seen(path: Path) -> bool:
+    """Return whether the kind of a file is known, and it is one of pictures or sound."""
+    try:
+        return kind_of_file(path) is not None and is_medium(path)
+    except OSError:  # it is told where it is read
+        return False

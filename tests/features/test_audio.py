@@ -98,10 +98,11 @@ def test_a_gap_in_the_sound_is_silence_and_an_overlap_is_cut(tmp_path):
 
 
 def test_truncated_sound_is_read_as_far_as_it_goes(tmp_path):
-    whole = write_clip(tmp_path / "a.wav", None, sound=click(9, 0.2), sound_codec="pcm_s16le")
-    cut = tmp_path / "cut.wav"
+    sound = click(9, 0.2) + np.random.default_rng(0).normal(0, 0.001, 9 * RATE).astype(np.float32)
+    whole = write_clip(tmp_path / "a.flac", None, sound=sound, sound_codec="flac")
+    cut = tmp_path / "cut.flac"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     faults = Faults()
     sound = heard(cut, faults)
-    assert abs(onset(sound) - 0.2) < 0.02 and len(sound) == 6 * RATE
-    assert str(faults) == "its sound ends after 6.0 of 9.0 s: it is cut off"
+    assert abs(onset(sound) - 0.2) < 0.02 and 5 * RATE <= len(sound) <= 7 * RATE
+    assert "of 9.0 s: it is cut off" in str(faults)

@@ -60,7 +60,9 @@ def test_frames_are_those_nearest_to_their_times(name, folder):
         assert all(abs(TIMES[number] - k / Fraction(fps)) <= Fraction(1, 50) for k, number in enumerate(got))
 
 
-@pytest.mark.parametrize("name", ["h264.mp4", "open.mp4", "short.mkv", "hevc10.mp4", "vp9.webm", "mjpeg.mov", "mpeg2.ts"])
+@pytest.mark.parametrize(
+    "name", ["h264.mp4", "open.mp4", "short.mkv", "hevc10.mp4", "vp9.webm", "mjpeg.mov", "mpeg2.ts"]
+)
 @pytest.mark.parametrize("fps", [Fraction(1), Fraction(1, 2), Fraction(5)])
 def test_what_is_decoded_as_needed_has_the_bytes_of_what_is_decoded_as_a_whole(name, fps, folder):
     path = folder / name
