@@ -22,6 +22,7 @@ from pipeline.cli.running import call_stage, run_stage
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.features.backbone import FPS, Recipe
+from pipeline.features.estimate import estimate
 from pipeline.features.extraction import extract
 from pipeline.features.files import find_media
 from pipeline.features.finding import FOLDER, Chosen, choose_backbones, keep
@@ -68,6 +69,10 @@ def main() -> None:
     fps = Fraction(flags.fps).limit_denominator(10_000)
     chosen = choose_backbones(flags.backbones, flags.backbone_option, flags.places.data_dir / FOLDER)
     recipes = {each.feature: Recipe(each.backbone, fps).text() for each in chosen}
+    if flags.dry_run:
+        networks = [Network(each.backbone, each.path, default_workers()) for each in chosen]
+        print(estimate(paths, networks, fps, flags.workers))
+        return
     folder = flags.places.data_dir / flags.name
     settings = PackSettings(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(DatasetSettings)})
     with locked(folder):

@@ -51,6 +51,15 @@ UNMIRRORED = {
         f"packing/{name}.py" for name in ("annotations", "dataset", "settings", "summary")
     ),
     "tests/packing/test_writing.py": ("packing/record.py",),
+    "tests/features/test_extraction.py, with real files": ("features/decoding.py",),
+    "tests/features/test_video.py and test_audio.py": ("features/media.py",),
+    "tests/features/test_finding.py": ("features/known.py",),
+    "tests/test_extract.py": (
+        "features/estimate.py",
+        "features/files.py",
+        "features/store.py",
+        "inference/own_media.py",
+    ),
     "tests/packing/test_source.py": ("packing/files_source.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
         f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")

@@ -99,11 +99,19 @@ def test_damaged_files_are_named_and_what_could_be_read_is_used(made, tmp_path):
     labels = ("--labels", made / "labels.csv")
     result = extract(made, tmp_path, *labels, videos=tmp_path / "videos", good=False)
     assert f"{broken}: it cannot be opened" in result.stderr and "nothing could be read" in result.stderr
-    assert "1 file without rgb or audio left out, such as clip06" in result.stdout and "1 file of other" in result.stdout
+    assert (
+        "1 file without rgb or audio left out, such as clip06" in result.stdout and "1 file of other" in result.stdout
+    )
     assert sum(Index.open(tmp_path / "data" / "clips" / "index").splits.values()) == 6
     extract(made, tmp_path, *labels, "--drop-bad", "--missing", "zeros", videos=tmp_path / "videos")
     assert sum(Index.open(tmp_path / "data" / "clips" / "index").splits.values()) == 7
     silent.unlink()
+
+
+def test_a_dry_run_tells_and_writes_nothing(made, tmp_path):
+    out = extract(made, tmp_path, "--dry-run").stdout
+    assert out.startswith("12 files, 0.01 hours; about 0 seconds, and 0.0 MB of features")
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
@@ -133,4 +141,6 @@ def test_videos_are_predicted_with_the_backbones_of_the_run(made, extracted, tmp
     assert answers[0].keys() == answers[1].keys()
     for id, labels in answers[0].items():
         theirs = {each["label"]: each["score"] for each in answers[1][id]}
-        np.testing.assert_allclose([each["score"] for each in labels], [theirs[each["label"]] for each in labels], atol=2e-3)
+        np.testing.assert_allclose(
+            [each["score"] for each in labels], [theirs[each["label"]] for each in labels], atol=2e-3
+        )

@@ -1,6 +1,5 @@
 """Find the file of a backbone: one of one's own, a known one, or the one that a recipe names by its checksum."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Sequence
@@ -8,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.artifacts.done import sha256_of
 from pipeline.artifacts.files import atomic_file
 from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName
 from pipeline.features.backbone import Backbone, described_beside, with_options
+from pipeline.features.fetching import fetched, is_address, recorded_checksum
 from pipeline.features.known import KNOWN
 from pipeline.features.networks import KERAS
-from pipeline.runtime.output import printable_json
 
 FOLDER = "backbones"
 """Name of the folder below --data-dir that keeps the files of backbones which features were made with."""
@@ -37,7 +37,7 @@ def choose_backbones(named: Sequence[str], options: Sequence[str], folder: Path)
     """Return the backbones that are named.
 
     Args:
-        named: FILE.onnx, keras:NAME or the name of a known one; a feature's name and = may stand before it.
+        named: FILE.onnx, its address, keras:NAME or the name of a known one; FEATURE= may stand before.
         options: FEATURE.FIELD=VALUE, which changes how a backbone is used.
         folder: of the files of known backbones.
 
@@ -105,16 +105,11 @@ def kept_at(folder: Path, backbone: Backbone) -> Path:
     return folder / backbone.sha256[:16] / backbone.file
 
 
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _divided(item: str) -> tuple[str, str]:
     """Return a feature's name, or nothing, and what makes the feature."""
     name, separator, place = item.partition("=")
-    return (name, place) if separator and not Path(item).exists() else ("", item)
+    whole = not separator or Path(item).exists() or is_address(item)
+    return ("", item) if whole else (name, place)
 
 
 def _find(place: str, folder: Path) -> tuple[Backbone, Path | None]:
@@ -126,14 +121,20 @@ def _find(place: str, folder: Path) -> tuple[Backbone, Path | None]:
     if place in KNOWN and not path.exists():
         known = KNOWN[place]
         path = folder / known.backbone.file
-        if not path.is_file():
-            fetch = f"download {known.address} and put it there" if known.address else "put it there"
-            raise StageError(f"{path} is missing: {place} is published at {known.published}; {fetch}")
+        if not path.is_file() and not known.address:
+            raise StageError(
+                f"{path} is missing: {place} is published at {known.published}; put it there, as an .onnx file, or "
+                "name its address"
+            )
+        if known.address:
+            path = fetched(known.address, folder, known.backbone.file, known.backbone.sha256)
         return _checked(known.backbone, path), path
+    if is_address(place):
+        path = fetched(place, folder)
     if not path.is_file():
         known_names = ", ".join(KNOWN)
         raise StageError(
-            f"--backbones {place}: there is no such file; name an .onnx file, keras:NAME, or {known_names}"
+            f"--backbones {place}: there is no such file; name an .onnx file, its address, keras:NAME, or {known_names}"
         )
     own = sha256_of(path)
     like = next((each.backbone for each in KNOWN.values() if each.backbone.sha256 == own), None)
@@ -150,28 +151,13 @@ def _checked(backbone: Backbone, path: Path) -> Backbone:
             raise StageError(f"{path.with_name(backbone.pca)} is missing: {backbone.name} needs this PCA")
         found["pca_sha256"] = sha256_of(path.with_name(backbone.pca))
     for name, checksum in found.items():
-        wanted = getattr(backbone, name) or _recorded(path, name)
+        wanted = getattr(backbone, name) or (recorded_checksum(path) if name == "sha256" else "")
         if wanted and wanted != checksum:
             raise StageError(
                 f"{path} has the SHA-256 {checksum}, and {backbone.name} must have {wanted}: download it again, or "
                 "name it as a file of your own"
             )
     return replace(backbone, **found)
-
-
-def _recorded(path: Path, name: str) -> str:
-    """Return the checksum that was recorded beside a file when it was fetched; empty if none was."""
-    place = path.with_name(f"{path.name}.sha256.json")
-    try:
-        return str(json.loads(place.read_text(encoding="utf-8"))[name])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def record_checksum(path: Path) -> None:
-    """Record the checksum of a file that has just been fetched, beside it."""
-    with atomic_file(path.with_name(f"{path.name}.sha256.json")) as temporary:
-        temporary.write_text(printable_json({"sha256": sha256_of(path)}) + "\n", encoding="utf-8")
 
 
 def _options(options: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -89,8 +89,10 @@ def _module(name: str) -> Any:
 
 def _digest(model: Any) -> str:
     """Return the SHA-256 of all weights, in their order."""
+    from keras.ops import convert_to_numpy
+
     content = hashlib.sha256()
     for weight in model.weights:
         content.update(str(weight.shape).encode())
-        content.update(np.ascontiguousarray(np.asarray(weight.value, np.float32)).tobytes())
+        content.update(np.ascontiguousarray(convert_to_numpy(weight), np.float32).tobytes())
     return content.hexdigest()

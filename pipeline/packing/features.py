@@ -80,11 +80,8 @@ def open_npy_files(name: str, paths: Sequence[Path], zeros: Sequence[tuple[str, 
     found = videos_of(paths, contents, None, None)
     if zeros and (like := next((each for each in found if each.ids), None)):
         size, dtype = like.sizes[0], like.dtypes[0]
-        absent = Found.of(
-            Zeros(like.file.path.parent, size, [length for _, length in zeros]),
-            [(id, (length, size), dtype) for id, length in zeros],
-        )
-        found.append(absent)
+        absent = Zeros(paths[0].parent, size, [length for _, length in zeros])
+        found.append(Found.of(absent, [(id, (length, size), dtype) for id, length in zeros]))
     return FilesSource(name, found)
 
 
