@@ -57,7 +57,7 @@ def estimate(paths: Sequence[Path], networks: Sequence[Network], fps: Fraction, 
         begin = time.perf_counter()
         network.trial()
         windows = max(1, round(1 / (network.backbone.hop * fps))) if network.backbone.hop else 1
-        computing += (time.perf_counter() - begin) / network.batch * windows * float(fps)
+        computing += (time.perf_counter() - begin) / network.batch / network.at_once * windows * float(fps)
     each = (sum(decoding) / len(decoding) if decoding else 0.0) / max(workers, 1)
     on_processor = any(network.device != "GPU" for network in networks)
     work = seconds * (each + computing if on_processor else max(each, computing))

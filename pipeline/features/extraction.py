@@ -1,6 +1,8 @@
 """Features of many files: processes decode, one computes, in batches across files."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -46,37 +48,50 @@ class _Batches:
     def __init__(self, number: int, network: Network):
         self._number, self._network = number, network
         self._waiting: dict[int, list[tuple[_File, np.ndarray]]] = {}
+        self._pool = ThreadPoolExecutor(network.at_once)
+        self._under_way: deque[tuple[list[_File], Future[np.ndarray]]] = deque()
 
     def add(self, file: _File, inputs: np.ndarray) -> None:
-        """Take inputs of a file; compute what fills a batch."""
+        """Take inputs of a file; begin to compute what fills a batch."""
         waiting = self._waiting.setdefault(self._key(file), [])
         for row in inputs:
             waiting.append((file, row))
             file.waiting += 1
             if len(waiting) == self._network.batch:
-                self._compute(waiting)
+                self._begin(waiting)
+        self._take(2 * self._network.at_once)
 
     def end_of(self, file: _File) -> None:
         """Compute what waits of a file whose features depend on what else is in a batch."""
         if not self._network.steady:
-            self._compute(self._waiting.pop(self._key(file), []))
+            self._begin(self._waiting.pop(self._key(file), []))
 
     def flush(self) -> None:
         """Compute all that waits."""
         for waiting in self._waiting.values():
-            self._compute(waiting)
+            self._begin(waiting)
+        self._take(0)
+
+    def close(self) -> None:
+        """Drop what is not computed yet."""
+        self._pool.shutdown(cancel_futures=True)
 
     def _key(self, file: _File) -> int:
         return 0 if self._network.steady else id(file)
 
-    def _compute(self, waiting: list[tuple[_File, np.ndarray]]) -> None:
-        if not waiting:
-            return
-        values = self._network(np.stack([row for _, row in waiting]))
-        for (file, _), row in zip(waiting, values):
-            file.parts[self._number].append(row)
-            file.waiting -= 1
-        waiting.clear()
+    def _begin(self, waiting: list[tuple[_File, np.ndarray]]) -> None:
+        if waiting:
+            future = self._pool.submit(self._network, np.stack([row for _, row in waiting]))
+            self._under_way.append(([file for file, _ in waiting], future))
+            waiting.clear()
+
+    def _take(self, most: int) -> None:
+        """Take the features that are computed, in order; wait until at most so many batches are under way."""
+        while self._under_way and (len(self._under_way) > most or self._under_way[0][1].done()):
+            files, future = self._under_way.popleft()
+            for file, row in zip(files, future.result()):
+                file.parts[self._number].append(row)
+                file.waiting -= 1
 
 
 def extract(paths: Sequence[Path], networks: Sequence[Network], fps: Fraction, workers: int) -> Iterator[Extracted]:
@@ -95,21 +110,24 @@ def extract(paths: Sequence[Path], networks: Sequence[Network], fps: Fraction, w
     batches = [_Batches(number, network) for number, network in enumerate(networks)]
     files: dict[int, _File] = {}
     pieces = stream_from_processes(decode, list(paths), workers, (backbones, fps, threads))
-    for number, piece in prefetch(pieces, _AHEAD) if workers > 1 else pieces:
-        file = files.setdefault(number, _File([[] for _ in networks], repeats=[[] for _ in networks]))
-        if isinstance(piece, Piece):
-            file.repeats[piece.backbone] += piece.repeats
-            batches[piece.backbone].add(file, piece.inputs)
-        elif isinstance(piece, Died):
-            file.end = End(0, False, False, f"FFmpeg ended while it decoded it (status {piece.status})")
-        else:
-            file.end = piece
-            for each in batches:
-                each.end_of(file)
+    try:
+        for number, piece in prefetch(pieces, _AHEAD) if workers > 1 else pieces:
+            file = files.setdefault(number, _File([[] for _ in networks], repeats=[[] for _ in networks]))
+            if isinstance(piece, Piece):
+                file.repeats[piece.backbone] += piece.repeats
+                batches[piece.backbone].add(file, piece.inputs)
+            else:
+                died = isinstance(piece, Died)
+                file.end = End(0, False, False, f"FFmpeg died of it ({piece.status})") if died else piece
+                for each in batches:
+                    each.end_of(file)
+            yield from _done(files, networks)
+        for each in batches:
+            each.flush()
         yield from _done(files, networks)
-    for each in batches:
-        each.flush()
-    yield from _done(files, networks)
+    finally:
+        for each in batches:
+            each.close()
 
 
 def _done(files: dict[int, _File], networks: Sequence[Network]) -> Iterator[Extracted]:

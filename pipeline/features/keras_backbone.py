@@ -42,7 +42,7 @@ class KerasBackbone:
                 "publishes other ones now. Use the version of Keras that the features were made with"
             )
         self._preprocess = _module(name).preprocess_input
-        self.batch = _BATCH
+        self.batch, self.at_once = _BATCH, 1
         self.device = "Keras"
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ class Computes(Protocol):
     """What runs a network."""
 
     batch: int
+    at_once: int
     device: str
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
@@ -32,6 +33,7 @@ class Network:
     Attributes:
         backbone: what it is.
         batch: inputs at a time.
+        at_once: batches that are computed at a time.
         size: F, values of its feature.
         steady: whether the feature of an input has the same bits in every place of a batch, as far as a trial shows.
             Where inputs of a batch change each other's features by more than rounding, each is computed alone.
@@ -46,7 +48,7 @@ class Network:
         else:
             assert path is not None
             self._compute = OnnxBackbone(path, backbone, threads)
-        self.batch, self.device = self._compute.batch, self._compute.device
+        self.batch, self.at_once, self.device = self._compute.batch, self._compute.at_once, self._compute.device
         self._pca = _read_pca(path, backbone) if path and backbone.pca else None
         trial = self._trial()
         first, other = self(trial), np.roll(self(np.roll(trial, 1, axis=0)), -1, axis=0)

@@ -19,6 +19,7 @@ class OnnxBackbone:
 
     Attributes:
         batch: inputs at a time; a network that was stored for a fixed number has that.
+        at_once: batches that are computed at a time, each by a thread of its own.
         device: where it works, in words.
     """
 
@@ -26,9 +27,8 @@ class OnnxBackbone:
         runtime = _runtime()
         self._backbone, self._path = backbone, path
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1  # threads of one batch would wait for each other, and decoders need the time
         options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # what waits leaves decoders the time
         available = runtime.get_available_providers()
         providers: list[Any] = ["CPUExecutionProvider"]
         if _GPU in available:
@@ -38,6 +38,7 @@ class OnnxBackbone:
             self._session = runtime.InferenceSession(graph, options, providers)
         except Exception as error:  # ONNX Runtime has a class of errors for each of its states
             raise StageError(f"{path} cannot be used by ONNX Runtime: {str(error)[:500]}") from error
+        self.at_once = 1 if self._session.get_providers()[0] == _GPU else threads
         self.device = "GPU" if self._session.get_providers()[0] == _GPU else "processor"
         (self._input, *others) = self._session.get_inputs()
         if others:

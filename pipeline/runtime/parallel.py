@@ -123,6 +123,7 @@ def stream_from_processes(
     finally:
         for process, _ in at_work.values():
             process.terminate()
+            process.join()
 
 
 def _answer(connection: Any, function: Callable[..., Iterator[R]], prepared: tuple[int, tuple], item: T) -> None:
