@@ -63,6 +63,20 @@ def test_what_a_file_lacks_is_none(folder, networks):
     assert found[6].end.fault.startswith("it cannot be opened") and not found[4].end.fault
 
 
+@pytest.mark.long
+def test_three_hours_take_no_more_memory_than_a_minute(folder, networks, tmp_path):
+    """Pieces are handed on as they come; frames that are not needed are not decoded."""
+    import resource
+
+    times, sound = even(3 * 3600 * 2, 2), np.zeros(3 * 3600 * 8000, np.float32)
+    path = write_clip(tmp_path / "long.mkv", times, rate=2, options={"g": "20"}, sound=sound, sound_rate=8000)
+    del sound
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (found,) = extract([path], networks, Fraction(1), 1)
+    assert [len(each) for each in found.features] == [10_800, 10_800] and not found.end.fault
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+
+
 def test_windows_of_a_frame_are_averaged(folder, networks, tmp_path):
     (chosen,) = choose_backbones([str(tiny_sound(tmp_path / "c.onnx"))], [], tmp_path)
     first = Network(chosen.backbone, chosen.path, 1)

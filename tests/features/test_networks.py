@@ -3,7 +3,19 @@
 import numpy as np
 import onnx
 import pytest
-from fixtures.backbones import OPEN_NSFW, SAMPLES, inside, speech_embedding, tiny_pictures, tiny_sound
+from fixtures.backbones import (
+    LITE0,
+    LITE0_BLOCKS,
+    LITE0_HALVING,
+    OPEN_NSFW,
+    SAMPLES,
+    efficientnet_lite0,
+    inside,
+    speech_embedding,
+    tiny_pictures,
+    tiny_sound,
+    torch_weights,
+)
 from onnx import TensorProto, helper
 
 from pipeline.config.errors import StageError
@@ -95,3 +107,39 @@ def test_inputs_that_change_each_other_are_computed_alone(tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     ours = network(path, tmp_path)
     assert ours.batch == 1 and ours.steady
+
+
+def test_efficientnet_lite0_gives_the_features_of_tensorflows_convolutions(pictures, tmp_path):
+    """Its package has weights and no code: the other form is written with TensorFlow, from the same weights."""
+    import tensorflow as tf
+
+    weights = torch_weights(LITE0)
+
+    def convolved(values, name, norm, stride=1, active=True):
+        kernel = weights[f"{name}.weight"].transpose(2, 3, 1, 0)
+        if "depthwise" in name:
+            values = tf.nn.depthwise_conv2d(values, kernel.transpose(0, 1, 3, 2), [1, stride, stride, 1], "SAME")
+        else:
+            values = tf.nn.conv2d(values, kernel, stride, "SAME")
+        mean, variance, bias, gain = (
+            weights[f"{norm}.{each}"] for each in ("running_mean", "running_var", "bias", "weight")
+        )
+        values = tf.nn.batch_normalization(values, mean, variance, bias, gain, 1e-3)
+        return tf.nn.relu6(values) if active else values
+
+    def features(values):
+        values = convolved(values, "_conv_stem", "_bn0", 2)
+        for number in range(LITE0_BLOCKS):
+            block, begin, stride = f"_blocks.{number}", values, 2 if number in LITE0_HALVING else 1
+            if number:
+                values = convolved(values, f"{block}._expand_conv", f"{block}._bn0")
+            values = convolved(values, f"{block}._depthwise_conv", f"{block}._bn1", stride)
+            values = convolved(values, f"{block}._project_conv", f"{block}._bn2", active=False)
+            if stride == 1 and values.shape[-1] == begin.shape[-1]:
+                values += begin
+        return tf.reduce_mean(convolved(values, "_conv_head", "_bn1"), (1, 2))
+
+    ours = network(efficientnet_lite0(tmp_path / "lite0.onnx"), tmp_path)
+    seen = np.stack([cropped(each, ours.backbone, 16 / 9) for each in pictures])
+    theirs = features(tf.constant((seen.astype(np.float32) - 127) / 128)).numpy()
+    assert ours.size == 1280 and cosines(ours(seen), theirs).min() > 1 - 1e-5
