@@ -56,7 +56,6 @@ UNMIRRORED = {
     "tests/features/test_finding.py": ("features/known.py",),
     "tests/test_extract.py": (
         "features/estimate.py",
-        "features/files.py",
         "features/store.py",
         "inference/own_media.py",
     ),

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.errors import StageError
-from pipeline.features.media import is_medium
+from pipeline.features.media import NO_MEDIA, UnreadableMedia, is_medium, open_medium
 from pipeline.inputs.index.sources import in_order, named_files
 from pipeline.inputs.records.file_kinds import kind_of_file
+
+_FEATURES = ("npy", "npz", "hdf5", "parquet", "tar", "tfrecord")
 
 
 def find_media(named: Sequence[Path]) -> tuple[list[Path], int]:
@@ -37,9 +39,10 @@ def find_media(named: Sequence[Path]) -> tuple[list[Path], int]:
 
 
 def divided(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the files of pictures and sound, in the order in which they are named, and what holds none of them.
+    """Return the files of pictures and sound, in the order in which they are named, and those that may hold features.
 
-    A folder or a pattern is divided where it holds some; one without any is returned as it is named.
+    Of a folder or a pattern with pictures or sound, what holds neither these nor features is passed over. One without
+    any is returned as it is named.
     """
     media: dict[Path, None] = {}
     others: list[Path] = []
@@ -47,13 +50,21 @@ def divided(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         there = in_order(path for path in named_files(str(each), "**/*") if path.is_file())
         seen = [path for path in there if _may_be_seen(path)]
         media |= dict.fromkeys(seen)
-        others += [path for path in there if path not in media] if seen else [each]
+        others += [path for path in there if path not in media and _holds_features(path)] if seen else [each]
     return list(media), others
 
 
 def _may_be_seen(path: Path) -> bool:
-    """Return whether the kind of a file is known, and it is one of pictures or sound."""
+    """Return whether a file is of a known kind of pictures or sound, or FFmpeg finds some in it."""
     try:
-        return kind_of_file(path) is not None and is_medium(path)
-    except OSError:  # it is told where it is read
+        if (kind := kind_of_file(path)) is not None:
+            return kind.format not in NO_MEDIA
+        with open_medium(path):
+            return True
+    except (OSError, UnreadableMedia, StageError):  # it is told where it is read
         return False
+
+
+def _holds_features(path: Path) -> bool:
+    kind = kind_of_file(path)
+    return kind is None or kind.format in _FEATURES

@@ -13,9 +13,9 @@ from pipeline.inputs.records.file_kinds import kind_of_file
 if TYPE_CHECKING:
     import av
 
-_NO_MEDIA = {"npy", "npz", "hdf5", "parquet", "arrow", "matlab", "gzip", "xz", "bzip2", "zstd", "7z", "rar", "png"}
-_NO_MEDIA |= {"jpeg", "pdf", "xls", "xlsx", "sqlite", "tar", "zip", "bundle", "keras", "pytorch", "pickle", "tfrecord"}
-_NO_MEDIA |= {"html", "xml", "lfs", "json", "csv", "text", "folder"}
+NO_MEDIA = {"npy", "npz", "hdf5", "parquet", "arrow", "matlab", "gzip", "xz", "bzip2", "zstd", "7z", "rar", "png"}
+NO_MEDIA |= {"jpeg", "pdf", "xls", "xlsx", "sqlite", "tar", "zip", "bundle", "keras", "pytorch", "pickle", "tfrecord"}
+NO_MEDIA |= {"html", "xml", "lfs", "json", "csv", "text", "folder"}
 """Kinds of files, as `kind_of_file` tells them, in which FFmpeg is not asked for streams: it takes text for a video."""
 _LOOKED_AT = 2000
 """Packets in which the first picture and the first sound are looked for."""
@@ -56,7 +56,7 @@ def load_av() -> Any:
 def is_medium(path: Path) -> bool:
     """Return whether a file may hold pictures that move, or sound. Raises OSError if it cannot be read."""
     kind = kind_of_file(path)
-    return kind is None or kind.format not in _NO_MEDIA
+    return kind is None or kind.format not in NO_MEDIA
 
 
 class Medium:

@@ -11,6 +11,8 @@ from pipeline.features.media import EXTRA
 
 _ON_PROCESSOR, _ON_GPU = 8, 64
 """Pictures or windows at a time: a processor gains nothing by more."""
+_PREPARED = 2
+"""Batches at a time on a GPU: one is prepared while the other is computed."""
 _GPU = "CUDAExecutionProvider"
 
 
@@ -38,8 +40,8 @@ class OnnxBackbone:
             self._session = runtime.InferenceSession(graph, options, providers)
         except Exception as error:  # ONNX Runtime has a class of errors for each of its states
             raise StageError(f"{path} cannot be used by ONNX Runtime: {str(error)[:500]}") from error
-        self.at_once = 1 if self._session.get_providers()[0] == _GPU else threads
         self.device = "GPU" if self._session.get_providers()[0] == _GPU else "processor"
+        self.at_once = _PREPARED if self._is_on_gpu else threads
         (self._input, *others) = self._session.get_inputs()
         if others:
             names = ", ".join(each.name for each in (self._input, *others))
