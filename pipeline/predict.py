@@ -1,6 +1,7 @@
 """Name the best labels of videos in your own files, with a run, an ensemble or a bundle.
 
-Reads what pack reads, npy, npz, HDF5, Parquet and tar, and TFRecords: files, folders or patterns whose videos hold all
+Reads video and sound files, if extract made the features of the model: the same backbones make theirs. And what pack
+reads, npy, npz, HDF5, Parquet and tar, and TFRecords: files, folders or patterns whose videos hold all
 features of the model, each under its name or all of them side by side, or with --features the files of each feature.
 The content tells what a file is. Floats are quantized where the model was trained on bytes. Prints a table or JSON
 lines, or writes them with --output. Unreadable videos are named, the others predicted, and
@@ -14,17 +15,18 @@ anew.
 
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
 from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.places import find_run
-from pipeline.cli.flags import CommonFlags, ThresholdFlags, WorkerFlags
+from pipeline.cli.flags import CommonFlags, MediaFlags, ThresholdFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
@@ -34,9 +36,13 @@ from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import FramesPerSecond, Span, TopK
 from pipeline.config.threshold import Wanted
 from pipeline.config.wording import counted
+from pipeline.features.files import divided
+from pipeline.features.finding import FOLDER as BACKBONES
 from pipeline.inference.answer_file import answer_file
 from pipeline.inference.answers import Answer, Asked, table_lines
 from pipeline.inference.descriptors import DescriptorFile, descriptor_file
+from pipeline.inference.given_videos import GivenVideos
+from pipeline.inference.own_media import OwnMedia
 from pipeline.inference.runs import describe_dataset
 from pipeline.inference.tag_files import SUFFIXES, tag_file
 from pipeline.inference.thresholds import given_thresholds
@@ -52,15 +58,18 @@ from pipeline.reporting.tag_pages import SeenVideo, Tagging, TagPages, tag_pages
 from pipeline.runtime.output import printable_json
 from pipeline.runtime.progress import progress_bar
 
-_LISTED = 5
+_LISTED = 20
+"""Unreadable videos that are named, of those with one reason."""
 _EVERY = 5.0
 """Seconds from the beginning of a window to that of the next, where --page alone asks for windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(CommonFlags, WorkerFlags, ThresholdFlags, FeatureSettings):
+class Flags(CommonFlags, WorkerFlags, ThresholdFlags, MediaFlags, FeatureSettings):
     files: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Files, folders or patterns whose videos hold all features of the model."""
+    """Files, folders or patterns: videos, or files whose videos hold all features of the model."""
+    backbone_files: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
+    """File of a backbone that made the features, repeatable, where extract has not kept it in data/backbones/ here."""
     run: PathOrName
     """Model to predict with: name or path of a run or an ensemble, or a bundle, the file that `export` made."""
     top: TopK | None = None
@@ -138,33 +147,45 @@ def main() -> None:
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
     outputs = list(filter(None, (flags.output, flags.page, flags.descriptors)))
-    found = find_own_videos(flags.files, flags, ensemble.dataset, flags.workers, outputs)
+    paths, files = divided(flags.files)
+    found = OwnFiles(ensemble.dataset)
+    if files or not paths:
+        found = find_own_videos(files, flags, ensemble.dataset, flags.workers, outputs)
+    given = GivenVideos(found, _media(flags, paths, ensemble) if paths else None)
     describe, weigh = flags.descriptors is not None, flags.page is not None
     batch_size = experiment.inference.batch_size
     by_class = _thresholds(flags, experiment.threshold, ensemble)
     asked = Asked(ensemble, names, batch_size, flags.top, by_class, flags.windows(), describe, weigh)
     with contextlib.ExitStack() as stack:
-        job = _Job(flags, asked)
+        job = _Job(flags, asked, given)
         if flags.descriptors:
             job.descriptors = stack.enter_context(descriptor_file(flags.descriptors, ensemble.digest()))
         if flags.page:
-            job.pages = stack.enter_context(_pages(flags.page, Path(flags.run).name, asked, found))
+            job.pages = stack.enter_context(_pages(flags.page, Path(flags.run).name, asked, given))
         for fault in found.faults:
             job.tell(fault)
-        for path in found.twice[:_LISTED]:
-            print(f"{path} is named twice, and read once", file=sys.stderr)
-        if len(found.twice) > _LISTED:
-            print(f"and {counted(len(found.twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
+        given.tell_twice()
         if flags.output:
-            job.write_file(flags.output, found)
+            job.write_file(flags.output)
         else:
-            job.print_all(found)
+            job.print_all()
         for other in filter(None, (job.descriptors, job.pages)):
             other.write()
+    job.tell_more()
+    damaged = given.damaged()
+    for told in damaged:
+        print(told, file=sys.stderr)
     if job.bad:
         told = counted(job.good + job.bad, "video or file", "videos or files")
         needs = describe_dataset(ensemble.dataset)
         raise StageError(f"{job.bad} of {told} could not be read: see above. The model needs {needs}")
+    if damaged:
+        raise StageError(f"{counted(len(damaged), 'file is', 'files are')} damaged: see above; copy or make them again")
+
+
+def _media(flags: Flags, paths: list[Path], ensemble: UnloadedEnsemble) -> OwnMedia:
+    folder = flags.places.data_dir / BACKBONES
+    return OwnMedia(paths, ensemble.dataset, flags.backbone_files, folder, flags.workers, flags.missing)
 
 
 def _thresholds(flags: Flags, settings: ThresholdConfig, ensemble: UnloadedEnsemble) -> np.ndarray | None:
@@ -184,14 +205,17 @@ class _Job:
 
     flags: Flags
     asked: Asked
+    given: GivenVideos
     descriptors: DescriptorFile | None = None
     pages: TagPages | None = None
     good: int = 0
     bad: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why how many could not be read."""
 
-    def print_all(self, found: OwnFiles) -> None:
+    def print_all(self) -> None:
         """Print a table, or JSON lines."""
-        for video, values in self._answers(found):
+        for video, values in self._answers():
             if isinstance(video, UnreadableVideo):
                 self.tell(video)
             elif values:
@@ -199,17 +223,18 @@ class _Job:
                 told = printable_json({"id": video.id, **values}) if self.flags.json else None
                 print(told or table_lines(video.id, **values))
 
-    def write_file(self, output: Path, found: OwnFiles) -> None:
+    def write_file(self, output: Path) -> None:
         """Write the file of answers, and tell what it holds."""
-        tables = [[str(path), *size_and_mtime(path)] for path in found.tables]
+        tables = [[str(path), *size_and_mtime(path)] for path in self.given.files.tables]
         names, top, *times = self.asked.settings()
         model = digest_json(self.asked.ensemble.digest(), names, top, self.flags.align, tables, *times)
+        total = self.given.total()
         if output.suffix in SUFFIXES:
-            file = tag_file(output, found.total() > 1)
+            file = tag_file(output, total > 1)
         else:
             file = answer_file(output, model, go_on=self.flags.skip_done)
-        with file as answers, progress_bar(total=found.total(), desc="predict", unit=" videos") as bar:
-            for video, values in self._answers(found, answers.has):
+        with file as answers, progress_bar(total=total, desc="predict", unit=" videos") as bar:
+            for video, values in self._answers(answers.has):
                 bar.update()
                 if isinstance(video, UnreadableVideo):
                     self.tell(video, bar.write)
@@ -229,15 +254,23 @@ class _Job:
             print(f"{output}: dropped {told}")
 
     def tell(self, fault: UnreadableVideo, write: Callable[..., Any] = print) -> None:
-        """Name what cannot be read."""
+        """Name what cannot be read, unless many with this reason are named already."""
         self.bad += 1
-        write(str(fault), file=sys.stderr)
+        self.reasons[fault.reason] += 1
+        if self.reasons[fault.reason] <= _LISTED:
+            write(str(fault), file=sys.stderr)
+
+    def tell_more(self) -> None:
+        """Tell how many are not named."""
+        for reason, count in self.reasons.items():
+            if count > _LISTED:
+                print(f"and {counted(count - _LISTED, 'other')}: {reason}", file=sys.stderr)
 
     def _answers(
-        self, found: OwnFiles, is_known: Callable[[OwnVideo], bool] = lambda video: False
+        self, is_known: Callable[[OwnVideo], bool] = lambda video: False
     ) -> Iterator[tuple[OwnVideo | UnreadableVideo, dict[str, Any] | None]]:
         """Yield each video and what is said of it, if that is not known; hand what else is asked for to its file."""
-        for answer in self.asked.answers(_told_twice(found.videos()), is_known):
+        for answer in self.asked.answers(self.given.videos(is_known), is_known):
             if self.descriptors and answer.descriptors:
                 self.descriptors.add(answer.video.id, answer.descriptors)
             if self.pages and answer.scored:
@@ -245,28 +278,14 @@ class _Job:
             yield answer.video, answer.values
 
 
-def _pages(path: Path, model: str, asked: Asked, found: OwnFiles) -> contextlib.AbstractContextManager[TagPages]:
+def _pages(path: Path, model: str, asked: Asked, given: GivenVideos) -> contextlib.AbstractContextManager[TagPages]:
     tagging = Tagging(model, asked.names, asked.windows, asked.thresholds())
-    return tag_pages(path, found.total() > 1, tagging)
+    return tag_pages(path, given.total() > 1, tagging)
 
 
 def _seen(answer: Answer) -> SeenVideo:
     video, windows, scores, shares = answer.scored
     return SeenVideo(video.id, video.where, windows, scores, answer.intervals, shares, video.thumbnails())
-
-
-def _told_twice(videos: Iterator[OwnVideo | UnreadableVideo]) -> Iterator[OwnVideo | UnreadableVideo]:
-    """Hand the videos on, and tell at the end which ids several of them have."""
-    first: dict[str, str] = {}
-    twice: list[tuple[str, str, str]] = []
-    for each in videos:
-        if isinstance(each, OwnVideo) and first.setdefault(each.id, each.where) != each.where:
-            twice.append((each.id, first[each.id], each.where))
-        yield each
-    for id, one, other in twice[:_LISTED]:
-        print(f"{id!r} is the id of two videos, in {one} and in {other}; both are predicted", file=sys.stderr)
-    if len(twice) > _LISTED:
-        print(f"and {counted(len(twice) - _LISTED, 'other video')} have ids of others", file=sys.stderr)
 
 
 if __name__ == "__main__":

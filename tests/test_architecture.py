@@ -55,6 +55,14 @@ UNMIRRORED = {
         f"packing/{name}.py" for name in ("annotations", "dataset", "settings", "summary")
     ),
     "tests/packing/test_writing.py": ("packing/record.py",),
+    "tests/features/test_extraction.py, with real files": ("features/decoding.py",),
+    "tests/features/test_video.py and test_audio.py": ("features/media.py",),
+    "tests/features/test_finding.py": ("features/known.py",),
+    "tests/test_extract.py": (
+        "features/estimate.py",
+        "features/store.py",
+        "inference/own_media.py",
+    ),
     "tests/packing/test_source.py": ("packing/files_source.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
         f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
@@ -64,7 +72,7 @@ UNMIRRORED = {
 LOW_TO_HIGH = (
     {"config", "metrics", "runtime"},
     {"presets", "artifacts", "models"},
-    {"cli", "inputs", "transfer"},
+    {"cli", "inputs", "transfer", "features"},
     {"packing", "ensembling", "submission"},
     {"inference"},
     {"training"},

@@ -41,6 +41,10 @@ NOT_RUN = {
         ". .venv/bin/activate",
         "docker",
     ),
+    "needs videos and a backbone; tests/test_extract.py runs it on made ones": (
+        "python -m pipeline.extract videos/",
+        "python -m pipeline.predict videos/",
+    ),
     "needs a network; tests/test_download.py runs its flags against servers with faults": (
         "python -m pipeline.download",
     ),

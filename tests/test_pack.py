@@ -213,6 +213,19 @@ def test_quantized_features_keep_their_range(tmp_path):
     )
 
 
+def test_a_range_may_be_given(tmp_path):
+    arguments = ("--features", write_npy(tmp_path / "npy"), "--labels", write_labels(tmp_path / "labels.csv"))
+    fixed = (*arguments, "--quantize-range", "-2", "2")
+    assert (
+        "--quantize-range says which range bytes span: give --quantize too" in pack(tmp_path, *fixed, good=False).stderr
+    )
+    assert "0 to 255 stand for -2 to 2; signal-to-noise" in pack(tmp_path, *fixed, "--quantize").stdout
+    (feature,) = load_experiment(str(tmp_path / "data" / "birds" / "birds.py")).dataset.features
+    assert (feature.minimum, feature.maximum) == (-2, 2)
+    result = pack(tmp_path, *arguments, "--quantize", good=False)
+    assert "packed with other settings: quantize_range: [-2.0, 2.0] -> None" in result.stderr
+
+
 def test_other_features_are_not_added_to_quantized_ones(tmp_path):
     labels = write_labels(tmp_path / "labels.csv")
     rgb = write_npy(tmp_path / "npy")

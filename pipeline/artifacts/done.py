@@ -45,8 +45,13 @@ def digest_json(*values: Any) -> str:
 
 def digest_file(path: Path) -> str:
     """Return a short hash of a file's bytes."""
+    return sha256_of(path)[:16]
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 in 64 hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

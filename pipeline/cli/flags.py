@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -101,6 +101,15 @@ class WorkerFlags(BaseFlags):
     workers: Workers = dataclasses.field(default_factory=default_workers)
     """Number of processes that make or check shards, or look at many files; by default as many as there are
     processors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MediaFlags(BaseFlags):
+    """Flag of the commands that extract features of video and sound files."""
+
+    missing: Literal["leave_out", "zeros"] = "leave_out"
+    """What becomes of files without sound or without pictures where features of both are needed: left out, or zeros
+    in place of what is missing."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pipeline.cli.flags import (
     CommonFlags,
     ForceFlags,
     IngestFlags,
+    MediaFlags,
     PlacesFlags,
     PresetFlags,
     ReadingFlags,
@@ -46,6 +47,7 @@ STAGES: dict[str, Stage] = {
     "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
+    "extract": Stage((PlacesFlags, WorkerFlags, ForceFlags, MediaFlags)),
     "pack": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
     "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, ForceFlags), ("dataset",)),
     "train": Stage(
@@ -60,6 +62,6 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage((CommonFlags,), ("dataset",)),
     "report": Stage((ReadingFlags,), ("dataset",)),
     "export": Stage((ReadingFlags,), ("dataset", "inference")),
-    "predict": Stage((CommonFlags, WorkerFlags, ThresholdFlags), ("inference",)),
+    "predict": Stage((CommonFlags, WorkerFlags, ThresholdFlags, MediaFlags), ("inference",)),
     "cost": Stage((PresetFlags,)),
 }

@@ -22,6 +22,7 @@ _SPLIT_VIDEOS = 64**4 // 2
 """Most videos in a synthetic split: ids have four characters out of 64, and two splits share them."""
 _Bound = Annotated[float, Within(-1_000_000_000, 1_000_000_000)]
 _ANY_KEY = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,1000}"
+_PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{0,3000}"
 _LOW, _HIGH = -2.0, 2.0
 """The range of YouTube-8M's bytes."""
 
@@ -42,6 +43,9 @@ class FeatureConfig(CheckedFields, section="dataset.features"):
     """Lower end of the range that was quantized to bytes; YouTube-8M's is -2 to 2. Only for dtype uint8."""
     maximum: _Bound = field(default=_HIGH, metadata=LEFT_OUT_AT_DEFAULT)
     """Upper end of the range that was quantized to bytes. Only for dtype uint8."""
+    made_by: Annotated[str, Matching(_PRINTABLE, "printable text")] = field(default="", metadata=LEFT_OUT_AT_DEFAULT)
+    """Recipe by which extract made the feature: the backbone and its checksum, frames a second, preprocessing, as JSON.
+    Features of other recipes are not mixed with these. Empty for features from elsewhere."""
 
     def check_together(self) -> None:
         if not self.minimum < self.maximum:
@@ -61,8 +65,9 @@ class FeatureConfig(CheckedFields, section="dataset.features"):
 
     def __str__(self) -> str:
         whole = f"{self.name} {self.size} {self.dtype}"
-        usual = (self.minimum, self.maximum) == (_LOW, _HIGH)
-        return whole if usual else f"{whole} from {self.minimum:g} to {self.maximum:g}"
+        if (self.minimum, self.maximum) != (_LOW, _HIGH):
+            whole += f" from {self.minimum:g} to {self.maximum:g}"
+        return f"{whole} made by {self.made_by}" if self.made_by else whole
 
 
 def byte_scale(minimum: float = _LOW, maximum: float = _HIGH) -> tuple[float, float]:

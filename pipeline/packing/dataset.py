@@ -14,17 +14,17 @@ from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.packing.annotations import annotate
-from pipeline.packing.features import files_of_rows, open_features
+from pipeline.packing.features import FeatureSource, files_of_rows, open_features
 from pipeline.packing.preset import described
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.storing import Quantization, measure_ranges, stored_features
 from pipeline.packing.summary import summary_lines
-from pipeline.packing.tables import read_tables
+from pipeline.packing.tables import Table, read_tables
 from pipeline.packing.task import Task, task_of
 from pipeline.packing.videos import Videos, join_features, listed
 
-_DEPENDS = ("align", "dtype", "quantize")
+_DEPENDS = ("align", "dtype", "quantize", "quantize_range")
 """Settings that must be the same for all packs of a dataset."""
 
 
@@ -55,7 +55,7 @@ class FoundDataset:
 
     def settings_that_must_stay(self) -> dict[str, Any]:
         """Return the settings that all packs of the dataset must share."""
-        return {name: getattr(self.settings, name) for name in _DEPENDS}
+        return _settings_that_must_stay(self.settings)
 
     def summary(self) -> Iterator[str]:
         """Yield what is found, in lines of 80 columns."""
@@ -92,10 +92,33 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     Raises:
         StageError: a file, a video or a table cannot be packed as it is; the message says which, why, and what to do.
     """
-    _check_settings(settings, before)
-    remarks: list[tuple[str, str]] = []
+    if not settings.patterns():
+        raise StageError("--features is missing: name the files of each feature, such as --features rgb='rgb/*.npy'")
+    check_settings(settings, before)
     rows = read_tables(files_of_rows(settings.rows)) if settings.rows else None
     sources = [open_features(*item, rows, settings.id, workers) for item in settings.patterns().items()]
+    return dataset_of(sources, settings, before, rows)
+
+
+def dataset_of(
+    sources: Sequence[FeatureSource],
+    settings: PackSettings,
+    before: PackRecord | None,
+    rows: Table | None = None,
+    made_by: Sequence[str] = (),
+) -> FoundDataset:
+    """Return the dataset of features that have been found.
+
+    Args:
+        sources: of each feature.
+        settings: labels, splits, and how the features are stored.
+        before: what was packed before.
+        rows: the table of --rows.
+        made_by: the recipe of each feature, if extract made them.
+
+    Raises as `find_dataset` does.
+    """
+    remarks: list[tuple[str, str]] = []
     faults = [fault for source in sources for fault in source.faults]
     if faults and not settings.drop_bad:
         raise bad_videos(faults)
@@ -126,8 +149,9 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     if settings.quantize and before:
         features = [replace(old, name=new.name, size=new.size) for new, old in zip(sources, before.features)]
     else:
-        quantizations = measure_ranges(videos, rng) if settings.quantize else []
+        quantizations = measure_ranges(videos, rng, settings.quantize_range) if settings.quantize else []
         features = stored_features(videos, settings.dtype, quantizations)
+    features = [replace(feature, made_by=own) for feature, own in zip(features, made_by or [""] * len(features))]
     if before and (features != before.features or len(sources) != len(features)):
         raise StageError(
             f"the features differ from those that are packed: {described(before.features)} are, and these are "
@@ -147,16 +171,23 @@ def find_dataset(settings: PackSettings, before: PackRecord | None, workers: int
     )
 
 
-def _check_settings(settings: PackSettings, before: PackRecord | None) -> None:
-    if not settings.patterns():
-        raise StageError("--features is missing: name the files of each feature, such as --features rgb='rgb/*.npy'")
+def check_settings(settings: PackSettings, before: PackRecord | None) -> None:
+    """Raise StageError if there are no labels, or settings differ from those of an earlier pack."""
+    if settings.quantize_range and not settings.quantize:
+        raise StageError("--quantize-range says which range bytes span: give --quantize too")
     if not (settings.labels or settings.rows):
         raise StageError("--labels is missing: name the table of labels, such as --labels labels.csv")
-    if before and (changed := differences(before.settings, {name: getattr(settings, name) for name in _DEPENDS})):
+    if before and (changed := differences(before.settings, _settings_that_must_stay(settings))):
         raise StageError(
             f"{settings.name} was packed with other settings: {'; '.join(changed)}. Use those, choose another "
             "--name, or pack all files anew with --force"
         )
+
+
+def _settings_that_must_stay(settings: PackSettings) -> dict[str, Any]:
+    found = {name: getattr(settings, name) for name in _DEPENDS}
+    bounds = found.pop("quantize_range")
+    return found | ({"quantize_range": list(bounds)} if bounds else {})  # what was packed before there was one lacks it
 
 
 def bad_videos(faults: Sequence[tuple[str, str]]) -> StageError:

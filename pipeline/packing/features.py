@@ -14,7 +14,7 @@ from pipeline.inputs.index.sources import in_order, named_files
 from pipeline.inputs.records.file_kinds import kind_of_file
 from pipeline.packing.files_source import FilesSource, Needed
 from pipeline.packing.npy_files import MAGIC, open_arrays, open_npy, opened
-from pipeline.packing.source import ANEW, FAULTS, FeatureSource, Found, UnreadableFeature, what_is_there
+from pipeline.packing.source import ANEW, FAULTS, FeatureSource, Found, UnreadableFeature, Zeros, what_is_there
 from pipeline.packing.stacked import NUM_FRAMES, Contents, find_id_column, stack_videos
 from pipeline.runtime.parallel import map_in_processes
 
@@ -65,6 +65,24 @@ def open_features(
             f"pattern in quotes. {what_is_there(Path(place))}"
         )
     return FilesSource(name, videos_of(paths, contents, rows, id_column), needed)
+
+
+def open_npy_files(name: str, paths: Sequence[Path], zeros: Sequence[tuple[str, int]], workers: int) -> FilesSource:
+    """Return the videos with a feature in .npy files, each named by its id; raises as `open_features` does.
+
+    Args:
+        name: of the feature.
+        paths: of the files.
+        zeros: ids and numbers of frames of videos whose feature is all zeros.
+        workers: processes that look at files, where there are many.
+    """
+    contents = look_at_files(functools.partial(look_into, feature=name, id_column=None), paths, workers)
+    found = videos_of(paths, contents, None, None)
+    if zeros and (like := next((each for each in found if each.ids), None)):
+        size, dtype = like.sizes[0], like.dtypes[0]
+        absent = Zeros(paths[0].parent, size, [length for _, length in zeros])
+        found.append(Found.of(absent, [(id, (length, size), dtype) for id, length in zeros]))
+    return FilesSource(name, found)
 
 
 def files_of_rows(pattern: str) -> list[Path]:

@@ -62,7 +62,7 @@ class OwnGroup:
         if len(streams) < len(features):
             streams = np.split(streams[0], np.cumsum([feature.size for feature in features])[:-1], axis=1)
             where *= len(features)
-        frames = np.concatenate([_as_stored(*each) for each in zip(streams, features, where)], axis=1)
+        frames = np.concatenate([as_stored(*each) for each in zip(streams, features, where)], axis=1)
         return frames[:1] if self.dataset.level == "video" else frames
 
 
@@ -84,7 +84,7 @@ def videos_of_records(path: Path, dataset: DatasetConfig) -> Iterator[OwnVideo |
         yield UnreadableVideo(str(path), f"the file cannot be read: {error}")
 
 
-def _as_stored(values: np.ndarray, feature: FeatureConfig, where: str) -> np.ndarray:
+def as_stored(values: np.ndarray, feature: FeatureConfig, where: str) -> np.ndarray:
     """Return values [n,F] as the model was trained on them; raises UnreadableFeature."""
     if feature.dtype != "uint8" and values.dtype == np.uint8:
         raise UnreadableFeature(where, f"values are uint8 but must be floats: {DEQUANTIZE}")

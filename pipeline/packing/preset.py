@@ -82,8 +82,9 @@ class Counts:
 def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts: Counts) -> str:
     """Return the text of a preset file; see `pipeline.packing.preset` for what its numbers depend on."""
     batch_size, single = batch_of(counts.trained), counts.task == "single_label"
+    unmade = [dataclasses.replace(feature, made_by="") for feature in features]
     return _TEXT.format(
-        title=_escaped(f"{name}: {described(features)}, {counted(counts.classes, 'class', 'classes')}."),
+        title=_escaped(f"{name}: {described(unmade)}, {counted(counts.classes, 'class', 'classes')}."),
         path=_escaped(path),
         models=_tuple(MODELS),
         name=json.dumps(name, ensure_ascii=False),
@@ -120,13 +121,20 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def _in_quotes(text: str) -> str:
+    """Return the literal of a text: in single quotes, where it is JSON."""
+    return repr(text) if '"' in text and text.isascii() else _quoted(text)
+
+
 def _tuple(texts: Sequence[str]) -> str:
     return f"({', '.join(map(_quoted, texts))})"
 
 
 def described(features: Sequence[FeatureConfig]) -> str:
-    """Return names, sizes and dtypes of features, to be read."""
-    return ", ".join(f"{each.name} ({counted(each.size, 'value')}, {each.dtype})" for each in features)
+    """Return names, sizes, dtypes and recipes of features, to be read."""
+    made = (f", made by {each.made_by}" if each.made_by else "" for each in features)
+    parts = zip(features, made)
+    return ", ".join(f"{each.name} ({counted(each.size, 'value')}, {each.dtype}{by})" for each, by in parts)
 
 
 def _declared(feature: FeatureConfig) -> str:
@@ -135,5 +143,5 @@ def _declared(feature: FeatureConfig) -> str:
     for field in dataclasses.fields(feature)[2:]:
         value = getattr(feature, field.name)
         if value != field.default:
-            given.append(f"{field.name}={_quoted(value) if isinstance(value, str) else repr(value)}")
+            given.append(f"{field.name}={_in_quotes(value) if isinstance(value, str) else repr(value)}")
     return f"FeatureConfig({', '.join(given)})"

@@ -19,15 +19,21 @@ Floats = Literal["float16", "float32"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureSettings(CheckedFields):
+class IdSettings(CheckedFields):
+    """Which column of tables names the videos."""
+
+    id: str | None = None
+    """Column of tables with the video's id; by default the one whose values are the ids of most videos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings(IdSettings):
     """Which files hold the features of videos, and how those belong together."""
 
     features: Annotated[tuple[NamedFiles, ...], tyro.conf.UseAppendAction] = ()
     """Files of a feature, NAME=GLOB, repeatable: npy, npz, HDF5, Parquet or tar, as their content says."""
     rows: str | None = None
     """Table, or pattern of tables, that names the video of each row of a stacked array, in the array's order."""
-    id: str | None = None
-    """Column of tables with the video's id; by default the one whose values are the ids of most videos."""
     align: Align | None = None
     """Alignment of features that differ in their number of frames: crop to the shortest, resample to the times of the
     first feature, or refuse. By default up to 2 frames or 2 % more are cropped, and larger differences refused."""
@@ -47,13 +53,13 @@ class FeatureSettings(CheckedFields):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackSettings(FeatureSettings):
-    """What to pack, and how."""
+class DatasetSettings(IdSettings):
+    """The dataset that videos are put into: its name, their labels and splits, and how features are stored."""
 
     name: FolderName
     """Name of the dataset, of its folder below --data-dir, and of its preset."""
     labels: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
-    """Table of labels, CSV, TSV, Parquet, JSON or JSON lines; repeatable. By default the tables of --rows."""
+    """Table of labels, CSV, TSV, Parquet, JSON or JSON lines; repeatable. `pack` takes those of --rows by default."""
     label_column: str | None = None
     """Column of the labels; by default the only one left, or all of them if there is one column for each class."""
     separator: str | None = None
@@ -73,5 +79,12 @@ class PackSettings(FeatureSettings):
     """Type in which floats are stored. Bytes stay bytes."""
     quantize: tyro.conf.FlagCreatePairsOff[bool] = False
     """Store floats as bytes, over a range that is measured for each feature; what it costs is printed."""
+    quantize_range: tuple[float, float] | None = None
+    """Ends of the range of --quantize, for all features, in place of the measured ones: -2 2 is YouTube-8M's."""
     drop_bad: tyro.conf.FlagCreatePairsOff[bool] = False
     """Leave out videos that cannot be read or hold values that are not finite, instead of refusing to pack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSettings(FeatureSettings, DatasetSettings):
+    """What to pack, and how."""

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.artifacts.files import atomic_file, read_json, write_json
 from pipeline.config import FeatureConfig
 from pipeline.inputs.records import encoding, tfrecord
+from pipeline.inputs.records.recipes import recipes_of
 from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.storing import store
 from pipeline.packing.videos import Videos
@@ -118,7 +119,7 @@ def _records(job: Job, shard: Shard, left_out: list[tuple[str, str, str]]) -> It
         except UnreadableFeature as error:
             left_out.append((job.videos.ids[row], error.where, str(error)))
             continue
-        context: dict[str, Any] = {"id": job.videos.ids[row]}
+        context: dict[str, Any] = {"id": job.videos.ids[row], **recipes_of(job.features)}
         if (labels := job.labels[row]) is not None:
             context["labels"] = np.asarray(labels, np.int64)
         if job.groups:

@@ -103,6 +103,20 @@ class VideoFile(LazyFile):
         raise NotImplementedError
 
 
+class Zeros(VideoFile):
+    """Videos whose feature is all zeros: they lie nowhere."""
+
+    def __init__(self, folder: Path, size: int, lengths: Sequence[int]):
+        super().__init__(folder)
+        self._size, self._lengths = size, lengths
+
+    def files(self) -> list[Path]:
+        return []
+
+    def read(self, entry: int) -> np.ndarray:
+        return np.zeros((self._lengths[entry], self._size), np.float32)
+
+
 class Found(NamedTuple):
     """The videos of a file, as its headers tell, and what of it cannot be used."""
 

@@ -65,10 +65,13 @@ def stored_features(
     return found
 
 
-def measure_ranges(videos: Videos, rng: np.random.Generator) -> list[Quantization | None]:
+def measure_ranges(
+    videos: Videos, rng: np.random.Generator, bounds: tuple[float, float] | None = None
+) -> list[Quantization | None]:
     """Measure the range of each feature on some videos, and what it costs to store their values as bytes.
 
-    A feature of bytes has no range to measure, and None in its place. Videos that cannot be read are passed over.
+    With `bounds`, these are the range of all features. A feature of bytes has no range to measure, and None in its
+    place. Videos that cannot be read are passed over.
 
     Raises StageError: a feature is constant, or all features are bytes.
     """
@@ -88,18 +91,20 @@ def measure_ranges(videos: Videos, rng: np.random.Generator) -> list[Quantizatio
     return [
         None
         if source.dtype == np.uint8
-        else measure_range(np.concatenate([np.zeros(0, np.float32), *map(np.ravel, kept)]), source.name)
+        else measure_range(np.concatenate([np.zeros(0, np.float32), *map(np.ravel, kept)]), source.name, bounds)
         for kept, source in zip(held, videos.sources)
     ]
 
 
-def measure_range(values: np.ndarray, name: str) -> Quantization:
-    """Return the range of values, float32 of any shape, and what it costs to store them as bytes.
+def measure_range(values: np.ndarray, name: str, bounds: tuple[float, float] | None = None) -> Quantization:
+    """Return the range of values, float32 of any shape, or `bounds`, and what it costs to store them as bytes.
 
     Raises StageError if they are all equal, or not all finite.
     """
     finite = values[np.isfinite(values)]
     minimum, maximum = (float(each) for each in np.quantile(finite, QUANTILES)) if finite.size else (0.0, 0.0)
+    if minimum < maximum and bounds:
+        minimum, maximum = bounds
     if not minimum < maximum:
         raise StageError(f"feature {name} has no range to quantize: its values are {minimum:g}; leave out --quantize")
     error = dequantize(quantize(finite, minimum, maximum), minimum, maximum) - finite

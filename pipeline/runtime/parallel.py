@@ -4,13 +4,14 @@ import concurrent.futures
 import contextlib
 import functools
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,6 +52,93 @@ def map_in_processes(
         finally:
             for future in under_way:
                 future.cancel()
+
+
+class Died(NamedTuple):
+    """What `stream_from_processes` yields in place of what a process would have yielded that has died."""
+
+    status: int | None
+    """Exit status; the negative number of a signal."""
+
+
+def stream_from_processes(
+    function: Callable[..., Iterator[R]], items: Sequence[T], workers: int, shared: tuple = ()
+) -> Iterator[tuple[int, R | Died]]:
+    """What `function` yields for each item, with the item's number, as it comes from `workers` fresh processes.
+
+    What one item yields comes in its order, and between it what others yield. A process waits until what it has yielded
+    is taken. One that dies, as decoders of damaged files may, ends its item with `Died`, and another one goes on.
+    Arguments are as of `map_in_processes`.
+    """
+    if workers <= 1 or len(items) <= 1:
+        for number, item in enumerate(items):
+            for value in function(*shared, item):
+                yield number, value
+        return
+    context = multiprocessing.get_context("spawn")
+    at_work: dict[Any, tuple[Any, int]] = {}
+    numbers = iter(range(len(items)))
+
+    def start() -> None:
+        if (number := next(numbers, None)) is None:
+            return
+        ours, theirs = context.Pipe()
+        with _silent_tracker(), _deaf_to_terminals():
+            process = context.Process(
+                target=_answer, args=(theirs, function, (os.getpid(), shared), items[number]), daemon=True
+            )
+            process.start()
+        theirs.close()
+        at_work[ours] = process, number
+
+    def next_item(ours: Any, process: Any) -> None:
+        if (number := next(numbers, None)) is None:
+            ours.send(None)
+            del at_work[ours]
+            process.join()
+        else:
+            ours.send((items[number],))
+            at_work[ours] = process, number
+
+    try:
+        for _ in range(min(workers, len(items))):
+            start()
+        while at_work:
+            for ours in multiprocessing.connection.wait(list(at_work)):
+                process, number = at_work[ours]
+                try:
+                    kind, value = ours.recv()
+                except (EOFError, ConnectionError):
+                    process.join()
+                    del at_work[ours]
+                    yield number, Died(process.exitcode)
+                    start()
+                    continue
+                if kind == "error":
+                    raise value
+                if kind == "end":
+                    next_item(ours, process)
+                else:
+                    yield number, value
+    finally:
+        for process, _ in at_work.values():
+            process.terminate()
+            process.join()
+
+
+def _answer(connection: Any, function: Callable[..., Iterator[R]], prepared: tuple[int, tuple], item: T) -> None:
+    """In a process of `stream_from_processes`: work on one item after the other."""
+    _prepare(*prepared)
+    with contextlib.suppress(BrokenPipeError):
+        try:
+            asked: tuple[T] | None = (item,)
+            while asked is not None:
+                for value in function(*_shared, *asked):
+                    connection.send(("value", value))
+                connection.send(("end", None))
+                asked = connection.recv()
+        except Exception as error:
+            connection.send(("error", error))
 
 
 def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:

@@ -62,10 +62,12 @@ class Start:
         names = {feature.name for feature in ours.features}
         moved = any(their.name != our.name and their.name in names for their, our in pairs)
         sizes = [[feature.size for feature in dataset.features] for dataset in (theirs, ours)]
-        if sizes[0] != sizes[1] or moved:
+        pairs = zip(theirs.features, ours.features)
+        mixed = any(their.made_by and our.made_by and their.made_by != our.made_by for their, our in pairs)
+        if sizes[0] != sizes[1] or moved or mixed:
             raise StageError(
                 f"--from {name}: {self.folder} was trained on {_features(theirs)}, and {index.folder} has "
-                f"{_features(ours)}; its weights fit features of equal sizes in the same order"
+                f"{_features(ours)}; its weights fit features of equal sizes in the same order, made alike"
             )
         self._layers = _renamed(*([each.name for each in dataset.features] for dataset in (ours, theirs)))
         self._same_classes = _same_classes(places, theirs, index)
@@ -92,7 +94,8 @@ class Start:
 
 
 def _features(dataset: DatasetConfig) -> str:
-    return ", ".join(f"{each.name} of {each.size} values" for each in dataset.features)
+    made = (f" made by {each.made_by}" * bool(each.made_by) for each in dataset.features)
+    return ", ".join(f"{each.name} of {each.size} values{by}" for each, by in zip(dataset.features, made))
 
 
 def _renamed(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:

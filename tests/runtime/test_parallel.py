@@ -1,5 +1,6 @@
 """Work in other processes: order, errors, and the end of the parent."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 import threadpoolctl
 from fixtures.support import ROOT
 
-from pipeline.runtime.parallel import map_in_processes, prefetch
+from pipeline.runtime.parallel import Died, map_in_processes, prefetch, stream_from_processes
 
 
 def threads_of_blas(_: int) -> list[int]:
@@ -125,3 +126,37 @@ def test_an_error_of_what_is_made_ahead_comes_after_the_items_before_it():
     assert next(upcoming) == 1
     with pytest.raises(ValueError, match="two"):
         next(upcoming)
+
+
+def counting(step: int, item: int):
+    """Counts to the item; 13 is an error, and 17 is the death of the process."""
+    for number in range(item):
+        if number == 3 and item == 17:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield number * step, os.getpid()
+    if item == 13:
+        raise ValueError("thirteen")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_streams_come_in_their_order_and_those_of_other_items_between(workers):
+    items = [4, 0, 5, 2, 7]
+    found: dict[int, list[int]] = {number: [] for number in range(5)}
+    processes = set()
+    for number, (value, process) in stream_from_processes(counting, items, workers, (10,)):
+        found[number].append(value)
+        processes.add(process)
+    assert found == {number: [10 * each for each in range(item)] for number, item in enumerate(items)}
+    assert (processes == {os.getpid()}) == (workers == 1)
+
+
+def test_a_process_that_dies_ends_its_item_alone():
+    found = list(stream_from_processes(counting, [2, 17, 2, 3], 2, (1,)))
+    assert [value for number, value in found if number == 1][3:] == [Died(-signal.SIGKILL)]
+    assert [sum(number == each for number, _ in found) for each in range(4)] == [2, 4, 2, 3]
+
+
+def test_an_error_of_a_stream_reaches_the_caller_and_no_process_is_left():
+    with pytest.raises(ValueError, match="thirteen"):
+        list(stream_from_processes(counting, [2, 13, 50_000, 50_000], 2, (1,)))
+    assert not multiprocessing.active_children()

@@ -79,6 +79,23 @@ def test_features_may_have_other_names_and_no_other_sizes(made, tmp_path, capsys
             start_of(made, index)
 
 
+def test_weights_of_features_that_were_made_otherwise_are_not_taken(made):
+    index = Index.open(made / "data" / "small" / "index")
+    one, other = (
+        (dataclasses.replace(SMALL.features[0], made_by=f'{{"name": "{name}"}}'), SMALL.features[1]) for name in "ab"
+    )
+    make_run(made / "runs" / "small" / "recipe", AVERAGE, ALL, dataclasses.replace(SMALL, features=one), 0)
+
+    def start(features) -> Start:
+        index.dataset = dataclasses.replace(SMALL, features=features)
+        return Start(Places(made / "data", made / "runs"), "small", "recipe", made / "new", index, None)
+
+    start(one)
+    start(SMALL.features)
+    with pytest.raises(StageError, match=r'trained on rgb of 6 values made by \{"name": "a"\}'):
+        start(other)
+
+
 def test_names_that_changed_places_are_not_taken_for_each_other(made):
     """Though their sizes are equal: the weights of one would get the values of the other."""
     one, other = (FeatureConfig(name, 6) for name in ("rgb", "flow"))

@@ -8,7 +8,7 @@ from pipeline.inputs.records import tfrecord
 
 _LOOKED_AT = 1024
 """Bytes of the beginning: a tar names itself at byte 257, a transport stream repeats its mark at byte 188."""
-_MEDIA = "extract the features of its frames first: features are read here, not pictures or sound"
+_MEDIA = "features are read here, not pictures or sound: python -m pipeline.extract makes features of it"
 _IMAGE = "extract its features first: features are read here, not pictures"
 _UNPACK = "unpack it, and name the files that were in it"
 _EMPTY = "it was not written or not copied to its end: make it again"

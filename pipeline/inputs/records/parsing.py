@@ -11,6 +11,7 @@ from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.records.encoding import encode_varint
 from pipeline.inputs.records.labels import read_labels
+from pipeline.inputs.records.recipes import check_recipes
 from pipeline.inputs.records.wire import (
     BYTES,
     FIRST,
@@ -62,6 +63,7 @@ def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
     also if it says which labels it has, and they are none or several.
     """
     entries, lists = messages_by_key(payload)
+    check_recipes(payload, entries, dataset)
     features = _features(payload, entries if dataset.level == "video" else lists, dataset)
     peaks = [_peak(layout, rows) for layout, rows in zip(feature_layouts(dataset), features)]
     id, labels = read_id(payload, entries, dataset), read_labels(payload, entries, dataset)
@@ -77,6 +79,7 @@ def parse_record(payload: Buffer, dataset: DatasetConfig) -> ParsedRecord:
 def parse_features(payload: Buffer, dataset: DatasetConfig) -> list[np.ndarray]:
     """Parse only the features of a record that passed `parse_record` before; float values are not checked again."""
     entries, lists = messages_by_key(payload)
+    check_recipes(payload, entries, dataset)
     return _features(payload, entries if dataset.level == "video" else lists, dataset)
 
 

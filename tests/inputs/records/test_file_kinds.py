@@ -92,7 +92,7 @@ def test_the_content_tells_what_a_file_is_and_not_its_name(tmp_path, format):
         ("gzip", "gunzip"),
         ("tar", "tar -xf"),
         ("zip", "unpack it"),
-        ("mp4", "extract the features"),
+        ("mp4", "python -m pipeline.extract makes features of it"),
         ("jpeg", "extract its features"),
         ("xlsx", "CSV"),
         ("bundle", "--run"),

@@ -1,0 +1,161 @@
+"""Turn video and sound files into a dataset of frame features: what `pack` makes, with features from --backbones.
+
+FFmpeg decodes any container and codec, at --fps frames a second by the times in the file; a backbone makes a feature of
+each frame, or of the sound that begins with it. Writes data/<name>/extracted/ and, with --labels, what `pack` writes.
+The same command with more files adds them; a killed one goes on. Damaged files are named, and what could be read of
+them is used; the exit status is 1 then.
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from pipeline.artifacts.locks import locked
+from pipeline.cli.flags import ForceFlags, MediaFlags, PlacesFlags, WorkerFlags
+from pipeline.cli.parsing import parse_own_flags
+from pipeline.cli.running import call_stage, run_stage
+from pipeline.config.errors import StageError
+from pipeline.config.wording import counted
+from pipeline.features.backbone import FPS, Recipe
+from pipeline.features.estimate import estimate
+from pipeline.features.extraction import extract
+from pipeline.features.files import find_media
+from pipeline.features.finding import FOLDER, Chosen, choose_backbones, keep
+from pipeline.features.networks import Network
+from pipeline.features.store import Store, StoredFile, ids_of
+from pipeline.inputs.index.ids import id_fault
+from pipeline.packing.annotations import annotate
+from pipeline.packing.dataset import check_settings, dataset_of
+from pipeline.packing.features import open_npy_files
+from pipeline.packing.record import PackRecord
+from pipeline.packing.settings import DatasetSettings, PackSettings
+from pipeline.packing.writing import write_dataset
+from pipeline.runtime.parallel import default_workers
+from pipeline.runtime.progress import progress_bar
+
+_LISTED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags(MediaFlags, ForceFlags, WorkerFlags, PlacesFlags, DatasetSettings):
+    files: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Video and sound files, folders or patterns. A file's name without its ending is the video's id."""
+    backbones: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Backbone that makes a feature, repeatable: an .onnx file, keras:NAME, or the name of a known one. FEATURE=
+    before it names the feature, which is rgb or audio otherwise."""
+    backbone_option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """How the backbone of a feature is used, FEATURE.FIELD=VALUE, repeatable, for example rgb.mean=104,117,123; over
+    what the JSON file beside it says."""
+    fps: FPS = 1.0
+    """Frames a second."""
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print the files, the hours, and about how long it takes and how many bytes, and write nothing."""
+
+
+def main() -> None:
+    flags = parse_own_flags(Flags)
+    paths, others = find_media(flags.files)
+    if others:
+        print(f"{counted(others, 'file')} of other kinds passed over")
+    files = ids_of(paths)
+    for id, path in files.items():
+        if fault := id_fault(id):
+            raise StageError(f"{path}: {id!r} cannot be a video's id: {fault}; rename it")
+    fps = Fraction(flags.fps).limit_denominator(10_000)
+    chosen = choose_backbones(flags.backbones, flags.backbone_option, flags.places.data_dir / FOLDER)
+    recipes = {each.feature: Recipe(each.backbone, fps).text() for each in chosen}
+    if flags.dry_run:
+        networks = [Network(each.backbone, each.path, default_workers()) for each in chosen]
+        print(estimate(paths, networks, fps, flags.workers))
+        return
+    folder = flags.places.data_dir / flags.name
+    settings = PackSettings(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(DatasetSettings)})
+    with locked(folder):
+        record = PackRecord.read(folder)
+        before = None if flags.force else record
+        if flags.labels:  # what is wrong with them is told before hours of work
+            check_settings(settings, before)
+            annotate(settings, list(files), None, before.class_names if before else None)
+        store = Store(folder, recipes)
+        store.open(flags.force)
+        stored = _extract(flags, files, chosen, fps, store)
+        _tell(files, stored)
+        if flags.labels:
+            sources = _sources(flags, stored, store, list(recipes))
+            found = dataset_of(sources, settings, before, made_by=list(recipes.values()))
+            print("\n".join(found.summary()))
+            preset = write_dataset(found, folder, flags.workers, record)
+    if flags.labels:
+        call_stage("ingest", ["--preset", str(preset), "--data-dir", str(flags.places.data_dir)])
+        print(f"\nto train on it: ./run_all.sh --preset {preset}")
+    else:
+        print("\nto make a dataset of them: the same command with --labels, as for pack")
+    if (damaged := sum(bool(each.fault) for each in stored.values())) and not flags.drop_bad:
+        raise StageError(
+            f"{counted(damaged, 'file is', 'files are')} damaged: see above; what could be read is used. Copy or make "
+            "them again, or leave them out with --drop-bad"
+        )
+
+
+def _extract(
+    flags: Flags, files: dict[str, Path], chosen: list[Chosen], fps: Fraction, store: Store
+) -> dict[str, StoredFile]:
+    """Extract the features that are not stored yet; return what is stored of each file, by its id."""
+    stored = {id: found for id, path in files.items() if (found := store.find(id, path))}
+    todo = [id for id in files if id not in stored]
+    if stored:
+        print(f"{counted(len(stored), 'file')} extracted already")
+    if todo:
+        networks = [Network(each.backbone, each.path, default_workers()) for each in chosen]
+        for each in chosen:
+            keep(each, flags.places.data_dir / FOLDER)
+        with progress_bar(total=len(todo), desc="extract", unit=" files") as bar:
+            for extracted in extract([files[id] for id in todo], networks, fps, flags.workers):
+                id = todo[extracted.number]
+                stored[id] = store.write(id, files[id], extracted)
+                bar.update()
+    return {id: stored[id] for id in files}
+
+
+def _tell(files: dict[str, Path], stored: dict[str, StoredFile]) -> None:
+    """Name the files that are damaged, and what could be read of them."""
+    bad = [id for id in files if stored[id].fault]
+    for id in bad[:_LISTED]:
+        frames = stored[id].frames
+        read = f"{counted(frames, 'frame')} could be read" if frames else "nothing could be read"
+        print(f"{files[id]}: {stored[id].fault}; {read}", file=sys.stderr)
+    if len(bad) > _LISTED:
+        print(f"and {counted(len(bad) - _LISTED, 'more file is', 'more files are')} damaged", file=sys.stderr)
+
+
+def _sources(flags: Flags, stored: dict[str, StoredFile], store: Store, features: list[str]) -> list:
+    """Return where each feature of the files lies that are to be packed."""
+    used = {id: each for id, each in stored.items() if each.frames and not (each.fault and flags.drop_bad)}
+    if flags.missing == "leave_out":
+        lacking = [id for id, each in used.items() if len(each.features) < len(features)]
+        used = {id: each for id, each in used.items() if id not in lacking}
+        if lacking:
+            print(
+                f"{counted(len(lacking), 'file')} without {' or '.join(features)} left out, such as {lacking[0]}; "
+                "--missing zeros takes zeros in place of what is missing"
+            )
+    if not used:
+        raise StageError("no file is left to make a dataset of: see above")
+    return [
+        open_npy_files(
+            name,
+            [store.place_of(name, id) for id, each in used.items() if name in each.features],
+            [(id, each.frames) for id, each in used.items() if name not in each.features],
+            flags.workers,
+        )
+        for name in features
+    ]
+
+
+if __name__ == "__main__":
+    run_stage(main)

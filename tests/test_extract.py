@@ -1,0 +1,146 @@
+"""extract: from a folder of videos to a dataset that trains, and predict on videos."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures.backbones import tiny_pictures, tiny_sound
+from fixtures.clips import click, even, write_clip
+from fixtures.support import run_here, stage_here
+
+from pipeline.inputs.index import Index
+from pipeline.presets import load_experiment
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder of 12 short clips with sound in videos/, labels.csv, and two backbones."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "videos").mkdir()
+    for number in range(12):
+        path = folder / "videos" / f"clip{number:02}.mkv"
+        write_clip(
+            path,
+            even(8 + number % 4, 4),
+            rate=4,
+            options={"preset": "ultrafast"},
+            sound=click(2.0, 0.1 * number),
+            sound_codec="pcm_s16le",
+        )
+    lines = ["id,label", *(f"clip{number:02},{'ab'[number % 2]}" for number in range(11))]
+    (folder / "labels.csv").write_text("\n".join(lines))
+    tiny_pictures(folder / "seeing.onnx")
+    tiny_sound(folder / "hearing.onnx")
+    return folder
+
+
+def extract(made: Path, folder: Path, *arguments: object, videos: object = None, good: bool = True):
+    backbones = ("--backbones", made / "seeing.onnx", "--backbones", made / "hearing.onnx")
+    result = stage_here("extract", folder, videos or made / "videos", "--name", "clips", *backbones, *arguments)
+    assert (result.returncode == 0) == good, result.stderr
+    return result
+
+
+def raw_of(folder: Path) -> dict[str, bytes]:
+    raw = folder / "data" / "clips" / "raw"
+    return {str(path.relative_to(raw)): path.read_bytes() for path in sorted(raw.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def extracted(made, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("extracted")
+    extract(made, folder, "--labels", made / "labels.csv")
+    return folder
+
+
+def test_a_folder_of_videos_becomes_a_dataset(extracted):
+    index = Index.open(extracted / "data" / "clips" / "index")
+    assert index.summary["class_names"] == ["a", "b"] and index.ids_of(index.rows("test")) == ["clip11"]
+    dataset = load_experiment(str(extracted / "data" / "clips" / "clips.py")).dataset
+    assert dataset == index.dataset
+    assert [(each.name, each.size) for each in dataset.features] == [("rgb", 6), ("audio", 4)]
+    recipe = json.loads(dataset.features[0].made_by)
+    assert recipe["fps"] == 1 and len(recipe["sha256"]) == 64 and recipe["mean"] == [0.5]
+
+
+def test_the_bytes_do_not_depend_on_what_was_extracted_when(made, extracted, tmp_path):
+    for part in ("clip0[0-4]*", "*"):
+        extract(made, tmp_path, videos=made / "videos" / part)
+    assert "12 files extracted already" in extract(made, tmp_path, "--labels", made / "labels.csv").stdout
+    assert raw_of(tmp_path) == raw_of(extracted)
+
+
+def test_features_made_otherwise_are_not_mixed(made, tmp_path):
+    extract(made, tmp_path)
+    result = extract(made, tmp_path, "--fps", 2, good=False)
+    assert "features that were made otherwise: rgb by {" in result.stderr and "--force" in result.stderr
+    extract(made, tmp_path, "--fps", 2, "--force")
+
+
+def test_more_videos_are_added(made, tmp_path):
+    labels = ("--labels", made / "labels.csv")
+    extract(made, tmp_path, *labels, videos=made / "videos" / "clip0[0-7]*")
+    before = raw_of(tmp_path)
+    extract(made, tmp_path, *labels, videos=made / "videos" / "clip*[89]*")
+    after = raw_of(tmp_path)
+    assert {name: after[name] for name in before} == before and len(after) > len(before)
+    assert sum(Index.open(tmp_path / "data" / "clips" / "index").splits.values()) == 10
+
+
+def test_damaged_files_are_named_and_what_could_be_read_is_used(made, tmp_path):
+    (tmp_path / "videos").mkdir()
+    for path in sorted((made / "videos").iterdir())[:8]:
+        (tmp_path / "videos" / path.name).write_bytes(path.read_bytes())
+    broken = tmp_path / "videos" / "clip07.mkv"
+    broken.write_bytes(broken.read_bytes()[:200])
+    silent = write_clip(tmp_path / "videos" / "clip06.mkv", even(8, 4), rate=4)
+    (tmp_path / "videos" / "labels.csv").write_text("id,label\n")
+    labels = ("--labels", made / "labels.csv")
+    result = extract(made, tmp_path, *labels, videos=tmp_path / "videos", good=False)
+    assert f"{broken}: it cannot be opened" in result.stderr and "nothing could be read" in result.stderr
+    assert (
+        "1 file without rgb or audio left out, such as clip06" in result.stdout and "1 file of other" in result.stdout
+    )
+    assert sum(Index.open(tmp_path / "data" / "clips" / "index").splits.values()) == 6
+    extract(made, tmp_path, *labels, "--drop-bad", "--missing", "zeros", videos=tmp_path / "videos")
+    assert sum(Index.open(tmp_path / "data" / "clips" / "index").splits.values()) == 7
+    silent.unlink()
+
+
+def test_a_dry_run_tells_and_writes_nothing(made, tmp_path):
+    out = extract(made, tmp_path, "--dry-run").stdout
+    assert out.startswith("12 files, 0.01 hours; about 0 seconds, and 0.0 MB of features")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--backbones", "nothing.onnx"), "there is no such file"),
+        (("--backbones", "vggish"), "is missing: vggish is published at"),
+        ((), "--backbones is missing"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused(arguments, message, made, tmp_path):
+    result = stage_here("extract", tmp_path, made / "videos", "--name", "clips", *arguments)
+    assert result.returncode and message in result.stderr
+    assert not (tmp_path / "data" / "clips").exists()
+
+
+def test_videos_are_predicted_with_the_backbones_of_the_run(made, extracted, tmp_path, monkeypatch):
+    preset = extracted / "data" / "clips" / "clips.py"
+    short = ("--training.epochs", 1, "--classifier.hidden", 8)
+    run_here("train", extracted, "--model", "average", *short, preset="data/clips/clips.py")
+    answers = []
+    for named in (made / "videos", extracted / "data" / "clips" / "raw" / "*" / "*"):
+        out = tmp_path / f"{len(answers)}.jsonl"
+        run_here("predict", extracted, named, "--run", "average", "--output", out, preset="data/clips/clips.py")
+        answers.append({each["id"]: each["labels"] for each in map(json.loads, out.read_text().splitlines())})
+    assert preset.exists() and len(answers[0]) == 12
+    assert answers[0].keys() == answers[1].keys()
+    for id, labels in answers[0].items():
+        theirs = {each["label"]: each["score"] for each in answers[1][id]}
+        np.testing.assert_allclose(
+            [each["score"] for each in labels], [theirs[each["label"]] for each in labels], atol=2e-3
+        )
