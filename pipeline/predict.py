@@ -31,7 +31,7 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import ThresholdConfig
+from pipeline.config import DatasetConfig, ThresholdConfig
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import FramesPerSecond, Span, TopK
 from pipeline.config.threshold import Wanted
@@ -42,7 +42,7 @@ from pipeline.inference.answer_file import answer_file
 from pipeline.inference.answers import Answer, Asked, table_lines
 from pipeline.inference.descriptors import DescriptorFile, descriptor_file
 from pipeline.inference.given_videos import GivenVideos
-from pipeline.inference.own_media import OwnMedia
+from pipeline.inference.own_media import OwnMedia, extracted_fps
 from pipeline.inference.runs import describe_dataset
 from pipeline.inference.tag_files import SUFFIXES, tag_file
 from pipeline.inference.thresholds import given_thresholds
@@ -95,8 +95,8 @@ class Flags(CommonFlags, WorkerFlags, ThresholdFlags, MediaFlags, FeatureSetting
     With either of them the answer is intervals: neighboring windows with a label of which the model is sure.
     {"id": ..., "intervals": [{"label": 17, "start": 40.0, "end": 65.0, "peak": 52.5, "score": 0.93, ...}, ...]}.
     --top says how many labels; CSV, WebVTT or SubRip is written to --output FILE.csv, FILE.vtt or FILE.srt."""
-    fps: FramesPerSecond = 1.0
-    """Frames of a second that the features have, for --window and --every."""
+    fps: FramesPerSecond | None = None
+    """Frames of a second that the features have, for --window and --every: 1 by default, or those that extract took."""
     page: Path | None = None
     """HTML page to write, to look at: a time line with each label's intervals and scores, and the frames that counted
     most. Of several videos it is an index with a search, and their pages are in a folder of its name. Without --every
@@ -115,25 +115,35 @@ class Flags(CommonFlags, WorkerFlags, ThresholdFlags, MediaFlags, FeatureSetting
             raise ConfigError("--threshold, --precision and --recall each say from which score on: give one of them")
         if self.json and self.output:
             raise ConfigError("--output writes a file, and nothing is printed: leave out --json")
-        if self.descriptors and self.windows():
+        if self.descriptors and self.in_windows:
             raise ConfigError("--descriptors are of whole videos, and --window, --every and --page of windows")
         if self.skip_done and (self.descriptors or self.page):
             raise ConfigError(
                 "--descriptors and --page are of all videos: leave out --skip-done, which passes over some"
             )
         if self.output and self.output.suffix in SUFFIXES:
-            if not self.windows():
+            if not self.in_windows:
                 raise ConfigError(f"--output {self.output} is for intervals: add --every, or name it FILE.jsonl")
             if self.skip_done:
                 raise ConfigError(f"--skip-done keeps lines of JSON, and {self.output} has none: name it FILE.jsonl")
-        self.windows()
 
-    def windows(self) -> WindowSettings | None:
-        """Return which windows are scored; None if whole videos are. Raises ConfigError if they would have no frame."""
-        if not (self.window or self.every or self.page):
+    @property
+    def in_windows(self) -> bool:
+        """Whether windows are scored, and not whole videos."""
+        return bool(self.window or self.every or self.page)
+
+    def windows(self, dataset: DatasetConfig) -> WindowSettings | None:
+        """Return which windows are scored; None if whole videos are.
+
+        Raises ConfigError if they would have no frame, or extract took other frames than --fps says.
+        """
+        if not self.in_windows:
             return None
+        taken = extracted_fps(dataset)
+        if self.fps and taken not in (None, self.fps):
+            raise ConfigError(f"--fps {self.fps:g}: extract took {taken:g} frames of a second: leave it out")
         every = self.every or (None if self.window else _EVERY)
-        return WindowSettings(self.window, every, self.fps)
+        return WindowSettings(self.window, every, self.fps or taken or 1.0)
 
 
 def main() -> None:
@@ -143,7 +153,7 @@ def main() -> None:
     else:
         folder = find_run(flags.places, flags.preset_name, flags.run)
         ensemble = find_runs(folder, experiment.inference.top_k, flags.places.index)
-    names = ensemble.class_names
+    windows, names = flags.windows(ensemble.dataset), ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
     outputs = list(filter(None, (flags.output, flags.page, flags.descriptors)))
@@ -155,7 +165,7 @@ def main() -> None:
     describe, weigh = flags.descriptors is not None, flags.page is not None
     batch_size = experiment.inference.batch_size
     by_class = _thresholds(flags, experiment.threshold, ensemble)
-    asked = Asked(ensemble, names, batch_size, flags.top, by_class, flags.windows(), describe, weigh)
+    asked = Asked(ensemble, names, batch_size, flags.top, by_class, windows, describe, weigh)
     with contextlib.ExitStack() as stack:
         job = _Job(flags, asked, given)
         if flags.descriptors:

@@ -58,6 +58,7 @@ UNMIRRORED = {
     "tests/features/test_extraction.py, with real files": ("features/decoding.py",),
     "tests/features/test_video.py and test_audio.py": ("features/media.py",),
     "tests/features/test_finding.py": ("features/known.py",),
+    "tests/test_predict.py": ("inference/given_videos.py",),
     "tests/test_extract.py": (
         "features/estimate.py",
         "features/store.py",

@@ -155,7 +155,7 @@ def test_flags_in_sentences_are_there(page):
     everywhere = set().union(*(known_flags(f"pipeline.{stage}") for stage in STAGES))
     everywhere |= known_flags("pipeline.train", "--model", "second_order") | known_flags("benchmarks.run")
     sections = {flag[: flag.index(".") + 1] for flag in everywhere if "." in flag}
-    everywhere |= sections | {"--cold"}  # of benchmarks.input
+    everywhere |= sections | {"--cold", "--copies"}  # of benchmarks.input and benchmarks.extract
     for quoted in re.findall(r"`([^`\n]*--[^`]*)`", page.read_text(encoding="utf-8")):
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9.-]*", quoted):
             assert flag in everywhere, f"{page.name}: {quoted}"

@@ -79,5 +79,5 @@ def _decoding(path: Path, networks: Sequence[Network], fps: Fraction) -> float |
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} seconds"
+        return counted(round(seconds), "second")
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -13,9 +13,16 @@ from pipeline.features.backbone import Recipe
 from pipeline.features.extraction import Extracted, extract
 from pipeline.features.finding import find_by_checksum
 from pipeline.features.networks import Network
+from pipeline.features.thumbnails import thumbnails
 from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.own_videos import OwnVideo, as_stored
 from pipeline.runtime.parallel import default_workers
+
+
+def extracted_fps(dataset: DatasetConfig) -> float | None:
+    """Return how many frames of a second extract took for a dataset; None if it did not make the features."""
+    made_by = dataset.features[0].made_by
+    return float(Recipe.of_text(made_by).fps) if made_by else None
 
 
 class OwnMedia:
@@ -71,7 +78,13 @@ class OwnMedia:
             return self._frames(path, done.pop(path))
 
         found = [
-            OwnVideo(path.stem, str(path), ((path, ""),), lambda path=path: read(path))  # type: ignore[misc]
+            OwnVideo(
+                path.stem,
+                str(path),
+                ((path, ""),),
+                lambda path=path: read(path),  # type: ignore[misc]
+                lambda path=path: thumbnails(path),  # type: ignore[misc]
+            )
             for path in self._paths
         ]
         yield from found
