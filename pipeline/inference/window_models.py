@@ -1,11 +1,14 @@
 """One model on the windows of one video: what is made of each frame is made once, where the family allows that."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.wording import counted
 from pipeline.models.windowed import cut_in_two
+from pipeline.runtime.memory import is_out_of_memory
 
 _FRAMES, _FEWEST = 256, 16
 """Frames that go to the device at a time, at most; and the fewest frames or windows, which are padded to that."""
@@ -64,23 +67,34 @@ class WindowModel:
         self, predict: Callable[[NDArray[np.integer]], np.ndarray], starts: NDArray[np.integer], values: int
     ) -> NDArray[np.float32]:
         """Return what `predict` says of all windows, of which each takes so many values."""
-        most = max(1, min(self._batch_size, _MOST_VALUES // values))
-        found = []
-        for start, size in pieces(len(starts), most):
+        found, start = [], 0
+        while start < len(starts):
+            size = piece(len(starts) - start, max(1, min(self._batch_size, _MOST_VALUES // values)))
             shown = starts[np.minimum(np.arange(start, start + size), len(starts) - 1)]
-            found.append(np.asarray(predict(shown), np.float32))
+            try:
+                found.append(np.asarray(predict(shown), np.float32))
+            except Exception as error:
+                if size == 1 or not is_out_of_memory(error):
+                    raise
+                self._batch_size = size // 2
+                told = f"out of memory: continuing with {counted(self._batch_size, 'window')} in a batch"
+                print(told, file=sys.stderr, flush=True)
+                continue
+            start += size
         return np.concatenate(found)[: len(starts)]
 
 
 def _products(first, frames: np.ndarray) -> dict[str, np.ndarray]:
     """Return what the first half of a model makes of each frame of a video [n,F]: name -> [T,..], padded at the end."""
-    found = []
-    for start, size in pieces(len(frames), _FRAMES):
+    found, start = [], 0
+    while start < len(frames):
+        size = piece(len(frames) - start, _FRAMES)
         shown = frames[start : start + size]
         padded = np.zeros((1, size, frames.shape[1]), frames.dtype)
         padded[0, : len(shown)] = shown
         made = first.predict_on_batch({"frames": padded, "num_frames": np.array([len(shown)], np.int32)})
         found.append({name: np.asarray(each)[0] for name, each in made.items()})
+        start += size
     return {name: _padded(np.concatenate([part[name] for part in found])) for name in found[0]}
 
 
@@ -91,14 +105,10 @@ def _padded(products: np.ndarray) -> np.ndarray:
     return np.concatenate([products, np.zeros((more, *products.shape[1:]), products.dtype)]) if more else products
 
 
-def pieces(total: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield where pieces begin, and their sizes: `most`, then powers of 2; only the last piece may reach past the end.
+def piece(left: int, most: int) -> int:
+    """Return how many of what is left, at least 1, go to the device next: `most`, or a power of 2.
 
-    A model is compiled for each size: so there are few, and little is padded.
+    A model is compiled for each size: so there are few, and little is padded. Only the last piece may be larger than
+    what is left.
     """
-    start = 0
-    while start < total:
-        left = total - start
-        size = most if left >= most else max(min(_FEWEST, most), 1 << (left.bit_length() - 1))
-        yield start, size
-        start += size
+    return most if left >= most else min(most, max(_FEWEST, 1 << (left.bit_length() - 1)))
