@@ -9,6 +9,7 @@ from fixtures.backbones import tiny_pictures, tiny_sound
 from fixtures.clips import click, even, write_clip
 from fixtures.support import run_here, stage_here
 
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.presets import load_experiment
 
@@ -128,19 +129,55 @@ def test_what_is_asked_wrongly_is_refused(arguments, message, made, tmp_path):
     assert not (tmp_path / "data" / "clips").exists()
 
 
-def test_videos_are_predicted_with_the_backbones_of_the_run(made, extracted, tmp_path, monkeypatch):
-    preset = extracted / "data" / "clips" / "clips.py"
+@pytest.fixture(scope="module")
+def trained(extracted) -> Path:
     short = ("--training.epochs", 1, "--classifier.hidden", 8)
     run_here("train", extracted, "--model", "average", *short, preset="data/clips/clips.py")
-    answers = []
-    for named in (made / "videos", extracted / "data" / "clips" / "raw" / "*" / "*"):
-        out = tmp_path / f"{len(answers)}.jsonl"
-        run_here("predict", extracted, named, "--run", "average", "--output", out, preset="data/clips/clips.py")
-        answers.append({each["id"]: each["labels"] for each in map(json.loads, out.read_text().splitlines())})
-    assert preset.exists() and len(answers[0]) == 12
-    assert answers[0].keys() == answers[1].keys()
-    for id, labels in answers[0].items():
-        theirs = {each["label"]: each["score"] for each in answers[1][id]}
-        np.testing.assert_allclose(
-            [each["score"] for each in labels], [theirs[each["label"]] for each in labels], atol=2e-3
-        )
+    return extracted
+
+
+def predict(folder: Path, *arguments: object) -> dict[str, dict[int, float]]:
+    """The scores of each video by label."""
+    out = folder / "answers.jsonl"
+    out.unlink(missing_ok=True)
+    try:
+        run_here("predict", folder, *arguments, "--output", out, preset="data/clips/clips.py")
+    finally:
+        lines = map(json.loads, out.read_text().splitlines() if out.exists() else [])
+        found = {each["id"]: {label["label"]: label["score"] for label in each["labels"]} for each in lines}
+    return found
+
+
+def test_videos_are_predicted_with_the_backbones_of_the_run(made, trained):
+    videos = predict(trained, made / "videos", "--run", "average")
+    records = predict(trained, trained / "data" / "clips" / "raw" / "*" / "*", "--run", "average")
+    assert len(videos) == 12 and videos.keys() == records.keys()
+    for id, scores in videos.items():
+        np.testing.assert_allclose(list(scores.values()), [records[id][label] for label in scores], atol=2e-3)
+
+
+def test_a_bundle_needs_the_file_of_the_backbone(made, trained, tmp_path):
+    run_here("export", trained, "--run", "average", preset="data/clips/clips.py")
+    (bundle,) = (trained / "runs" / "clips").glob("*.zip")
+    files = ("--backbone-files", made / "seeing.onnx", "--backbone-files", made / "hearing.onnx")
+    video, elsewhere = made / "videos" / "clip03.mkv", ("--data-dir", tmp_path / "elsewhere")
+    with pytest.raises(StageError, match=r"name seeing\.onnx with the SHA-256 [0-9a-f]{64} by --backbone-files"):
+        predict(trained, video, "--run", bundle, *elsewhere)
+    ours = predict(trained, video, "--run", bundle, *elsewhere, *files)
+    assert ours.keys() == {"clip03"}
+    features = tmp_path / "made.npz"
+    np.savez(features, rgb=np.zeros((1, 6), np.float32), audio=np.zeros((1, 4), np.float32))
+    assert predict(trained, features, video, "--run", bundle, *elsewhere, *files).keys() == {"made", "clip03"}
+
+
+def test_what_is_wrong_with_a_video_is_told_and_the_others_are_predicted(made, trained, tmp_path, capsys):
+    (tmp_path / "broken.mkv").write_bytes((made / "videos" / "clip00.mkv").read_bytes()[:200])
+    (tmp_path / "cut.mkv").write_bytes((made / "videos" / "clip03.mkv").read_bytes()[:-20_000])
+    write_clip(tmp_path / "silent.mkv", even(8, 4), rate=4)
+    with pytest.raises(StageError, match="2 of 3 videos or files could not be read"):
+        assert predict(trained, tmp_path, "--run", "average").keys() == {"cut"}
+    told = capsys.readouterr().err
+    assert "broken.mkv: it cannot be opened" in told and "nothing could be read" in told
+    assert "silent.mkv: there is nothing in it to make audio of" in told and "cut.mkv: " in told
+    with pytest.raises(StageError, match="1 file is damaged"):
+        predict(trained, tmp_path / "cut.mkv", tmp_path / "silent.mkv", "--run", "average", "--missing", "zeros")
