@@ -74,6 +74,11 @@ class Medium:
         self.duration = container.duration / 1_000_000 if container.duration else None
 
     @property
+    def has_index(self) -> bool:
+        """Return whether its header says where each picture lies, so that seeking costs nothing."""
+        return "mp4" in self.container.format.name.split(",")
+
+    @property
     def orders_by_decoding(self) -> bool:
         """Return whether times of pictures are those of decoding, so that they need not ascend as they are shown."""
         return self.container.format.name == "avi"
