@@ -1,6 +1,7 @@
 """extract: from a folder of videos to a dataset that trains, and predict on videos."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,13 @@ def test_what_is_asked_wrongly_is_refused(arguments, message, made, tmp_path):
     result = stage_here("extract", tmp_path, made / "videos", "--name", "clips", *arguments)
     assert result.returncode and message in result.stderr
     assert not (tmp_path / "data" / "clips").exists()
+
+
+@pytest.mark.parametrize(("package", "told"), [("av", "PyAV"), ("onnxruntime", "ONNX Runtime"), ("onnx", "onnx")])
+def test_a_package_of_the_extra_that_is_missing_is_named(package, told, made, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    error = extract(made, tmp_path, good=False).stderr
+    assert error.count("\n") == 1 and told in error and "is not installed" in error and "--extra video" in error
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.config.errors import StageError
 from pipeline.features.audio import windows_at
 from pipeline.features.backbone import Backbone
 from pipeline.features.media import Faults, Streams, UnreadableMedia, look_at, reason_of
@@ -67,6 +68,8 @@ def decode(backbones: list[Backbone], fps: Fraction, threads: int, path: Path) -
                     yield piece
                 count = heard
             frames = count or 0
+    except StageError:  # PyAV is missing
+        raise
     except UnreadableMedia as error:
         faults.add(str(error))
     except OSError as error:

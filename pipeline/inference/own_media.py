@@ -12,6 +12,7 @@ from pipeline.config.errors import StageError
 from pipeline.features.backbone import Recipe
 from pipeline.features.extraction import Extracted, extract
 from pipeline.features.finding import find_by_checksum
+from pipeline.features.media import load_av
 from pipeline.features.networks import Network
 from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.own_videos import OwnVideo, as_stored
@@ -31,7 +32,7 @@ class OwnMedia:
 
     Raises:
         StageError: extract did not make the features that the model was trained on; or the file of a backbone is not
-            there.
+            there; or PyAV is not installed.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class OwnMedia:
         workers: int,
         missing: Literal["leave_out", "zeros"],
     ):
+        load_av()
         for feature in dataset.features:
             if not feature.made_by:
                 raise StageError(
