@@ -26,6 +26,7 @@ from pipeline.features.estimate import estimate
 from pipeline.features.extraction import extract
 from pipeline.features.files import find_media
 from pipeline.features.finding import FOLDER, Chosen, choose_backbones, keep
+from pipeline.features.media import load_av
 from pipeline.features.networks import Network
 from pipeline.features.store import Store, StoredFile, ids_of
 from pipeline.inputs.index.ids import id_fault
@@ -59,6 +60,7 @@ class Flags(MediaFlags, ForceFlags, WorkerFlags, PlacesFlags, DatasetSettings):
 
 def main() -> None:
     flags = parse_own_flags(Flags)
+    load_av()
     paths, others = find_media(flags.files)
     if others:
         print(f"{counted(others, 'file')} of other kinds passed over")

@@ -56,7 +56,11 @@ UNMIRRORED = {
     ),
     "tests/packing/test_writing.py": ("packing/record.py",),
     "tests/features/test_extraction.py, with real files": ("features/decoding.py",),
-    "tests/features/test_video.py and test_audio.py": ("features/media.py",),
+    "tests/features/test_video.py and test_audio.py": (
+        "features/as_needed.py",
+        "features/media.py",
+        "features/packets.py",
+    ),
     "tests/features/test_finding.py": ("features/known.py",),
     "tests/test_predict.py": ("inference/given_videos.py",),
     "tests/test_extract.py": (

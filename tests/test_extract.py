@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from fixtures.backbones import tiny_pictures, tiny_sound
 from fixtures.clips import click, even, write_clip
 from fixtures.support import run_here, stage_here
 
+from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.presets import load_experiment
 
@@ -129,32 +131,74 @@ def test_what_is_asked_wrongly_is_refused(arguments, message, made, tmp_path):
     assert not (tmp_path / "data" / "clips").exists()
 
 
-def test_videos_are_predicted_with_the_backbones_of_the_run(made, extracted, tmp_path, monkeypatch):
-    preset = extracted / "data" / "clips" / "clips.py"
+@pytest.mark.parametrize(("package", "told"), [("av", "PyAV"), ("onnxruntime", "ONNX Runtime"), ("onnx", "onnx")])
+def test_a_package_of_the_extra_that_is_missing_is_named(package, told, made, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    error = extract(made, tmp_path, good=False).stderr
+    assert error.count("\n") == 1 and told in error and "is not installed" in error and "--extra video" in error
+
+
+@pytest.fixture(scope="module")
+def trained(extracted) -> Path:
     short = ("--training.epochs", 1, "--classifier.hidden", 8)
     run_here("train", extracted, "--model", "average", *short, preset="data/clips/clips.py")
-    answers = []
-    for named in (made / "videos", extracted / "data" / "clips" / "raw" / "*" / "*"):
-        out = tmp_path / f"{len(answers)}.jsonl"
-        run_here("predict", extracted, named, "--run", "average", "--output", out, preset="data/clips/clips.py")
-        answers.append({each["id"]: each["labels"] for each in map(json.loads, out.read_text().splitlines())})
-    assert preset.exists() and len(answers[0]) == 12
-    assert answers[0].keys() == answers[1].keys()
-    for id, labels in answers[0].items():
-        theirs = {each["label"]: each["score"] for each in answers[1][id]}
-        np.testing.assert_allclose(
-            [each["score"] for each in labels], [theirs[each["label"]] for each in labels], atol=2e-3
-        )
-    told = stage_here(
-        *("predict", extracted, made / "videos" / "clip00.mkv", "--run", "average", "--page", tmp_path / "clip.html"),
-        *("--every", 1, "--window", 1, "--threshold", 0.0, "--json", "--preset", preset),
-    )
+    return extracted
+
+
+def predict(folder: Path, *arguments: object) -> dict[str, dict[int, float]]:
+    """The scores of each video by label."""
+    out = folder / "answers.jsonl"
+    out.unlink(missing_ok=True)
+    try:
+        run_here("predict", folder, *arguments, "--output", out, preset="data/clips/clips.py")
+    finally:
+        lines = map(json.loads, out.read_text().splitlines() if out.exists() else [])
+        found = {each["id"]: {label["label"]: label["score"] for label in each["labels"]} for each in lines}
+    return found
+
+
+def test_videos_are_predicted_with_the_backbones_of_the_run(made, trained):
+    videos = predict(trained, made / "videos", "--run", "average")
+    records = predict(trained, trained / "data" / "clips" / "raw" / "*" / "*", "--run", "average")
+    assert len(videos) == 12 and videos.keys() == records.keys()
+    for id, scores in videos.items():
+        np.testing.assert_allclose(list(scores.values()), [records[id][label] for label in scores], atol=2e-3)
+
+
+def test_a_bundle_needs_the_file_of_the_backbone(made, trained, tmp_path):
+    run_here("export", trained, "--run", "average", preset="data/clips/clips.py")
+    (bundle,) = (trained / "runs" / "clips").glob("*.zip")
+    files = ("--backbone-files", made / "seeing.onnx", "--backbone-files", made / "hearing.onnx")
+    video, elsewhere = made / "videos" / "clip03.mkv", ("--data-dir", tmp_path / "elsewhere")
+    with pytest.raises(StageError, match=r"name seeing\.onnx with the SHA-256 [0-9a-f]{64} by --backbone-files"):
+        predict(trained, video, "--run", bundle, *elsewhere)
+    ours = predict(trained, video, "--run", bundle, *elsewhere, *files)
+    assert ours.keys() == {"clip03"}
+    features = tmp_path / "made.npz"
+    np.savez(features, rgb=np.zeros((1, 6), np.float32), audio=np.zeros((1, 4), np.float32))
+    assert predict(trained, features, video, "--run", bundle, *elsewhere, *files).keys() == {"made", "clip03"}
+
+
+def test_what_is_wrong_with_a_video_is_told_and_the_others_are_predicted(made, trained, tmp_path, capsys):
+    (tmp_path / "broken.mkv").write_bytes((made / "videos" / "clip00.mkv").read_bytes()[:200])
+    (tmp_path / "cut.mkv").write_bytes((made / "videos" / "clip03.mkv").read_bytes()[:-20_000])
+    write_clip(tmp_path / "silent.mkv", even(8, 4), rate=4)
+    with pytest.raises(StageError, match="2 of 3 videos or files could not be read"):
+        assert predict(trained, tmp_path, "--run", "average").keys() == {"cut"}
+    told = capsys.readouterr().err
+    assert "broken.mkv: it cannot be opened" in told and "nothing could be read" in told
+    assert "silent.mkv: there is nothing in it to make audio of" in told and "cut.mkv: " in told
+    with pytest.raises(StageError, match="1 file is damaged"):
+        predict(trained, tmp_path / "cut.mkv", tmp_path / "silent.mkv", "--run", "average", "--missing", "zeros")
+
+
+def test_when_labels_are_seen_in_a_video_and_a_page_with_its_pictures(made, trained, tmp_path):
+    clip = (made / "videos" / "clip00.mkv", "--run", "average", "--preset", trained / "data" / "clips" / "clips.py")
+    page = ("--page", tmp_path / "clip.html", "--every", 1, "--window", 1, "--threshold", 0.0, "--json")
+    told = stage_here("predict", trained, *clip, *page)
     assert told.returncode == 0, told.stderr
     intervals = json.loads(told.stdout)["intervals"]
     assert {each["name"] for each in intervals} == {"a", "b"} and {each["end"] for each in intervals} == {2.0}
     assert (tmp_path / "clip.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") >= 2
-    refused = stage_here(
-        *("predict", extracted, made / "videos" / "clip00.mkv", "--run", "average", "--every", 1, "--fps", 3),
-        *("--preset", preset),
-    )
+    refused = stage_here("predict", trained, *clip, "--every", 1, "--fps", 3)
     assert refused.returncode and "--fps 3: extract took 1 frames of a second: leave it out" in refused.stderr

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.config.errors import StageError
 from pipeline.features.audio import windows_at
 from pipeline.features.backbone import Backbone
-from pipeline.features.media import Faults, Streams, UnreadableMedia, look_at
+from pipeline.features.media import Faults, Streams, UnreadableMedia, look_at, reason_of
 from pipeline.features.pictures import cropped
 from pipeline.features.video import frames_at, is_turned, rgb_of
 
@@ -67,10 +68,14 @@ def decode(backbones: list[Backbone], fps: Fraction, threads: int, path: Path) -
                     yield piece
                 count = heard
             frames = count or 0
+    except StageError:  # PyAV is missing
+        raise
     except UnreadableMedia as error:
         faults.add(str(error))
     except OSError as error:
         faults.add(f"the file cannot be read: {error.strerror or error}")
+    except Exception as error:  # FFmpeg's odd cases, of one file in an archive: the others go on
+        faults.add(f"it cannot be decoded ({type(error).__name__}: {reason_of(error)[:200]})")
     yield End(frames, has_video, has_audio, str(faults))
 
 

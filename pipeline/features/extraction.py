@@ -144,7 +144,9 @@ def _done(files: dict[int, _File], networks: Sequence[Network]) -> Iterator[Extr
                 else:
                     found = _means(values, repeats)
             features.append(found)
-        yield Extracted(number, features, file.end)
+        frames = min([len(each) for each in features if each is not None], default=0)  # fewer, where one broke off
+        features = [None if each is None else each[:frames] for each in features]
+        yield Extracted(number, features, file.end._replace(frames=frames))
 
 
 def _means(values: np.ndarray, counts: list[int]) -> np.ndarray:

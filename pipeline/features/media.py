@@ -19,7 +19,7 @@ NO_MEDIA |= {"html", "xml", "lfs", "json", "csv", "text", "folder"}
 """Kinds of files, as `kind_of_file` tells them, in which FFmpeg is not asked for streams: it takes text for a video."""
 _LOOKED_AT = 2000
 """Packets in which the first picture and the first sound are looked for."""
-EXTRA = "it is part of the extra `video`: uv sync --extra video, or pip install 'learnable-pooling[video]'"
+EXTRA = "it is part of the extra video: .venv/bin/uv sync --extra video"
 SETTLED = 1_000
 """FFmpeg says that a file is unreadable in hundreds of ways: so many characters of one are told."""
 
@@ -72,6 +72,11 @@ class Medium:
         self.video = _moving(container)
         self.audio = next((each for each in container.streams.audio if each.codec_context is not None), None)
         self.duration = container.duration / 1_000_000 if container.duration else None
+
+    @property
+    def has_index(self) -> bool:
+        """Return whether its header says where each picture lies, so that seeking costs nothing."""
+        return "mp4" in self.container.format.name.split(",")
 
     @property
     def orders_by_decoding(self) -> bool:

@@ -77,7 +77,7 @@ class Store:
         return found if all(self.place_of(name, id).exists() for name in found.features) else None
 
     def write(self, id: str, path: Path, extracted: Extracted) -> StoredFile:
-        """Store the features of a file, then what was found in it."""
+        """Store the features of a file, then what was found in it; a file without a frame is tried again next time."""
         there = []
         self._record_of(id).unlink(missing_ok=True)
         for name, values in zip(self._recipes, extracted.features):
@@ -86,7 +86,8 @@ class Store:
                     np.save(file, values)
                 there.append(name)
         found = StoredFile(extracted.end.frames, there, extracted.end.fault)
-        write_json(self._record_of(id), {"file": [path.name, *size_and_mtime(path)], **found._asdict()})
+        if found.frames:
+            write_json(self._record_of(id), {"file": [path.name, *size_and_mtime(path)], **found._asdict()})
         return found
 
     def place_of(self, feature: str, id: str) -> Path:

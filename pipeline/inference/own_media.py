@@ -12,6 +12,7 @@ from pipeline.config.errors import StageError
 from pipeline.features.backbone import Recipe
 from pipeline.features.extraction import Extracted, extract
 from pipeline.features.finding import find_by_checksum
+from pipeline.features.media import load_av
 from pipeline.features.networks import Network
 from pipeline.features.thumbnails import thumbnails
 from pipeline.packing.features import UnreadableFeature
@@ -38,7 +39,7 @@ class OwnMedia:
 
     Raises:
         StageError: extract did not make the features that the model was trained on; or the file of a backbone is not
-            there.
+            there; or PyAV is not installed.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class OwnMedia:
         workers: int,
         missing: Literal["leave_out", "zeros"],
     ):
+        load_av()
         for feature in dataset.features:
             if not feature.made_by:
                 raise StageError(

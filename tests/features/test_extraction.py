@@ -7,6 +7,8 @@ import pytest
 from fixtures.backbones import tiny_pictures, tiny_sound
 from fixtures.clips import click, even, write_clip
 
+from pipeline.features import decoding
+from pipeline.features.audio import windows_at
 from pipeline.features.extraction import extract
 from pipeline.features.finding import choose_backbones
 from pipeline.features.networks import Network
@@ -61,6 +63,31 @@ def test_what_a_file_lacks_is_none(folder, networks):
     shapes = {number: [each is not None and each.shape for each in one.features] for number, one in found.items()}
     assert shapes == {3: [(7, 6), (7, 4)], 4: [(3, 6), False], 5: [False, (7, 4)], 6: [False, False]}
     assert found[6].end.fault.startswith("it cannot be opened") and not found[4].end.fault
+
+
+def test_a_picture_that_stands_is_computed_once_for_all_its_frames(folder, networks, monkeypatch):
+    (once,) = extract([folder / "4.mkv"], networks[:1], Fraction(4), 1)
+    seen = []
+    monkeypatch.setattr(
+        networks[0], "_compute", lambda each, run=networks[0]._compute: seen.append(len(each)) or run(each)
+    )
+    (twice,) = extract([folder / "4.mkv"], networks[:1], Fraction(16), 1)
+    assert sum(seen) == 6 and len(twice.features[0]) == 24
+    assert {tuple(row) for row in twice.features[0]} == {tuple(row) for row in once.features[0]}
+
+
+def test_what_breaks_off_is_told_and_the_other_features_are_as_short(folder, networks, monkeypatch):
+    def breaking(*arguments):
+        for number, windows in enumerate(windows_at(*arguments)):
+            if number == 4:
+                raise ValueError("odd layout")
+            yield windows
+
+    monkeypatch.setattr(decoding, "windows_at", breaking)
+    monkeypatch.setattr(decoding, "_PIECE", 1)
+    found = features(folder, networks, [3, 2])
+    assert [len(each) for each in found[3].features] == [4, 4] and found[3].end.frames == 4
+    assert found[3].end.fault == "it cannot be decoded (ValueError: odd layout)"
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fixtures.clips import HEIGHT, WIDTH, even, number_of, numbered, write_clip
 
-from pipeline.features import video
+from pipeline.features import as_needed, video
 from pipeline.features.media import Faults, look_at
 from pipeline.features.video import frames_at, is_turned, rgb_of
 
@@ -18,6 +18,7 @@ FORMS = {
     "h264.mp4": {},
     "open.mp4": {"options": {"x264-params": "keyint=12:bframes=3:open-gop=1:scenecut=0"}},
     "short.mkv": {"options": {"g": "10"}},
+    "leap.mp4": {"options": {"x264-params": "keyint=4:bframes=2:open-gop=1:scenecut=0"}},
     "hevc10.mp4": {
         "codec": "libx265",
         "pixels": "yuv420p10le",
@@ -61,7 +62,7 @@ def test_frames_are_those_nearest_to_their_times(name, folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["h264.mp4", "open.mp4", "short.mkv", "hevc10.mp4", "vp9.webm", "mjpeg.mov", "mpeg2.ts"]
+    "name", ["h264.mp4", "open.mp4", "leap.mp4", "short.mkv", "hevc10.mp4", "vp9.webm", "mjpeg.mov", "mpeg2.ts"]
 )
 @pytest.mark.parametrize("fps", [Fraction(1), Fraction(1, 2), Fraction(5)])
 def test_what_is_decoded_as_needed_has_the_bytes_of_what_is_decoded_as_a_whole(name, fps, folder):
@@ -71,18 +72,26 @@ def test_what_is_decoded_as_needed_has_the_bytes_of_what_is_decoded_as_a_whole(n
     start = look_at(path).start
     ways = [
         [(list(each.numbers), rgb_of(each.frame).tobytes()) for each in way(path, start, fps, 1, Faults())]
-        for way in (video._decoded_as_needed, video._decoded_all)
+        for way in (as_needed.decoded_as_needed, video._decoded_all)
     ]
     assert ways[0] == ways[1]
 
 
 def test_groups_without_a_needed_frame_are_not_decoded(folder, monkeypatch):
     path = write_clip(folder / "many.mov", TIMES, **FORMS["mjpeg.mov"])
-    fed = []
-    decoded = video._decoded
-    monkeypatch.setattr(video, "_decoded", lambda *each: fed.append(each[1]) or decoded(*each))
+    fed, read = [], []
+    decoded, packets_of = as_needed.decoded, as_needed.packets_of
+
+    def reading(*each):
+        for packet in packets_of(*each):
+            read.append(packet)
+            yield packet
+
+    monkeypatch.setattr(as_needed, "decoded", lambda *each: fed.append(each[1]) or decoded(*each))
+    monkeypatch.setattr(as_needed, "packets_of", reading)
     assert numbers(path, 1) == [0, 25, 50, 75]
     assert sum(each is not None for each in fed) == 4
+    assert len(read) < 30, "and not read, where an index leads past them"
 
 
 def test_a_picture_stands_until_the_next_one(folder):
