@@ -222,6 +222,9 @@ def test_a_range_may_be_given(tmp_path):
     assert "0 to 255 stand for -2 to 2; signal-to-noise" in pack(tmp_path, *fixed, "--quantize").stdout
     (feature,) = load_experiment(str(tmp_path / "data" / "birds" / "birds.py")).dataset.features
     assert (feature.minimum, feature.maximum) == (-2, 2)
+    for bounds in (("2", "-2"), ("1",), ("1", "2", "3")):
+        wrong = pack(tmp_path, *arguments, "--quantize", "--quantize-range", *bounds, good=False)
+        assert "--quantize-range must be two numbers, the lower one first" in wrong.stderr
     result = pack(tmp_path, *arguments, "--quantize", good=False)
     assert "packed with other settings: quantize_range: [-2.0, 2.0] -> None" in result.stderr
 

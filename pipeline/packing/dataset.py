@@ -173,8 +173,6 @@ def dataset_of(
 
 def check_settings(settings: PackSettings, before: PackRecord | None) -> None:
     """Raise StageError if there are no labels, or settings differ from those of an earlier pack."""
-    if settings.quantize_range and not settings.quantize:
-        raise StageError("--quantize-range says which range bytes span: give --quantize too")
     if not (settings.labels or settings.rows):
         raise StageError("--labels is missing: name the table of labels, such as --labels labels.csv")
     if before and (changed := differences(before.settings, _settings_that_must_stay(settings))):

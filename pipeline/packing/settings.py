@@ -9,11 +9,12 @@ import tyro
 from pipeline.cli.paths import NamedFiles
 from pipeline.config import CheckedFields
 from pipeline.config.checked import check_value
-from pipeline.config.errors import StageError
-from pipeline.config.ranges import FolderName, Key
+from pipeline.config.errors import ConfigError, StageError
+from pipeline.config.ranges import FolderName, Key, Within
 
 Align = Literal["crop", "resample", "refuse"]
 """How the streams of a video are made equally long."""
+_Bound = Annotated[float, Within(-1_000_000_000, 1_000_000_000)]
 Floats = Literal["float16", "float32"]
 """How floats are stored."""
 
@@ -79,10 +80,18 @@ class DatasetSettings(IdSettings):
     """Type in which floats are stored. Bytes stay bytes."""
     quantize: tyro.conf.FlagCreatePairsOff[bool] = False
     """Store floats as bytes, over a range that is measured for each feature; what it costs is printed."""
-    quantize_range: tuple[float, float] | None = None
+    quantize_range: tuple[_Bound, ...] = ()
     """Ends of the range of --quantize, for all features, in place of the measured ones: -2 2 is YouTube-8M's."""
     drop_bad: tyro.conf.FlagCreatePairsOff[bool] = False
     """Leave out videos that cannot be read or hold values that are not finite, instead of refusing to pack."""
+
+    def check_together(self) -> None:
+        bounds = self.quantize_range
+        if bounds and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+            told = " ".join(f"{each:g}" for each in bounds)
+            raise ConfigError(f"--quantize-range must be two numbers, the lower one first, such as -2 2; not {told}")
+        if bounds and not self.quantize:
+            raise ConfigError("--quantize-range says which range bytes span: give --quantize too")
 
 
 @dataclass(frozen=True, kw_only=True)

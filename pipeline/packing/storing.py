@@ -65,9 +65,7 @@ def stored_features(
     return found
 
 
-def measure_ranges(
-    videos: Videos, rng: np.random.Generator, bounds: tuple[float, float] | None = None
-) -> list[Quantization | None]:
+def measure_ranges(videos: Videos, rng: np.random.Generator, bounds: Sequence[float] = ()) -> list[Quantization | None]:
     """Measure the range of each feature on some videos, and what it costs to store their values as bytes.
 
     With `bounds`, these are the range of all features. A feature of bytes has no range to measure, and None in its
@@ -96,7 +94,7 @@ def measure_ranges(
     ]
 
 
-def measure_range(values: np.ndarray, name: str, bounds: tuple[float, float] | None = None) -> Quantization:
+def measure_range(values: np.ndarray, name: str, bounds: Sequence[float] = ()) -> Quantization:
     """Return the range of values, float32 of any shape, or `bounds`, and what it costs to store them as bytes.
 
     Raises StageError if they are all equal, or not all finite.
