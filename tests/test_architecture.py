@@ -177,6 +177,16 @@ def test_inputs_need_no_keras():
         assert not {name for name in imported(path) if name.partition(".")[0] in ("keras", "tensorflow", "jax")}, path
 
 
+def test_no_command_imports_a_backend_until_it_needs_one():
+    """Seconds of every `--help`; and what a backend logs is set before it is imported."""
+    code = f"""import importlib, sys
+for stage in {list(STAGES)}:
+    importlib.import_module(f"pipeline.{{stage}}")
+    print(*({{"keras", "tensorflow", "jax"}} & sys.modules.keys() and [stage]), end="")"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == ""
+
+
 @pytest.mark.parametrize("room", ["metrics", "config"])
 def test_rooms_that_import_nothing_else_of_the_project(room):
     paths = list((ROOT / "pipeline" / room).rglob("*.py"))

@@ -16,13 +16,15 @@ from pipeline import predict
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config import ConfigError, InferenceConfig, ThresholdConfig
 from pipeline.config.errors import StageError
-from pipeline.inference import answers
+from pipeline.inference import answers, window_scores
 from pipeline.inference.bundle.writing import write_bundle
+from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import read_blend
 from pipeline.inference.subtitles import sub_rip, web_vtt
 from pipeline.inference.threshold_choice import choose_thresholds
 from pipeline.inference.thresholds import Thresholds
+from pipeline.inference.window_scores import WindowScorer
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading.sampling import choose_frames
 from pipeline.inputs.records import encoding, tfrecord
@@ -477,6 +479,19 @@ def test_descriptors_are_those_of_the_pooling(small, run, tmp_path, monkeypatch)
     assert run(tmp_path / "nowhere", "--run", "netvlad", "--descriptors", output)[2] and output.read_bytes() == before
     for flags, told in ((("--every", 2), "whole videos"), (("--skip-done", "--output", tmp_path / "o"), "all videos")):
         assert told in str(run(tmp_path / "clips", "--run", "netvlad", "--descriptors", output, *flags)[2])
+
+
+def test_every_frame_counts_also_where_some_are_looked_at(small, monkeypatch):
+    ensemble = Ensemble.of_runs(*read_blend(small / "runs" / "small" / "netvlad", 9), 9)
+    scorer = WindowScorer(ensemble, 4)
+    frames = np.random.default_rng(0).integers(0, 256, (25, 8), dtype=np.uint8)
+    whole = scorer.shares(frames)
+    monkeypatch.setattr(window_scores, "_LOOKED_AT", 10)
+    some = scorer.shares(frames)
+    assert whole.shape == some.shape == (25,) and whole.sum() == pytest.approx(1) and some.sum() == pytest.approx(1)
+    assert len(set(whole.tolist())) == 25 and len(set(some.tolist())) == 10
+    alone = scorer.shares(frames[np.arange(10) * 25 // 10])
+    np.testing.assert_allclose(some[::5] / some[0], alone[::2] / alone[0], rtol=1e-5)
 
 
 def test_pages_of_one_video_and_of_several(run, tmp_path, monkeypatch):

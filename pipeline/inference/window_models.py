@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.wording import counted
-from pipeline.models.windowed import cut_in_two
 from pipeline.runtime.memory import is_out_of_memory
 
 _FRAMES, _FEWEST = 256, 16
@@ -28,6 +27,8 @@ class WindowModel:
     """
 
     def __init__(self, model, batch_size: int):
+        from pipeline.models.windowed import cut_in_two  # only now: Keras takes seconds
+
         self._model = model
         self._batch_size = batch_size
         self.halves = cut_in_two(model)

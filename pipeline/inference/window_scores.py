@@ -20,6 +20,9 @@ from pipeline.metrics import top_k
 from pipeline.packing.own_videos import OwnVideo
 from pipeline.runtime.parallel import prefetch
 
+_LOOKED_AT = 1024
+"""The most frames of which it is told how much they count: families whose frames see each other take their square."""
+
 
 class ScoredVideo(NamedTuple):
     """What is said of a video over time."""
@@ -106,23 +109,21 @@ class WindowScorer:
         return dense
 
     def shares(self, frames: np.ndarray) -> NDArray[np.floating] | None:
-        """frames [n,F] -> how much each counts in the prediction of the whole video, [n], in all 1; None if no member
-        tells.
+        """frames [n,F] -> how much each counts where the whole video is pooled, [n], in all 1; None if no member tells.
 
-        The members count by their weights. Frames that a member does not look at do not count.
+        The members count by their weights. Of a video with very many frames some are looked at, evenly spread, and
+        those after one count as it does.
         """
-        whole = np.zeros(len(frames))
+        starts = np.arange(min(len(frames), _LOOKED_AT)) * len(frames) // min(len(frames), _LOOKED_AT)
+        inputs = {"frames": frames[None, starts], "num_frames": np.array([len(starts)], np.int32)}
+        whole = np.zeros(len(starts))
         for member, used in zip(self.ensemble.members, self.ensemble.recipe.used):
-            sampling = member.sampling
-            length = sampled_length(sampling.evaluation, sampling, self.ensemble.dataset)
-            (chosen,), (count,) = choose_frames(sampling.evaluation, np.array([len(frames)]), length)
-            inputs = {"frames": frames[None, chosen[:count]], "num_frames": np.array([count], np.int32)}
             for model in member.models:
                 found = frame_shares(frame_weights(model, inputs))
                 if found is not None:
-                    np.add.at(whole, chosen[:count], used.weight / len(member.models) * found[0])
-        total = whole.sum()
-        return whole / total if total else None
+                    whole += used.weight / len(member.models) * found[0]
+        spread = whole.repeat(np.diff(starts, append=len(frames)))
+        return spread / spread.sum() if whole.any() else None
 
     def _of_member(
         self, member: EnsembleMember, models: list[WindowModel], frames: np.ndarray, windows: Windows

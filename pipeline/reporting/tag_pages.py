@@ -178,7 +178,7 @@ def _page(video: SeenVideo, tagging: Tagging, index: str | None) -> dict[str, An
         "told": {
             "seconds": seconds,
             "edges": windows.edges().round(3).tolist(),
-            "scores": [video.scores[:, label].astype(float).round(3).tolist() for label in labels],
+            "scores": [video.scores[:, label].astype(float).round(6).tolist() for label in labels],
         },
     }
 
