@@ -26,7 +26,7 @@ for path in sorted(PIPELINE.rglob("*.py")):
         name = ".".join(path.relative_to(PIPELINE.parent).with_suffix("").parts)
         importlib.import_module(name.removesuffix(".__init__"))
 for stage, (_, sections) in STAGES.items():
-    if stage not in ("run_all", "predict", "cost", "pack"):
-        arguments = ["--preset", str(Path(__file__).with_name("small.py"))]
-        parse_flags(sys.modules[f"pipeline.{stage}"].Flags, sections, arguments)
+    flags = sys.modules[f"pipeline.{stage}"].Flags
+    if stage not in ("run_all", "predict", "cost") and hasattr(flags, "preset"):  # pack and extract take none
+        parse_flags(flags, sections, ["--preset", str(Path(__file__).with_name("small.py"))])
 gc.freeze()  # what is here stays: looking at it again and again would copy its pages into each fork
