@@ -157,12 +157,28 @@ def _walk(file: h5g.GroupID, first: bytes) -> Iterator[_Held]:
     if root.links.exists(first) and root.links.get_info(first).type == h5l.TYPE_HARD:
         begin = h5o.open(root, first)
         if isinstance(begin, h5g.GroupID):
-            yield from _walk_group(root, begin, first + b"/", {_address(root)})
+            yield from _walk_group(root, begin, first + b"/", {_address(root)}, _Dtypes())
             return
-    yield from _walk_group(root, root, b"", set())
+    yield from _walk_group(root, root, b"", set(), _Dtypes())
 
 
-def _walk_group(root: h5g.GroupID, group: h5g.GroupID, prefix: bytes, seen: set[Any]) -> Iterator[_Held]:
+class _Dtypes:
+    """Tells the dtype of datasets; most of a file have one, and to compare types takes less than to translate them."""
+
+    def __init__(self) -> None:
+        self._type: Any = None
+        self._dtype = np.dtype(object)
+
+    def of(self, held: h5d.DatasetID) -> np.dtype:
+        kind = held.get_type()
+        if self._type is None or not self._type.equal(kind):
+            self._type, self._dtype = kind, held.dtype
+        return self._dtype
+
+
+def _walk_group(
+    root: h5g.GroupID, group: h5g.GroupID, prefix: bytes, seen: set[Any], dtypes: _Dtypes
+) -> Iterator[_Held]:
     seen.add(_address(group))
     links: list[tuple[bytes, int]] = []
     group.links.iterate(lambda name, info: links.append((name, info.type)), info=True)
@@ -174,9 +190,9 @@ def _walk_group(root: h5g.GroupID, group: h5g.GroupID, prefix: bytes, seen: set[
                 if path.count(b"/") > _DEEPEST:
                     raise ValueError(f"more than {_DEEPEST} groups are in each other; {ANEW}")
                 if _address(there) not in seen:  # groups may be linked to in a circle
-                    yield from _walk_group(root, there, path + b"/", seen)
+                    yield from _walk_group(root, there, path + b"/", seen, dtypes)
             elif isinstance(there, h5d.DatasetID):
-                yield _look_at(path.decode(errors="surrogateescape"), there)
+                yield _look_at(path.decode(errors="surrogateescape"), there, dtypes)
         except FAULTS as error:
             yield _Held(path.decode(errors="surrogateescape"), (), np.dtype(object), str(error), is_link=True)
 
@@ -215,9 +231,9 @@ def _address(group: h5g.GroupID) -> tuple[int, int]:
     return info.fileno[0], info.objno[0]
 
 
-def _look_at(path: str, held: h5d.DatasetID) -> _Held:
+def _look_at(path: str, held: h5d.DatasetID, dtypes: _Dtypes) -> _Held:
     try:
-        shape, dtype = held.shape, held.dtype
+        shape, dtype = held.shape, dtypes.of(held)
         # What lies in one piece in the file has an offset; asking how anything else is stored takes longer.
         layout = None if held.get_offset() is not None else held.get_create_plist()
     except FAULTS as error:
