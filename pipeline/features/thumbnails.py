@@ -7,12 +7,12 @@ from pathlib import Path
 from pipeline.features.media import Faults, UnreadableMedia, look_at
 from pipeline.features.video import frames_at, is_turned, rgb_of
 
-_MOST, _HEIGHT, _QUALITY = 24, 90, 70
+_MOST, _HEIGHT, _QUALITY = 24, 240, 70
 """Pictures of a video; pixels; and the quality of JPEG."""
 
 
 def thumbnails(path: Path) -> list[tuple[float, bytes]]:
-    """Return pictures of a video, each a time in seconds from its start and a JPEG file, 90 pixels high.
+    """Return pictures of a video, each a time in seconds from its start and a JPEG file, 240 pixels high.
 
     There are at most 24, and one a second of a short video; none of a file without pictures, or that cannot be read.
     """

@@ -12,6 +12,10 @@ from pipeline.packing.task import Task
 MODELS = ("average", "netvlad", "attention_cluster")
 LONGEST = 300
 """A batch has at most so many frames of a video, as in YouTube-8M; longer ones are sampled over their whole length."""
+_DESCRIPTOR, _CLUSTERS, _FEWEST = 1 << 15, (256, 64), 8
+"""Of fewer than 100,000 videos each feature's part of a descriptor has at most so many values; then there are fewer
+clusters than by default, those of the first feature and of others, and so many at least. 256 of a feature of 1,024
+values would give netvlad 135 million weights."""
 _STEPS = 600
 """A training has about so many steps: few videos are shown more often than many."""
 
@@ -27,17 +31,12 @@ Written by pack, which adds to it when more files are packed, as long as you hav
 
 from pipeline.config import (
     POOLING,
-    ClassifierConfig,
-    DatasetConfig,
-    Experiment,
-    FeatureConfig,
-    ModelConfig,
-    SamplingConfig,
+{imports}    SamplingConfig,
     TrainingConfig,
 )
 
 MODELS = {models}  # run_all trains these
-
+{clusters}
 
 def experiment(model: str) -> Experiment:
     return Experiment(
@@ -48,7 +47,7 @@ def experiment(model: str) -> Experiment:
             max_frames={max_frames},  # a longer video is sampled over its whole length
             {holdout}
 {group}{task}        ),
-        model=ModelConfig(model, POOLING[model](), ClassifierConfig(hidden={hidden}{head})),
+        model=ModelConfig(model, {pooling}, ClassifierConfig(hidden={hidden}{head})),
         sampling=SamplingConfig(train="all", evaluation="all"),
         training=TrainingConfig(
             batch_size={batch_size},
@@ -60,6 +59,14 @@ def experiment(model: str) -> Experiment:
         ),
     )
 '''
+
+
+_POOLING = """
+_POOLING = {{  # wide features get fewer clusters than by default, for the memory and the time that few videos are worth
+    "netvlad": NetVLADConfig({0}),
+    "attention_cluster": AttentionClusterConfig({0}),
+}}
+"""
 
 
 @dataclass(frozen=True)
@@ -82,11 +89,18 @@ class Counts:
 def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts: Counts) -> str:
     """Return the text of a preset file; see `pipeline.packing.preset` for what its numbers depend on."""
     batch_size, single = batch_of(counts.trained), counts.task == "single_label"
+    clusters = clusters_of([feature.size for feature in features], counts.trained)
+    imports = ["ClassifierConfig", "DatasetConfig", "Experiment", "FeatureConfig", "ModelConfig"]
+    if clusters:
+        imports = ["AttentionClusterConfig", *imports, "NetVLADConfig"]
     unmade = [dataclasses.replace(feature, made_by="") for feature in features]
     return _TEXT.format(
         title=_escaped(f"{name}: {described(unmade)}, {counted(counts.classes, 'class', 'classes')}."),
         path=_escaped(path),
         models=_tuple(MODELS),
+        imports="".join(f"    {name},\n" for name in imports),
+        clusters=_POOLING.format(clusters) if clusters else "",
+        pooling="_POOLING.get(model, POOLING[model]())" if clusters else "POOLING[model]()",
         name=json.dumps(name, ensure_ascii=False),
         features=", ".join(map(_declared, features)),
         num_classes=counts.classes,
@@ -105,6 +119,14 @@ def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts:
 def batch_of(trained: int) -> int:
     """Return the batch size for a number of training videos: a power of 2, such that an epoch has some 16 steps."""
     return 1 << max(3, min(7, (max(trained, 1) // 16).bit_length() - 1))
+
+
+def clusters_of(sizes: Sequence[int], trained: int) -> tuple[int, ...] | None:
+    """Return how many clusters each feature gets, of features of these sizes; None: as many as by default."""
+    usual = tuple(_CLUSTERS[number > 0] for number in range(len(sizes)))
+    fit = (max(_FEWEST, 1 << (max(_DESCRIPTOR // size, 1).bit_length() - 1)) for size in sizes)
+    fewer = tuple(map(min, usual, fit))
+    return None if fewer == usual or trained >= 100_000 else fewer
 
 
 def holdout_of(trained: int) -> int:

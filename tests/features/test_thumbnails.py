@@ -16,7 +16,7 @@ def test_they_are_spread_over_the_video(tmp_path, monkeypatch):
     found = thumbnails(tmp_path / "a.mp4")
     assert [time for time, _ in found] == [0.5, 1.5, 2.5, 3.5]
     pictures = [Image.open(io.BytesIO(picture)) for _, picture in found]
-    assert {picture.height for picture in pictures} == {90} and {picture.format for picture in pictures} == {"JPEG"}
+    assert {picture.height for picture in pictures} == {240} and {picture.format for picture in pictures} == {"JPEG"}
     whole = numbered(0)
     back = [np.asarray(picture.resize(whole.shape[1::-1])) for picture in pictures]
     assert [number_of(picture) for picture in back] == [5, 15, 25, 35]

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from pipeline.config import POOLING, FeatureConfig, check_model_fits_dataset
-from pipeline.packing.preset import LONGEST, MODELS, Counts, batch_of, holdout_of, preset_text
+from pipeline.packing.preset import LONGEST, MODELS, Counts, batch_of, clusters_of, holdout_of, preset_text
 from pipeline.presets import load_experiment
 
 FEATURES = [
@@ -26,6 +26,24 @@ def test_it_loads_with_any_names(model, tmp_path):
     assert (dataset.name, list(dataset.features)) == ('Vögel "x"', FEATURES)
     assert (dataset.num_classes, dataset.max_frames, dataset.group_key) == (7, 90, "group")
     assert experiment.model.family == model and model in POOLING
+    clusters = getattr(experiment.model.pooling, "clusters", None)
+    assert clusters == (None if model == "average" else (64, 64)), "512 values in 64 clusters are 32,768"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "trained", "clusters"),
+    [
+        ((12,), 270, None),
+        ((128,), 22_160, None),
+        ((129,), 22_160, (128,)),
+        ((1024,), 39, (32,)),
+        ((1024,), 100_000, None),
+        ((1024, 128), 39, (32, 64)),
+        ((20_000, 768), 39, (8, 32)),
+    ],
+)
+def test_wide_features_of_few_videos_get_fewer_clusters(sizes, trained, clusters):
+    assert clusters_of(sizes, trained) == clusters
 
 
 @pytest.mark.parametrize(("task", "head"), [("multi_label", "moe"), ("single_label", "softmax")])
