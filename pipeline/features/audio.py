@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.features.media import Faults, Medium, load_av, open_medium, reason_of
+from pipeline.features.media import Faults, Medium, demuxed, load_av, open_medium, reason_of
 
 _SHORT = 1.0
 """Seconds by which sound may end earlier than the header says."""
@@ -168,15 +168,7 @@ def _like(av: Any, frame: Any, values: np.ndarray, samples: int, first: int | No
 
 def _frames(medium: Medium, faults: Faults) -> Iterator[Any]:
     av = load_av()
-    packets = medium.container.demux(medium.audio)
-    while True:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-        except av.error.FFmpegError as error:
-            faults.add(f"it cannot be read to its end: {reason_of(error)}")
-            return
+    for packet in demuxed(medium, medium.audio, faults):
         try:
             yield from packet.decode()
         except av.error.EOFError:

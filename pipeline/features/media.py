@@ -114,6 +114,21 @@ def open_medium(path: Path) -> Iterator[Medium]:
         yield medium
 
 
+def demuxed(medium: Medium, stream: Any, faults: Faults) -> Iterator[Any]:
+    """Yield the packets of a stream as far as the file can be read; what is wrong with it is added to `faults`."""
+    av = load_av()
+    packets = medium.container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError as error:
+            faults.add(f"it cannot be read to its end: {reason_of(error)}")
+            return
+        if packet is None:
+            return
+        yield packet
+
+
 class Streams(NamedTuple):
     """What a file holds."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from pipeline.features.media import Faults, Medium, load_av, reason_of
+from pipeline.features.media import Faults, Medium, demuxed, load_av, reason_of
 
 _STANDS = Fraction(1, 5)
 """Seconds: a picture that is shown for longer stands until the next one; of others the nearest in time is taken."""
@@ -29,20 +29,13 @@ def prepared(medium: Medium, threads: int) -> Any:
 
 def packets_of(medium: Medium, faults: Faults) -> Iterator[Any]:
     """Yield the packets of the pictures, and None at the end."""
-    av = load_av()
-    packets = medium.container.demux(medium.video)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError as error:
-            faults.add(f"it cannot be read to its end: {reason_of(error)}")
-            packet = None
-        if packet is None or (not packet.size and packet.dts is None):  # PyAV ends with an empty one
-            yield None
-            return
+    for packet in demuxed(medium, medium.video, faults):
+        if not packet.size and packet.dts is None:  # PyAV ends with an empty one
+            break
         if packet.is_corrupt:
             faults.add("it is cut off or damaged")
         yield packet
+    yield None
 
 
 def decoded(decoder: Any, packet: Any, faults: Faults) -> list[Any]:

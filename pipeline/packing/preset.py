@@ -5,17 +5,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config import FeatureConfig
+from pipeline.config import FeatureConfig, NetVLADConfig
 from pipeline.config.wording import counted
 from pipeline.packing.task import Task
 
 MODELS = ("average", "netvlad", "attention_cluster")
 LONGEST = 300
 """A batch has at most so many frames of a video, as in YouTube-8M; longer ones are sampled over their whole length."""
-_DESCRIPTOR, _CLUSTERS, _FEWEST = 1 << 15, (256, 64), 8
+_DESCRIPTOR, _FEWEST = 1 << 15, 8
 """Of fewer than 100,000 videos each feature's part of a descriptor has at most so many values; then there are fewer
-clusters than by default, those of the first feature and of others, and so many at least. 256 of a feature of 1,024
-values would give netvlad 135 million weights."""
+clusters than by default, and so many at least. 256 of a feature of 1,024 values would give netvlad 135 million
+weights."""
 _STEPS = 600
 """A training has about so many steps: few videos are shown more often than many."""
 
@@ -123,7 +123,7 @@ def batch_of(trained: int) -> int:
 
 def clusters_of(sizes: Sequence[int], trained: int) -> tuple[int, ...] | None:
     """Return how many clusters each feature gets, of features of these sizes; None: as many as by default."""
-    usual = tuple(_CLUSTERS[number > 0] for number in range(len(sizes)))
+    usual = NetVLADConfig().fitted(sizes).clusters
     fit = (max(_FEWEST, 1 << (max(_DESCRIPTOR // size, 1).bit_length() - 1)) for size in sizes)
     fewer = tuple(map(min, usual, fit))
     return None if fewer == usual or trained >= 100_000 else fewer
