@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# CUDA's libraries come with the Python packages of the `gpu` extra; the base adds the driver's interface.
+# CUDA's libraries come with the Python packages of the `tensorflow-gpu` extra; the base adds the driver's interface.
 #
 #   docker build -t learnable-pooling .
 #   docker run --gpus all -v "$PWD/workspace:/workspace" learnable-pooling --preset demo
@@ -17,7 +17,7 @@ WORKDIR /app
 COPY --chown=pipeline pyproject.toml uv.lock README.md LICENSE ./
 RUN python3 -m venv .venv \
     && .venv/bin/pip install --no-cache-dir uv==0.13.9 \
-    && .venv/bin/uv sync --locked --inexact --compile-bytecode --no-cache --extra gpu
+    && .venv/bin/uv sync --locked --inexact --compile-bytecode --no-cache --extra tensorflow-gpu
 
 COPY --chown=pipeline . .
 

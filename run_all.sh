@@ -22,7 +22,7 @@ HELP
 esac
 
 . "$project/tools/environment.sh"
-(cd "$project" && make_environment)
+(cd "$project" && make_environment tensorflow)
 echo "Running every stage: python -m pipeline.run_all $*" >&2
 # Paths in the flags, data/, runs/ and submissions/ are those of the folder that the user is in.
 PYTHONPATH=$project exec "$project/.venv/bin/python" -m pipeline.run_all "$@"

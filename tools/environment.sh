@@ -19,7 +19,7 @@ find_python() {
 make_environment() {
     local python extras=() extra
     for extra in "$@"; do extras+=(--extra "$extra"); done
-    if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then extras+=(--extra gpu); fi
+    if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then extras+=(--extra tensorflow-gpu); fi
     if [ ! -x .venv/bin/uv ] || [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$uv_version" ]; then
         python=$(find_python) || return 1
         echo "Making .venv with $("$python" --version)" >&2

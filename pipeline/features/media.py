@@ -19,7 +19,7 @@ NO_MEDIA |= {"html", "xml", "lfs", "json", "csv", "text", "folder"}
 """Kinds of files, as `kind_of_file` tells them, in which FFmpeg is not asked for streams: it takes text for a video."""
 _LOOKED_AT = 2000
 """Packets in which the first picture and the first sound are looked for."""
-EXTRA = "it is part of the extra video: .venv/bin/uv sync --extra video"
+EXTRA = "it is part of the extra video: .venv/bin/uv sync --inexact --extra video"
 SETTLED = 1_000
 """FFmpeg says that a file is unreadable in hundreds of ways: so many characters of one are told."""
 
