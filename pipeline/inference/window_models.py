@@ -109,7 +109,10 @@ def _padded(products: np.ndarray) -> np.ndarray:
 def piece(left: int, most: int) -> int:
     """Return how many of what is left, at least 1, go to the device next: `most`, or a power of 2.
 
-    A model is compiled for each size: so there are few, and little is padded. Only the last piece may be larger than
-    what is left.
+    A model is compiled for each size, and each call takes its time: so there are few of both, and little is padded.
+    Only the last piece may be larger than what is left, by half at most unless that is less than the fewest.
     """
-    return most if left >= most else min(most, max(_FEWEST, 1 << (left.bit_length() - 1)))
+    if left >= most:
+        return most
+    larger = 1 << (left - 1).bit_length()
+    return min(most, max(_FEWEST, larger if 2 * larger <= 3 * left else larger // 2))

@@ -46,6 +46,17 @@ class Average(Pooling):
         maximum = ops.max(ops.where(counts[:, :, None] > 0, frames, -1e9), axis=1)  # B,F
         return ops.cast(ops.concatenate([mean, std, maximum], axis=-1), self.compute_dtype)  # B,3F
 
+    def pool_windows(self, products, places, counts):
+        if self.statistics != "mean":
+            return super().pool_windows(products, places, counts)
+        # One product, in place of a copy of each window's frames: windows overlap.
+        frames = ops.cast(products[0], "float32")  # T,F
+        windows = ops.broadcast_to(ops.arange(ops.shape(places)[0], dtype="int32")[:, None], ops.shape(places))
+        where = ops.reshape(ops.stack([windows, places], axis=-1), (-1, 2))  # WN,2
+        shape = (ops.shape(places)[0], ops.shape(frames)[0])
+        shares = ops.scatter(where, ops.reshape(_shares(counts), (-1,)), shape)  # W,T
+        return ops.cast(ops.matmul(shares, frames), self.compute_dtype)
+
     def frame_weights(self, frames, mask):
         """Return 1/n for each of n valid frames, [B,T,1]."""
         return _shares(mask)[:, :, None]

@@ -1,6 +1,7 @@
 """The base class of pooling layers, which map frames [B,T,F] and a mask [B,T] to a descriptor [B,D]."""
 
 import keras
+from keras import ops
 
 
 class Pooling(keras.layers.Layer):
@@ -46,6 +47,10 @@ class Pooling(keras.layers.Layer):
     def pool(self, products, counts):
         """Products [B,T,..], and how often each frame counts [B,T], 0 for padding -> descriptor [B,D]."""
         raise NotImplementedError(f"the frames of {self.name} see each other")
+
+    def pool_windows(self, products, places, counts):
+        """Products of one video [T,..], and the frames of windows, as `windowed.cut_in_two` says -> descriptors [W,D]."""
+        return self.pool([ops.take(each, places, axis=0) for each in products], counts)
 
     def frame_weights(self, frames, mask):
         """frames [B,T,F], mask [B,T] -> how much each frame counts at inference, [B,T,K]; None if nothing tells.

@@ -1,7 +1,6 @@
 """Cut a model in two: what it makes of each frame alone, and what it makes of windows of frames from that."""
 
 import keras
-from keras import ops
 
 from pipeline.models.pooling import Pooling
 
@@ -11,7 +10,7 @@ def cut_in_two(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
 
     The first maps the model's inputs to products, name -> [B,T,..]. The second maps those of one video, name ->
     [T,..], and the frames of windows to probabilities float32 [W,V]: "places", int32 [W,N], says which frames, and
-    "counts", float32 [W,N], how often each is seen, 0 for padding.
+    "counts", float32 [W,N], how often each is seen, 0 for padding; a window names no frame twice.
     """
     poolings = [layer for layer in model.layers if isinstance(layer, Pooling)]
     if not all(layer.frames_apart for layer in poolings):
@@ -54,4 +53,4 @@ class _Pool(_Part):
         super().__init__(pooling, "pool")
 
     def call(self, products, places, counts):
-        return self.pooling.pool([ops.take(each, places, axis=0) for each in products], counts)
+        return self.pooling.pool_windows(products, places, counts)

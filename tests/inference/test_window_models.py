@@ -58,8 +58,9 @@ def test_pieces_are_few_and_little_is_padded():
             yield piece(left, most)
             left -= piece(left, most)
 
-    assert list(pieces(600, 256)) == [256, 256, 64, 16, 16]
+    assert list(pieces(600, 256)) == [256, 256, 128]
     assert list(pieces(19, 4)) == [4, 4, 4, 4, 4]
+    assert list(pieces(300, 256)) == [256, 64] and list(pieces(84, 256)) == [64, 16, 16]
     for total in range(1, 700):
         sizes = list(pieces(total, 128))
-        assert 0 <= sum(sizes) - total < 16 and set(sizes) <= {16, 32, 64, 128}
+        assert 0 <= sum(sizes) - total < max(16, total / 2) and len(sizes) <= total // 128 + 4 and set(sizes) <= {16, 32, 64, 128}
