@@ -49,7 +49,7 @@ class Pooling(keras.layers.Layer):
         raise NotImplementedError(f"the frames of {self.name} see each other")
 
     def pool_windows(self, products, places, counts):
-        """Products of one video [T,..], and the frames of windows, as `windowed.cut_in_two` says -> descriptors [W,D]."""
+        """Products of one video [T,..], places and counts [W,N] of windows (`windowed.cut_in_two`) -> [W,D]."""
         return self.pool([ops.take(each, places, axis=0) for each in products], counts)
 
     def frame_weights(self, frames, mask):

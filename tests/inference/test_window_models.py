@@ -63,4 +63,5 @@ def test_pieces_are_few_and_little_is_padded():
     assert list(pieces(300, 256)) == [256, 64] and list(pieces(84, 256)) == [64, 16, 16]
     for total in range(1, 700):
         sizes = list(pieces(total, 128))
-        assert 0 <= sum(sizes) - total < max(16, total / 2) and len(sizes) <= total // 128 + 4 and set(sizes) <= {16, 32, 64, 128}
+        assert 0 <= sum(sizes) - total < max(16, total / 2)
+        assert len(sizes) <= total // 128 + 4 and set(sizes) <= {16, 32, 64, 128}
