@@ -66,6 +66,16 @@ class ClassRankings:
         assert self._keys is not None
         return block_sums(self._keys >> 32, self._right, self._size, self._ahead, self.num_classes)
 
+    def average_precisions(self, positives: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the average precision of each class, [V]; NaN for a class without a positive, of which there are [V].
+
+        It is scikit-learn's: the precision above each cut, weighted by the recall that the cut's score adds. A block of
+        equal scores is one cut; `precision_sums` takes the mean over its orders, as MAP does. They are equal without.
+        """
+        cuts, sums = self.cuts(), np.zeros(self.num_classes)
+        np.add.at(sums, cuts.classes, self._right * cuts.correct / cuts.pairs)
+        return np.divide(sums, positives, out=np.full(self.num_classes, np.nan), where=positives > 0)
+
     def cuts(self) -> Cuts:
         """Return where the rankings may be cut."""
         if self._keys is None:

@@ -84,10 +84,9 @@ class StreamingMetrics:
         self._ranked += len(labels)
 
     def average_precisions(self) -> NDArray[np.float64]:
-        """Return the average precision of each class over the labels given, [V]; NaN for a class without a positive."""
+        """Return that of each class over the labels given, [V], as `ClassRankings.average_precisions`."""
         self._check_ranked()
-        positives, sums = self._positives, self._classes.precision_sums()
-        return np.divide(sums, positives, out=np.full(self.num_classes, np.nan), where=positives > 0)
+        return self._classes.average_precisions(self._positives)
 
     def areas(self) -> NDArray[np.float64]:
         """Return the area under each class's ROC curve, [V], as `ClassRankings.areas`; NaN if a label is not given."""
