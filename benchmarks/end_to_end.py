@@ -18,10 +18,7 @@ import math
 import multiprocessing
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +27,7 @@ import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
 from benchmarks.products import products
+from benchmarks.stages import run_all
 from benchmarks.step import training_flops
 from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import RUN_CONFIG
@@ -37,7 +35,6 @@ from pipeline.config import Experiment, ModelConfig, SamplingConfig, TrainingCon
 from pipeline.inputs.index import Index
 from pipeline.presets import load_preset
 
-ROOT = Path(__file__).parent.parent
 MOST = 200
 """Steps in a round, of each side; where an epoch has fewer, as many as it has."""
 
@@ -62,56 +59,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for number in range(flags.runs):
             folder = Path(name) / str(number)
-            rounds.append(_run_all(folder, models, flags))
-        figures = _by_stage(rounds)
+            raw = [token for pair in flags.raw for token in ("--raw", pair)]
+            given = ["--preset", flags.preset, "--models", ",".join(models), *raw, *flags.more]
+            rounds.append(run_all(folder, given))
+        figures = by_stage(rounds)
         for model in models:
-            run = folder / "runs" / flags.preset / model
-            opened = Index.open(folder / "data" / read_json(run / RUN_CONFIG)["dataset"]["name"] / "index")
-            experiment = _trained(run, opened)
             stage = statistics.median(stages[f"train {model}"] for stages in rounds)
-            figures += _by_part(model, run, experiment.training.batch_size, stage)
-            flops = training_flops(experiment)
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                figures += pool.apply(_steps, (model, experiment, opened.folder, flops, flags.rounds))
+            figures += of_training(folder, flags.preset, model, stage, flags.rounds)
     show(figures, flags.json, f"end to end, {flags.preset}")
 
 
-def _run_all(folder: Path, models: Sequence[str], flags: Flags) -> dict[str, float]:
-    """Seconds of each stage, by what `run_all` calls it; its log shows where a stage failed."""
-    places = {f"PIPELINE_{name.upper()}": str(folder / name) for name in ("data", "runs", "submissions", "reports")}
-    raw = [token for pair in flags.raw for token in ("--raw", pair)]
-    command = [sys.executable, "-u", "-m", "pipeline.run_all", "--preset", flags.preset, "--models", ",".join(models)]
-    folder.mkdir()
-    began, stages, current = time.perf_counter(), {}, "start"
-    log = folder / "log"
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            [*command, *raw, *flags.more],
-            cwd=ROOT,
-            env=os.environ | places,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process,
-    ):
-        for line in process.stdout:
-            if line.startswith("== "):
-                now = time.perf_counter()
-                stages[current], began = now - began, now
-                current = _name(line.removeprefix("== ").split())
-    stages[current] = time.perf_counter() - began
-    if process.returncode:
-        raise SystemExit(f"{current} failed:\n{log.read_text()[-2000:]}")
-    return stages
+def of_training(folder: Path, preset: str, model: str, stage: float, rounds: int) -> list[Figure]:
+    """Return where the time of a run's training went, and how fast its steps are in a process of their own.
+
+    `folder` is where `run_all` wrote, and `stage` how many seconds the training took.
+    """
+    run = folder / "runs" / Path(preset).stem / model
+    opened = Index.open(folder / "data" / read_json(run / RUN_CONFIG)["dataset"]["name"] / "index")
+    experiment = _trained(run, opened)
+    flops = None if os.environ.get("KERAS_BACKEND") == "jax" else training_flops(experiment)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        steps = pool.apply(_steps, (model, experiment, opened.folder, flops, rounds))
+    return _by_part(model, run, experiment.training.batch_size, stage) + steps
 
 
-def _name(words: Sequence[str]) -> str:
-    """A stage, and the model where it is about one."""
-    return " ".join([words[0], *([words[words.index("--model") + 1]] if "--model" in words else [])])
-
-
-def _by_stage(rounds: Sequence[dict[str, float]]) -> list[Figure]:
+def by_stage(rounds: Sequence[dict[str, float]]) -> list[Figure]:
+    """Return the median seconds of each stage, and its share of them all."""
     seconds = {stage: statistics.median(found[stage] for found in rounds) for stage in rounds[0]}
     total = sum(seconds.values())
     return [
@@ -146,11 +119,15 @@ def _trained(run: Path, index: Index) -> Experiment:
     return Experiment(index.dataset, *(from_dict(kind, config[name], path) for name, kind in kinds.items()))
 
 
-def _steps(model: str, experiment: Experiment, index: Path, flops: int, rounds: int) -> list[Figure]:
-    """Steps as `train` makes them, on what it reads and on what is there already; `flops` are a video's."""
+def _steps(model: str, experiment: Experiment, index: Path, flops: float | None, rounds: int) -> list[Figure]:
+    """Steps as `train` makes them, on what it reads and on what is there already; `flops` are a video's.
+
+    Without them they are counted on JAX, which needs no TensorFlow.
+    """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
 
+    from benchmarks.gpu import step_flops
     from benchmarks.step import repeated, training_model
     from pipeline.inputs.reading.reader import FrameReader
     from pipeline.training.batches import EpochSampler, TrainBatches
@@ -162,6 +139,7 @@ def _steps(model: str, experiment: Experiment, index: Path, flops: int, rounds: 
     steps = min(math.ceil(len(sampler.rows) / training.batch_size), MOST)  # a call of `fit` is for an epoch at most
     read = TrainBatches(FrameReader(opened), sampler, range(steps), sampling, training.mixup)
     one = repeated(read[0], steps)
+    flops = flops or step_flops(trained, *read[0][:2]) / training.batch_size
     limit = products(training.precision)
     sides = {
         "as trained": lambda: trained.fit(read, shuffle=False, verbose=0),

@@ -49,7 +49,6 @@ def interleaved(rounds: int, sides: Mapping[str, Callable[[], object]]) -> dict[
 
 def show(figures: Sequence[Figure], path: Path | None, about: str) -> None:
     """Print the figures as a table, a line a case and a column a side, and the machine; write them where asked to."""
-    named = machine()
     units = {figure.case: figure.unit for figure in figures}
     sides = list(dict.fromkeys(figure.who for figure in figures))
     values = {(figure.case, figure.who): figure.value for figure in figures}
@@ -57,10 +56,15 @@ def show(figures: Sequence[Figure], path: Path | None, about: str) -> None:
     for case, unit in units.items():
         cells = [_cell(values.get((case, who)), unit) for who in sides]
         print(f"| {case} | " + " | ".join(cells) + " |")
-    print(f"\n{named}")
+    print(f"\n{machine()}")
+    save(figures, path, about)
+
+
+def save(figures: Sequence[Figure], path: Path | None, about: str) -> None:
+    """Write the figures where asked to."""
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = {"about": about, "machine": named, "figures": [asdict(figure) for figure in figures]}
+        found = {"about": about, "machine": machine(), "figures": [asdict(figure) for figure in figures]}
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

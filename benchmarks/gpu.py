@@ -46,27 +46,37 @@ class Flags(Common):
 
 def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
-    gpu = shutil.which("nvidia-smi") is not None
-    flags = dataclasses.replace(
-        flags,
-        batches=flags.batches or ((32, 128, 512) if gpu else (16,)),
-        frames=flags.frames or (256 if gpu else 64),
-        steps=flags.steps or (20 if gpu else 2),
-        preset=flags.preset or ("youtube8m" if gpu else "demo"),
-    )
+    flags = with_sizes(flags)
     os.environ["KERAS_BACKEND"] = "jax"
     figures = []
     for family in flags.families:
         for precision in flags.precisions:
             for batch in flags.batches:
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
-                    figures += pool.apply(_measure, (family, precision, batch, flags))
+                    figures += pool.apply(of_family, (family, precision, batch, flags))
     show(figures, flags.json, f"training step on JAX, settings of {flags.preset}, T={flags.frames}")
-    if not gpu:
+    if not has_gpu():
         print("\nNo GPU here: these are the processors' figures, those of a GPU are open.")
 
 
-def _measure(family: str, precision: str, batch: int, flags: Flags) -> list[Figure]:
+def has_gpu() -> bool:
+    return shutil.which("nvidia-smi") is not None
+
+
+def with_sizes(flags: Flags) -> Flags:
+    """Return flags in which what was left out is as the machine allows it."""
+    gpu = has_gpu()
+    return dataclasses.replace(
+        flags,
+        batches=flags.batches or ((32, 128, 512) if gpu else (16,)),
+        frames=flags.frames or (256 if gpu else 64),
+        steps=flags.steps or (20 if gpu else 2),
+        preset=flags.preset or ("youtube8m" if gpu else "demo"),
+    )
+
+
+def of_family(family: str, precision: str, batch: int, flags: Flags) -> list[Figure]:
+    """Return the figures of one family's step, in a process of its own; none where the device's memory is too small."""
     import jax
 
     device = jax.devices()[0]

@@ -19,7 +19,18 @@ import tyro
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-_NOT_TIMED = {"__init__", "figures", "file_server", "input_sides", "jaxpr", "machine", "products", "run"}
+_NOT_TIMED = {
+    "__init__",
+    "figures",
+    "file_server",
+    "input_sides",
+    "jaxpr",
+    "machine",
+    "on_gpu",
+    "products",
+    "run",
+    "stages",
+}
 BENCHMARKS = tuple(sorted({path.stem for path in (ROOT / "benchmarks").glob("*.py")} - _NOT_TIMED))
 
 
