@@ -15,6 +15,7 @@ The tests run in one process more than there are processors, because some wait f
 more than the free memory has room for, at 2 GB each. -n NUMBER takes another number; -n 0 runs them in this process.
 
   ./run_tests.sh tests/test_metrics.py -k ties    some of them
+  ./run_tests.sh --wide                           more of them, as in continuous integration
   ./run_tests.sh -m long                          those that take minutes each
 HELP
     exit 0

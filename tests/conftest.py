@@ -31,11 +31,19 @@ from pipeline.inputs.index import Index
 CHROMIUM = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--wide", action="store_true", help="run those marked wide too, as continuous integration does")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "long" not in config.getoption("-m"):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="takes minutes; runs with -m long"))
+    left_out = {"long": "takes minutes; runs with -m long"}
+    if not config.getoption("--wide"):
+        left_out["wide"] = "runs with --wide"
+    for marker, reason in left_out.items():
+        if marker not in config.getoption("-m"):
+            for item in items:
+                if item.get_closest_marker(marker):
+                    item.add_marker(pytest.mark.skip(reason=reason))
     items[:] = in_shares(items, getattr(config, "workerinput", {}).get("workercount", 1))
 
 

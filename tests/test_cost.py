@@ -64,6 +64,7 @@ def test_recurrent_reads_every_frame_in_both_directions():
     assert cost.flops == flops + FRAMES * 2 * 2 * 4 * 3 * (6 + 3)
 
 
+@pytest.mark.wide
 def test_work_that_is_done_once_a_batch_is_not_a_videos():
     """Whitening: the inverse root is the same for all videos of a batch."""
     settings = {"first_whitening": "none"}
@@ -82,6 +83,7 @@ def test_frames_are_those_of_the_sampling():
     assert cost.flops == flops + 2 * 12 * 10
 
 
+@pytest.mark.wide
 def test_memory_grows_with_the_frames():
     def activations(frames: int) -> int:
         pooling = NetVLADConfig((3,))
@@ -93,6 +95,7 @@ def test_memory_grows_with_the_frames():
     assert (long - short) / 1000 > 5 * 6 + 4 * 3
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("family", ["netvlad", "attention_netvlad"])
 def test_the_residuals_are_never_built(family):
     whole = load_experiment("youtube8m", family)

@@ -347,6 +347,7 @@ def world(tmp_path_factory):
     return folder
 
 
+@pytest.mark.wide
 @pytest.mark.first
 def test_the_commands_of_the_pages_run(world, capsys):
     for page in READING_ORDER:

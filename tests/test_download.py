@@ -376,6 +376,7 @@ def test_audiosets_archive(download, tmp_path):
 SEEDS = [*range(10), *(pytest.param(seed, marks=pytest.mark.long, id=f"long-{seed}") for seed in range(200))]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fault_schedules(truth, tmp_path, seed):
     """Mirrors, their faults, what an earlier process left, and a kill, all drawn from the seed."""

@@ -230,6 +230,7 @@ def test_files_that_are_not_there_or_hold_something_else(tmp_path, stage, tiny_p
 # ------------------------------------------------------------------------------------------------------------ real data
 
 
+@pytest.mark.wide
 @pytest.mark.first
 @pytest.mark.real_data
 def test_audioset(shared_data, tmp_path):
@@ -254,6 +255,7 @@ def test_audioset(shared_data, tmp_path):
     assert rows["average", "eval"]["gap"] > 3 * rows["label priors", "eval"]["gap"]
 
 
+@pytest.mark.wide
 @pytest.mark.real_data
 def test_unlabeled_video_id_shards_of_2017(shared_data, tmp_path):
     import tensorflow as tf

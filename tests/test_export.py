@@ -217,6 +217,7 @@ def test_a_bundle_brings_its_own_models_and_its_own_name(small, run, blended):
             run(infer, "--bundle", other)
 
 
+@pytest.mark.wide
 def test_jax_gives_the_same_scores(small, run, blended):
     run(infer, "--bundle", blended, "--split", "test")
     copy = small / "on-jax.zip"

@@ -128,6 +128,7 @@ def every(calls: int) -> tuple[set[int], tuple[int, ...]]:
     return {*range(1, calls + 1)}, (0, 300, 3000)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("faults", [some, pytest.param(every, marks=pytest.mark.long)])
 @pytest.mark.parametrize("stage", STAGES)  # in their order: each works on what the one before it made
 def test_a_full_disk_is_told_and_costs_nothing(folder, stage, faults):

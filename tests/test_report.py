@@ -276,6 +276,7 @@ def test_the_same_again_is_up_to_date(folder, path, capsys):
     assert str(folder).encode() not in content
 
 
+@pytest.mark.wide
 def test_what_changes_makes_it_anew_and_the_same_inputs_the_same_bytes(folder, path):
     before = path.read_bytes()
     run_here("report", folder, "--run", "netvlad", "--no-frames")

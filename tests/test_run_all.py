@@ -154,6 +154,7 @@ def test_without_a_split_to_submit_everything_else_runs(tmp_path, commands, caps
     assert "submit is left out: there is no split but those that are trained on" in capsys.readouterr().out
 
 
+@pytest.mark.wide
 def test_nothing_is_scored_or_predicted_twice(tmp_path, monkeypatch):
     """Every stage in this process: each split of each run is predicted once and scored once, and so are the priors."""
     from pipeline.inference import scoring
@@ -204,6 +205,7 @@ def test_folds_are_the_dataset_s_and_reach_every_stage(tmp_path, commands):
     assert commands == []
 
 
+@pytest.mark.wide
 def test_a_whole_run_in_folds_tells_its_out_of_fold_score_and_its_spread(tmp_path, stage):
     """Without folds before, and killed in between or not: the same command does what is left to do."""
     (tmp_path / "tiny.py").write_text(of_one_feature(TINY))

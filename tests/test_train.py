@@ -25,6 +25,7 @@ from pipeline.training.log import read_log
 PRESET = small_preset(TrainingConfig(batch_size=8, epochs=1), InferenceConfig(batch_size=8, videos_per_part=10))
 
 
+@pytest.mark.wide
 def test_a_student_and_its_teacher(tmp_path, capsys):
     preset = tmp_path / "small.py"
     preset.write_text(PRESET)
@@ -64,6 +65,7 @@ def test_a_student_and_its_teacher(tmp_path, capsys):
         run_here("train", tmp_path, "--run", "average", "--training.teacher", "average")
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     "change", [{"dtype": "float16"}, {"minimum": -1.0, "maximum": 4.0}], ids=["halves", "bytes of a range"]
 )
@@ -103,6 +105,7 @@ def test_features_of_any_kind_from_records_to_predictions(tmp_path, capsys, chan
             run_here("infer", tmp_path, *wider)
 
 
+@pytest.mark.wide
 def test_one_label_a_video_from_records_to_a_bundle(tmp_path, capsys):
     """Softmax, smoothed, mixed, taught and penalized; top-1 chooses; what has no label, or two, is quarantined."""
     dataset = dataclasses.replace(SMALL, task="single_label", holdout_percent=40)

@@ -183,6 +183,7 @@ def test_errors_end_a_stage_with_their_message_alone(error, status):
     assert (result.returncode, result.stderr, result.stdout) == (status, f"error: {error}\n", "")
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("stage", STAGES)
 def test_help_explains_the_stage_and_imports_no_backend(stage):
     command = [sys.executable, "-X", "importtime", "-m", f"pipeline.{stage}", "--help"]

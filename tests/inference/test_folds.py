@@ -79,6 +79,7 @@ def dense(fold, index, rows) -> np.ndarray:
     return np.concatenate([np.asarray(model.predict_on_batch(inputs))[:count] for count, inputs in batches])
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", list(RUNS))
 def test_a_training_video_is_predicted_by_its_fold_and_others_by_the_mean_of_all(made, name):
     folder, index = made
@@ -101,6 +102,7 @@ def test_a_training_video_is_predicted_by_its_fold_and_others_by_the_mean_of_all
         assert read_json(fold / "predictions" / HOLDOUT / "scores.json")["whole"] == pytest.approx(each)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("combine", ["probabilities", "logits", "ranks"])
 def test_predict_and_the_bundle_answer_as_infer_and_ensemble_do(made, combine, tmp_path):
     """A blend of two runs in folds: the models of each are averaged first, then the runs are blended."""

@@ -35,6 +35,7 @@ def ensemble(models) -> Ensemble:
     return Ensemble(SMALL, models, Recipe(members, "logits", 9), 9, ("",) * 9)
 
 
+@pytest.mark.wide
 def test_it_answers_as_the_pipeline_does(models, tmp_path):
     import tensorflow as tf
 

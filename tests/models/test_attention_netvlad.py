@@ -46,6 +46,7 @@ def test_it_equals_its_equations(lengths, length, training, encoders):
     literal.check_outputs(layer(frames, mask, training=training), expected)
 
 
+@pytest.mark.wide
 @one_and_two_encoders
 @pytest.mark.parametrize(
     ("lengths", "length", "training"), [([9, 1, 4, 7], 12, True), ([1], 1, False), ([300, 41], 300, True)]

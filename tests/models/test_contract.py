@@ -208,6 +208,7 @@ def test_frames_have_weights(family):
         np.testing.assert_allclose(alone[feature][0], found[2], rtol=2e-4, atol=1e-6)
 
 
+@pytest.mark.wide
 @every_family
 def test_windows_are_scored_as_videos_of_their_own(family, monkeypatch):
     """Also where the model sees a frame several times, or not all of them; in windows that share frames."""
@@ -297,6 +298,7 @@ def test_bfloat16_is_near_float32(family):
         assert np.mean(np.abs(found - expected[feature])) < 0.03 * np.abs(expected[feature]).max()
 
 
+@pytest.mark.wide
 @pytest.mark.first
 def test_tensorflow_and_jax_agree(tmp_path):
     """The same weights give the same float32 probabilities on both backends, and frames count as much."""

@@ -57,6 +57,7 @@ def faults(
     return found
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     "family", [pytest.param(family, marks=() if family in QUICK_FAMILIES else pytest.mark.long) for family in FAMILIES]
 )
@@ -83,6 +84,7 @@ def test_on_jax(family):
     )
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(
     ("family", "dtype", "precision"),
     [

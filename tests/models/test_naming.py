@@ -57,6 +57,7 @@ def test_no_layer_has_the_name_of_another():
         assert len(set(every)) == len(every) and not set(every) & set(others), names
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("names", [("frames", "num_frames"), ("a_norm", "a"), ("Image/RGB é", "average"), ("x", "X")])
 def test_a_model_of_any_names_predicts_what_that_of_plain_names_does(names, tmp_path):
     plain, named = model_of("rgb", "audio"), model_of(*names)

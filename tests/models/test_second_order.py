@@ -200,6 +200,7 @@ def test_with_democratic_weights_it_equals_its_literal_form():
     check_against_literal(layer, frames, mask, lambdas=lambdas)  # no gradient through the weights
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("democratic", "compiled"), [(True, False), (False, True)])
 def test_a_frame_on_a_center(democratic, compiled):
     layer = make(democratic=democratic)

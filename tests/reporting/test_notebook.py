@@ -105,6 +105,7 @@ def text_of(outputs) -> str:
     return "\n".join(found)
 
 
+@pytest.mark.wide
 def test_they_run_without_a_warning(shown):
     for outputs in shown.values():
         assert len(outputs) > 5

@@ -13,6 +13,7 @@ from pipeline.config.errors import StageError
 from pipeline.runtime import backend
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("name", ["tensorflow", "jax"])
 def test_one_line_says_what_it_runs_on(name):
     environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
@@ -45,6 +46,7 @@ def test_what_was_held_back_is_shown_when_it_fails():
     assert "a notice" in result.stderr and "RuntimeError: broken" in result.stderr
 
 
+@pytest.mark.wide
 def test_a_driver_without_a_gpu_shows_what_was_held_back(tmp_path):
     driver = tmp_path / "nvidia-smi"
     driver.write_text("#!/bin/sh\n")
@@ -59,6 +61,7 @@ def test_a_driver_without_a_gpu_shows_what_was_held_back(tmp_path):
     assert result.stdout.startswith("tensorflow on ")
 
 
+@pytest.mark.wide
 def test_for_graphs_it_is_tensorflow_without_a_word():
     environment = {**os.environ, "KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "0"}
     script = "from pipeline.runtime import backend; backend.start_tracing()\n"
@@ -67,6 +70,7 @@ def test_for_graphs_it_is_tensorflow_without_a_word():
     assert (result.returncode, result.stdout, result.stderr) == (0, "tensorflow\n", "")
 
 
+@pytest.mark.wide
 def test_what_was_imported_is_not_looked_at_by_the_collector_and_logs_errors_alone():
     script = (
         "import gc\nfrom pipeline.runtime import backend\nbackend.start_backend()\nfrozen = gc.get_freeze_count()\n"

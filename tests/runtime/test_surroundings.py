@@ -24,6 +24,7 @@ def test_what_cuts_a_training_short_or_stops_matplotlib_is_unset():
     assert not {"KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "MPLBACKEND"} & set(os.environ)
 
 
+@pytest.mark.wide
 def test_keras_is_as_it_comes_whatever_the_home_folder_says(tmp_path):
     (tmp_path / ".keras").mkdir()
     theirs = {"floatx": "float16", "epsilon": 0.1, "backend": "torch", "image_data_format": "channels_first"}

@@ -174,6 +174,7 @@ def follow(line: str, folder: Path) -> str:
     return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.wide
 def test_the_commands_of_a_submission_make_the_same_bytes(tmp_path, stage):
     (tmp_path / "half.py").write_text(PRESET)
     folder, sources = tmp_path / "data" / "half" / "index", []

@@ -82,6 +82,7 @@ def content(folder) -> dict[str, bytes]:
     return {name: value for name, value in same.content(folder).items() if name.startswith("runs/")}
 
 
+@pytest.mark.wide
 def test_folds_that_are_killed_go_on_and_end_the_same(trained, tmp_path, monkeypatch, capsys):
     """In the last fold, and after it; tests/faults kills them anywhere."""
     expected = content(tmp_path)

@@ -17,6 +17,7 @@ def model_of(family: str = "average"):
     return build_model(ModelConfig(family, POOLING[family](), CLASSIFIER), SMALL)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_frozen_layer_tracks_nothing_and_none_of_its_weights_is_trained(family, capsys):
     model = model_of(family)

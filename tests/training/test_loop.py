@@ -179,6 +179,7 @@ def test_penalties_are_in_the_log_and_not_in_what_is_stored(held_out, tmp_path):
     assert type(stored) is type(run.stored), "nothing of training"
 
 
+@pytest.mark.wide
 @pytest.mark.first
 def test_on_jax_too():
     """The tests of a resumed run and of penalties again, on the other backend, in one process."""

@@ -115,6 +115,7 @@ def test_names_may_begin_with_a_dot_and_a_slash(tmp_path, folders):
     assert there(tmp_path) == expected(MEMBERS)
 
 
+@pytest.mark.wide
 @pytest.mark.real_data
 def test_the_real_files_survive(shared_data, tmp_path, folders):
     """Through an archive made by tar itself, as AudioSet's was."""
@@ -298,6 +299,7 @@ def test_headers_without_end_are_damage(tmp_path, folders):
 # ---------------------------------------------------------------------------------------------------------- interrupted
 
 
+@pytest.mark.wide
 def test_killed_midway_it_goes_on(tmp_path, folders):
     """kill -9 at random moments: no file is ever half there, and the last run ends it."""
     chance = random.Random(5)

@@ -282,6 +282,7 @@ def test_every_byte_of_the_structure_damaged(tmp_path):
 # ---------------------------------------------------------------------------------------------------------- real files
 
 
+@pytest.mark.wide
 @pytest.mark.real_data
 @pytest.mark.parametrize("folder", REAL)
 def test_every_real_record_as_the_general_parser_reads_it(shared_data, folder):

@@ -74,6 +74,7 @@ def test_preflight_of_mutated_records(case):
             assert str(error).startswith("first record: ")
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("case", CASES[:: ALWAYS // 2])
 def test_mutated_files(tmp_path, case):
     """Bits flipped, bytes cut out or doubled: what is read before the first fault is what TensorFlow reads."""

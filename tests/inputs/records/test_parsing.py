@@ -256,6 +256,7 @@ def test_names_that_differ_by_case_are_different():
 # ---------------------------------------------------------------------------------------------------------- real files
 
 
+@pytest.mark.wide
 @pytest.mark.real_data
 @pytest.mark.parametrize("folder", REAL)
 def test_every_real_record_as_tensorflow_reads_it(shared_data, folder):
