@@ -25,7 +25,7 @@ from pipeline.features.backbone import FPS, Recipe
 from pipeline.features.estimate import estimate
 from pipeline.features.extraction import extract
 from pipeline.features.files import find_media
-from pipeline.features.finding import FOLDER, Chosen, choose_backbones, keep
+from pipeline.features.finding import FOLDER, Chosen, choose_backbones, keep, usual_remark
 from pipeline.features.media import load_av
 from pipeline.features.networks import Network
 from pipeline.features.store import Store, StoredFile, ids_of
@@ -71,6 +71,9 @@ def main() -> None:
     fps = Fraction(flags.fps).limit_denominator(10_000)
     chosen = choose_backbones(flags.backbones, flags.backbone_option, flags.places.data_dir / FOLDER)
     recipes = {each.feature: Recipe(each.backbone, fps).text() for each in chosen}
+    for each in chosen:
+        if remark := usual_remark(each):
+            print(remark, file=sys.stderr)
     if flags.dry_run:
         networks = [Network(each.backbone, each.path, default_workers()) for each in chosen]
         print(estimate(paths, networks, fps, flags.workers))

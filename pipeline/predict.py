@@ -84,7 +84,8 @@ class Flags(CommonFlags, WorkerFlags, ThresholdFlags, MediaFlags, FeatureSetting
     """Print JSON instead of a table, one object on each line:
     {"id": ..., "labels": [{"label": 17, "name": ..., "score": 0.93}, ...]}."""
     output: Path | None = None
-    """File to write such lines to, whole or not at all, with the files that each video was read from."""
+    """File to write such lines to, whole or not at all, with the files that each video was read from; intervals also as
+    CSV, WebVTT or SubRip, as the ending says."""
     skip_done: tyro.conf.FlagCreatePairsOff[bool] = False
     """Keep the lines of --output whose files and model are unchanged, and predict the other videos.
     An interrupted command goes on so."""
@@ -92,9 +93,10 @@ class Flags(CommonFlags, WorkerFlags, ThresholdFlags, MediaFlags, FeatureSetting
     """Length of the windows of a video that are scored, in seconds; by default twice --every."""
     every: Span | None = None
     """From the beginning of one window to that of the next, in seconds; by default half of --window.
-    With either of them the answer is intervals: neighboring windows with a label of which the model is sure.
+    With either of them the answer is intervals: neighboring windows in which a label reaches --threshold, 0.5 here
+    unless it is given.
     {"id": ..., "intervals": [{"label": 17, "start": 40.0, "end": 65.0, "peak": 52.5, "score": 0.93, ...}, ...]}.
-    --top says how many labels; CSV, WebVTT or SubRip is written to --output FILE.csv, FILE.vtt or FILE.srt."""
+    --top says how many labels."""
     fps: FramesPerSecond | None = None
     """Frames of a second that the features have, for --window and --every: 1 by default, or those that extract took."""
     page: Path | None = None

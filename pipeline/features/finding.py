@@ -68,6 +68,18 @@ def choose_backbones(named: Sequence[str], options: Sequence[str], folder: Path)
     return chosen
 
 
+def usual_remark(chosen: Chosen) -> str | None:
+    """Return what to tell of a backbone of pictures that sees them as they are decoded; None of others."""
+    backbone, path = chosen.backbone, chosen.path
+    as_decoded = backbone.scale == 1 and set(backbone.mean) == {0} and set(backbone.deviation) == {1}
+    if path is None or backbone.task != "frames" or not as_decoded or path.with_suffix(".json").exists():
+        return None
+    return (
+        f"note: nothing says what {path.name} expects of pixels, so they go in from 0 to 255; {path.stem}.json beside "
+        f"it, or --backbone-option {chosen.feature}.scale=..., {chosen.feature}.mean=... says otherwise"
+    )
+
+
 def find_by_checksum(backbone: Backbone, named: Iterable[Path], folder: Path) -> Path | None:
     """Return the file of a backbone by its checksum: one of those named, or one that is kept in `folder`.
 

@@ -34,7 +34,8 @@ class FeatureSettings(IdSettings):
     features: Annotated[tuple[NamedFiles, ...], tyro.conf.UseAppendAction] = ()
     """Files of a feature, NAME=GLOB, repeatable: npy, npz, HDF5, Parquet or tar, as their content says."""
     rows: str | None = None
-    """Table, or pattern of tables, that names the video of each row of a stacked array, in the array's order."""
+    """Table, or pattern of tables, that names the video of each row of a stacked array, in the array's order. Its
+    labels are taken where --labels names no table."""
     align: Align | None = None
     """Alignment of features that differ in their number of frames: crop to the shortest, resample to the times of the
     first feature, or refuse. By default up to 2 frames or 2 % more are cropped, and larger differences refused."""
@@ -60,7 +61,7 @@ class DatasetSettings(IdSettings):
     name: FolderName
     """Name of the dataset, of its folder below --data-dir, and of its preset."""
     labels: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
-    """Table of labels, CSV, TSV, Parquet, JSON or JSON lines; repeatable. `pack` takes those of --rows by default."""
+    """Table of labels, CSV, TSV, Parquet, JSON or JSON lines; repeatable."""
     label_column: str | None = None
     """Column of the labels; by default the only one left, or all of them if there is one column for each class."""
     separator: str | None = None
@@ -83,7 +84,8 @@ class DatasetSettings(IdSettings):
     quantize_range: tuple[_Bound, ...] = ()
     """Ends of the range of --quantize, for all features, in place of the measured ones: -2 2 is YouTube-8M's."""
     drop_bad: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Leave out videos that cannot be read or hold values that are not finite, instead of refusing to pack."""
+    """Leave out videos that cannot be read, or hold values that are not finite. Without it `pack` refuses them, and
+    `extract` uses what could be read of a damaged file."""
 
     def check_together(self) -> None:
         bounds = self.quantize_range

@@ -9,7 +9,7 @@ from pipeline.artifacts.done import sha256_of
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
 from pipeline.features.backbone import Backbone
-from pipeline.features.finding import choose_backbones, find_by_checksum, keep, kept_at
+from pipeline.features.finding import choose_backbones, find_by_checksum, keep, kept_at, usual_remark
 from pipeline.features.known import KNOWN
 
 
@@ -40,6 +40,23 @@ def test_options_are_over_the_json(tmp_path):
     ):
         with pytest.raises((StageError, ConfigError), match=message):
             choose_backbones([path], options, tmp_path)
+
+
+def test_pixels_that_nothing_is_said_of_are_told(tmp_path):
+    path = tmp_path / "one.onnx"
+    tiny_pictures(path)
+    path.with_suffix(".json").unlink(missing_ok=True)
+
+    def remark(*options) -> str | None:
+        (chosen,) = choose_backbones([str(path)], list(options), tmp_path)
+        return usual_remark(chosen)
+
+    assert "nothing says what one.onnx expects of pixels" in remark() and "one.json beside it" in remark()
+    assert remark("rgb.height=16") and not remark("rgb.scale=0.5") and not remark("rgb.mean=1,2,3")
+    path.with_suffix(".json").write_text("{}")
+    assert remark() is None, "it is said that nothing is to be done"
+    (sound,) = choose_backbones([str(tiny_sound(tmp_path / "sound.onnx"))], [], tmp_path)
+    assert usual_remark(sound) is None
 
 
 def test_a_known_file_is_known_by_its_checksum(tmp_path):
