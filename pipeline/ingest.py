@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
-from pipeline.cli.flags import CommonFlags, ForceFlags, IngestFlags, WorkerFlags
+from pipeline.cli.flags import CommonFlags, EngineFlags, ForceFlags, IngestFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
@@ -30,7 +30,7 @@ from pipeline.inputs.index.resume import IndexedReports, check_shard_once, repor
 from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_mtime
 from pipeline.inputs.records.schema import SchemaError, check_first_records
 from pipeline.presets import load_experiment
-from pipeline.runtime.parallel import map_in_processes
+from pipeline.runtime.engine import Processes
 from pipeline.runtime.progress import progress_bar
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
@@ -38,7 +38,7 @@ _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
 
 
 @dataclass(frozen=True)
-class Flags(ForceFlags, WorkerFlags, IngestFlags, CommonFlags):
+class Flags(ForceFlags, EngineFlags, WorkerFlags, IngestFlags, CommonFlags):
     pass
 
 
@@ -100,10 +100,11 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
     by_settings.mkdir(parents=True, exist_ok=True)
     check = functools.partial(check_shard_once, dataset=dataset, folder=by_settings)
     peaks = OutlierDetector(dataset)
+    engine = flags.cluster() or Processes(flags.workers)
     with work.replace(config, inputs) as output:
         size = sum(size_and_mtime(source.path)[0] for source in new)
         together = min(max(_TOGETHER * len(new) // max(size, 1), 1), _MOST_TOGETHER)
-        checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
+        checked = engine.map(check, [source.path for source in new], together)
         with progress_bar(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
             reports = peaks.noted(reports_in_order(sources, indexed, known, _counted(checked, bar)))
             summary = write_index(output.folder, dataset, sources, reports, root, declared, None, names)

@@ -11,9 +11,10 @@ from pipeline.artifacts.places import Places
 from pipeline.cli.paths import PathOrName, SplitFiles
 from pipeline.cli.types import Preset
 from pipeline.config import CheckedFields
-from pipeline.config.ranges import Count, OutlierRatio, Workers
+from pipeline.config.ranges import Count, EngineName, GPUs, OutlierRatio, Processors, Workers
 from pipeline.config.threshold import GivenThreshold
 from pipeline.presets import name_of_preset
+from pipeline.runtime.engine import PROCESSES, Cluster
 from pipeline.runtime.parallel import default_workers
 
 
@@ -101,6 +102,25 @@ class WorkerFlags(BaseFlags):
     workers: Workers = dataclasses.field(default_factory=default_workers)
     """Number of processes that make or check shards, or look at many files; by default as many as there are
     processors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineFlags(BaseFlags):
+    """Flags that say where the tasks of a stage run. No result depends on them."""
+
+    engine: EngineName = PROCESSES
+    """What runs the tasks: processes of this machine; `ray`, the cluster that it is part of; or ray://HOST:PORT."""
+    task_cpus: Processors = 1
+    """Processors of a task on a cluster. Tasks that train or predict with few take long."""
+    task_gpus: GPUs | None = None
+    """GPUs of a task on a cluster, also a part of one; by default 1 for training and prediction where there are any."""
+
+    def cluster(self, models: bool = False) -> Cluster | None:
+        """Return the cluster to run tasks on; None if they run on this machine. `models`: whether they run models.
+
+        Raises StageError as `Cluster` does.
+        """
+        return None if self.engine == PROCESSES else Cluster(self.engine, self.task_cpus, self.task_gpus, models)
 
 
 @dataclasses.dataclass(frozen=True)

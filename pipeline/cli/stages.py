@@ -5,6 +5,7 @@ from typing import NamedTuple
 from pipeline.cli.flags import (
     BaseFlags,
     CommonFlags,
+    EngineFlags,
     ForceFlags,
     IngestFlags,
     MediaFlags,
@@ -44,18 +45,20 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW),
+    "run_all": Stage(
+        (ReadingFlags, IngestFlags, WorkerFlags, EngineFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW
+    ),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
-    "extract": Stage((PlacesFlags, WorkerFlags, ForceFlags, MediaFlags)),
-    "pack": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
-    "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, ForceFlags), ("dataset",)),
+    "extract": Stage((PlacesFlags, WorkerFlags, EngineFlags, ForceFlags, MediaFlags)),
+    "pack": Stage((PlacesFlags, WorkerFlags, EngineFlags, ForceFlags)),
+    "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, EngineFlags, ForceFlags), ("dataset",)),
     "train": Stage(
-        (ReadingFlags, ForceFlags, StartFlags),
+        (ReadingFlags, ForceFlags, StartFlags, EngineFlags),
         ("dataset", "sampling", "pooling", "classifier", "training", "inference"),
     ),
     "soup": Stage((ReadingFlags,), ("dataset", "inference")),
-    "infer": Stage((ReadingFlags,), ("dataset", "inference")),
+    "infer": Stage((ReadingFlags, EngineFlags), ("dataset", "inference")),
     "ensemble": Stage((CommonFlags,), ("dataset", "ensemble")),
     "threshold": Stage((CommonFlags,), ("dataset", "threshold")),
     "submit": Stage((CommonFlags, SplitFlags, ThresholdFlags), ("dataset", "submission")),
