@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.done import Done, digest_file
+from pipeline.artifacts.done import Done, digest_file, digest_json
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.folds import fold_folders, is_folded
 from pipeline.artifacts.locks import locked
+from pipeline.artifacts.parts import PATIENCE, Part, note_part, require_parts
 from pipeline.artifacts.places import WEIGHTS, find_run, is_trained
 from pipeline.artifacts.predictions import Predictions, PredictionStore
-from pipeline.cli.flags import EngineFlags, ReadingFlags
+from pipeline.cli.flags import PartFlags, ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Flags(EngineFlags, ReadingFlags):
+class Flags(PartFlags, ReadingFlags):
     model: Family = None
     """Pooling family of the run, which has its name unless --run gives another."""
     run: PathOrName | None = None
@@ -68,7 +69,7 @@ def main() -> None:
     folder = _folder(flags, experiment.model.family)
     with contextlib.ExitStack() as locks:
         for each in (folder, *(fold_folders(folder) if is_folded(folder) else ())):
-            locks.enter_context(locked(each))
+            locks.enter_context(locked(each, shared=bool(flags.part)))
         _folder(flags, experiment.model.family)  # asked again, now that nobody else makes something of it
         run = None if flags.bundle else TrainedRun.read(folder)
         if run:
@@ -83,6 +84,13 @@ def main() -> None:
         stores = {split: prediction_store(folder, split) for split in splits}
         missing = [split for split in splits if not stores[split].is_up_to_date(settings, inputs)]
         models = Models(run, flags.bundle, experiment.inference)
+        if share := flags.share:
+            _predict_part(share, models, index, {split: stores[split] for split in missing}, settings, inputs)
+            return
+        if flags.join:
+            for split in missing:
+                if not (index.folds and split == HOLDOUT):
+                    require_parts(stores[split].folder, flags.join, digest_json(settings, inputs))
         cluster = flags.cluster(models=True) if missing else None
         for split in missing:
             if index.folds and split == HOLDOUT:
@@ -160,6 +168,33 @@ def _predict(
     _finish(store, videos, settings, inputs)
 
 
+def _predict_part(
+    part: Part,
+    models: Models,
+    index: Index,
+    stores: dict[str, PredictionStore],
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+) -> None:
+    """Predict a part of each split. What the folds have predicted of their own videos is joined with the last part."""
+    for split, store in stores.items():
+        if index.folds and split == HOLDOUT:
+            continue
+        videos = len(index.rows(split))
+        plan = (settings, inputs, videos, settings["videos_per_part"])
+        if not store.is_begun(*plan):
+            with locked(store.folder, patience=PATIENCE):  # with other settings, the parts at work must end first
+                store.begin(*plan)
+        with locked(store.folder, shared=True, patience=PATIENCE), locked(store.folder.with_name(f"{split} {part}")):
+            if not store.is_begun(*plan):
+                raise StageError(f"{store.folder} was begun anew with other settings: give all parts the same")
+            own = [each for each in store.begin(*plan) if part.takes(each[0])]
+            if own:
+                _predict_parts(*models.reading(index), store, split, own)
+            note_part(store.folder, part, digest_json(settings, inputs))
+        print(f"{store.folder}: {part} is predicted")
+
+
 def _predict_folds(
     folder: Path,
     models: Models,
@@ -196,12 +231,27 @@ def predict(
     predictor: "Predictor", reader: "FrameReader", store: PredictionStore, split: str, settings: dict, inputs: dict
 ) -> None:
     """Predict the videos of a split that are missing from a store, part by part; print the result."""
+    videos = len(reader.index.rows(split))
+    missing = store.begin(settings, inputs, videos, settings["videos_per_part"])
+    _predict_parts(predictor, reader, store, split, missing, videos)
+    _finish(store, videos, settings, inputs)
+
+
+def _predict_parts(
+    predictor: "Predictor",
+    reader: "FrameReader",
+    store: PredictionStore,
+    split: str,
+    missing: list[tuple[int, range]],
+    videos: int | None = None,
+) -> None:
+    """Predict and store missing parts of a split. The bar leads to `videos`, by default those of these parts."""
     index = reader.index
     rows = index.rows(split)
-    missing = store.begin(settings, inputs, len(rows), settings["videos_per_part"])
-    parts = [rows[videos.start : videos.stop] for _, videos in missing]
-    done = len(rows) - sum(map(len, parts))
-    bar = progress_bar(total=len(rows), initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True)
+    parts = [rows[each.start : each.stop] for _, each in missing]
+    own = sum(map(len, parts))
+    total = own if videos is None else videos
+    bar = progress_bar(total=total, initial=total - own, desc=f"infer {split}", unit=" videos", unit_scale=True)
     with bar, ThreadPoolExecutor(1) as writer:
         written = None
         for (number, _), part, best in zip(missing, parts, predictor.predict_parts(reader, parts, bar.update)):
@@ -210,7 +260,6 @@ def predict(
             written = writer.submit(store.write, number, Predictions(index.ids_of(part), *best))
         if written:
             written.result()
-    _finish(store, len(rows), settings, inputs)
 
 
 def _finish(store: PredictionStore, videos: int, settings: dict, inputs: dict) -> None:

@@ -6,11 +6,11 @@ Reads and writes what the stages do. A stage that is up to date says so and is s
 import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags, StartFlags, WorkerFlags
+from pipeline.cli.flags import EngineFlags, ForceFlags, IngestFlags, ReadingFlags, SplitFlags, StartFlags, WorkerFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
 from pipeline.cli.parsing import parse_flags
@@ -28,6 +28,7 @@ from pipeline.runtime import backend
 from pipeline.submission.like import sample_of_split
 from pipeline.submission.like_sample import read_sample
 from pipeline.submission.splits import split_to_submit
+from pipeline.training.far import train_far
 
 _SECTIONS = STAGES["run_all"].sections
 _WITHOUT_POOLING = tuple(section for section in _SECTIONS if section != "pooling")
@@ -38,7 +39,7 @@ _WITH_MODELS = ("train", "infer")
 
 
 @dataclass(frozen=True)
-class Flags(StartFlags, SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
+class Flags(StartFlags, SplitFlags, ForceFlags, EngineFlags, WorkerFlags, IngestFlags, ReadingFlags):
     models: Families = None
     """Pooling families to train, separated by commas, such as average,netvlad; by default those of the preset."""
     run: str | None = None
@@ -81,11 +82,14 @@ def main() -> None:
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
         _check_submitted([split for split in named if split not in (*experiment.dataset.train_splits, HOLDOUT)], flags)
-    progress = StageProgress(bool(experiment.synthesis and not flags.raw) + 2 * len(models) + 5)
+    cluster = flags.cluster(models=True)
+    at_once = cluster and not (flags.force and experiment.dataset.folds)  # folds that are there go before others begin
+    stages = bool(experiment.synthesis and not flags.raw) + bool(at_once) + 2 * len(models) + 5
+    progress = StageProgress(stages)
 
-    def stage(name: str, *more: str) -> None:
+    def stage(name: str, *more: str, groups: dict[str, list[str]] = whole) -> None:
         progress.begin(" ".join([name, *more]))
-        _run(name, whole, *more)
+        _run(name, groups, *more)
 
     if experiment.synthesis and not flags.raw:
         stage("synthesize")
@@ -98,8 +102,20 @@ def main() -> None:
         sample_of_split(flags.like, index, split, experiment.submission.top_k)
     for model, own in pooling.items():
         _run("train", whole, *chosen[model], "--dry-run", *_tokens(own), quiet=True)
+    training = whole
+    if cluster and at_once:
+        progress.begin(f"train {', '.join(runs.values())} at once")
+        folds = [["--fold", str(number)] for number in range(1, index.folds + 1)] or [[]]
+        commands = [
+            [*_arguments("train", whole, *chosen[model], *_tokens(own)), *fold]
+            for model, own in pooling.items()
+            for fold in folds
+        ]
+        with _named("train"):
+            train_far(cluster, commands)
+        training = {name: tokens for name, tokens in whole.items() if name not in ("force", "engine")}  # it is done
     for model, own in pooling.items():
-        stage("train", *chosen[model], *_tokens(own))
+        stage("train", *chosen[model], *_tokens(own), groups=training)
         stage("infer", *chosen[model])
     stage("ensemble", "--runs", *runs.values())
     if others:
@@ -127,17 +143,29 @@ def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = Fal
     Raises:
         StageError, ConfigError: what the stage raised, with its name.
     """
-    taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
-    sections = tuple(f"{section}." for section in STAGES[stage].sections)
-    own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
     try:
-        with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
-            call_stage(stage, [*_tokens(own), *more])
-    except (StageError, ConfigError) as error:
-        raise type(error)(f"{stage}: {error}; once mended, the same command goes on from here") from error
+        with _named(stage), contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
+            call_stage(stage, _arguments(stage, groups, *more))
     finally:
         if stage in _WITH_MODELS:
             backend.forget_models()
+
+
+@contextlib.contextmanager
+def _named(stage: str) -> Iterator[None]:
+    """Name the stage in what it raises as StageError or ConfigError."""
+    try:
+        yield
+    except (StageError, ConfigError) as error:
+        raise type(error)(f"{stage}: {error}; once mended, the same command goes on from here") from error
+
+
+def _arguments(stage: str, groups: dict[str, list[str]], *more: str) -> list[str]:
+    """Return the command line of a stage: the flags that it takes, and more."""
+    taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
+    sections = tuple(f"{section}." for section in STAGES[stage].sections)
+    own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
+    return [*_tokens(own), *more]
 
 
 def _groups(arguments: Sequence[str]) -> dict[str, list[str]]:

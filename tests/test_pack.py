@@ -17,6 +17,7 @@ from pipeline.packing.dataset import find_dataset
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.writing import write_dataset
 from pipeline.presets import load_experiment
+from pipeline.runtime.engine import Processes
 
 RNG = np.random.default_rng(3)
 VIDEOS = {f"video {n:02}": RNG.normal(size=(1 + n % 4, 3)).astype(np.float32) for n in range(12)}
@@ -92,7 +93,7 @@ def pack_form(form: str, folder: Path, videos: dict[str, np.ndarray], labels: Pa
             lines.writerow(written.rows.names)
             lines.writerows(zip(*map(written.rows.column, written.rows.names)))
     settings = PackSettings(name="birds", features=(f"rgb={written.pattern}",), rows=rows, labels=(labels,), **options)
-    write_dataset(find_dataset(settings, None, 1), folder / "data" / "birds", 1, None)
+    write_dataset(find_dataset(settings, None, 1), folder / "data" / "birds", Processes(1), None)
     return raw_of(folder)
 
 

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.artifacts.owner import check_owner
+from pipeline.artifacts.parts import Part
 from pipeline.artifacts.places import Places
 from pipeline.cli.paths import PathOrName, SplitFiles
 from pipeline.cli.types import Preset
-from pipeline.config import CheckedFields
-from pipeline.config.ranges import Count, EngineName, GPUs, OutlierRatio, Processors, Workers
+from pipeline.config import CheckedFields, ConfigError
+from pipeline.config.ranges import Count, EngineName, GPUs, OutlierRatio, PartName, Processors, Workers
 from pipeline.config.threshold import GivenThreshold
 from pipeline.presets import name_of_preset
 from pipeline.runtime.engine import PROCESSES, Cluster
@@ -121,6 +122,35 @@ class EngineFlags(BaseFlags):
         Raises StageError as `Cluster` does.
         """
         return None if self.engine == PROCESSES else Cluster(self.engine, self.task_cpus, self.task_gpus, models)
+
+    def engine_tokens(self) -> list[str]:
+        """Return the flags that let another stage run its tasks where this one does."""
+        return ["--engine", self.engine, "--task-cpus", str(self.task_cpus)]
+
+
+@dataclasses.dataclass(frozen=True)
+class PartFlags(EngineFlags):
+    """Flags of the stages whose work several commands can share, without a cluster."""
+
+    part: PartName | None = None
+    """Part of the work, such as 3/8, that this command does: others do the rest meanwhile, in other terminals or on
+    machines that share the folders. The same command with --join 8 finishes it."""
+    join: Workers | None = None
+    """Number of parts to finish the work of. If one is missing it is named, and nothing is finished."""
+
+    def check_together(self) -> None:
+        super().check_together()
+        if self.part and self.join:
+            raise ConfigError("--part and --join exclude each other: join when all parts are done")
+        if (share := self.share) and share.number > share.of:
+            raise ConfigError(f"--part {self.part}: there are only {share.of} parts")
+        if self.part and self.engine != PROCESSES:
+            raise ConfigError(f"--part and --engine {self.engine} exclude each other: a cluster takes all parts")
+
+    @property
+    def share(self) -> Part | None:
+        """The part of the work that this command does; None if it does all."""
+        return Part.read(self.part) if self.part else None
 
 
 @dataclasses.dataclass(frozen=True)

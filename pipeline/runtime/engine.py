@@ -21,7 +21,7 @@ R = TypeVar("R")
 PROCESSES, RAY = "processes", "ray"
 EXTRA = "it is the extra ray: .venv/bin/uv sync --inexact --extra ray"
 _PROJECT = Path(__file__).parents[2]
-_PASSED_ON = ("KERAS_BACKEND", "TF_", "XLA_", "JAX_", "YT8M_")
+_PASSED_ON = ("PIPELINE_", "KERAS_BACKEND", "TF_", "XLA_", "JAX_")
 """Names of what tasks find set as this process does begin with these."""
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 _RETRIES = 3
