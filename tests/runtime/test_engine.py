@@ -2,14 +2,31 @@
 
 import os
 import shutil
+import signal
+import socket
+import subprocess
 import sys
+import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from faults import same
+from fixtures.backbones import tiny_pictures
+from fixtures.clips import even, write_clip
 from fixtures.cluster import nodes
 from fixtures.made_runs import make_all
-from fixtures.support import run_here, stage_environment, stage_here, write_shard
+from fixtures.support import (
+    ROOT,
+    TINY,
+    of_one_feature,
+    run_here,
+    stage_command,
+    stage_environment,
+    stage_here,
+    write_shard,
+)
 
 from pipeline.config.errors import StageError
 from pipeline.runtime.engine import Cluster, Processes
@@ -137,3 +154,119 @@ def assert_same(found: Path, expected: Path) -> None:
     others = {str(path.relative_to(found)): path.read_bytes() for path in found.rglob("*") if path.is_file()}
     assert sorted(others) == sorted(files)
     assert [name for name, content in files.items() if others[name] != content] == []
+
+
+# -------------------------------------------------------------------------------------------- more of it, with -m long
+
+
+@pytest.mark.long
+def test_each_stage_bears_the_loss_of_a_node(tmp_path, monkeypatch):
+    make_all(tmp_path / "one")
+    tiny_pictures(tmp_path / "seeing.onnx")
+    for number in range(12):
+        write_clip(tmp_path / "videos" / f"clip{number:02}.mkv", even(8, 4), rate=4, options={"preset": "ultrafast"})
+    (tmp_path / "labels.csv").write_text("\n".join(["id,label", *(f"clip{n:02},{'ab'[n % 2]}" for n in range(12))]))
+    raw = tmp_path / "raw"
+    for shard in range(8):
+        write_shard(raw / f"train{shard}.tfrecord", range(10 * shard, 10 * shard + 10))
+    write_shard(raw / "test" / "test.tfrecord", range(80, 400))
+    shutil.copytree(tmp_path / "one", tmp_path / "far")
+    monkeypatch.setattr("pipeline.ingest._MOST_TOGETHER", 1)
+    chosen = ("--name", "clips", "--backbones", tmp_path / "seeing.onnx", "--labels", tmp_path / "labels.csv")
+    stages: dict[str, tuple] = {
+        "ingest": ("--preset", "PRESET", "--raw", f"train={raw}/*.tfrecord", "--raw", f"test={raw}/test"),
+        "infer": ("--preset", "PRESET", "--model", "netvlad", "--split", "test"),
+        "extract": (tmp_path / "videos", *chosen),
+    }
+    for name, arguments in stages.items():
+        stage_here(name, tmp_path / "one", *_with_preset(arguments, tmp_path / "one"))
+    with nodes(3) as cluster:
+        for name, arguments in stages.items():
+            with cluster.lost_midway() as results:
+                own = (*_with_preset(arguments, tmp_path / "far"), "--engine", "ray")
+                result = stage_here(name, tmp_path / "far", *own)
+            assert result.returncode == 0, result.stderr
+            assert len(results) >= 6, name
+            cluster.add()
+    for folder in ("one", "far"):
+        for noted in (tmp_path / folder / "data" / "clips").rglob(
+            "*.json"
+        ):  # the times of shards, which are written here
+            noted.write_bytes(b"")
+        (tmp_path / folder / "data" / "clips" / "clips.py").write_bytes(b"")  # it names its folder
+    assert_same(tmp_path / "far", tmp_path / "one")
+
+
+def _with_preset(arguments: tuple, folder: Path) -> list[object]:
+    return [folder / "small.py" if each == "PRESET" else each for each in arguments]
+
+
+@pytest.mark.long
+def test_five_trainings_run_at_once_and_give_what_one_after_the_other_does(tmp_path):
+    (tmp_path / "one").mkdir()
+    preset = tmp_path / "tiny.py"
+    preset.write_text(of_one_feature(TINY))
+    asked = ("--preset", preset, "--model", "average", "--dataset.folds", 5, "--training.epochs", 40)
+    for name in ("synthesize", "ingest"):
+        stage_here(name, tmp_path / "one", *asked[:2], *(asked[4:6] if name == "ingest" else ()))
+    shutil.copytree(tmp_path / "one", tmp_path / "far")
+    result = subprocess.run(
+        stage_command("train", *asked), env=stage_environment(tmp_path / "one"), capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    with nodes(5):
+        result = stage_here("train", tmp_path / "far", *asked, "--engine", "ray")
+    assert result.returncode == 0, result.stderr
+    folds = [tmp_path / "far" / "runs" / "tiny" / "average" / f"fold-{number}" for number in range(1, 6)]
+    begun, ended = ([(fold / name).stat().st_mtime for fold in folds] for name in ("config.json", "done.json"))
+    assert max(begun) < min(ended)
+    assert not same.differences(same.content(tmp_path / "far" / "runs"), same.content(tmp_path / "one" / "runs"))
+
+
+SLEEP = (
+    "import sys\nfrom pipeline.runtime import signals\nfrom pipeline.runtime.engine import Cluster\n"
+    "from runtime.test_parallel import sleep_beside\n"
+    "signals.watch()\nlist(Cluster('ray').map(sleep_beside, [sys.argv[1]] * 6))\n"
+)
+
+
+@pytest.mark.long
+def test_an_interrupt_ends_the_tasks(tmp_path):
+    with nodes(2):
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+        command = [sys.executable, "-c", SLEEP, tmp_path]
+        driver = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        tasks = _wait_for(lambda: list(tmp_path.iterdir()), lambda found: len(found) == 2)
+        driver.send_signal(signal.SIGINT)
+        assert driver.communicate()[1].strip() == "stopped by SIGINT; the same command goes on from here"
+        assert driver.returncode == 130
+        _wait_for(lambda: [task for task in tasks if Path(f"/proc/{task.name}").exists()], lambda left: not left)
+        assert len(list(tmp_path.iterdir())) == 2  # no other task began
+
+
+def _wait_for(what: Callable[[], list], enough: Callable[[list], bool]) -> list:
+    deadline = time.monotonic() + 120
+    while not enough(found := what()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    return found
+
+
+@pytest.mark.long
+def test_a_cluster_is_reached_from_outside(tmp_path):
+    """By an address of the form ray://HOST:PORT."""
+    make_all(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    write_shard(tmp_path / "raw" / "train.tfrecord", range(60))
+    named = ("--preset", tmp_path / "small.py", "--raw", f"train={tmp_path}/raw", "--force")
+    stage_here("ingest", tmp_path, *named)
+    index = tmp_path / "data" / "small" / "index"
+    whole = {path.name: path.read_bytes() for path in index.iterdir()}
+    with nodes(1, ray_client_server_port=port):
+        environment = {name: value for name, value in stage_environment(tmp_path).items() if name != "RAY_ADDRESS"}
+        command = stage_command("ingest", *named, "--engine", f"ray://127.0.0.1:{port}")
+        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert {path.name: path.read_bytes() for path in index.iterdir()} == whole
