@@ -47,7 +47,7 @@ class Stage(NamedTuple):
 
 STAGES: dict[str, Stage] = {
     "run_all": Stage(
-        (ReadingFlags, IngestFlags, WorkerFlags, EngineFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW
+        (ReadingFlags, IngestFlags, WorkerFlags, PartFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW
     ),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
