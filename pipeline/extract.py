@@ -6,8 +6,10 @@ The same command with more files adds them; a killed one goes on. Damaged files 
 them is used; the exit status is 1 then.
 """
 
+import contextlib
 import dataclasses
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +17,10 @@ from typing import Annotated
 
 import tyro
 
+from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.locks import locked
-from pipeline.cli.flags import ForceFlags, MediaFlags, PlacesFlags, WorkerFlags
+from pipeline.artifacts.parts import PATIENCE, Part, note_part, require_parts
+from pipeline.cli.flags import ForceFlags, MediaFlags, PartFlags, PlacesFlags, WorkerFlags
 from pipeline.cli.parsing import parse_own_flags
 from pipeline.cli.running import call_stage, run_stage
 from pipeline.config.errors import StageError
@@ -25,17 +29,20 @@ from pipeline.features.backbone import FPS, Recipe
 from pipeline.features.estimate import estimate
 from pipeline.features.extraction import extract
 from pipeline.features.files import find_media
-from pipeline.features.finding import FOLDER, Chosen, choose_backbones, keep, usual_remark
+from pipeline.features.finding import FOLDER, Chosen, choose_backbones, keep, kept_at, usual_remark
 from pipeline.features.media import load_av
 from pipeline.features.networks import Network
 from pipeline.features.store import Store, StoredFile, ids_of
+from pipeline.features.tasks import MOST, Extraction, extract_files
 from pipeline.inputs.index.ids import id_fault
+from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.packing.annotations import annotate
 from pipeline.packing.dataset import check_settings, dataset_of
 from pipeline.packing.features import open_npy_files
 from pipeline.packing.record import PackRecord
 from pipeline.packing.settings import DatasetSettings, PackSettings
 from pipeline.packing.writing import write_dataset
+from pipeline.runtime.engine import Engine, Processes
 from pipeline.runtime.parallel import default_workers
 from pipeline.runtime.progress import progress_bar
 
@@ -43,7 +50,7 @@ _LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(MediaFlags, ForceFlags, WorkerFlags, PlacesFlags, DatasetSettings):
+class Flags(MediaFlags, ForceFlags, PartFlags, WorkerFlags, PlacesFlags, DatasetSettings):
     files: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Video and sound files, folders or patterns. A file's name without its ending is the video's id."""
     backbones: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -80,25 +87,38 @@ def main() -> None:
         return
     folder = flags.places.data_dir / flags.name
     settings = PackSettings(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(DatasetSettings)})
-    with locked(folder):
+    engine, preset = flags.cluster() or Processes(flags.workers), None
+    with contextlib.ExitStack() as locks:
+        locks.enter_context(locked(folder, shared=bool(flags.part)))
         record = PackRecord.read(folder)
         before = None if flags.force else record
         if flags.labels:  # what is wrong with them is told before hours of work
             check_settings(settings, before)
             annotate(settings, list(files), None, before.class_names if before else None)
         store = Store(folder, recipes)
-        store.open(flags.force)
-        stored = _extract(flags, files, chosen, fps, store)
+        key = digest_json([[id, *size_and_mtime(path)] for id, path in files.items()])
+        if share := flags.share:
+            locks.enter_context(_shared_store(store, share, flags.force))
+            files = dict(share.chosen(list(files.items())))
+        else:
+            if flags.join:
+                require_parts(store.folder, flags.join, key)
+            store.open(flags.force)
+        stored = _extract(flags, files, chosen, fps, store, engine)
         _tell(files, stored)
-        if flags.labels:
+        if share:
+            note_part(store.folder, share, key)
+            print(f"{store.folder}: {share}, {counted(len(files), 'file')}")
+        elif flags.labels:
             sources = _sources(flags, stored, store, list(recipes))
             found = dataset_of(sources, settings, before, made_by=list(recipes.values()))
             print("\n".join(found.summary()))
-            preset = write_dataset(found, folder, flags.workers, record)
-    if flags.labels:
-        call_stage("ingest", ["--preset", str(preset), "--data-dir", str(flags.places.data_dir)])
+            preset = write_dataset(found, folder, engine, record)
+    if preset:
+        place = ["--preset", str(preset), "--data-dir", str(flags.places.data_dir)]
+        call_stage("ingest", [*place, *flags.engine_tokens()])
         print(f"\nto train on it: ./run_all.sh --preset {preset}")
-    else:
+    elif not flags.share:
         print("\nto make a dataset of them: the same command with --labels, as for pack")
     if (damaged := sum(bool(each.fault) for each in stored.values())) and not flags.drop_bad:
         raise StageError(
@@ -107,8 +127,19 @@ def main() -> None:
         )
 
 
+@contextlib.contextmanager
+def _shared_store(store: Store, part: Part, force: bool) -> Iterator[None]:
+    """Open a store for a part of the files, together with those who extract others by the same recipes."""
+    if not store.is_open():
+        with locked(store.folder, patience=PATIENCE):  # by other recipes, the parts at work must end first
+            store.open(force)
+    with locked(store.folder, shared=True, patience=PATIENCE), locked(store.folder / str(part)):
+        store.open(False)
+        yield
+
+
 def _extract(
-    flags: Flags, files: dict[str, Path], chosen: list[Chosen], fps: Fraction, store: Store
+    flags: Flags, files: dict[str, Path], chosen: list[Chosen], fps: Fraction, store: Store, engine: Engine
 ) -> dict[str, StoredFile]:
     """Extract the features that are not stored yet; return what is stored of each file, by its id."""
     stored = {id: found for id, path in files.items() if (found := store.find(id, path))}
@@ -116,9 +147,19 @@ def _extract(
     if stored:
         print(f"{counted(len(stored), 'file')} extracted already")
     if todo:
-        networks = [Network(each.backbone, each.path, default_workers()) for each in chosen]
         for each in chosen:
             keep(each, flags.places.data_dir / FOLDER)
+    if todo and engine.far:
+        kept = flags.places.data_dir / FOLDER
+        far = [each._replace(path=each.path and kept_at(kept, each.backbone)) for each in chosen]
+        size = min(max(len(todo) // 100, 2), MOST)
+        tasks = [[(id, files[id]) for id in todo[start : start + size]] for start in range(0, len(todo), size)]
+        with progress_bar(total=len(todo), desc="extract", unit=" files") as bar:
+            for done in engine.map(extract_files, tasks, shared=(Extraction(far, fps, store),)):
+                stored |= done
+                bar.update(len(done))
+    elif todo:
+        networks = [Network(each.backbone, each.path, default_workers()) for each in chosen]
         with progress_bar(total=len(todo), desc="extract", unit=" files") as bar:
             for extracted in extract([files[id] for id in todo], networks, fps, flags.workers):
                 id = todo[extracted.number]

@@ -8,19 +8,19 @@ parts. Predictions of a bundle go to a run named after its file. A record is rea
 """
 
 import contextlib
-import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts.done import Done, digest_file
+from pipeline.artifacts.done import Done, digest_file, digest_json
 from pipeline.artifacts.files import write_json
 from pipeline.artifacts.folds import fold_folders, is_folded
 from pipeline.artifacts.locks import locked
+from pipeline.artifacts.parts import PATIENCE, Part, note_part, require_parts
 from pipeline.artifacts.places import WEIGHTS, find_run, is_trained
 from pipeline.artifacts.predictions import Predictions, PredictionStore
-from pipeline.cli.flags import ReadingFlags
+from pipeline.cli.flags import PartFlags, ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
@@ -35,21 +35,21 @@ from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.folds import fold_views, join_folds, why_seen
 from pipeline.inference.freshness import prediction_store
+from pipeline.inference.parts import Models, SplitTask, predict_part
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
 from pipeline.inference.scoring import scores_of
 from pipeline.inference.thresholds import BROUGHT
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
-from pipeline.runtime import backend
+from pipeline.runtime.engine import Cluster
 from pipeline.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
-    from pipeline.inference.ensemble import Ensemble
     from pipeline.inference.predictor import Predictor
     from pipeline.inputs.reading.reader import FrameReader
 
 
 @dataclass(frozen=True)
-class Flags(ReadingFlags):
+class Flags(PartFlags, ReadingFlags):
     model: Family = None
     """Pooling family of the run, which has its name unless --run gives another."""
     run: PathOrName | None = None
@@ -69,7 +69,7 @@ def main() -> None:
     folder = _folder(flags, experiment.model.family)
     with contextlib.ExitStack() as locks:
         for each in (folder, *(fold_folders(folder) if is_folded(folder) else ())):
-            locks.enter_context(locked(each))
+            locks.enter_context(locked(each, shared=bool(flags.part)))
         _folder(flags, experiment.model.family)  # asked again, now that nobody else makes something of it
         run = None if flags.bundle else TrainedRun.read(folder)
         if run:
@@ -83,12 +83,20 @@ def main() -> None:
         splits = _splits(flags, folder, run, dataset, index)
         stores = {split: prediction_store(folder, split) for split in splits}
         missing = [split for split in splits if not stores[split].is_up_to_date(settings, inputs)]
-        models = _Models(run, flags.bundle, experiment.inference)
+        models = Models(run, flags.bundle, experiment.inference)
+        if share := flags.share:
+            _predict_part(share, models, index, {split: stores[split] for split in missing}, settings, inputs)
+            return
+        if flags.join:
+            for split in missing:
+                if not (index.folds and split == HOLDOUT):
+                    require_parts(stores[split].folder, flags.join, digest_json(settings, inputs))
+        cluster = flags.cluster(models=True) if missing else None
         for split in missing:
             if index.folds and split == HOLDOUT:
-                _predict_folds(folder, models, index, stores[split], settings, inputs)
+                _predict_folds(folder, models, index, stores[split], settings, inputs, cluster)
             else:
-                predict(*models.reading(index), stores[split], split, settings, inputs)
+                _predict(models, index, stores[split], split, settings, inputs, cluster)
         for split in filter(index.labeled, splits):
             scores_of(stores[split], index, split)  # an infer that was killed may have left predictions without scores
 
@@ -136,37 +144,65 @@ def _splits(
     return splits
 
 
-class _Models:
-    """The models that predict; they are loaded when they are needed, and once."""
+def _predict(
+    models: Models,
+    index: Index,
+    store: PredictionStore,
+    split: str,
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+    cluster: Cluster | None,
+    fold: int | None = None,
+) -> None:
+    """Predict a split here or on a cluster, by all models or by that of one fold of the index; print the result."""
+    if not cluster:
+        predict(*models.reading(index, fold), store, split, settings, inputs)
+        return
+    videos = len(index.rows(split))
+    missing = store.begin(settings, inputs, videos, settings["videos_per_part"])
+    task = SplitTask(models, index.folder, index.verify, index.digest, split, fold, store.folder)
+    done = videos - sum(len(part) for _, part in missing)
+    with progress_bar(total=videos, initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True) as bar:
+        for predicted in cluster.map(predict_part, missing, shared=(task,)):
+            bar.update(predicted)
+    _finish(store, videos, settings, inputs)
 
-    def __init__(self, run: TrainedRun | None, bundle: Path | None, inference: InferenceConfig):
-        self._run, self._bundle, self._inference = run, bundle, inference
 
-    @functools.cached_property
-    def _ensemble(self) -> "Ensemble":
-        backend.start_backend()
-        from pipeline.inference.bundle.loading import load_bundle
-        from pipeline.inference.ensemble import Ensemble
-
-        run, top_k = self._run, self._inference.top_k
-        return Ensemble.of_runs(run.alone(top_k), [run], top_k) if run else load_bundle(self._bundle)
-
-    def reading(self, index: Index, fold: int | None = None) -> "tuple[Predictor, FrameReader]":
-        """Return what predicts, all models together or that of one fold, and what reads the videos of an index."""
-        ensemble = self._ensemble.fold(fold) if fold else self._ensemble
-        from pipeline.inference.predictor import Predictor
-        from pipeline.inputs.reading.reader import FrameReader
-
-        return Predictor(ensemble, self._inference.batch_size), FrameReader(index)
+def _predict_part(
+    part: Part,
+    models: Models,
+    index: Index,
+    stores: dict[str, PredictionStore],
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+) -> None:
+    """Predict a part of each split. What the folds have predicted of their own videos is joined with the last part."""
+    for split, store in stores.items():
+        if index.folds and split == HOLDOUT:
+            continue
+        videos = len(index.rows(split))
+        plan = (settings, inputs, videos, settings["videos_per_part"])
+        if not store.is_begun(*plan):
+            with locked(store.folder, patience=PATIENCE):  # with other settings, the parts at work must end first
+                store.begin(*plan)
+        with locked(store.folder, shared=True, patience=PATIENCE), locked(store.folder.with_name(f"{split} {part}")):
+            if not store.is_begun(*plan):
+                raise StageError(f"{store.folder} was begun anew with other settings: give all parts the same")
+            own = [each for each in store.begin(*plan) if part.takes(each[0])]
+            if own:
+                _predict_parts(*models.reading(index), store, split, own)
+            note_part(store.folder, part, digest_json(settings, inputs))
+        print(f"{store.folder}: {part} is predicted")
 
 
 def _predict_folds(
     folder: Path,
-    models: _Models,
+    models: Models,
     index: Index,
     store: PredictionStore,
     settings: dict[str, Any],
     inputs: dict[str, str],
+    cluster: Cluster | None,
 ) -> None:
     """Predict every training video by the model of the fold that held it out; print the result.
 
@@ -177,7 +213,7 @@ def _predict_folds(
         own = prediction_store(fold, HOLDOUT)
         made_from = {"model": Done.read(fold).output, "index": view.digest}
         if not own.is_up_to_date(settings, made_from):
-            predict(*models.reading(view, number), own, HOLDOUT, settings, made_from)
+            _predict(models, view, own, HOLDOUT, settings, made_from, cluster, number)
         if view.labeled(HOLDOUT):
             scores_of(own, view, HOLDOUT)
         stores.append(own)
@@ -195,12 +231,27 @@ def predict(
     predictor: "Predictor", reader: "FrameReader", store: PredictionStore, split: str, settings: dict, inputs: dict
 ) -> None:
     """Predict the videos of a split that are missing from a store, part by part; print the result."""
+    videos = len(reader.index.rows(split))
+    missing = store.begin(settings, inputs, videos, settings["videos_per_part"])
+    _predict_parts(predictor, reader, store, split, missing, videos)
+    _finish(store, videos, settings, inputs)
+
+
+def _predict_parts(
+    predictor: "Predictor",
+    reader: "FrameReader",
+    store: PredictionStore,
+    split: str,
+    missing: list[tuple[int, range]],
+    videos: int | None = None,
+) -> None:
+    """Predict and store missing parts of a split. The bar leads to `videos`, by default those of these parts."""
     index = reader.index
     rows = index.rows(split)
-    missing = store.begin(settings, inputs, len(rows), settings["videos_per_part"])
-    parts = [rows[videos.start : videos.stop] for _, videos in missing]
-    done = len(rows) - sum(map(len, parts))
-    bar = progress_bar(total=len(rows), initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True)
+    parts = [rows[each.start : each.stop] for _, each in missing]
+    own = sum(map(len, parts))
+    total = own if videos is None else videos
+    bar = progress_bar(total=total, initial=total - own, desc=f"infer {split}", unit=" videos", unit_scale=True)
     with bar, ThreadPoolExecutor(1) as writer:
         written = None
         for (number, _), part, best in zip(missing, parts, predictor.predict_parts(reader, parts, bar.update)):
@@ -209,8 +260,11 @@ def predict(
             written = writer.submit(store.write, number, Predictions(index.ids_of(part), *best))
         if written:
             written.result()
+
+
+def _finish(store: PredictionStore, videos: int, settings: dict, inputs: dict) -> None:
     store.finish(settings, inputs)
-    print(f"{store.folder}: {counted(len(rows), 'video')}")
+    print(f"{store.folder}: {counted(videos, 'video')}")
 
 
 if __name__ == "__main__":

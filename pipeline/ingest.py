@@ -5,7 +5,7 @@ a page of plots, card.svg. A killed ingest resumes after the last shard that it 
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
-from pipeline.cli.flags import CommonFlags, ForceFlags, IngestFlags, WorkerFlags
+from pipeline.artifacts.locks import locked
+from pipeline.artifacts.parts import Part, note_part, require_parts
+from pipeline.cli.flags import CommonFlags, ForceFlags, IngestFlags, PartFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
@@ -24,13 +26,14 @@ from pipeline.config.wording import counted
 from pipeline.inputs.class_names import KEY, SUMMARY, find_vocabulary, read_class_names, stored_class_names
 from pipeline.inputs.index import HEADS, TRAIN, HeadsError, Index, Source
 from pipeline.inputs.index.build import write_index
+from pipeline.inputs.index.check import ShardReport
 from pipeline.inputs.index.outliers import OutlierDetector
 from pipeline.inputs.index.remarks import dataset_remarks
 from pipeline.inputs.index.resume import IndexedReports, check_shard_once, reports_in_order
 from pipeline.inputs.index.sources import find_sources, parse_sources, size_and_mtime
 from pipeline.inputs.records.schema import SchemaError, check_first_records
 from pipeline.presets import load_experiment
-from pipeline.runtime.parallel import map_in_processes
+from pipeline.runtime.engine import Processes
 from pipeline.runtime.progress import progress_bar
 
 _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
@@ -38,7 +41,7 @@ _TOGETHER, _MOST_TOGETHER = 1 << 20, 32
 
 
 @dataclass(frozen=True)
-class Flags(ForceFlags, WorkerFlags, IngestFlags, CommonFlags):
+class Flags(ForceFlags, PartFlags, WorkerFlags, IngestFlags, CommonFlags):
     pass
 
 
@@ -48,7 +51,7 @@ def main() -> None:
         raise StageError(f"--outlier-ratio must be 0, for none, or at least 1, not {flags.outlier_ratio}")
     dataset = experiment.dataset
     folder = flags.places.index(dataset.name)
-    with stage_output(folder, lock=folder.parent) as work:
+    with stage_output(folder, lock=folder.parent, shared=bool(flags.part)) as work:
         _ingest(work, flags, dataset, *_sources(flags, dataset, work.begun))
 
 
@@ -100,11 +103,15 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
     by_settings.mkdir(parents=True, exist_ok=True)
     check = functools.partial(check_shard_once, dataset=dataset, folder=by_settings)
     peaks = OutlierDetector(dataset)
+    if share := flags.share:
+        _check_part(share, new, check, by_settings, inputs["files"], flags.workers)
+        return
+    if flags.join:
+        require_parts(by_settings, flags.join, inputs["files"])
+    engine = flags.cluster() or Processes(flags.workers)
     with work.replace(config, inputs) as output:
-        size = sum(size_and_mtime(source.path)[0] for source in new)
-        together = min(max(_TOGETHER * len(new) // max(size, 1), 1), _MOST_TOGETHER)
-        checked = map_in_processes(check, [source.path for source in new], flags.workers, together)
-        with progress_bar(total=size, desc="ingest", unit="B", unit_scale=True) as bar:
+        checked = engine.map(check, [source.path for source in new], _together(new))
+        with _bar(new) as bar:
             reports = peaks.noted(reports_in_order(sources, indexed, known, _counted(checked, bar)))
             summary = write_index(output.folder, dataset, sources, reports, root, declared, None, names)
         if limits := peaks.limits(flags.outlier_ratio):  # known only now, when every shard is read
@@ -118,6 +125,37 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
         output.digest = summary["digest"]
     remove_folder(checked_shards)
     _tell(folder, summary)
+
+
+def _check_part(
+    part: Part,
+    new: list[Source],
+    check: Callable[[Path], ShardReport],
+    folder: Path,
+    key: str,
+    workers: int,
+) -> None:
+    """Check a part of the shards and keep their reports in `folder`; raise StageError if one cannot be read."""
+    own = part.chosen(new)
+    with locked(folder / str(part)):
+        checked = Processes(workers).map(check, [source.path for source in own], _together(own))
+        with _bar(own) as bar:
+            unread = [report for report in _counted(checked, bar) if not report.readable]
+        if unread:
+            raise StageError(f"{unread[0].path}: {unread[0].quarantined[0].reason}; {part} is not done")
+        note_part(folder, part, key)
+    print(f"{part}: {counted(len(own), 'shard')} checked")
+
+
+def _together(sources: Sequence[Source]) -> int:
+    """Return how many shards a process is given at once."""
+    size = sum(size_and_mtime(source.path)[0] for source in sources)
+    return min(max(_TOGETHER * len(sources) // max(size, 1), 1), _MOST_TOGETHER)
+
+
+def _bar(sources: Sequence[Source]) -> tqdm:
+    size = sum(size_and_mtime(source.path)[0] for source in sources)
+    return progress_bar(total=size, desc="ingest", unit="B", unit_scale=True)
 
 
 def _heads(work: StageOutput) -> str:

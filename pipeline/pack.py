@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tyro
 
 from pipeline.artifacts.locks import locked
-from pipeline.cli.flags import ForceFlags, PlacesFlags, WorkerFlags
+from pipeline.cli.flags import ForceFlags, PartFlags, PlacesFlags, WorkerFlags
 from pipeline.cli.parsing import parse_own_flags
 from pipeline.cli.running import call_stage, run_stage
 from pipeline.config.wording import counted
@@ -18,11 +18,12 @@ from pipeline.packing.dataset import bad_videos, find_dataset
 from pipeline.packing.looking import look_at_values
 from pipeline.packing.record import PackRecord
 from pipeline.packing.settings import PackSettings
-from pipeline.packing.writing import write_dataset
+from pipeline.packing.writing import write_dataset, write_part
+from pipeline.runtime.engine import Processes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flags(ForceFlags, WorkerFlags, PlacesFlags, PackSettings):
+class Flags(ForceFlags, PartFlags, WorkerFlags, PlacesFlags, PackSettings):
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print what is found, look at the values of at most 2,000 videos, and write nothing."""
 
@@ -40,12 +41,16 @@ def main() -> None:
         bad = f"{len(faults)} would be left out" if faults else "all can be packed"
         print(f"  values    of {looked_at:,} of {counted(len(found.videos.ids), 'video')} looked at: {bad}")
         return
-    with locked(folder):
+    engine = flags.cluster() or Processes(flags.workers)
+    with locked(folder, shared=bool(flags.part)):
         record = PackRecord.read(folder)
         found = find_dataset(flags, None if flags.force else record, flags.workers)
         print("\n".join(found.summary()))
-        preset = write_dataset(found, folder, flags.workers, record)
-    call_stage("ingest", ["--preset", str(preset), "--data-dir", str(flags.places.data_dir)])
+        if flags.share:
+            write_part(found, folder, engine, record, flags.share)
+            return
+        preset = write_dataset(found, folder, engine, record, flags.join)
+    call_stage("ingest", ["--preset", str(preset), "--data-dir", str(flags.places.data_dir), *flags.engine_tokens()])
     print(f"\nto train on it: ./run_all.sh --preset {preset}")
 
 

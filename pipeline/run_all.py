@@ -6,11 +6,13 @@ Reads and writes what the stages do. A stage that is up to date says so and is s
 import contextlib
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pipeline.cli.flags import ForceFlags, IngestFlags, ReadingFlags, SplitFlags, StartFlags, WorkerFlags
+from pipeline.artifacts.done import digest_json
+from pipeline.artifacts.parts import Part, note_part, require_parts
+from pipeline.cli.flags import ForceFlags, IngestFlags, PartFlags, ReadingFlags, SplitFlags, StartFlags, WorkerFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.overrides import flag_name, flags_of, pooling_flags
 from pipeline.cli.parsing import parse_flags
@@ -28,6 +30,7 @@ from pipeline.runtime import backend
 from pipeline.submission.like import sample_of_split
 from pipeline.submission.like_sample import read_sample
 from pipeline.submission.splits import split_to_submit
+from pipeline.training.far import train_far
 
 _SECTIONS = STAGES["run_all"].sections
 _WITHOUT_POOLING = tuple(section for section in _SECTIONS if section != "pooling")
@@ -38,7 +41,7 @@ _WITH_MODELS = ("train", "infer")
 
 
 @dataclass(frozen=True)
-class Flags(StartFlags, SplitFlags, ForceFlags, WorkerFlags, IngestFlags, ReadingFlags):
+class Flags(StartFlags, SplitFlags, ForceFlags, PartFlags, WorkerFlags, IngestFlags, ReadingFlags):
     models: Families = None
     """Pooling families to train, separated by commas, such as average,netvlad; by default those of the preset."""
     run: str | None = None
@@ -51,8 +54,9 @@ class Flags(StartFlags, SplitFlags, ForceFlags, WorkerFlags, IngestFlags, Readin
 def main() -> None:
     groups = _groups(sys.argv[1:])
     whole = {name: tokens for name, tokens in groups.items() if not name.startswith("pooling.")}
+    given, whole = whole, _without(whole, "part", "join")  # parts are trainings here: no stage takes their number
     asks_help = {"help", "-h"} & groups.keys()
-    flags, experiment = parse_flags(Flags, _SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(whole))
+    flags, experiment = parse_flags(Flags, _SECTIONS if asks_help else _WITHOUT_POOLING, _tokens(given))
     if flags.folds is not None:
         if _FOLDS in whole:
             raise ConfigError(f"--folds is the same as --{_FOLDS}: give one of them")
@@ -66,7 +70,7 @@ def main() -> None:
     pooling = {
         model: {name: tokens for name, tokens in groups.items() if name in pooling_flags(model)} for model in models
     }
-    if foreign := groups.keys() - whole.keys() - set().union(*pooling.values()):
+    if foreign := groups.keys() - given.keys() - set().union(*pooling.values()):
         known = {name: name for model in models for name in pooling_flags(model)}
         find_by_name(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
@@ -81,15 +85,19 @@ def main() -> None:
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
         _check_submitted([split for split in named if split not in (*experiment.dataset.train_splits, HOLDOUT)], flags)
-    progress = StageProgress(bool(experiment.synthesis and not flags.raw) + 2 * len(models) + 5)
+    cluster = flags.cluster(models=True)
+    at_once = cluster and not (flags.force and experiment.dataset.folds)  # folds that are there go before others begin
+    synthesizes = bool(experiment.synthesis and not flags.raw)
+    progress = StageProgress(synthesizes + bool(at_once) + 2 * len(models) + 5)
 
-    def stage(name: str, *more: str) -> None:
+    def stage(name: str, *more: str, groups: dict[str, list[str]] = whole) -> None:
         progress.begin(" ".join([name, *more]))
-        _run(name, whole, *more)
+        _run(name, groups, *more)
 
-    if experiment.synthesis and not flags.raw:
-        stage("synthesize")
-    stage("ingest")
+    if not flags.part:  # all parts train on one index, which is there
+        if synthesizes:
+            stage("synthesize")
+        stage("ingest")
     index = open_index(flags, experiment)
     others = index.other_splits()
     _check_submitted(others, flags)
@@ -98,8 +106,25 @@ def main() -> None:
         sample_of_split(flags.like, index, split, experiment.submission.top_k)
     for model, own in pooling.items():
         _run("train", whole, *chosen[model], "--dry-run", *_tokens(own), quiet=True)
+    folds = [["--fold", str(number)] for number in range(1, index.folds + 1)] or [[]]
+    trainings = [[*chosen[model], *_tokens(own), *fold] for model, own in pooling.items() for fold in folds]
+    settings = _without(whole, "force", "engine", "task-cpus", "task-gpus")
+    notes, key = flags.places.runs_dir / flags.preset_name, digest_json(index.digest, _tokens(settings), trainings)
+    if flags.share:
+        _train_part(flags.share, whole, trainings)
+        note_part(notes, flags.share, key)
+        return
+    training = whole
+    if flags.join:
+        require_parts(notes, flags.join, key)
+        training = settings  # it is done
+    elif cluster and at_once:
+        progress.begin(f"train {', '.join(runs.values())} at once")
+        with _named("train"):
+            train_far(cluster, [_arguments("train", whole, *each) for each in trainings])
+        training = settings
     for model, own in pooling.items():
-        stage("train", *chosen[model], *_tokens(own))
+        stage("train", *chosen[model], *_tokens(own), groups=training)
         stage("infer", *chosen[model])
     stage("ensemble", "--runs", *runs.values())
     if others:
@@ -115,6 +140,17 @@ def main() -> None:
         print(line)
 
 
+def _train_part(part: Part, groups: dict[str, list[str]], trainings: Sequence[Sequence[str]]) -> None:
+    """Run a part of the trainings, given as command lines."""
+    own = part.chosen(trainings)
+    progress = StageProgress(len(own))
+    for each in own:
+        progress.begin(" ".join(["train", *each]))
+        _run("train", groups, *each)
+    progress.end()
+    print(f"\n{part} is trained. When all are: the same command with --join {part.of} in place of --part")
+
+
 def _check_submitted(splits: list[str], flags: Flags) -> None:
     """Raise StageError if `submit` could not tell which split is meant. Without any, nothing is submitted."""
     if splits or flags.split or flags.like:
@@ -127,17 +163,29 @@ def _run(stage: str, groups: dict[str, list[str]], *more: str, quiet: bool = Fal
     Raises:
         StageError, ConfigError: what the stage raised, with its name.
     """
-    taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
-    sections = tuple(f"{section}." for section in STAGES[stage].sections)
-    own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
     try:
-        with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
-            call_stage(stage, [*_tokens(own), *more])
-    except (StageError, ConfigError) as error:
-        raise type(error)(f"{stage}: {error}; once mended, the same command goes on from here") from error
+        with _named(stage), contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
+            call_stage(stage, _arguments(stage, groups, *more))
     finally:
         if stage in _WITH_MODELS:
             backend.forget_models()
+
+
+@contextlib.contextmanager
+def _named(stage: str) -> Iterator[None]:
+    """Name the stage in what it raises as StageError or ConfigError."""
+    try:
+        yield
+    except (StageError, ConfigError) as error:
+        raise type(error)(f"{stage}: {error}; once mended, the same command goes on from here") from error
+
+
+def _arguments(stage: str, groups: dict[str, list[str]], *more: str) -> list[str]:
+    """Return the command line of a stage: the flags that it takes, and more."""
+    taken = {flag for group in STAGES[stage].flags for flag in flags_of(group)}
+    sections = tuple(f"{section}." for section in STAGES[stage].sections)
+    own = {name: tokens for name, tokens in groups.items() if name in taken or name.startswith(sections)}
+    return [*_tokens(own), *more]
 
 
 def _groups(arguments: Sequence[str]) -> dict[str, list[str]]:
@@ -151,6 +199,10 @@ def _groups(arguments: Sequence[str]) -> dict[str, list[str]]:
             name = token
         groups.setdefault(name, []).append(token)
     return groups
+
+
+def _without(groups: dict[str, list[str]], *names: str) -> dict[str, list[str]]:
+    return {name: tokens for name, tokens in groups.items() if name not in names}
 
 
 def _tokens(groups: dict[str, list[str]]) -> list[str]:

@@ -5,6 +5,7 @@ folds (--dataset.folds) it trains one model for each, in runs/<preset>/<run>/fol
 """
 
 import contextlib
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.owner import note_owner
 from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG, is_trained
-from pipeline.cli.flags import ForceFlags, ReadingFlags, StartFlags
+from pipeline.cli.flags import EngineFlags, ForceFlags, ReadingFlags, StartFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
@@ -31,6 +32,7 @@ from pipeline.config.ranges import MOST_FOLDS, RunName, Within
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.runtime import backend
 from pipeline.runtime.precision import fast_precision
+from pipeline.training.far import train_far
 from pipeline.training.folds import check_other_folds, finish_folds, other_configs
 from pipeline.training.longer import asks_for_more, check_longer
 from pipeline.training.start import Start
@@ -40,7 +42,7 @@ _KEEP = "Give the new run a name of its own with --run NAME, or train this one a
 
 
 @dataclass(frozen=True)
-class Flags(StartFlags, ForceFlags, ReadingFlags):
+class Flags(StartFlags, ForceFlags, EngineFlags, ReadingFlags):
     model: Family = None
     """Pooling family of the model; by default the preset's first."""
     run: RunName | None = None
@@ -82,6 +84,12 @@ def main() -> None:
     for number in numbers:  # what a late fold would be refused for is refused before an early one is trained
         _check_monitor(experiment.training.monitor, index.fold(number))
     _check_kind(folder, index.folds, flags)
+    if not flags.dry_run and (cluster := flags.cluster(models=True)):
+        folds = [["--fold", str(number)] for number in numbers] or [[]]
+        train_far(cluster, [[*sys.argv[1:], *fold] for fold in folds])
+        if index.folds:
+            finish_folds(folder, index, experiment.training.monitor)
+        return
     if not index.folds:
         _train_run(flags, experiment, folder, index)
         return

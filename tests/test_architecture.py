@@ -66,6 +66,7 @@ UNMIRRORED = {
     "tests/test_extract.py": (
         "features/estimate.py",
         "features/store.py",
+        "features/tasks.py",
         "inference/own_media.py",
     ),
     "tests/packing/test_source.py": ("packing/files_source.py",),

@@ -41,6 +41,14 @@ NOT_RUN = {
         ". .venv/bin/activate",
         "docker",
     ),
+    "needs a cluster; tests/runtime/test_engine.py starts one": (
+        ".venv/bin/ray start",
+        "python -m pipeline.ingest --preset youtube8m --engine ray",
+    ),
+    "needs a run of youtube8m; tests/inference/test_parts.py shares another one": (
+        "python -m pipeline.infer --preset youtube8m --model netvlad --part",
+        "python -m pipeline.infer --preset youtube8m --model netvlad --join",
+    ),
     "needs videos and a backbone; tests/test_extract.py runs it on made ones": (
         "python -m pipeline.extract videos/",
         "python -m pipeline.predict videos/",

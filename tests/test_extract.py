@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,7 +13,12 @@ from fixtures.backbones import OPEN_NSFW, inside, tiny_pictures, tiny_sound
 from fixtures.clips import click, even, write_clip
 from fixtures.support import run_here, stage_here
 
+from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
+from pipeline.features.backbone import Recipe
+from pipeline.features.finding import choose_backbones
+from pipeline.features.store import Store
+from pipeline.features.tasks import Extraction, extract_files
 from pipeline.inputs.index import Index
 from pipeline.presets import load_experiment
 
@@ -253,3 +259,53 @@ def test_a_tiny_archive_of_real_clips_is_tagged_with_times(tmp_path):
     for each, (_, start, end) in zip(intervals, scenes):
         assert abs(each["start"] - start) <= 1 and abs(each["end"] - end) <= 1, "within one window"
     assert (tmp_path / "movie.html").read_text(encoding="utf-8").count("data:image/jpeg;base64,") > 16
+
+
+def features_of(folder: Path) -> dict[str, bytes]:
+    place = folder / "data" / "clips" / "extracted"
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*.npy")}
+
+
+def test_parts_give_the_bytes_of_one_extract(made, extracted, tmp_path):
+    labels = ("--labels", made / "labels.csv")
+    assert "part 1 of 3, 4 files" in extract(made, tmp_path, *labels, "--part", "1/3").stdout
+    assert len(features_of(tmp_path)) == 2 * 4 and not raw_of(tmp_path)
+    extract(made, tmp_path, *labels, "--part", "3/3")
+    assert "part 2 of 3 is missing" in extract(made, tmp_path, *labels, "--join", 3, good=False).stderr
+    extract(made, tmp_path, *labels, "--part", "2/3")
+    joined = extract(made, tmp_path, *labels, "--join", 3)
+    assert "12 files extracted already" in joined.stdout
+    assert raw_of(tmp_path) == raw_of(extracted) and features_of(tmp_path) == features_of(extracted)
+    refused = extract(made, tmp_path, *labels, "--join", 3, videos=made / "videos" / "clip0*", good=False)
+    assert "part 1 of 3 was made from other files or settings" in refused.stderr
+
+
+def test_a_part_by_other_recipes_waits_for_those_at_work(made, extracted, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.extract.PATIENCE", 0.2)
+    extract(made, tmp_path, "--part", "1/3")
+    before = features_of(tmp_path)
+    with locked(tmp_path / "data" / "clips" / "extracted", shared=True):
+        extract(made, tmp_path, "--part", "2/3")
+        refused = extract(made, tmp_path, "--part", "2/3", "--fps", 2, "--force", good=False)
+    assert "another process is at work on" in refused.stderr
+    assert before.items() <= features_of(tmp_path).items()
+
+
+def test_a_task_of_a_cluster_stores_what_one_process_does(made, extracted, tmp_path):
+    """Also where a file is no video: it is told, and the others are stored."""
+    chosen = choose_backbones((str(made / "seeing.onnx"), str(made / "hearing.onnx")), (), tmp_path)
+    recipes = {each.feature: Recipe(each.backbone, Fraction(1)).text() for each in chosen}
+    store = Store(tmp_path / "data" / "clips", recipes)
+    store.open(False)
+    (tmp_path / "broken.mkv").write_bytes(b"\x1aE\xdf\xa3 nothing else")
+    clips = sorted((made / "videos").iterdir())[:3]
+    stored = dict(
+        extract_files(
+            Extraction(chosen, Fraction(1), store),
+            [(path.stem, path) for path in (tmp_path / "broken.mkv", *clips)],
+        )
+    )
+    assert stored.pop("broken").fault and sorted(each.frames for each in stored.values()) == [2, 3, 3]
+    expected = features_of(extracted)
+    found = features_of(tmp_path)
+    assert len(found) == 6 and found == {name: expected[name] for name in found}

@@ -1,5 +1,6 @@
 """Ingest that is appended to, killed, refused: the index is the one that a whole ingest writes, or the one before."""
 
+import errno
 import json
 import os
 import xml.etree.ElementTree
@@ -317,3 +318,41 @@ def test_more_folds_than_videos_to_deal_out_are_refused(tmp_path, stage, preset)
     assert "3 training videos in 3 folds of 1" in result.stdout
     result = stage("ingest", *raw, "--dataset.folds", 3)
     assert "up to date" in result.stdout
+
+
+def test_parts_give_the_files_of_one_ingest(tmp_path, stage, preset):
+    raw, index = tmp_path / "data" / "small" / "raw", tmp_path / "data" / "small" / "index"
+    for shard in range(5):
+        write_shard(raw / "train" / f"{shard}.tfrecord", range(10 * shard, 10 * shard + 10))
+    write_odd(raw / "train" / "bad.tfrecord", "bad", labels=(99,))
+    arguments = ["--preset", preset, "--max-quarantined", 1]
+    stage("ingest", *arguments)
+    whole = files(index)
+    assert "part 2 of 2: 3 shards checked" in stage("ingest", *arguments, "--force", "--part", "2/2").stdout
+    with locked(index.parent, shared=True):  # by another part
+        stage("ingest", *arguments, "--force", "--part", "2/3")
+    refused = stage("ingest", *arguments, "--force", "--join", 2, check=False)
+    assert "part 1 of 2 is missing: run the same command with --part 1/2" in refused.stderr
+    stage("ingest", *arguments, "--force", "--part", "1/2")
+    kept = spoil(raw / "train" / "0.tfrecord")  # nothing is read again
+    stage("ingest", *arguments, "--force", "--join", 2)
+    mend(raw / "train" / "0.tfrecord", kept)
+    assert files(index) == whole
+    assert not index.with_name("index.work").exists()
+    assert "up to date" in stage("ingest", *arguments, "--join", 2).stdout
+
+
+def test_a_part_that_cannot_be_read_is_not_done(tmp_path, stage, preset, monkeypatch):
+    raw = tmp_path / "data" / "small" / "raw"
+    write_shard(raw / "train" / "0.tfrecord", range(10))
+    write_shard(raw / "train" / "1.tfrecord", range(10, 20))
+
+    def unreadable(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tfrecord, "scan_records", unreadable)
+        patch.setattr("pipeline.ingest.check_first_records", lambda *_: None)
+        result = stage("ingest", "--preset", preset, "--part", "1/2", check=False)
+    assert "0.tfrecord: the file cannot be read: Input/output error; part 1 of 2 is not done" in result.stderr
+    assert "part 1 of 2 is missing" in stage("ingest", "--preset", preset, "--join", 2, check=False).stderr

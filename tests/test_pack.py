@@ -17,6 +17,7 @@ from pipeline.packing.dataset import find_dataset
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.writing import write_dataset
 from pipeline.presets import load_experiment
+from pipeline.runtime.engine import Processes
 
 RNG = np.random.default_rng(3)
 VIDEOS = {f"video {n:02}": RNG.normal(size=(1 + n % 4, 3)).astype(np.float32) for n in range(12)}
@@ -92,7 +93,7 @@ def pack_form(form: str, folder: Path, videos: dict[str, np.ndarray], labels: Pa
             lines.writerow(written.rows.names)
             lines.writerows(zip(*map(written.rows.column, written.rows.names)))
     settings = PackSettings(name="birds", features=(f"rgb={written.pattern}",), rows=rows, labels=(labels,), **options)
-    write_dataset(find_dataset(settings, None, 1), folder / "data" / "birds", 1, None)
+    write_dataset(find_dataset(settings, None, 1), folder / "data" / "birds", Processes(1), None)
     return raw_of(folder)
 
 
@@ -294,3 +295,19 @@ def test_what_is_asked_wrongly_is_refused(arguments, message, tmp_path, monkeypa
     monkeypatch.chdir(ROOT)
     assert message in pack(tmp_path, *arguments, good=False).stderr
     assert not (tmp_path / "data" / "birds").exists()
+
+
+def test_parts_give_the_shards_of_one_pack(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.packing.shards.SHARD_VIDEOS", 3)
+    asked = ("--features", write_npy(tmp_path / "npy"), "--labels", write_labels(tmp_path / "labels.csv"))
+    pack(tmp_path / "one", *asked)
+    assert len(raw_of(tmp_path / "one")) == 5
+    assert "part 2 of 2, 5 videos" in pack(tmp_path / "parts", *asked, "--part", "2/2").stdout
+    assert not (tmp_path / "parts" / "data" / "birds" / "raw").exists()
+    assert "part 1 of 2 is missing" in pack(tmp_path / "parts", *asked, "--join", 2, good=False).stderr
+    pack(tmp_path / "parts", *asked, "--part", "1/2")
+    pack(tmp_path / "parts", *asked, "--join", 2)
+    assert raw_of(tmp_path / "parts") == raw_of(tmp_path / "one")
+    folders = [tmp_path / name / "data" / "birds" for name in ("one", "parts")]
+    assert sorted(path.name for path in folders[0].iterdir()) == sorted(path.name for path in folders[1].iterdir())
+    pack(tmp_path / "parts", *asked, "--join", 2)  # nothing is left to join

@@ -12,6 +12,7 @@ from fixtures.support import TINY, of_one_feature, run_here
 from pipeline import run_all
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config.errors import ConfigError, StageError
+from pipeline.run_all import Flags
 
 
 @pytest.fixture
@@ -231,3 +232,65 @@ def test_a_whole_run_in_folds_tells_its_out_of_fold_score_and_its_spread(tmp_pat
     assert scored["folds"] == folds and scored["gap"] == whole["gap"]
     about = read_json(next((tmp_path / "submissions").glob("tiny-*.json")))
     assert about["videos"] == 40 and any("pipeline.train" in command for command in about["commands"])
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """The trainings that a cluster would have run."""
+    found = []
+    monkeypatch.setattr(Flags, "cluster", lambda flags, models=False: object() if flags.engine == "ray" else None)
+    monkeypatch.setattr(run_all, "train_far", lambda cluster, command_lines: found.extend(command_lines))
+    return found
+
+
+def value_of(flags: list[str], name: str) -> str | None:
+    return flags[flags.index(name) + 1] if name in flags else None
+
+
+def test_a_cluster_trains_all_models_and_folds_at_once(tmp_path, commands, far):
+    make_index(tmp_path, folds=3)
+    run_here("run_all", tmp_path, "--folds", 3, "--models", "average,netvlad", "--engine", "ray", "--task-cpus", 2)
+    expected = [(model, str(fold)) for model in ("average", "netvlad") for fold in (1, 2, 3)]
+    assert [(value_of(flags, "--model"), value_of(flags, "--fold")) for flags in far] == expected
+    after = [(stage, flags) for stage, flags in commands if "--dry-run" not in flags]
+    engines = {stage: value_of(flags, "--engine") for stage, flags in after}
+    assert engines["ingest"] == engines["infer"] == "ray" and engines["train"] is None
+    assert [stage for stage, _ in after].count("train") == 2
+
+
+def test_what_a_cluster_has_trained_with_force_is_not_trained_again(tmp_path, commands, far):
+    make_index(tmp_path)
+    run_here("run_all", tmp_path, "--engine", "ray", "--force")
+    assert ["--force" in flags for flags in far] == [True]
+    assert ["--force" in flags for stage, flags in commands if stage == "train"] == [True, False]  # the first is dry
+    far.clear()
+    make_index(tmp_path / "folds", folds=2)
+    run_here("run_all", tmp_path / "folds", "--folds", 2, "--engine", "ray", "--force")
+    ((_, flags),) = [each for each in commands[-6:] if each[0] == "train"]
+    assert not far and "--force" in flags and value_of(flags, "--engine") == "ray"  # it deletes folds, then trains them
+
+
+def test_parts_train_each_model_and_fold_once(tmp_path, commands):
+    make_index(tmp_path, folds=2)
+    asked = ("--folds", 2, "--models", "average,netvlad")
+    trained = []
+    for part in ("2/3", "1/3"):
+        run_here("run_all", tmp_path, *asked, "--part", part)
+        assert {stage for stage, _ in commands} == {"train"}
+        trained += [flags for _, flags in commands if "--dry-run" not in flags]
+        commands.clear()
+    with pytest.raises(StageError, match="part 3 of 3 is missing: run the same command with --part 3/3"):
+        run_here("run_all", tmp_path, *asked, "--join", 3)
+    assert all(stage == "ingest" or "--dry-run" in flags for stage, flags in commands)
+    commands.clear()
+    run_here("run_all", tmp_path, *asked, "--part", "3/3")
+    trained += [flags for _, flags in commands if "--dry-run" not in flags]
+    commands.clear()
+    units = sorted((value_of(flags, "--model"), value_of(flags, "--fold")) for flags in trained)
+    assert units == [(model, fold) for model in ("average", "netvlad") for fold in ("1", "2")]
+    run_here("run_all", tmp_path, *asked, "--join", 3, "--force")
+    assert [stage for stage, _ in commands].count("infer") == 2
+    assert not any("--part" in flags or "--join" in flags for _, flags in commands)
+    assert not any("--force" in flags for stage, flags in commands if stage == "train" and "--dry-run" not in flags)
+    with pytest.raises(StageError, match="part 1 of 3 was made from other files or settings"):
+        run_here("run_all", tmp_path, *asked, "--join", 3, "--training.epochs", 3)

@@ -234,9 +234,9 @@ def test_what_another_process_finished_meanwhile_is_up_to_date(tmp_path, trained
     trained.rename(away)
 
     @contextlib.contextmanager
-    def waited(folder):
+    def waited(folder, shared):
         away.rename(trained)
-        with locked(folder):
+        with locked(folder, shared):
             yield
 
     monkeypatch.setattr("pipeline.artifacts.done.locked", waited)

@@ -172,7 +172,7 @@ class StageOutput:
 
 @contextlib.contextmanager
 def stage_output(
-    place: Path, begun: Callable[[Path], Done | None] | None = None, lock: Path | None = None
+    place: Path, begun: Callable[[Path], Done | None] | None = None, lock: Path | None = None, shared: bool = False
 ) -> Iterator[StageOutput]:
     """Lock a place for this process alone, remove what killed processes left, and yield the output that is there.
 
@@ -181,11 +181,12 @@ def stage_output(
         begun: reads what the work at `place` was begun with, if done.json does not say so. A folder is then finished if
             it has a done.json, a file if `begun` returns anything.
         lock: the folder to lock, if it is a larger one; by default the place.
+        shared: lock it together with those who do other parts of the work.
 
     Raises:
         StageError: another process is at work there, or the output there is damaged or of a newer format.
     """
-    with locked(lock or place):
+    with locked(lock or place, shared):
         remove_leftovers(place.parent, None if lock else place.name)
         if begun is None:
             yield StageOutput.of(place)

@@ -12,6 +12,7 @@ from pipeline.artifacts.done import DONE, Done, StageOutput, digest_file, digest
 from pipeline.artifacts.failures import is_refusal
 from pipeline.artifacts.files import atomic_file, read_json, remove_folder, remove_leftovers, write_json
 from pipeline.artifacts.hidden import visible
+from pipeline.artifacts.parts import forget_parts
 from pipeline.config import MOST_CLASSES
 from pipeline.config.errors import StageError
 
@@ -42,7 +43,7 @@ class PredictionStore:
         """
         plan = {"key": digest_json(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
         remove_leftovers(self.folder.parent, self.folder.name)
-        if self.folder.exists() and ((self.folder / DONE).exists() or not self._follows(plan)):
+        if self.folder.exists() and not self.is_begun(config, inputs, videos, videos_per_part):
             remove_folder(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.folder)
@@ -55,9 +56,11 @@ class PredictionStore:
             if not self._part(number).exists()
         ]
 
-    def _follows(self, plan: dict) -> bool:
+    def is_begun(self, config: dict, inputs: dict[str, str], videos: int, videos_per_part: int) -> bool:
+        """Return whether `begin` with the same arguments would go on with what is there."""
+        plan = {"key": digest_json(config, inputs), "videos": videos, "videos_per_part": videos_per_part}
         path = self.folder / _PLAN
-        return path.exists() and read_json(path) == plan
+        return not (self.folder / DONE).exists() and path.exists() and read_json(path) == plan
 
     def write(self, number: int, predictions: Predictions) -> None:
         """Write one part atomically."""
@@ -83,6 +86,7 @@ class PredictionStore:
         """Write done.json, which says that every part is there."""
         done = Done(config, inputs, self._content())
         done.write(self.folder)
+        forget_parts(self.folder)
         return done
 
     def is_up_to_date(self, config: dict, inputs: dict[str, str]) -> bool:

@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 import tyro
 
 from pipeline.artifacts.owner import check_owner
+from pipeline.artifacts.parts import Part
 from pipeline.artifacts.places import Places
 from pipeline.cli.paths import PathOrName, SplitFiles
 from pipeline.cli.types import Preset
-from pipeline.config import CheckedFields
-from pipeline.config.ranges import Count, OutlierRatio, Workers
+from pipeline.config import CheckedFields, ConfigError
+from pipeline.config.ranges import Count, EngineName, GPUs, OutlierRatio, PartName, Processors, Workers
 from pipeline.config.threshold import GivenThreshold
 from pipeline.presets import name_of_preset
+from pipeline.runtime.engine import PROCESSES, Cluster
 from pipeline.runtime.parallel import default_workers
 
 
@@ -101,6 +103,54 @@ class WorkerFlags(BaseFlags):
     workers: Workers = dataclasses.field(default_factory=default_workers)
     """Number of processes that make or check shards, or look at many files; by default as many as there are
     processors."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineFlags(BaseFlags):
+    """Flags that say where the tasks of a stage run. No result depends on them."""
+
+    engine: EngineName = PROCESSES
+    """What runs the tasks: processes of this machine; `ray`, the cluster that it is part of; or ray://HOST:PORT."""
+    task_cpus: Processors = 1
+    """Processors of a task on a cluster. Tasks that train or predict with few take long."""
+    task_gpus: GPUs | None = None
+    """GPUs of a task on a cluster, also a part of one; by default 1 for training and prediction where there are any."""
+
+    def cluster(self, models: bool = False) -> Cluster | None:
+        """Return the cluster to run tasks on; None if they run on this machine. `models`: whether they run models.
+
+        Raises StageError as `Cluster` does.
+        """
+        return None if self.engine == PROCESSES else Cluster(self.engine, self.task_cpus, self.task_gpus, models)
+
+    def engine_tokens(self) -> list[str]:
+        """Return the flags that let another stage run its tasks where this one does."""
+        return ["--engine", self.engine, "--task-cpus", str(self.task_cpus)]
+
+
+@dataclasses.dataclass(frozen=True)
+class PartFlags(EngineFlags):
+    """Flags of the stages whose work several commands can share, without a cluster."""
+
+    part: PartName | None = None
+    """Part of the work, such as 3/8, that this command does: others do the rest meanwhile, in other terminals or on
+    machines that share the folders. The same command with --join 8 finishes it."""
+    join: Workers | None = None
+    """Number of parts to finish the work of. If one is missing it is named, and nothing is finished."""
+
+    def check_together(self) -> None:
+        super().check_together()
+        if self.part and self.join:
+            raise ConfigError("--part and --join exclude each other: join when all parts are done")
+        if (share := self.share) and share.number > share.of:
+            raise ConfigError(f"--part {self.part}: there are only {share.of} parts")
+        if self.part and self.engine != PROCESSES:
+            raise ConfigError(f"--part and --engine {self.engine} exclude each other: a cluster takes all parts")
+
+    @property
+    def share(self) -> Part | None:
+        """The part of the work that this command does; None if it does all."""
+        return Part.read(self.part) if self.part else None
 
 
 @dataclasses.dataclass(frozen=True)

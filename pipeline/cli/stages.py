@@ -5,9 +5,11 @@ from typing import NamedTuple
 from pipeline.cli.flags import (
     BaseFlags,
     CommonFlags,
+    EngineFlags,
     ForceFlags,
     IngestFlags,
     MediaFlags,
+    PartFlags,
     PlacesFlags,
     PresetFlags,
     ReadingFlags,
@@ -44,18 +46,20 @@ class Stage(NamedTuple):
 
 
 STAGES: dict[str, Stage] = {
-    "run_all": Stage((ReadingFlags, IngestFlags, WorkerFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW),
+    "run_all": Stage(
+        (ReadingFlags, IngestFlags, WorkerFlags, PartFlags, ForceFlags, SplitFlags, StartFlags), _IN_A_ROW
+    ),
     "synthesize": Stage((CommonFlags, WorkerFlags, ForceFlags), ("dataset", "synthesis")),
     "download": Stage((CommonFlags,)),
-    "extract": Stage((PlacesFlags, WorkerFlags, ForceFlags, MediaFlags)),
-    "pack": Stage((PlacesFlags, WorkerFlags, ForceFlags)),
-    "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, ForceFlags), ("dataset",)),
+    "extract": Stage((PlacesFlags, WorkerFlags, PartFlags, ForceFlags, MediaFlags)),
+    "pack": Stage((PlacesFlags, WorkerFlags, PartFlags, ForceFlags)),
+    "ingest": Stage((CommonFlags, IngestFlags, WorkerFlags, PartFlags, ForceFlags), ("dataset",)),
     "train": Stage(
-        (ReadingFlags, ForceFlags, StartFlags),
+        (ReadingFlags, ForceFlags, StartFlags, EngineFlags),
         ("dataset", "sampling", "pooling", "classifier", "training", "inference"),
     ),
     "soup": Stage((ReadingFlags,), ("dataset", "inference")),
-    "infer": Stage((ReadingFlags,), ("dataset", "inference")),
+    "infer": Stage((ReadingFlags, PartFlags), ("dataset", "inference")),
     "ensemble": Stage((CommonFlags,), ("dataset", "ensemble")),
     "threshold": Stage((CommonFlags,), ("dataset", "threshold")),
     "submit": Stage((CommonFlags, SplitFlags, ThresholdFlags), ("dataset", "submission")),

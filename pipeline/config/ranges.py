@@ -87,6 +87,11 @@ Scale = Annotated[float, Within(0, 1_000_000)]
 """Factor of a term that is added to the loss."""
 Workers = Annotated[int, Within(1, 4096)]
 """Number of processes or threads at a time."""
+Processors = Annotated[int, Within(1, 4096, unit="processors")]
+GPUs = Annotated[float, Within(0, 64, unit="GPUs")]
+EngineName = Annotated[str, Matching(r"processes|ray|ray://[^\s/:]+:\d{1,5}", "processes, ray or ray://HOST:PORT")]
+"""What runs the tasks of a stage."""
+PartName = Annotated[str, Matching(r"[1-9]\d{0,4}/[1-9]\d{0,4}", "a part and their number, such as 3/8")]
 Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
 Span = Annotated[float, Within(above=0, most=1_000_000, unit="seconds")]
 FramesPerSecond = Annotated[float, Within(above=0, most=1000, unit="frames a second")]

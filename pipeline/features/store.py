@@ -40,6 +40,11 @@ class Store:
         self.folder = folder / FOLDER
         self._recipes = recipes
 
+    def is_open(self) -> bool:
+        """Return whether the folder is there, made by the same recipes."""
+        place = self.folder / _RECIPES
+        return place.exists() and read_json(place).get("recipes") == self._recipes
+
     def open(self, force: bool) -> None:
         """Make the folder, or go on with one that is there; with `force` it is emptied if its recipes are others.
 

@@ -3,13 +3,15 @@
 import csv
 import difflib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.files import atomic_file, remove_folder, remove_leftovers, sync
+from pipeline.artifacts.locks import locked
+from pipeline.artifacts.parts import PATIENCE, Part, note_part, require_parts
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.packing.dataset import FoundDataset, bad_videos
@@ -17,7 +19,7 @@ from pipeline.packing.preset import Counts, preset_text
 from pipeline.packing.record import FOLDER, PackRecord, unrecorded
 from pipeline.packing.shards import Job, Shard, ShardReport, plan_shards, write_shard
 from pipeline.packing.splits import HOLDOUT
-from pipeline.runtime.parallel import map_in_processes
+from pipeline.runtime.engine import Engine, Processes
 from pipeline.runtime.progress import progress_bar
 
 VOCABULARY = "vocabulary.csv"
@@ -27,7 +29,9 @@ _LARGE, _MANY = 32 << 20, 5000
 """With fewer bytes and videos, processes take longer to start than to work."""
 
 
-def write_dataset(found: FoundDataset, folder: Path, workers: int, record: PackRecord | None) -> Path:
+def write_dataset(
+    found: FoundDataset, folder: Path, engine: Engine, record: PackRecord | None, join: int | None = None
+) -> Path:
     """Write shards, vocabulary, preset and record below a dataset's folder; return the path of the preset.
 
     A killed run goes on with the shards that it has written. Nothing is in raw/ before all shards are whole.
@@ -35,25 +39,18 @@ def write_dataset(found: FoundDataset, folder: Path, workers: int, record: PackR
     Args:
         found: what is packed, in addition to `found.before` or, without that, in place of all that is there.
         folder: of the dataset.
-        workers: processes that write shards.
+        engine: writes shards.
         record: of what is there.
+        join: number of parts that have written the shards, with `write_part`; None: they are written now.
 
-    Raises StageError: a video cannot be packed, or raw/ holds files that pack did not make.
+    Raises StageError: a video cannot be packed, raw/ holds files that pack did not make, or a part is missing.
     """
     raw, work = folder / "raw", folder / _WORK / found.digest()
+    if join and found.about.ids:
+        require_parts(work, join, found.digest())
     _clear(raw, work, record)
-    reports: list[ShardReport] = []
-    shards: list[Shard] = []
-    if found.about.ids:
-        numbers = found.before.next_numbers() if found.before else {}
-        shards = plan_shards(found.about.splits, found.about.lengths, found.frame_bytes, numbers)
-        job = Job(found.videos, found.features, found.about.labels, found.about.groups)
-        large = found.about.lengths.sum() * found.frame_bytes > _LARGE
-        workers = workers if large or len(found.about.ids) > _MANY else 1
-        with progress_bar(total=len(found.about.ids), desc="pack", unit=" videos") as bar:
-            for shard, report in zip(shards, map_in_processes(write_shard, shards, workers, shared=(job, work, raw))):
-                reports.append(report)
-                bar.update(shard.videos)
+    shards = _plan(found)
+    reports = _write_shards(found, shards, work, raw, engine)
     left_out = [each for report in reports for each in report.left_out]
     if left_out and not found.settings.drop_bad:
         raise bad_videos([(where, reason) for _, where, reason in left_out])
@@ -77,6 +74,40 @@ def write_dataset(found: FoundDataset, folder: Path, workers: int, record: PackR
         remove_folder(folder / _WORK)
     _tell(folder, found, reports, left_out)
     return folder / f"{found.settings.name}.py"
+
+
+def write_part(found: FoundDataset, folder: Path, engine: Engine, record: PackRecord | None, part: Part) -> None:
+    """Write a part of the shards, which `write_dataset` moves to raw/; arguments and what it raises are as there."""
+    raw, work = folder / "raw", folder / _WORK / found.digest()
+    with locked(work.parent, patience=PATIENCE):  # the first part makes it
+        _clear(raw, work, record)
+    own = part.chosen(_plan(found))
+    with locked(work / str(part)):
+        reports = _write_shards(found, own, work, raw, engine)
+        note_part(work, part, found.digest())
+    print(f"{folder}: {part}, {counted(sum(report.videos for report in reports), 'video')}")
+
+
+def _plan(found: FoundDataset) -> list[Shard]:
+    numbers = found.before.next_numbers() if found.before else {}
+    return plan_shards(found.about.splits, found.about.lengths, found.frame_bytes, numbers)
+
+
+def _write_shards(
+    found: FoundDataset, shards: Sequence[Shard], work: Path, raw: Path, engine: Engine
+) -> list[ShardReport]:
+    """Write shards below `work`, unless they are there or in `raw`; return what each of them holds."""
+    if not shards:
+        return []
+    job = Job(found.videos, found.features, found.about.labels, found.about.groups)
+    large = found.about.lengths.sum() * found.frame_bytes > _LARGE or len(found.about.ids) > _MANY
+    chosen = engine if large or engine.far else Processes(1)
+    reports = []
+    with progress_bar(total=sum(shard.videos for shard in shards), desc="pack", unit=" videos") as bar:
+        for shard, report in zip(shards, chosen.map(write_shard, shards, shared=(job, work, raw))):
+            reports.append(report)
+            bar.update(shard.videos)
+    return reports
 
 
 def _clear(raw: Path, work: Path, before: PackRecord | None) -> None:

@@ -17,9 +17,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_processors = 0
+"""How many processors this process is to use of those that it may; 0: all."""
+
+
 def default_workers() -> int:
     """As many as this process may use processors."""
+    if _processors:
+        return _processors
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_processors(number: int) -> None:
+    """Let this process count on so many processors: others are at work on those that it may use too."""
+    global _processors
+    _processors = number
 
 
 def map_in_processes(

@@ -13,7 +13,7 @@ import pytest
 from fixtures.support import ROOT
 
 from pipeline.artifacts import locks
-from pipeline.artifacts.locks import locked
+from pipeline.artifacts.locks import Busy, locked
 from pipeline.config.errors import StageError
 
 HOLD = (
@@ -123,3 +123,34 @@ def test_no_two_are_ever_inside(tmp_path):
     for thread in threads:
         thread.join()
     assert max(most) == 1 and len(entered) > 20
+
+
+def test_those_who_share_a_lock_keep_out_those_who_do_not(tmp_path):
+    place = tmp_path / "run"
+    with locked(place, shared=True):
+        with locked(place, shared=True), pytest.raises(Busy), locked(place):
+            pass
+        with pytest.raises(Busy), locked(place):  # the first to end leaves the lock to the other
+            pass
+    with locked(place), pytest.raises(Busy), locked(place, shared=True):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_is_patient_gets_the_lock_when_it_is_free(tmp_path):
+    held, free = threading.Event(), threading.Event()
+
+    def hold():
+        with locked(tmp_path / "run"):
+            held.set()
+            free.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(60)
+    with pytest.raises(Busy), locked(tmp_path / "run", patience=0.2):
+        pass
+    threading.Timer(0.2, free.set).start()
+    with locked(tmp_path / "run", patience=60):
+        assert free.is_set()
+    thread.join()

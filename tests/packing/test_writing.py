@@ -17,6 +17,7 @@ from pipeline.packing.storing import stored_features
 from pipeline.packing.videos import join_features
 from pipeline.packing.writing import write_dataset
 from pipeline.presets import load_experiment
+from pipeline.runtime.engine import Processes
 
 SETTINGS = {"name": "birds", "features": ("rgb=*.npy",), "labels": (Path("labels.csv"),)}
 
@@ -50,7 +51,7 @@ def found(numbers, before=None, broken=(), class_names=("owl", "crow"), **settin
 
 def write(folder: Path, *given, **settings) -> Path:
     record = PackRecord.read(folder)
-    return write_dataset(found(*given, before=record, **settings), folder, 1, record)
+    return write_dataset(found(*given, before=record, **settings), folder, Processes(1), record)
 
 
 def packed_ids(folder: Path) -> dict[str, list[bytes]]:
@@ -131,11 +132,11 @@ def test_files_that_pack_did_not_make_are_refused_and_kept(folder):
 def test_all_is_packed_anew_in_place_of_what_is_there(folder):
     write(folder, range(20))
     record = PackRecord.read(folder)
-    write_dataset(found(range(5, 9)), folder, 1, record)
+    write_dataset(found(range(5, 9)), folder, Processes(1), record)
     assert {path: len(records) for path, records in packed_ids(folder).items()} == {"train/train-00000.tfrecord": 4}
     assert PackRecord.read(folder).videos.ids == ["v005", "v006", "v007", "v008"]
     fresh = folder.with_name("fresh")
-    write_dataset(found(range(5, 9)), fresh, 1, None)
+    write_dataset(found(range(5, 9)), fresh, Processes(1), None)
     assert packed_ids(folder) == packed_ids(fresh)
 
 
