@@ -33,6 +33,7 @@ from pipeline.config.errors import StageError
 from pipeline.config.ranges import RunName
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.folds import fold_views, join_folds, why_seen
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
@@ -144,7 +145,8 @@ class _Models:
 
     @functools.cached_property
     def _ensemble(self) -> "Ensemble":
-        backend.start_backend()
+        if not (self._bundle and is_onnx(self._bundle)):
+            backend.start_backend()
         from pipeline.inference.bundle.loading import load_bundle
         from pipeline.inference.ensemble import Ensemble
 
