@@ -1,5 +1,6 @@
 """The graph of an .onnx file: from all frames of a video to what its models are shown, and from theirs to the blend."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -113,23 +114,27 @@ class Graph:
         return self.add("Add", start, self.add("Mul", share, self.add("Sub", end, start)))
 
     def insert(self, graph: GraphProto, prefix: str) -> None:
-        """Add the nodes and tensors of a whole graph, their names with a prefix: its inputs are to be there by then."""
+        """Add the nodes and tensors of a whole graph, whose inputs and outputs get a prefix; all others get numbers."""
         own = GraphProto()
         own.CopyFrom(graph)
-        _rename(own, prefix)
+        names = {"": ""}  # what is left out stays so
+        for each in (*own.input, *own.output):
+            names[each.name] = prefix + each.name
+        _rename(own, lambda name: names.setdefault(name, f"{prefix}{len(names)}"))
         self.nodes += own.node
         self.tensors += own.initializer
 
 
-def _rename(graph: GraphProto, prefix: str) -> None:
-    """Put a prefix before the names of all nodes and tensors, those in inner graphs too; what is left out stays so."""
+def _rename(graph: GraphProto, renamed: Callable[[str], str]) -> None:
+    """Rename all tensors, those of inner graphs too: a converter numbers them on from those of the model before."""
     for each in (*graph.input, *graph.output, *graph.initializer):
-        each.name = prefix + each.name
+        each.name = renamed(each.name)
     del graph.value_info[:]
     for node in graph.node:
-        node.name = prefix + node.name
-        node.input[:] = [prefix + name if name else "" for name in node.input]
-        node.output[:] = [prefix + name if name else "" for name in node.output]
+        node.name = ""
+        node.input[:] = map(renamed, node.input)
+        node.output[:] = map(renamed, node.output)
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH:
-                _rename(attribute.g, prefix)
+                attribute.g.name = "inner"
+                _rename(attribute.g, renamed)

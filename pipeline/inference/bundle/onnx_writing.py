@@ -124,6 +124,7 @@ def _convert(tf2onnx: Any, model: keras.Model, dataset: DatasetConfig) -> Any:
 
     So they stay as they are, one by one, and models of the same settings need one conversion.
     """
+    import onnx
     import tensorflow as tf
 
     def probabilities(frames, num_frames, *weights):
@@ -138,6 +139,8 @@ def _convert(tf2onnx: Any, model: keras.Model, dataset: DatasetConfig) -> Any:
     function = tf.function(probabilities, signature, autograph=False)
     with _quiet():
         made, _ = tf2onnx.convert.from_function(function, signature, opset=_OPSET)
+    if unknown := sorted({node.op_type for node in made.graph.node if not onnx.defs.has(node.op_type, node.domain)}):
+        raise StageError(f"{model.name} cannot be written as .onnx: ONNX has no form of TensorFlow's {unknown[0]}")
     (output,) = made.graph.output
     if output.name != PROBABILITIES:
         made.graph.node.add(op_type="Identity", input=[output.name], output=[PROBABILITIES])
