@@ -118,7 +118,7 @@ def test_json_that_is_none(tmp_path, text, match):
 
 
 def test_json_without_end_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.inference.bundle.container._LONGEST_JSON", 50)
+    monkeypatch.setattr("pipeline.inference.bundle.container.LONGEST_JSON", 50)
     refused(written(tmp_path / "a", {**GOOD, HEADER: b" " * 51 + b"{}"}), "53 bytes long; it may have at most 50")
 
 

@@ -32,6 +32,7 @@ from pipeline.inference.bundle.onnx_model import OnnxModel
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import TrainedRun
 from pipeline.inference.thresholds import Thresholds
+from pipeline.inference.window_models import WindowModel
 from pipeline.inputs.reading.batches import batch_videos, sample_video
 from pipeline.models import FAMILIES
 
@@ -157,6 +158,15 @@ def test_the_file_by_itself_samples_and_blends_as_the_pipeline_does(committee):
     np.testing.assert_array_equal(labels, np.argsort(-found, axis=1, kind="stable"))
     for video, known in zip(videos, found):
         np.testing.assert_allclose(answer(padded([video], longer=0))[0], known, atol=1e-5)
+
+
+def test_windows_are_scored_one_by_one(committee, models):
+    """What frames share is made once by Keras alone; the scores are the same."""
+    (frames,) = videos_of(RGB, (18,))
+    starts, chosen = np.array([0, 4, 12]), np.array([0, 1, 3, 3, 5])
+    both = committee.loaded.members[0].models[0], models[Path("average/3")]
+    found, wanted = (WindowModel(each, 2).probabilities(frames, starts, chosen) for each in both)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_folds_are_averaged(models, tmp_path):
