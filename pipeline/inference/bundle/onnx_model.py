@@ -1,6 +1,5 @@
 """One of the models in an .onnx file, run by ONNX Runtime on the processors, without Keras."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from pipeline.inference.bundle.onnx_container import (
 )
 from pipeline.inputs.reading.batches import Inputs
 from pipeline.runtime.memory import is_out_of_memory
+from pipeline.runtime.parallel import default_workers
 
 if TYPE_CHECKING:
     import onnx
@@ -46,7 +46,7 @@ class OnnxModel:
         self._classes = dataset.num_classes
         self._names = [tensor_of_model(number, name) for name in (FRAMES, NUM_FRAMES, PROBABILITIES)]
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = default_workers()
         # Threads that wait by spinning take a third more of the processors, and time from whoever reads and ranks.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # what fails is told by its exception
