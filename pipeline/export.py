@@ -1,12 +1,15 @@
 """Bundle all that predicts (models, blend, class names) into one file, and tell whether the rules allow its size.
 
-Reads runs/<preset>/<run>/, and the index for the hold-out's score; writes runs/<preset>/<run>-<weights>.zip, which
-`infer --bundle` and `predict --run` take on any machine. The exit status is 1 if it is larger than the rules allow.
+Reads runs/<preset>/<run>/, and the index for the hold-out's score; writes runs/<preset>/<run>-<weights>.zip, or with
+--onnx an .onnx file, which `infer --bundle` and `predict --run` take on any machine. The exit status is 1 if it is
+larger than the rules allow.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import tyro
 
 from pipeline.artifacts.done import Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import atomic_file, read_json
@@ -19,7 +22,7 @@ from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import Experiment, InferenceConfig, labels_kept, to_dict
-from pipeline.config.errors import StageError
+from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.folds import why_seen
@@ -49,11 +52,21 @@ class Flags(ReadingFlags):
     """Precision in which the models compute. float32 gives the same scores on every machine.
     trained is what each model was trained in, faster where the hardware multiplies bfloat16."""
     output: Path | None = None
-    """Path of the bundle; by default runs/<preset>/<run>-<weights>.zip."""
+    """Path of the bundle; by default runs/<preset>/<run>-<weights>.zip, or .onnx."""
+    onnx: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write the bundle as an .onnx file, which predicts by ONNX Runtime without Keras, here and in other programs.
+    Writing it needs TensorFlow and the extra onnx, predicting the extra alone."""
     allow_over: bool = False
     """Accept a bundle that is larger than the rules allow: the exit status is then 0."""
     saved_model: Path | None = None
     """Folder to write the bundle into as a TensorFlow SavedModel too, for serving."""
+
+    def check_together(self) -> None:
+        super().check_together()
+        if self.onnx and self.precision == "trained":
+            raise ConfigError("--precision trained is bfloat16, which ONNX Runtime does not compute in: leave it out")
+        if self.onnx and self.saved_model:
+            raise ConfigError("--saved-model is written from a bundle that Keras reads: leave out --onnx")
 
 
 def main() -> None:
@@ -62,7 +75,8 @@ def main() -> None:
         folder = find_run(flags.places, flags.preset_name, flags.run)
     else:
         folder = _best(flags, open_index(flags, experiment))
-    path = flags.output or flags.places.run(flags.preset_name, f"{folder.name}-{flags.weights}.zip")
+    suffix = ".onnx" if flags.onnx else ".zip"
+    path = flags.output or flags.places.run(flags.preset_name, f"{folder.name}-{flags.weights}{suffix}")
     with stage_output(path, _made_from) as work:
         _export(work, flags, experiment, folder)
         _tell(path, flags.allow_over)
@@ -77,8 +91,9 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
     names, kept = index.class_names, labels_kept(experiment.inference.top_k, dataset.num_classes)
     if not index.has_class_names:
         print(f"{index.folder} has no class names: predict will tell numbers, not names: ingest --vocabulary FILE")
+    form = ", ONNX" if flags.onnx else ""
     made_from = {
-        "settings": f"weights {flags.weights}, precision {flags.precision}, {kept} labels kept",
+        "settings": f"weights {flags.weights}, precision {flags.precision}, {kept} labels kept{form}",
         "recipe": digest_json(recipe.to_dict()),
         "names": digest_json(names),
         "index": index.digest,
@@ -91,13 +106,15 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
     if not done or flags.saved_model:
         backend.start_backend()
     if not done:
-        from pipeline.inference.bundle import writing
+        from pipeline.inference.bundle.onnx_writing import write_onnx
+        from pipeline.inference.bundle.writing import add_scores, write_bundle
 
         with atomic_file(path) as temporary:
-            trained = flags.precision == "trained"
-            writing.write_bundle(
-                temporary, recipe, runs, names, flags.weights, trained, experiment.inference, made_from, thresholds
-            )
+            made_of = (recipe, runs, names, flags.weights, experiment.inference, made_from, thresholds)
+            if flags.onnx:
+                write_onnx(temporary, *made_of)
+            else:
+                write_bundle(temporary, *made_of, keep_precision=flags.precision == "trained")
             size = temporary.stat().st_size + ROOM
             scores = {
                 "bytes": size,
@@ -105,7 +122,7 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
                 "eligible": size <= LIMIT,
                 "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
             }
-            writing.add_scores(temporary, scores)
+            add_scores(temporary, scores)
         models = sum(len(run.models) for run in runs)
         told = f", with thresholds for {thresholds.settings.describe()}" if thresholds else ""
         print(f"{path}: {counted(models, 'model')} as {flags.weights}{told}")

@@ -155,6 +155,12 @@ def main() -> None:
     else:
         folder = find_run(flags.places, flags.preset_name, flags.run)
         ensemble = find_runs(folder, experiment.inference.top_k, flags.places.index)
+    if ensemble.is_onnx and (flags.descriptors or flags.page):
+        flag, wanted = ("--descriptors", "descriptors") if flags.descriptors else ("--page", "weights of frames")
+        raise StageError(
+            f"{flags.run} is an .onnx file, which gives no {wanted}: leave out {flag}, or name its run or a zip that "
+            "export made"
+        )
     windows, names = flags.windows(ensemble.dataset), ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)

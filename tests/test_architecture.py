@@ -35,6 +35,8 @@ UNMIRRORED = {
     "the tests of the file that calls it": (
         "ensembling/loops.py",
         "inference/bundle/header.py",
+        "inference/bundle/onnx_model.py",
+        "inference/bundle/opening.py",
         "inference/bundle/writing.py",
         "inference/ensemble.py",
         "inference/answers.py",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures.made_runs import RUNS, make_all, weights_json
-from fixtures.support import ROOT, name_classes, stage_command, stage_environment
+from fixtures.support import ROOT, frames_of, name_classes, stage_command, stage_environment
 
 from pipeline import evaluate, export, infer, submit, threshold
 from pipeline.artifacts.files import write_json
@@ -215,6 +215,68 @@ def test_a_bundle_brings_its_own_models_and_its_own_name(small, run, blended):
         other.write_bytes(blended.read_bytes())
         with pytest.raises(error, match=message):
             run(infer, "--bundle", other)
+
+
+WITHOUT_KERAS = """
+import sys
+sys.modules |= dict.fromkeys(("keras", "tensorflow", "jax", "tf2onnx"))  # importing one fails
+from pipeline import infer, predict
+bundle, video = sys.argv[1:]
+sys.argv = ["infer", "--preset", "small.py", "--bundle", bundle]
+infer.main()
+for asked in (("--json",), ("--json", "--window", "4"), ("--descriptors", "a.parquet"), ("--page", "a.html")):
+    sys.argv = ["predict", video, "--run", bundle, *asked]
+    try:
+        predict.main()
+    except predict.StageError as error:
+        print(error)
+"""
+
+
+def test_an_onnx_file_predicts_in_a_process_without_keras(small, run, blended):
+    """What the runs say, blended; and all that asks the models for more is refused by name."""
+    assert f"{small}/runs/small/ensemble-float32.onnx: 2 models as float32" in run(
+        export, "--run", "ensemble", "--weights", "float32", "--onnx"
+    )
+    path = small / "runs" / "small" / "ensemble-float32.onnx"
+    assert f"{path}: up to date" in run(export, "--run", "ensemble", "--weights", "float32", "--onnx")
+    holdout = read_scores(path)["holdout"]["after"]
+    np.savez(small / "clip.npz", rgb=frames_of(62)[:, :6], audio=frames_of(62)[:, 6:])
+    command = [sys.executable, "-c", WITHOUT_KERAS, path, small / "clip.npz"]
+    environment = {**stage_environment(small), "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(command, cwd=small, env=environment, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    whole, windows, descriptors, page = told.stdout.splitlines()[-4:]
+    ids, labels, scores = predictions(small / "runs" / "small" / "ensemble-float32" / "predictions" / "test")
+    dense = 0
+    for share, name in zip((1 / 3, 2 / 3), RUNS):
+        _, alone_labels, alone = predictions(small / "runs" / "small" / name / "predictions" / "test")
+        dense = dense + share * np.take_along_axis(alone, np.argsort(alone_labels, axis=1), axis=1)  # all 9 are kept
+    np.testing.assert_array_equal(labels, np.argsort(-dense, axis=1, kind="stable"))
+    np.testing.assert_allclose(np.take_along_axis(dense, labels.astype(int), axis=1), scores, atol=1e-5)
+    gap = json.loads((small / "runs/small/ensemble-float32/predictions/holdout/scores.json").read_text())["whole"][
+        "gap"
+    ]
+    assert gap == pytest.approx(holdout["gap"], abs=1e-9)
+    own = json.loads(whole)["labels"][0]
+    (row,) = np.flatnonzero(np.array(ids) == "v062")
+    assert own["label"] == labels[row, 0] and own["score"] == pytest.approx(scores[row, 0], abs=1e-5)
+    assert "intervals" in json.loads(windows)
+    assert "is an .onnx file, which gives no descriptors: leave out --descriptors, or name its run" in descriptors
+    assert "is an .onnx file, which gives no weights of frames: leave out --page" in page
+    assert "made again: settings changed" in run(
+        export, "--run", "ensemble", "--weights", "float32", "--output", path
+    )  # a zip takes its place
+    path.unlink()
+
+
+def test_what_an_onnx_file_is_not_written_with(small, run):
+    for arguments, message in (
+        (("--precision", "trained"), "--precision trained is bfloat16, which ONNX Runtime does not compute in"),
+        (("--saved-model", small / "s"), "leave out --onnx"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            run(export, "--run", "average", "--onnx", *arguments)
 
 
 @pytest.mark.wide

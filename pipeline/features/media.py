@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NO_MEDIA = {"npy", "npz", "hdf5", "parquet", "arrow", "matlab", "gzip", "xz", "bzip2", "zstd", "7z", "rar", "png"}
 NO_MEDIA |= {"jpeg", "pdf", "xls", "xlsx", "sqlite", "tar", "zip", "bundle", "keras", "pytorch", "pickle", "tfrecord"}
-NO_MEDIA |= {"html", "xml", "lfs", "json", "csv", "text", "folder"}
+NO_MEDIA |= {"onnx", "html", "xml", "lfs", "json", "csv", "text", "folder"}
 """Kinds of files, as `kind_of_file` tells them, in which FFmpeg is not asked for streams: it takes text for a video."""
 _LOOKED_AT = 2000
 """Packets in which the first picture and the first sound are looked for."""

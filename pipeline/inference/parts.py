@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import InferenceConfig
 from pipeline.config.errors import StageError
+from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.runs import TrainedRun
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend
@@ -28,7 +29,8 @@ class Models:
 
     @functools.cached_property
     def _ensemble(self) -> "Ensemble":
-        backend.start_backend()
+        if not (self.bundle and is_onnx(self.bundle)):
+            backend.start_backend()
         from pipeline.inference.bundle.loading import load_bundle
         from pipeline.inference.ensemble import Ensemble
 

@@ -11,6 +11,7 @@ from pipeline.artifacts.done import digest_file, digest_json
 from pipeline.config import DatasetConfig, SamplingConfig, ThresholdConfig, to_dict
 from pipeline.config.errors import StageError
 from pipeline.inference.bundle.header import read_header
+from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.runs import read_blend
 from pipeline.inference.threshold_choice import choose_thresholds
 from pipeline.inference.thresholds import Thresholds, fresh_thresholds, holdout_store
@@ -38,14 +39,19 @@ class UnloadedEnsemble:
     thresholds: Callable[[ThresholdConfig | None], Thresholds]
     """Returns the thresholds that are stored with it or, with settings, those that the hold-out's predictions give.
     Raises StageError if there are none, or they are out of date."""
+    is_onnx: bool = False
+    """Whether ONNX Runtime runs the models: they give probabilities, and nothing else of theirs can be had."""
 
 
 def find_bundle(path: Path) -> UnloadedEnsemble:
     """Read the header of a bundle. Raises BundleError if it is none."""
     header = read_header(path)
 
+    onnx = is_onnx(path)
+
     def load() -> "Ensemble":
-        _start_backend()
+        if not onnx:
+            _start_backend()
         from pipeline.inference.bundle.loading import load_bundle
 
         return load_bundle(path)
@@ -63,7 +69,7 @@ def find_bundle(path: Path) -> UnloadedEnsemble:
         return header.thresholds
 
     samplings = distinct_samplings(stored.sampling for stored in header.models)
-    return UnloadedEnsemble(header.dataset, samplings, header.names, lambda: digest_file(path), load, thresholds)
+    return UnloadedEnsemble(header.dataset, samplings, header.names, lambda: digest_file(path), load, thresholds, onnx)
 
 
 def find_runs(folder: Path, top_k: int | None, index_of: Callable[[str], Path]) -> UnloadedEnsemble:

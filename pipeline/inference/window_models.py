@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.wording import counted
+from pipeline.inference.bundle.onnx_model import OnnxModel
 from pipeline.runtime.memory import is_out_of_memory
 
 _FRAMES, _FEWEST = 256, 16
@@ -19,19 +20,21 @@ class WindowModel:
     """Scores windows of frames that are all in memory.
 
     Of families whose frames do not see each other before they are pooled, each frame's products are computed once, and
-    windows are pooled from them. Others see window by window.
+    windows are pooled from them. Others, and those that ONNX Runtime runs, see window by window.
 
     Args:
-        model: of `pipeline.models`.
+        model: of `pipeline.models`, or an `OnnxModel`.
         batch_size: how many windows go to the device at a time, at most.
     """
 
     def __init__(self, model, batch_size: int):
-        from pipeline.models.windowed import cut_in_two  # only now: Keras takes seconds
-
         self._model = model
         self._batch_size = batch_size
-        self.halves = cut_in_two(model)
+        self.halves = None
+        if not isinstance(model, OnnxModel):
+            from pipeline.models.windowed import cut_in_two  # only now: Keras takes seconds
+
+            self.halves = cut_in_two(model)
 
     def probabilities(
         self, frames: np.ndarray, starts: NDArray[np.integer], chosen: NDArray[np.integer]

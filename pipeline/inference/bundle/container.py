@@ -22,7 +22,7 @@ from pipeline.runtime.memory import is_out_of_memory
 
 HEADER, SCORES = "bundle.json", "scores.json"
 _NAMES = re.compile(r"bundle\.json|scores\.json|weights/\d{4}\.bin", re.ASCII)
-_LONGEST_JSON = 16 << 20
+LONGEST_JSON = 16 << 20
 _ENCRYPTED = 1  # the bit of an entry's flags that says so
 _FAULTS = (
     ConfigError,
@@ -50,7 +50,7 @@ def weights_name(member: int) -> str:
 
 
 class Container:
-    """The entries of a bundle that `open_bundle` has opened for reading."""
+    """The entries of a bundle that `open_zip` has opened for reading."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile):
         self.path = path
@@ -82,11 +82,17 @@ class Container:
 
     def json(self, name: str) -> Any:
         """Return the values of an entry that holds JSON."""
-        if self.sizes[name] > _LONGEST_JSON:
+        if self.sizes[name] > LONGEST_JSON:
             raise BundleError(
-                f"{self.path}: {name} is {self.sizes[name]} bytes long; it may have at most {_LONGEST_JSON}"
+                f"{self.path}: {name} is {self.sizes[name]} bytes long; it may have at most {LONGEST_JSON}"
             )
         return parse_json(self._archive.read(name), finite=True)
+
+    def check_models(self, count: int) -> None:
+        """Raise BundleError if the weights of one of so many models are missing, or there are others."""
+        expected = {HEADER} | {weights_name(number) for number in range(count)}
+        if differing := (self.sizes.keys() - {SCORES}) ^ expected:
+            raise BundleError(f"{self.path}: {min(differing)} is missing, or belongs to no member")
 
     def open(self, name: str) -> BinaryIO:
         """Open an entry as a file; its checksum is verified once it has been read to the end."""
@@ -94,8 +100,8 @@ class Container:
 
 
 @contextlib.contextmanager
-def open_bundle(path: Path) -> Iterator[Container]:
-    """Open a bundle's container. Raises BundleError if the file is faulty, also for faults found inside the block."""
+def open_zip(path: Path) -> Iterator[Container]:
+    """Open the container of a zip. Raises BundleError if the file is faulty, also for faults found inside the block."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield Container(path, archive)

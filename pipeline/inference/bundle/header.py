@@ -10,7 +10,9 @@ from pipeline.config import MOST_CLASSES, ConfigError, DatasetConfig, ModelConfi
 from pipeline.config.checked import LEFT_OUT_AT_DEFAULT
 from pipeline.config.wording import counted
 from pipeline.ensembling.recipe import Recipe
-from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container, open_bundle, weights_name
+from pipeline.inference.bundle.container import HEADER, SCORES, BundleError, Container
+from pipeline.inference.bundle.onnx_container import OnnxContainer
+from pipeline.inference.bundle.opening import open_bundle
 from pipeline.inference.bundle.quantization import Encoding
 from pipeline.inference.thresholds import Thresholds
 from pipeline.inputs.reading.sampling import distinct_samplings, frames_chosen, sampled_length
@@ -77,8 +79,8 @@ def read_scores(path: Path) -> dict[str, Any]:
         return container.json(SCORES)
 
 
-def parse_header(container: Container) -> Header:
-    """Return the header of an open bundle. Raises BundleError if it is faulty, or an entry is missing or too many."""
+def parse_header(container: Container | OnnxContainer) -> Header:
+    """Return the header of an open bundle. Raises BundleError if it is faulty, or a model is missing or too many."""
     values, source = container.json(HEADER), f"{container.path}: {HEADER}"
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise BundleError(f"{source} is not of format {FORMAT}: export it with this version of the pipeline")
@@ -88,9 +90,7 @@ def parse_header(container: Container) -> Header:
         raise BundleError(f"{source} does not say what the bundle holds: {error}") from error
     for fault in _faults(header):
         raise BundleError(f"{source}: {fault}")
-    expected = {HEADER} | {weights_name(number) for number in range(len(header.models))}
-    if differing := (container.sizes.keys() - {SCORES}) ^ expected:
-        raise BundleError(f"{container.path}: {min(differing)} is missing, or belongs to no member")
+    container.check_models(len(header.models))
     return header
 
 

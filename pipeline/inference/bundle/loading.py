@@ -1,4 +1,4 @@
-"""A bundle's models, built by this program from their settings and given the stored weights."""
+"""A bundle's models: built by this program from their settings and given the stored weights, or run as ONNX."""
 
 import dataclasses
 import itertools
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import DatasetConfig
 from pipeline.config.wording import counted
-from pipeline.inference.bundle.container import BundleError, Container, open_bundle, weights_name
+from pipeline.inference.bundle.container import BundleError, Container, weights_name
 from pipeline.inference.bundle.header import StoredModel, parse_header
+from pipeline.inference.bundle.onnx_container import OnnxContainer
+from pipeline.inference.bundle.onnx_model import OnnxModel
+from pipeline.inference.bundle.opening import open_bundle
 from pipeline.inference.bundle.quantization import dequantize_weight, stored_weight_bytes
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inputs.reading.sampling import sampled_length
@@ -23,13 +26,16 @@ MOST_VALUES = 1 << 27
 
 
 def load_bundle(path: Path) -> Ensemble:
-    """Everything that a bundle predicts with, on any backend, with no network; raises BundleError as `read_header`."""
+    """Everything that a bundle predicts with, on any backend, with no network; raises BundleError as `read_header`.
+
+    Of an .onnx file the models need no backend, and Keras is not imported.
+    """
     with open_bundle(path) as container:
         header = parse_header(container)
         numbers = itertools.count()
         members = tuple(
             EnsembleMember(
-                tuple(_model(container, weights_name(next(numbers)), stored, header.dataset) for stored in models),
+                tuple(_model(container, next(numbers), stored, header.dataset) for stored in models),
                 models[0].sampling,
             )
             for models in header.of_members
@@ -37,8 +43,16 @@ def load_bundle(path: Path) -> Ensemble:
     return Ensemble(header.dataset, members, header.recipe, header.kept, header.names)
 
 
-def _model(container: Container, name: str, stored: StoredModel, dataset: DatasetConfig) -> "keras.Model":
-    _check_work(container, stored, dataset)
+def _model(
+    container: Container | OnnxContainer, number: int, stored: StoredModel, dataset: DatasetConfig
+) -> "keras.Model | OnnxModel":
+    _check_work(container.path, stored, dataset)
+    if isinstance(container, OnnxContainer):
+        return OnnxModel(container, number, dataset)
+    return _built(container, weights_name(number), stored, dataset)
+
+
+def _built(container: Container, name: str, stored: StoredModel, dataset: DatasetConfig) -> "keras.Model":
     size = container.sizes[name]
     with at_most(len(stored.encodings), size):
         model = build_model(stored.model, dataset, stored.precision)
@@ -57,7 +71,7 @@ def _model(container: Container, name: str, stored: StoredModel, dataset: Datase
     return model
 
 
-def _check_work(container: Container, stored: StoredModel, dataset: DatasetConfig) -> None:
+def _check_work(path: Path, stored: StoredModel, dataset: DatasetConfig) -> None:
     """Raise BundleError if pooling may make more than MOST_VALUES of one video, however few weights it has."""
     settings = dataclasses.asdict(stored.model.pooling)
     frames = sampled_length(stored.sampling.evaluation, stored.sampling, dataset)
@@ -66,7 +80,7 @@ def _check_work(container: Container, stored: StoredModel, dataset: DatasetConfi
     values = frames * max(widest, frames * max(_sizes(settings.get("heads", 0))))
     if values > MOST_VALUES:
         raise BundleError(
-            f"{container.path}: its {stored.model.family} makes up to {values:,} values of each video, of {frames:,} "
+            f"{path}: its {stored.model.family} makes up to {values:,} values of each video, of {frames:,} "
             f"frames; the most is {MOST_VALUES:,}. Export a model of fewer --sampling.frames"
         )
 

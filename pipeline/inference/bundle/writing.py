@@ -2,7 +2,7 @@
 
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +15,9 @@ from pipeline.artifacts.failures import is_refusal
 from pipeline.config import InferenceConfig, labels_kept
 from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Recipe
-from pipeline.inference.bundle import container
+from pipeline.inference.bundle import container, onnx_container
 from pipeline.inference.bundle.header import Header, StoredModel
+from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.bundle.quantization import Encoding, quantize_weight
 from pipeline.inference.runs import TrainedRun
 from pipeline.inference.thresholds import Thresholds
@@ -30,10 +31,10 @@ def write_bundle(
     runs: Sequence[TrainedRun],
     names: Sequence[str],
     weights: Encoding,
-    keep_precision: bool,
     inference: InferenceConfig,
     inputs: dict[str, str],
     thresholds: Thresholds | None = None,
+    keep_precision: bool = False,
 ) -> None:
     """Write a bundle; the same runs give the same bytes.
 
@@ -42,10 +43,10 @@ def write_bundle(
         runs: the runs of `recipe.used`, in the same order.
         names: the names of the classes.
         weights: how the weights are to be stored.
-        keep_precision: whether the models compute in the precision that they were trained in; otherwise in float32.
         inference: its `top_k` is the number of labels of each model that are blended.
         inputs: digests of what it is made from.
         thresholds: those that were chosen for the run or the blend, if any.
+        keep_precision: whether the models compute in the precision that they were trained in; otherwise in float32.
     Raises:
         StageError: a run's weights do not fit its settings, or are not finite.
     """
@@ -53,35 +54,59 @@ def write_bundle(
     models = [(run, model) for run in runs for model in run.models]
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
         for number, (run, model) in enumerate(progress_bar(models, desc=f"export as {weights}", unit=" models")):
+            encodings = []
             with container.new_entry(archive, container.weights_name(number)) as file:
-                encodings = _write_weights(file, run, model, weights)
+                for encoding, content in stored_weights(trained_model(run, model), model, weights):
+                    encodings.append(encoding)
+                    file.write(content)
             precision = run.precision if keep_precision else "float32"
             stored.append(StoredModel(run.model, run.sampling, precision, tuple(encodings)))
-        classes = runs[0].dataset.num_classes
-        header = Header(
-            dataset=runs[0].dataset,
-            models=tuple(stored),
-            # The paths of the machine that exports mean nothing elsewhere.
-            recipe=replace(recipe, members=tuple(replace(member, path="") for member in recipe.used)),
-            kept=min(labels_kept(inference.top_k, classes), classes),
-            names=tuple(names),
-            weights=weights,
-            versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend())},
-            inputs=inputs,
-            thresholds=thresholds,
-            folds=tuple(len(run.models) for run in runs) if len(models) > len(runs) else (),
-        )
+        header = header_of(recipe, runs, stored, names, weights, inference, inputs, thresholds)
         container.add_entry(archive, container.HEADER, container.to_json(header.to_dict()))
+
+
+def header_of(
+    recipe: Recipe,
+    runs: Sequence[TrainedRun],
+    stored: Sequence[StoredModel],
+    names: Sequence[str],
+    weights: Encoding,
+    inference: InferenceConfig,
+    inputs: dict[str, str],
+    thresholds: Thresholds | None,
+    made_with: Sequence[str] = (),
+) -> Header:
+    """Return the header of a bundle of `stored`, the models of all runs.
+
+    The arguments are those of `write_bundle`; `made_with` names other packages that took part.
+    """
+    classes = runs[0].dataset.num_classes
+    return Header(
+        dataset=runs[0].dataset,
+        models=tuple(stored),
+        # The paths of the machine that exports mean nothing elsewhere.
+        recipe=replace(recipe, members=tuple(replace(member, path="") for member in recipe.used)),
+        kept=min(labels_kept(inference.top_k, classes), classes),
+        names=tuple(names),
+        weights=weights,
+        versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend(), *made_with)},
+        inputs=inputs,
+        thresholds=thresholds,
+        folds=tuple(len(run.models) for run in runs) if len(stored) > len(runs) else (),
+    )
 
 
 def add_scores(path: Path, scores: dict[str, Any]) -> None:
     """Add to a bundle what is known of its scores."""
+    if is_onnx(path):
+        onnx_container.add_scores(path, container.to_json(scores))
+        return
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         container.add_entry(archive, container.SCORES, container.to_json(scores))
 
 
-def _write_weights(file, run: TrainedRun, path: Path, wanted: Encoding) -> list[Encoding]:
-    """Write the weights of one of a run's models."""
+def trained_model(run: TrainedRun, path: Path) -> keras.Model:
+    """Return one of a run's models, in float32. Raises StageError if its weights do not fit its settings."""
     model = build_model(run.model, run.dataset)
     try:
         with warnings.catch_warnings():
@@ -91,15 +116,16 @@ def _write_weights(file, run: TrainedRun, path: Path, wanted: Encoding) -> list[
         if is_refusal(error):
             raise
         raise StageError(f"{path} is not of the model in its config ({error}): train it again") from error
-    encodings = []
+    return model
+
+
+def stored_weights(model: keras.Model, path: Path, wanted: Encoding) -> Iterator[tuple[Encoding, bytes]]:
+    """Yield how each weight of a model from `path` is stored, and its bytes; StageError if one is not finite."""
     for weight in model.weights:
         values = keras.ops.convert_to_numpy(weight)
         if values.dtype != np.float32:
             raise StageError(f"{path}: the weight {weight.path} is {values.dtype}; a bundle can only hold float32")
         try:
-            encoding, content = quantize_weight(values, weight.trainable, wanted)
+            yield quantize_weight(values, weight.trainable, wanted)
         except ValueError:
             raise StageError(f"{path}: the weight {weight.path} is not finite: train it again") from None
-        encodings.append(encoding)
-        file.write(content)
-    return encodings

@@ -44,6 +44,8 @@ _BY_BEGINNING = (
 _IN_RIFF = {b"WAVE": "a sound file (WAV)", b"AVI ": "a video (AVI)", b"WEBP": "a picture (WebP)"}
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 """Types of the first box of an MP4 or QuickTime file."""
+_ONNX = tuple(bytes([0x08, version, follows]) for version in range(3, 33) for follows in (0x12, 0x3A, 0x42, 0x72))
+"""An ONNX model begins with its version, field 1, and its maker, graph, operations or metadata follow."""
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in (2, 3, 4, 5))
 
 
@@ -87,6 +89,8 @@ def kind_of_file(path: Path) -> FileKind | None:
         return _in_zip(path)
     if head[257:262] == b"ustar":
         return FileKind("tar", "a tar archive", "unpack it with tar -xf, and name the files that were in it")
+    if head.startswith(_ONNX):
+        return FileKind("onnx", "an ONNX model", "predict takes one that `export --onnx` made as --run")
     if head.startswith(_PICKLES):
         return FileKind("pickle", "a Python pickle")
     return _medium(head)

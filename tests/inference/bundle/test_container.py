@@ -13,7 +13,7 @@ from pipeline.inference.bundle.container import (
     Container,
     add_entry,
     new_entry,
-    open_bundle,
+    open_zip,
     to_json,
     weights_name,
 )
@@ -30,14 +30,14 @@ GOOD = {HEADER: b'{"a": "\xc3\xa9"}', weights_name(0): bytes(range(100))}
 
 
 def refused(path: Path, match: str) -> None:
-    with pytest.raises(BundleError, match=match) as error, open_bundle(path) as container:
+    with pytest.raises(BundleError, match=match) as error, open_zip(path) as container:
         container.json(HEADER)
         container.open(weights_name(0)).read()
     assert str(path) in str(error.value)
 
 
 def test_what_is_put_in_comes_out(tmp_path):
-    with open_bundle(written(tmp_path / "a", GOOD)) as container:
+    with open_zip(written(tmp_path / "a", GOOD)) as container:
         assert container.json(HEADER) == {"a": "é"}
         assert container.open(weights_name(0)).read() == bytes(range(100))
 
@@ -84,7 +84,7 @@ def test_entries_that_share_their_bytes_are_refused(tmp_path):
     before = content.rindex(b"PK\x01\x02", 0, last)
     content[last + 42 : last + 46] = content[before + 42 : before + 46]  # both begin at one place
     path.write_bytes(content)
-    with pytest.raises(BundleError), open_bundle(path) as container:
+    with pytest.raises(BundleError), open_zip(path) as container:
         container.open(weights_name(2)).read()
 
 
@@ -118,7 +118,7 @@ def test_json_that_is_none(tmp_path, text, match):
 
 
 def test_json_without_end_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.inference.bundle.container._LONGEST_JSON", 50)
+    monkeypatch.setattr("pipeline.inference.bundle.container.LONGEST_JSON", 50)
     refused(written(tmp_path / "a", {**GOOD, HEADER: b" " * 51 + b"{}"}), "53 bytes long; it may have at most 50")
 
 
@@ -145,7 +145,7 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(tmp_path):
         content[place] ^= 1 << place % 8
         path.write_bytes(content)
         try:
-            with open_bundle(path) as container:
+            with open_zip(path) as container:
                 assert isinstance(container, Container)
                 assert container.json(HEADER) == {"a": "é"}
                 assert container.open(weights_name(0)).read() == bytes(range(100))

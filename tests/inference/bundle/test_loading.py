@@ -60,9 +60,7 @@ def blend(tmp_path_factory) -> Path:
 
 def export(path: Path, folder: Path, weights="float32", names=NAMES, inputs=None, **more) -> Path:
     recipe, runs = read_blend(folder, 9)
-    writing.write_bundle(
-        path, recipe, runs, names, weights, False, InferenceConfig(top_k=9), inputs or {"a": "1"}, **more
-    )
+    writing.write_bundle(path, recipe, runs, names, weights, InferenceConfig(top_k=9), inputs or {"a": "1"}, **more)
     return path
 
 

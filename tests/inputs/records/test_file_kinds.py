@@ -10,6 +10,7 @@ import zipfile
 
 import h5py
 import numpy as np
+import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -55,6 +56,7 @@ CONTENTS = {
     "zip": zipped("a.txt"),
     "xlsx": zipped("[Content_Types].xml", "xl/workbook.xml"),
     "bundle": zipped("bundle.json", "weights/0000.bin"),
+    "onnx": onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])).SerializeToString(),
     "keras": zipped("metadata.json", "config.json", "model.weights.h5"),
     "pytorch": zipped("model/data.pkl"),
     "mp4": MP4,
@@ -96,6 +98,7 @@ def test_the_content_tells_what_a_file_is_and_not_its_name(tmp_path, format):
         ("jpeg", "extract its features"),
         ("xlsx", "CSV"),
         ("bundle", "--run"),
+        ("onnx", "`export --onnx` made as --run"),
         ("parquet", "as TFRecords"),
     ],
 )
