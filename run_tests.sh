@@ -22,7 +22,7 @@ HELP
 esac
 
 . tools/environment.sh
-make_environment dev jax
+make_environment dev jax "$(backend_extra tensorflow)"
 echo "Checking style and types, then running the tests: pytest $*" >&2
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --quiet --check . || { echo "error: run .venv/bin/ruff format" >&2; exit 1; }
