@@ -39,6 +39,9 @@ NOT_RUN = {
         "./run_tests.sh",
         ".venv/bin/uv sync",
         ".venv/bin/pre-commit",
+        ".venv/bin/uv audit",
+        ".venv/bin/python tools/licences.py",
+        "tools/test_versions.sh",
         ". .venv/bin/activate",
         "docker",
     ),
@@ -165,7 +168,7 @@ def test_flags_in_sentences_are_there(page):
     everywhere = set().union(*(known_flags(f"pipeline.{stage}") for stage in STAGES))
     everywhere |= known_flags("pipeline.train", "--model", "second_order") | known_flags("benchmarks.run")
     sections = {flag[: flag.index(".") + 1] for flag in everywhere if "." in flag}
-    everywhere |= sections | {"--cold", "--copies", "--no-venv"}  # of two benchmarks, and of ./run_all.sh
+    everywhere |= sections | {"--cold", "--copies", "--no-venv"}  # of two benchmarks, of ./run_all.sh
     for quoted in re.findall(r"`([^`\n]*--[^`]*)`", page.read_text(encoding="utf-8")):
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9.-]*", quoted):
             assert flag in everywhere, f"{page.name}: {quoted}"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from fixtures.support import ROOT
 
 ENVIRONMENT = ROOT / "tools" / "environment.sh"
 UV = next(line.split()[0].removeprefix("uv==") for line in (ROOT / "tools" / "uv.txt").open() if line.startswith("uv="))
+OF_OTHER_SYSTEMS = {"colorama", "appnope"}
+"""Packages of Windows and of macOS that no metadata here tell of."""
 NVIDIA = "#!/bin/sh\nexit {status}\n"
 
 
@@ -124,12 +127,52 @@ def test_the_python_at_hand_is_told_what_it_lacks(tmp_path):
     assert "-m pip install 'cattrs>=" in result.stderr
 
 
-@pytest.fixture
-def missing():
-    spec = importlib.util.spec_from_file_location("missing", ROOT / "tools" / "missing.py")
+def test_the_tests_run_in_as_many_processes_as_memory_has_room_for(tmp_path):
+    counted = tool("workers")
+    assert [counted.workers(2, gigabytes * 10**9) for gigabytes in (1, 3, 5, 6, 60)] == [1, 1, 2, 3, 3]
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    5 kB\n")
+    assert counted.free_memory(tmp_path / "meminfo") == 5 * 1024
+    assert counted.free_memory(tmp_path / "nothing") > 1 << 20  # as on macOS
+
+
+def test_the_page_of_licenses_lists_what_is_locked_and_the_default_set_may_be_sold():
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs" / "licences.md").read_text().splitlines()]
+    listed = {row[0].strip("`"): row[1:] for row in rows if row[0].startswith("`") and len(row) == 3}
+    with (ROOT / "uv.lock").open("rb") as file:
+        locked = {package["name"] for package in tomllib.load(file)["package"]} - {"learnable-pooling"}
+    assert set(listed) == locked & set(listed) and not locked - set(listed) - OF_OTHER_SYSTEMS
+    for name, (license, sets) in listed.items():
+        if {"base", "tensorflow", "jax"} & set(sets.split(", ")) and name not in OF_OTHER_SYSTEMS:
+            assert re.search(r"Apache|MIT|BSD|MPL|Mozilla|Python Software|PSF|HPND|Unlicense|ISC", license), name
+            assert not re.search(r"NonCommercial|Non-Commercial|-NC-|GPL|Proprietary", license), name
+
+
+@pytest.mark.parametrize(
+    ("user", "owner", "becomes"),
+    [(0, 12345, "--reuid 12345 --regid 12345 --clear-groups learnable-pooling "), (0, 0, ""), (777, 12345, "")],
+)
+def test_a_container_runs_a_stage_as_the_owner_of_the_bound_folder(user, owner, becomes, tmp_path):
+    program(tmp_path / "learnable-pooling", '#!/bin/sh\necho "$*"\n')
+    program(tmp_path / "setpriv", '#!/bin/sh\necho "$*"\n')
+    program(tmp_path / "id", f"#!/bin/sh\necho {user}\n")
+    program(tmp_path / "stat", f"#!/bin/sh\necho {owner}\n")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for given, run in (([], "run_all"), (["--preset", "demo"], "run_all --preset demo"), (["train", "-h"], "train -h")):
+        command = [ROOT / "tools" / "entrypoint.sh", *given]
+        told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert told.stdout == f"{becomes}{run}\n", told.stderr
+
+
+def tool(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def missing():
+    return tool("missing")
 
 
 def test_what_is_there_is_not_missing_and_other_versions_are(missing, monkeypatch):
