@@ -1,28 +1,26 @@
 # syntax=docker/dockerfile:1
-# CUDA's libraries come with the Python packages of the `tensorflow-gpu` extra; the base adds the driver's interface.
+# CUDA's libraries come with Python packages; the container runtime adds the driver. What runs is tools/entrypoint.sh.
 #
 #   docker build -t learnable-pooling .
 #   docker run --gpus all -v "$PWD/workspace:/workspace" learnable-pooling --preset demo
-FROM nvidia/cuda:12.9.1-base-ubuntu24.04
+FROM python:3.13-slim-bookworm
 
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
-    && rm -rf /var/lib/apt/lists/*
-
-RUN useradd --create-home --uid 10001 pipeline && mkdir -p /app /workspace && chown pipeline /app /workspace
-USER pipeline
+# Another backend: BACKEND=jax, or BACKEND=torch with an empty GPU. Without an NVIDIA GPU: an empty GPU.
+ARG BACKEND=tensorflow
+ARG GPU=-gpu
 WORKDIR /app
 
 # The dependencies change less often than the code: they are a layer of their own.
-COPY --chown=pipeline pyproject.toml uv.lock README.md LICENSE ./
-RUN python3 -m venv .venv \
-    && .venv/bin/pip install --no-cache-dir uv==0.13.9 \
-    && .venv/bin/uv sync --locked --inexact --compile-bytecode --no-cache --extra tensorflow-gpu
+COPY tools/uv.txt tools/
+RUN pip install --no-cache-dir --require-hashes -r tools/uv.txt
+COPY pyproject.toml uv.lock README.md LICENSE ./
+RUN uv sync --locked --no-cache --compile-bytecode --no-install-project --extra "$BACKEND$GPU"
+COPY pipeline pipeline
+RUN uv sync --locked --no-cache --compile-bytecode --inexact --no-editable --extra "$BACKEND$GPU"
+COPY tools/entrypoint.sh tools/
 
-COPY --chown=pipeline . .
-
-# What the stages write lives in a volume, whatever the image.
-ENV PIPELINE_DATA=/workspace/data PIPELINE_RUNS=/workspace/runs PIPELINE_SUBMISSIONS=/workspace/submissions \
-    PIPELINE_REPORTS=/workspace/reports
-VOLUME /workspace
-ENTRYPOINT ["./run_all.sh"]
+# What the stages write lies in the folder that is bound there; what libraries keep beside it may be lost.
+ENV PATH=/app/.venv/bin:$PATH KERAS_BACKEND=$BACKEND HOME=/tmp \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /workspace
+ENTRYPOINT ["/app/tools/entrypoint.sh"]

@@ -23,12 +23,10 @@ HELP
 esac
 
 . tools/environment.sh
-make_environment dev jax
+make_environment dev jax "$(backend_extra tensorflow)"
 echo "Checking style and types, then running the tests: pytest $*" >&2
-.venv/bin/ruff check --quiet .
-.venv/bin/ruff format --quiet --check . || { echo "error: run .venv/bin/ruff format" >&2; exit 1; }
-.venv/bin/mypy --no-error-summary || { echo "error: mend the types above" >&2; exit 1; }
-room=$(awk '/^MemAvailable:/ { print int($2 / 2000000) }' /proc/meminfo)
-workers=$(($(nproc) + 1))
-if [ "$workers" -gt "$room" ]; then workers=$((room > 1 ? room : 1)); fi
-exec .venv/bin/python -m pytest --numprocesses "$workers" --dist worksteal "$@"
+"$venv/bin/uv" lock --quiet --check --offline || { echo "error: run $venv/bin/uv lock" >&2; exit 1; }
+"$venv/bin/ruff" check --quiet .
+"$venv/bin/ruff" format --quiet --check . || { echo "error: run $venv/bin/ruff format" >&2; exit 1; }
+"$venv/bin/mypy" --no-error-summary || { echo "error: mend the types above" >&2; exit 1; }
+exec "$venv/bin/python" -m pytest --numprocesses "$("$venv/bin/python" tools/workers.py)" --dist worksteal "$@"

@@ -2,7 +2,8 @@
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # of `python -m pipeline.<stage>` this is the beginning, before the stage and its imports
+# Of `python -m pipeline.<stage>` and of `learnable-pooling` this is the beginning, before the stage and its imports.
+if sys.argv and (sys.argv[0] == "-m" or sys.argv[0].endswith("/learnable-pooling")):
     from pipeline.runtime import signals
 
     signals.watch()

@@ -1,4 +1,4 @@
-"""`python -m pipeline`: list the stages, in their order, and the presets; `python -m pipeline STAGE` runs one."""
+"""`python -m pipeline`, or `learnable-pooling`: list the stages and the presets; followed by a stage, run it."""
 
 import importlib
 import sys
@@ -28,6 +28,11 @@ def main() -> None:
         raise ConfigError(f"{first} is no flag of `python -m pipeline`; there are --help and --version, and the stages")
 
 
+def run() -> None:
+    """The command `learnable-pooling` that an installation has: `learnable-pooling STAGE` runs a stage."""
+    run_stage(main)
+
+
 def _list() -> None:
     print("Stages: python -m pipeline.<stage> --help explains one, --version tells the version.\n")
     for stage in STAGES:
@@ -38,4 +43,4 @@ def _list() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run()

@@ -87,8 +87,15 @@ LOW_TO_HIGH = (
     {"reporting"},
 )
 """No import runs up this list; the commands are above it."""
+OF_LINUX = {
+    *("sched_getaffinity", "sched_setaffinity", "memfd_create", "posix_fadvise", "posix_fallocate", "copy_file_range"),
+    *("eventfd", "pidfd_open", "splice", "getrandom", "unshare", "renameat2", "fdatasync", "sched_getscheduler"),
+    *("O_DIRECT", "O_TMPFILE", "O_NOATIME", "O_PATH", "RWF_NOWAIT", "MADV_HUGEPAGE", "MAP_POPULATE", "F_SETPIPE_SZ"),
+    *("EREMOTEIO", "ENOKEY", "EUCLEAN", "ENOMEDIUM", "SIGPWR", "SIGRTMIN", "sigtimedwait", "pthread_getcpuclockid"),
+}
+"""Names of the standard library, and of C's, that macOS lacks."""
 OF_NO_MODULE = {
-    *("architecture", "benchmarks", "docs", "end_to_end", "full_disk", "hostile"),
+    *("architecture", "benchmarks", "docs", "end_to_end", "environment", "full_disk", "hostile", "installed"),
     *("contract", "degenerate", "fuzz", "stored"),
 }
 """What tests ask of many modules at once; so do all of tests/faults."""
@@ -104,6 +111,22 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+def test_what_linux_alone_has_is_asked_for_before_it_is_used():
+    """`os.O_DIRECT` ends a stage on macOS; `getattr(os, "O_DIRECT", 0)` does not, nor what follows `hasattr`."""
+    guarded = {
+        ("pipeline/inputs/reading/buffers.py", "MADV_HUGEPAGE"),
+        ("pipeline/runtime/parallel.py", "sched_getaffinity"),
+        ("pipeline/artifacts/files.py", "renameat2"),
+    }
+    used = {
+        (str(path.relative_to(ROOT)), node.attr)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in OF_LINUX
+    }
+    assert used == guarded
 
 
 def test_no_file_imports_a_stage():

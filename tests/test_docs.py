@@ -28,7 +28,8 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-BEGINS = ("./", "python ", ".venv/", ". .venv", "git ", "docker ", "KERAS_BACKEND=", "PRESET=")
+BEGINS = ("./", "python ", ".venv/", ". .venv", "git ", "docker ", "pip ", "tools/", "learnable-pooling ")
+BEGINS += ("KERAS_BACKEND=", "PRESET=", "PIPELINE_WHEELS=", "PIPELINE_VENV=")
 """What an indented line is a command by."""
 NOT_RUN = {
     "what makes the environment that this test runs in": (
@@ -38,6 +39,9 @@ NOT_RUN = {
         "./run_tests.sh",
         ".venv/bin/uv sync",
         ".venv/bin/pre-commit",
+        ".venv/bin/uv audit",
+        ".venv/bin/python tools/licences.py",
+        "tools/test_versions.sh",
         ". .venv/bin/activate",
         "docker",
     ),
@@ -48,6 +52,13 @@ NOT_RUN = {
     "needs a run of youtube8m; tests/inference/test_parts.py shares another one": (
         "python -m pipeline.infer --preset youtube8m --model netvlad --part",
         "python -m pipeline.infer --preset youtube8m --model netvlad --join",
+    ),
+    "tests/test_environment.py and tests/test_installed.py install and run the demo": (
+        "pip install '.[tensorflow]'",
+        "learnable-pooling run_all",
+        "tools/fetch_wheels.sh",
+        "PIPELINE_WHEELS=",
+        "PIPELINE_VENV=",
     ),
     "needs videos and a backbone; tests/test_extract.py runs it on made ones": (
         "python -m pipeline.extract videos/",
@@ -136,8 +147,10 @@ def known_flags(module: str, *chosen: str) -> set[str]:
 
 def module_and_flags(words: list[str]) -> tuple[str, list[str]] | None:
     words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
-    if words[0] == "./run_all.sh":
-        return "pipeline.run_all", words[1:]
+    if words[0].endswith("/run_all.sh"):
+        return "pipeline.run_all", [word for word in words[1:] if word != "--no-venv"]
+    if words[0] == "learnable-pooling":
+        return f"pipeline.{words[1]}", words[2:]
     return (words[2], words[3:]) if words[:2] == ["python", "-m"] else None
 
 
@@ -163,7 +176,7 @@ def test_flags_in_sentences_are_there(page):
     everywhere = set().union(*(known_flags(f"pipeline.{stage}") for stage in STAGES))
     everywhere |= known_flags("pipeline.train", "--model", "second_order") | known_flags("benchmarks.run")
     sections = {flag[: flag.index(".") + 1] for flag in everywhere if "." in flag}
-    everywhere |= sections | {"--cold", "--copies"}  # of benchmarks.input and benchmarks.extract
+    everywhere |= sections | {"--cold", "--copies", "--no-venv"}  # of two benchmarks, of ./run_all.sh
     for quoted in re.findall(r"`([^`\n]*--[^`]*)`", page.read_text(encoding="utf-8")):
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9.-]*", quoted):
             assert flag in everywhere, f"{page.name}: {quoted}"

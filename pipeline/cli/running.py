@@ -89,4 +89,4 @@ def _output_is_cut() -> bool:
     """Return whether the standard output is a pipe that no process reads from any more."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))

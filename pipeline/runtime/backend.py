@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.wording import counted
+from pipeline.runtime.parallel import default_workers
 
 BACKENDS = ("tensorflow", "jax")
 _VARIABLES = ("KERAS_BACKEND", "TF_", "XLA_", "JAX_", "CUDA_", "LD_LIBRARY_PATH")
@@ -59,7 +60,7 @@ def start_backend() -> None:
     if not devices and shutil.which("nvidia-smi"):
         sys.stderr.write("".join(notices))
         print("an NVIDIA driver is here, but no GPU was found: see above", file=sys.stderr)
-    print(f"{name} on {', '.join(devices) or counted(len(os.sched_getaffinity(0)), 'processor')}", flush=True)
+    print(f"{name} on {', '.join(devices) or counted(default_workers(), 'processor')}", flush=True)
 
 
 def start_tracing() -> None:
@@ -82,7 +83,7 @@ def describe_machine() -> str:
     name = keras.backend.backend()
     kinds = collections.Counter(_kinds(name))
     devices = [f"{number} {kind}" if number > 1 else kind for kind, number in kinds.items()]
-    on = ", ".join(devices) or f"{len(os.sched_getaffinity(0))} processors"
+    on = ", ".join(devices) or counted(default_workers(), "processor")
     return f"{name} on {on}, {platform.system()} {platform.machine()}"
 
 

@@ -7,11 +7,16 @@ import keras
 from keras import ops
 
 from pipeline.config import TrainingConfig
+from pipeline.config.errors import StageError
 from pipeline.training.schedule import ExampleSchedule
 
 AVERAGED, PLAIN = "averaged", "plain"
 MEMORY = 2
 """The moving average reaches back over 1 / (1 + MEMORY) of the batches so far, until it reaches its limit."""
+
+
+_OVERRIDDEN = ("_clip_gradients", "_update_model_variables_moving_average")
+"""Methods of Keras's optimizer, 3.10 to 3.15, that have no public name; under another one ours would not be called."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
@@ -78,7 +83,14 @@ def build_optimizer(training: TrainingConfig, total_steps: int, weights: Sequenc
 
     The moments are created before the first step. Creating them within it would add them to the step's peak memory, and
     a compiled function cannot create variables.
+
+    Raises:
+        StageError: this version of Keras does not call what is overridden here.
     """
+    if lacking := [name for name in _OVERRIDDEN if not hasattr(keras.optimizers.Adam, name)]:
+        raise StageError(
+            f"Keras {keras.__version__} is too new: its optimizer has no {' and no '.join(lacking)}; install keras<3.16"
+        )
     accumulate = training.accumulate if training.accumulate > 1 else None
     batches = training.ema_half_life * training.accumulate
     adam = Adam(

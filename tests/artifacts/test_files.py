@@ -80,6 +80,14 @@ def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path):
     assert not missed
 
 
+def test_a_system_without_an_exchange_of_names_replaces_a_folder_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())  # macOS has no renameat2
+    for name in ("first", "second"):
+        with atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / name).touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", "second"]
+
+
 @pytest.mark.parametrize("renames", [1, 2, 3])
 def test_a_kill_between_the_renames_loses_nothing(tmp_path, renames):
     """Where names cannot be exchanged in one step: after each rename the old folder or the new one is there, whole."""

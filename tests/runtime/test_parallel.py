@@ -12,7 +12,7 @@ import pytest
 import threadpoolctl
 from fixtures.support import ROOT
 
-from pipeline.runtime.parallel import Died, map_in_processes, prefetch, stream_from_processes
+from pipeline.runtime.parallel import Died, default_workers, map_in_processes, prefetch, stream_from_processes
 
 
 def threads_of_blas(_: int) -> list[int]:
@@ -32,6 +32,14 @@ def blocked_signals(_: int) -> set[int]:
 def sleep_beside(folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)
+
+
+def test_a_system_that_does_not_tell_what_a_process_may_use_tells_how_many_processors_there_are(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    assert default_workers() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert default_workers() == 12
 
 
 @pytest.mark.parametrize("at_once", [1, 5])

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from pipeline.config import TrainingConfig
+from pipeline.config.errors import StageError
+from pipeline.training import optimizer
 from pipeline.training.optimizer import AVERAGED, PLAIN, build_optimizer, names_of_weights, use_weights
 
 RNG = np.random.default_rng(0)
@@ -112,3 +114,12 @@ def test_fit_does_not_put_the_average_in_the_place_of_the_weights():
     halves.fit(INPUTS[:12], TARGETS[:12], **arguments)
     halves.fit(INPUTS[12:], TARGETS[12:], **arguments)
     np.testing.assert_allclose(halves.get_weights()[0], whole.get_weights()[0], rtol=1e-6)
+
+
+def test_a_keras_that_would_not_call_ours_is_refused(monkeypatch):
+    assert all(name in vars(optimizer.Adam) for name in optimizer._OVERRIDDEN)
+    monkeypatch.setattr(optimizer, "_OVERRIDDEN", ("_clip_gradients", "_of_the_past"))
+    with pytest.raises(
+        StageError, match=r"^Keras 3.* is too new: its optimizer has no _of_the_past; install keras<3.16"
+    ):
+        build_optimizer(TrainingConfig(), 10, [])

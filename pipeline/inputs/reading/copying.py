@@ -5,6 +5,7 @@ encoded, damaged or cut short, is left to it: nothing is judged here. No byte ou
 outside of its rows of the batch is written, whatever the record holds.
 """
 
+import ctypes
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ from pipeline.runtime.compiled import compile_numba
 
 # Of the C library that the process runs on: a file is read, and bytes are moved, without a turn of the interpreter.
 _pread = ExternalFunction("pread", int64(int32, uintp, uintp, int64))
-_posix_fadvise = ExternalFunction("posix_fadvise", int32(int32, int64, int64, int32))
+_posix_fadvise = ExternalFunction("posix_fadvise", int32(int32, int64, int64, int32))  # of Linux alone, as the next
 _preadv2 = ExternalFunction("preadv2", int64(int32, uintp, int32, int64, int32))
+_CAN_ADVISE = hasattr(ctypes.CDLL(None), "posix_fadvise") and hasattr(ctypes.CDLL(None), "preadv2")
 _memcpy = ExternalFunction("memcpy", uintp(uintp, uintp, uintp))
 _memset = ExternalFunction("memset", uintp(uintp, int32, uintp))
 _WILL_NEED, _NO_WAIT = 3, 8  # POSIX_FADV_WILLNEED, RWF_NOWAIT
@@ -59,12 +61,17 @@ class Encoding(NamedTuple):
         )
 
 
-@compile_numba
 def advise_readahead(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
-    """Ask the system to have these parts of open files in memory soon: int32, int64, int64 [n].
+    """Ask the system, if it can be asked, to have these parts of open files in memory soon: int32, int64, int64 [n].
 
     What is there already, by the look of one byte in its middle, is passed over: to ask costs ten times as much.
     """
+    if _CAN_ADVISE:
+        _advise(descriptors, offsets, lengths)
+
+
+@compile_numba
+def _advise(descriptors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray) -> None:
     byte = np.empty(1, np.uint8)
     vector = np.array([byte.ctypes.data, 1], np.uintp)  # struct iovec
     for record in range(len(descriptors)):

@@ -94,10 +94,12 @@ def align_for_direct_read(offset: int, length: int) -> tuple[int, int]:
 
 
 def _open_direct(path: Path) -> int | None:
-    """None where the file system refuses direct reads: when the file is opened, or only when it is read."""
+    """None where the system has no direct reads, or the file system refuses: at opening, or only at reading."""
+    if not (flag := getattr(os, "O_DIRECT", 0)):  # macOS
+        return None
     descriptor = None
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        descriptor = os.open(path, os.O_RDONLY | flag)
         os.preadv(descriptor, [mmap.mmap(-1, ALIGNMENT)], 0)
         return descriptor
     except OSError:

@@ -1,5 +1,7 @@
 """BufferPool that is used again: never while anybody holds an array on it, whichever backend that is."""
 
+import mmap
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,13 @@ def test_arrays_are_whole_writable_and_aligned(shape, dtype):
     assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous and array.flags.writeable
     assert not array.size or array.ctypes.data % 4096 == 0
     array[:] = 1
+
+
+def test_a_system_without_huge_pages_has_arrays_too(monkeypatch):
+    monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
+    array = BufferPool().array((3, 5), np.dtype(np.int16))
+    array[:] = 7
+    assert array.sum() == 105
 
 
 def test_it_comes_back_after_the_last_view():

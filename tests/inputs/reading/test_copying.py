@@ -1,7 +1,9 @@
 """Records by machine code against the general parser, on good, odd and damaged ones, and on every real one."""
 
 import os
+import runpy
 import time
+import types
 
 import numpy as np
 import pytest
@@ -238,6 +240,20 @@ def test_what_is_asked_for_comes_from_the_disk(tmp_path):
         assert time.monotonic() < deadline, "nobody reads it"
         time.sleep(0.05)
     os.close(descriptor)
+
+
+@pytest.mark.parametrize("lacking", ["posix_fadvise", "preadv2"])
+def test_a_system_that_cannot_be_asked_is_not_asked(lacking, monkeypatch):
+    """On macOS both functions are missing: code that names them would end the process where it is compiled."""
+    monkeypatch.setattr(
+        "ctypes.CDLL", lambda _: types.SimpleNamespace(**{"posix_fadvise": 1, "preadv2": 1, lacking: 1})
+    )
+    assert runpy.run_path(copying.__file__)["_CAN_ADVISE"]
+    left = {"posix_fadvise", "preadv2"} - {lacking}
+    monkeypatch.setattr("ctypes.CDLL", lambda _: types.SimpleNamespace(**dict.fromkeys(left, 1)))
+    there = runpy.run_path(copying.__file__)
+    there["advise_readahead"](*np.zeros((3, 1), np.int64))
+    assert not there["_advise"].signatures, "it was compiled"
 
 
 @pytest.mark.parametrize("case", range(8))

@@ -46,6 +46,14 @@ def test_files_stay_open_as_far_as_there_is_room(small_index, monkeypatch):
         pass
 
 
+def test_a_system_without_direct_reads_reads_as_usual(small_index, monkeypatch):
+    monkeypatch.delattr(os, "O_DIRECT", raising=False)
+    files = OpenFiles(small_index, direct=True)
+    with files.of(np.array([1])) as descriptors:
+        assert os.pread(descriptors[0], 9, 3) == small_index.paths[1].read_bytes()[3:12]
+    files.close()
+
+
 def test_a_file_that_is_refused_does_not_stay_open(small_index):
     with small_index.paths[1].open("ab") as file:
         file.write(b"more")
