@@ -1,9 +1,9 @@
 """Names what a Python lacks of what the project needs, in one line with the command that installs it.
 
-    python tools/missing.py [EXTRA ...]
+    python tools/missing.py [--list] [EXTRA ...]
 
-It imports nothing but the standard library and, for versions, `packaging`, which Keras brings. The exit status is 1
-where something is missing or of another version.
+The exit status is 1 where something is missing or of another version. With --list it is 0, and each such requirement
+has a line of its own. It imports nothing but the standard library and, for versions, `packaging`, which Keras brings.
 """
 
 import re
@@ -46,10 +46,15 @@ def main() -> None:
     with PYPROJECT.open("rb") as file:
         project = tomllib.load(file)["project"]
     requirements = [*project["dependencies"]]
-    for extra in sys.argv[1:]:
+    listed = sys.argv[1:2] == ["--list"]
+    for extra in sys.argv[1 + listed :]:
         requirements += project["optional-dependencies"][extra]
     if lacking := missing(requirements):
-        install = shlex.join([sys.executable, "-m", "pip", "install", *(each.split(" (")[0] for each in lacking)])
+        unmet = [each.split(" (")[0] for each in lacking]
+        if listed:
+            print("\n".join(unmet))
+            return
+        install = shlex.join([sys.executable, "-m", "pip", "install", *unmet])
         sys.exit(f"error: {sys.executable} lacks {', '.join(lacking)}: {install}")
 
 
