@@ -39,7 +39,7 @@ from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction
 from pipeline.inference.scoring import scores_of
 from pipeline.inference.thresholds import BROUGHT
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
-from pipeline.runtime import backend
+from pipeline.runtime import backend, devices
 from pipeline.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ class _Models:
     @functools.cached_property
     def _ensemble(self) -> "Ensemble":
         backend.start_backend()
+        devices.spread(self._inference.devices, "inference.devices")
         from pipeline.inference.bundle.loading import load_bundle
         from pipeline.inference.ensemble import Ensemble
 

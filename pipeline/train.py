@@ -29,7 +29,7 @@ from pipeline.config.errors import StageError
 from pipeline.config.monitor import OF_ALL_CLASSES, Monitor, key_of, short_title
 from pipeline.config.ranges import MOST_FOLDS, RunName, Within
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
-from pipeline.runtime import backend
+from pipeline.runtime import backend, devices
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.folds import check_other_folds, finish_folds, other_configs
 from pipeline.training.longer import asks_for_more, check_longer
@@ -123,10 +123,12 @@ def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index)
             begun = "would go on" if work.begun and not work.again else "would be trained"
             print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
             return
-        work.remove_stale()
-        (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
         backend.start_backend()
+        training = experiment.training
+        devices.spread(training.devices, "training.devices", training.batch_size)
+        work.remove_stale()
+        (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
         if index.held_out:
             note_folds(folder.parent, index.dataset.folds)
             (folder.parent / DONE).unlink(missing_ok=True)  # nor is the run that it is a fold of
@@ -154,8 +156,8 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
         "dataset": to_dict(index.dataset),
         "sampling": to_dict(experiment.sampling),
         "model": to_dict(experiment.model),
-        # What is kept changes nothing of what is learned.
-        "training": to_dict(replace(experiment.training, keep_checkpoint=True)),
+        # What is kept, and what computes, changes nothing of what is learned.
+        "training": to_dict(replace(experiment.training, keep_checkpoint=True, devices=devices.ALL)),
     }
     if flags.start:
         config["from"] = flags.start

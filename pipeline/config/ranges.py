@@ -87,6 +87,8 @@ Scale = Annotated[float, Within(0, 1_000_000)]
 """Factor of a term that is added to the loss."""
 Workers = Annotated[int, Within(1, 4096)]
 """Number of processes or threads at a time."""
+Devices = Annotated[str, Matching(r"all|[1-9][0-9]{0,3}", "all, or a number from 1 to 9999")]
+"""Number of accelerators of a machine."""
 Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
 Span = Annotated[float, Within(above=0, most=1_000_000, unit="seconds")]
 FramesPerSecond = Annotated[float, Within(above=0, most=1000, unit="frames a second")]
