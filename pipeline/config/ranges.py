@@ -89,6 +89,7 @@ Workers = Annotated[int, Within(1, 4096)]
 """Number of processes or threads at a time."""
 Devices = Annotated[str, Matching(r"all|[1-9][0-9]{0,3}", "all, or a number from 1 to 9999")]
 """Number of accelerators of a machine."""
+Address = Annotated[str, Matching(r"\S+:[0-9]{1,5}", "an address and a port, such as node1:9000")]
 Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
 Span = Annotated[float, Within(above=0, most=1_000_000, unit="seconds")]
 FramesPerSecond = Annotated[float, Within(above=0, most=1000, unit="frames a second")]

@@ -37,6 +37,9 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal is not None
 
+    def hear(self) -> None:
+        """Do nothing, since a signal is noted at once; several hosts ask each other here."""
+
     def check(self) -> None:
         """Raise Stopped if a signal has asked to stop."""
         if self.signal is not None:
