@@ -1,11 +1,13 @@
 """Several hosts that train one model together: how they find each other, agree, and hear that one is gone."""
 
+import atexit
 import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +132,7 @@ def joined(coordinator: str | None = None, hosts: int | None = None, host: int |
         yield _mine
         _mine.agree(0)  # the others wait for what the first one writes last
     except Exception as error:
+        atexit.register(_end_alone, 2 if isinstance(error, ConfigError) else 1)
         if (lost := _loss(error)) is None:
             raise
         raise StageError(
@@ -139,6 +142,14 @@ def joined(coordinator: str | None = None, hosts: int | None = None, host: int |
     finally:
         _mine = ALONE
     jax.distributed.shutdown()
+
+
+def _end_alone(status: int) -> None:
+    """End the process without waiting for the others to leave, who hear of it; JAX would abort with a stack trace."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _loss(error: Exception) -> str | None:

@@ -2,8 +2,10 @@
 
 import keras
 import pytest
+from fixtures.hosts import assert_same, make_dataset, results_of, train_on_devices
 
 from pipeline.config.errors import StageError
+from pipeline.models import FAMILIES
 from pipeline.runtime import devices
 
 
@@ -52,3 +54,36 @@ def test_a_batch_that_devices_cannot_share_is_refused(seen, size, fitting):
     seen("jax", 3)
     with pytest.raises(StageError, match=f"{size} videos cannot be shared evenly by 3 devices.*batch-size {fitting},"):
         devices.spread("all", "training.devices", size)
+
+
+STEPS = ("--training.epochs", 0.4, "--training.checkpoint-steps", 2)
+
+
+def trainings(families, numbers, *arguments):
+    return [
+        ["--model", family, "--run", f"{family}-{number}", "--training.devices", str(number), *map(str, arguments)]
+        for family in families
+        for number in numbers
+    ]
+
+
+def test_two_devices_learn_what_one_does(tmp_path):
+    make_dataset(tmp_path)
+    families = ("average", "netvlad")
+    train_on_devices(tmp_path, trainings(families, (1, 2), *STEPS), 2)
+    for family in families:
+        assert_same(tmp_path, f"{family}-1", f"{family}-2")
+    config = (tmp_path / "runs/tiny/netvlad-2/config.json").read_text()
+    assert "devices" not in config, "they are no part of what identifies a run"
+
+
+@pytest.mark.long
+def test_every_family_learns_the_same_on_one_two_and_four_devices(tmp_path):
+    """The losses of each of 20 steps, and the hold-out's GAP."""
+    make_dataset(tmp_path)
+    longer = ("--training.epochs", 20 * 12 / 143, "--training.checkpoint-steps", 1)
+    train_on_devices(tmp_path, trainings(FAMILIES, (1, 2, 4), *longer), 4)
+    for family in FAMILIES:
+        assert len(results_of(tmp_path, f"{family}-1")[0]) == 20
+        for number in (2, 4):
+            assert_same(tmp_path, f"{family}-1", f"{family}-{number}")
