@@ -199,7 +199,7 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
         "sampling": to_dict(experiment.sampling),
         "model": to_dict(experiment.model),
         # What is kept, and what computes, changes nothing of what is learned.
-        "training": to_dict(replace(experiment.training, keep_checkpoint=True, devices=devices.ALL)),
+        "training": to_dict(replace(experiment.training, keep_checkpoint=True, devices=devices.ALL, grace=0.0)),
     }
     if flags.start:
         config["from"] = flags.start

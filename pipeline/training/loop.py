@@ -153,7 +153,7 @@ class Trainer:
             unit=" examples",
             unit_scale=True,
         )
-        with bar, signals.held() as own:
+        with bar, signals.held(self.training.grace) as own:
             self.request = Agreement(own, self.cluster) if self.cluster.hosts > 1 else own
             while state.unlogged or (state.step < self.plan.total and not self._waited_enough(state)):
                 with contextlib.suppress(signals.Stopped):  # of an evaluation
