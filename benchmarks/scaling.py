@@ -39,7 +39,7 @@ class Flags(Common):
 def main() -> None:
     flags = tyro.cli(Flags, description=__doc__)
     with tempfile.TemporaryDirectory() as name:
-        write_shards(Path(name), 4 * SHARD)
+        write_shards(Path(name), SHARD)
         figures = _measure("reading", Reading, (name, flags.batch), flags)
     figures += _measure(f"{flags.family}, step", Training, (flags.family, flags.batch), flags)
     show(figures, flags.json, "scaling")
@@ -107,6 +107,8 @@ class Training:
         self._model.fit(repeated(self._batch, steps), shuffle=False, verbose=0)
 
     def _begin(self) -> None:
+        import keras
+
         from pipeline.presets import load_experiment
         from pipeline.runtime import cluster, devices
 
@@ -114,6 +116,7 @@ class Training:
         self._joined = contextlib.ExitStack()
         self._joined.enter_context(cluster.joined(address, hosts, host))
         devices.spread("1", "training.devices", batch)
+        keras.utils.set_random_seed(0)  # all hosts draw the same weights
         experiment = load_experiment("youtube8m", family)
         self._batch = random_batch(experiment.dataset, batch // hosts, FRAMES)
         self._model = training_model(experiment, "float32")

@@ -28,7 +28,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-BEGINS = ("./", "python ", ".venv/", ". .venv", "git ", "docker ", "KERAS_BACKEND=", "PRESET=")
+BEGINS = ("./", "python ", ".venv/", ". .venv", "git ", "docker ", "srun ", "KERAS_BACKEND=", "PRESET=")
 """What an indented line is a command by."""
 NOT_RUN = {
     "what makes the environment that this test runs in": (
@@ -58,6 +58,7 @@ NOT_RUN = {
     "takes minutes to hours": ("python -m benchmarks.",),
     "tests/test_cost.py runs it": ("python -m pipeline.cost$",),
     "is what run_all says at its end": ("python -m pipeline.predict --preset demo --run netvlad FILE",),
+    "starts on every node; tests/runtime/test_cluster.py starts hosts here": ("srun ",),
     "only lists": ("python -m pipeline$", "python -m pipeline.train --help"),
     "tests/models/test_contract.py trains it, too large for this test": (
         "python -m pipeline.train --model second_order",
