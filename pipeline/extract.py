@@ -87,7 +87,7 @@ def main() -> None:
         return
     folder = flags.places.data_dir / flags.name
     settings = PackSettings(**{field.name: getattr(flags, field.name) for field in dataclasses.fields(DatasetSettings)})
-    engine, preset = flags.cluster() or Processes(flags.workers), None
+    engine, preset = flags.ray_cluster() or Processes(flags.workers), None
     with contextlib.ExitStack() as locks:
         locks.enter_context(locked(folder, shared=bool(flags.part)))
         record = PackRecord.read(folder)

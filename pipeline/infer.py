@@ -91,7 +91,7 @@ def main() -> None:
             for split in missing:
                 if not (index.folds and split == HOLDOUT):
                     require_parts(stores[split].folder, flags.join, digest_json(settings, inputs))
-        cluster = flags.cluster(models=True) if missing else None
+        cluster = flags.ray_cluster(models=True) if missing else None
         for split in missing:
             if index.folds and split == HOLDOUT:
                 _predict_folds(folder, models, index, stores[split], settings, inputs, cluster)

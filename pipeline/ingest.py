@@ -108,7 +108,7 @@ def _ingest(work: StageOutput, flags: Flags, dataset: DatasetConfig, raw: list[s
         return
     if flags.join:
         require_parts(by_settings, flags.join, inputs["files"])
-    engine = flags.cluster() or Processes(flags.workers)
+    engine = flags.ray_cluster() or Processes(flags.workers)
     with work.replace(config, inputs) as output:
         checked = engine.map(check, [source.path for source in new], _together(new))
         with _bar(new) as bar:

@@ -41,7 +41,7 @@ def main() -> None:
         bad = f"{len(faults)} would be left out" if faults else "all can be packed"
         print(f"  values    of {looked_at:,} of {counted(len(found.videos.ids), 'video')} looked at: {bad}")
         return
-    engine = flags.cluster() or Processes(flags.workers)
+    engine = flags.ray_cluster() or Processes(flags.workers)
     with locked(folder, shared=bool(flags.part)):
         record = PackRecord.read(folder)
         found = find_dataset(flags, None if flags.force else record, flags.workers)

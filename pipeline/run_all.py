@@ -85,7 +85,7 @@ def main() -> None:
     if flags.raw and not flags.append:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
         _check_submitted([split for split in named if split not in (*experiment.dataset.train_splits, HOLDOUT)], flags)
-    cluster = flags.cluster(models=True)
+    cluster = flags.ray_cluster(models=True)
     at_once = cluster and not (flags.force and experiment.dataset.folds)  # folds that are there go before others begin
     synthesizes = bool(experiment.synthesis and not flags.raw)
     progress = StageProgress(synthesizes + bool(at_once) + 2 * len(models) + 5)

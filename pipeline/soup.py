@@ -31,7 +31,7 @@ from pipeline.config.monitor import Monitor, key_of, short_title
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.scoring import Metrics, scored_by
 from pipeline.inputs.index import HOLDOUT, Index
-from pipeline.runtime import backend
+from pipeline.runtime import backend, devices
 from pipeline.runtime.progress import progress_bar
 
 _ALIKE = ("dataset", "sampling", "model")
@@ -90,6 +90,7 @@ def _cook(
     if work.is_up_to_date(made, inputs):
         return
     backend.start_backend()
+    devices.spread(inference.devices, "inference.devices")
     from pipeline.training.origin import describe_origin, now
 
     origin, monitor = describe_origin(), monitor_of(runs)

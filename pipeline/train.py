@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from pipeline.artifacts.done import DONE, Done, StageOutput, stage_output
+from pipeline.artifacts.done import DONE, Done, StageOutput, digest_json, stage_output
 from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.artifacts.folds import fold_folder, fold_folders, is_folded, note_folds
 from pipeline.artifacts.locks import locked
@@ -25,12 +25,14 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Family
-from pipeline.config import Experiment, to_dict
-from pipeline.config.errors import StageError
+from pipeline.config import Experiment, TrainingConfig, to_dict
+from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.monitor import OF_ALL_CLASSES, Monitor, key_of, short_title
-from pipeline.config.ranges import MOST_FOLDS, RunName, Within
+from pipeline.config.ranges import MOST_FOLDS, Address, RunName, Within
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
-from pipeline.runtime import backend
+from pipeline.runtime import backend, devices
+from pipeline.runtime.cluster import joined, mine
+from pipeline.runtime.engine import PROCESSES
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.far import train_far
 from pipeline.training.folds import check_other_folds, finish_folds, other_configs
@@ -51,6 +53,20 @@ class Flags(StartFlags, ForceFlags, EngineFlags, ReadingFlags):
     """Fold to train the model of, so that several terminals or machines share the folds; by default all, in turn."""
     dry_run: bool = False
     """Only check the settings and print what would be done: nothing is trained, and nothing is deleted."""
+    cluster: Address | None = None
+    """Address and port at which host 0 of several listens, such as node1:9000; all train one model, each started with
+    the same command but for --host. Under Slurm, Open MPI and Kubernetes hosts find each other without these flags."""
+    hosts: Annotated[int, Within(1, 65_536)] | None = None
+    """Number of hosts that train together; 1 to train alone where a launcher has started several."""
+    host: Annotated[int, Within(0, 65_535)] | None = None
+    """Number of this host, from 0 on. Host 0 writes the run, in a folder that all hosts share."""
+
+    def check_together(self) -> None:
+        super().check_together()
+        if self.engine != PROCESSES and (self.cluster or (self.hosts or 1) > 1):
+            raise ConfigError(
+                f"--engine {self.engine} runs trainings apart, and --cluster one on several hosts: give one"
+            )
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,12 @@ class _Plan:
 
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["train"].sections)
+    alone = 1 if flags.engine != PROCESSES else flags.hosts
+    with joined(flags.cluster, alone, flags.host):
+        _train_runs(flags, experiment)
+
+
+def _train_runs(flags: Flags, experiment: Experiment) -> None:
     run = flags.run or experiment.model.family
     folder = flags.places.run(flags.preset_name, run)
     index = open_index(flags, experiment)
@@ -83,8 +105,9 @@ def main() -> None:
         )
     for number in numbers:  # what a late fold would be refused for is refused before an early one is trained
         _check_monitor(experiment.training.monitor, index.fold(number))
-    _check_kind(folder, index.folds, flags)
-    if not flags.dry_run and (cluster := flags.cluster(models=True)):
+    if mine().is_first:
+        _check_kind(folder, index.folds, flags)
+    if not flags.dry_run and (cluster := flags.ray_cluster(models=True)):
         folds = [["--fold", str(number)] for number in numbers] or [[]]
         train_far(cluster, [[*sys.argv[1:], *fold] for fold in folds])
         if index.folds:
@@ -94,11 +117,11 @@ def main() -> None:
         _train_run(flags, experiment, folder, index)
         return
     for number in numbers:
-        if not flags.dry_run:
+        if mine().is_first and not flags.dry_run:
             print(f"fold {number} of {index.folds}")
         _train_run(flags, experiment, fold_folder(folder, number), index.fold(number))
         backend.forget_models()
-    if not flags.dry_run:
+    if mine().is_first and not flags.dry_run:
         finish_folds(folder, index, experiment.training.monitor)
 
 
@@ -119,6 +142,9 @@ def _check_kind(folder: Path, folds: int, flags: Flags) -> None:
 
 def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> None:
     """Train a run, or one fold of it, unless it is up to date."""
+    if not mine().is_first:
+        _help_to_train(flags, experiment, folder, index)
+        return
     with stage_output(folder, _begun) as work:
         plan = _plan(flags, experiment, folder, index, work)
         if plan.more:
@@ -126,20 +152,47 @@ def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index)
         if work.is_up_to_date(plan.config, plan.inputs, force=flags.force, keep=_KEEP, quiet=flags.dry_run):
             if not (experiment.training.keep_checkpoint or flags.dry_run):
                 (folder / CHECKPOINT).unlink(missing_ok=True)
+            mine().tell(None)
             return
         if flags.dry_run:
             begun = "would go on" if work.begun and not work.again else "would be trained"
             print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
+            mine().tell(None)
             return
-        work.remove_stale()
-        (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
         backend.start_backend()
+        mine().tell([plan.experiment.training.precision, digest_json(plan.config, index.digest)])
+        _take_devices(experiment.training)
+        work.remove_stale()
+        (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
         if index.held_out:
             note_folds(folder.parent, index.dataset.folds)
             (folder.parent / DONE).unlink(missing_ok=True)  # nor is the run that it is a fold of
         note_owner(flags.places.runs_dir / flags.preset_name, flags.preset)
+        mine().tell("begin")
         _train(plan, index)
+
+
+def _help_to_train(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> None:
+    """Train a run that the first host trains, once it says so, with the same settings; write nothing."""
+    backend.start_backend()
+    if not (told := mine().tell(None)):
+        return
+    precision, digest = told
+    experiment = replace(experiment, training=replace(experiment.training, precision=precision))
+    plan = _plan(flags, experiment, folder, index, StageOutput(folder, None, False))
+    if digest_json(plan.config, index.digest) != digest:
+        raise StageError(
+            f"{folder} is trained with other settings by host 0, or from another index: give each host the same "
+            "command but for --host, and the same data"
+        )
+    _take_devices(experiment.training)
+    mine().tell("begin")
+    _train(plan, index)
+
+
+def _take_devices(training: TrainingConfig) -> None:
+    devices.spread(training.devices, "training.devices", training.batch_size)
 
 
 def _begun(folder: Path) -> Done | None:
@@ -162,8 +215,8 @@ def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work
         "dataset": to_dict(index.dataset),
         "sampling": to_dict(experiment.sampling),
         "model": to_dict(experiment.model),
-        # What is kept changes nothing of what is learned.
-        "training": to_dict(replace(experiment.training, keep_checkpoint=True)),
+        # What is kept, and what computes, changes nothing of what is learned.
+        "training": to_dict(replace(experiment.training, keep_checkpoint=True, devices=devices.ALL, grace=0.0)),
     }
     if flags.start:
         config["from"] = flags.start
@@ -219,7 +272,8 @@ def _train(plan: _Plan, index: Index) -> None:
 
     folder, experiment, origin = plan.folder, plan.experiment, describe_origin()
     share = experiment.training.teacher_share
-    soft_labels = SoftLabels(plan.teacher.store, folder / "teacher", index, share) if plan.teacher else None
+    unpacked = folder / ("teacher" if mine().is_first else f"teacher-{mine().host}")
+    soft_labels = SoftLabels(plan.teacher.store, unpacked, index, share) if plan.teacher else None
     trainer = Trainer(
         folder,
         index,
@@ -231,8 +285,13 @@ def _train(plan: _Plan, index: Index) -> None:
         plan.start,
     )
     # Written only now, so that settings that are refused leave no run behind.
-    write_json(folder / RUN_CONFIG, {**plan.config, "inputs": plan.inputs})
+    if mine().is_first:
+        write_json(folder / RUN_CONFIG, {**plan.config, "inputs": plan.inputs})
     state = trainer.run()
+    if soft_labels:
+        soft_labels.remove()
+    if not mine().is_first:
+        return
     summary = {
         "run": folder.name,
         "family": experiment.model.family,
@@ -246,8 +305,6 @@ def _train(plan: _Plan, index: Index) -> None:
         "origin": {**origin, "ended": now()},
     }
     write_json(folder / "summary.json", summary)
-    if soft_labels:
-        soft_labels.remove()
     Done(plan.config, plan.inputs, digest_model(folder / MODEL)).write(folder)
     if not experiment.training.keep_checkpoint:
         (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -28,7 +28,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-BEGINS = ("./", "python ", ".venv/", ". .venv", "git ", "docker ", "pip ", "tools/", "learnable-pooling ")
+BEGINS = ("./", "python ", ".venv/", ". .venv", "git ", "docker ", "pip ", "tools/", "learnable-pooling ", "srun ")
 BEGINS += ("KERAS_BACKEND=", "PRESET=", "PIPELINE_WHEELS=", "PIPELINE_VENV=")
 """What an indented line is a command by."""
 NOT_RUN = {
@@ -77,6 +77,7 @@ NOT_RUN = {
     "takes minutes to hours": ("python -m benchmarks.",),
     "tests/test_cost.py runs it": ("python -m pipeline.cost$",),
     "is what run_all says at its end": ("python -m pipeline.predict --preset demo --run netvlad FILE",),
+    "starts on every node; tests/runtime/test_cluster.py starts hosts here": ("srun ",),
     "only lists": ("python -m pipeline$", "python -m pipeline.train --help"),
     "tests/models/test_contract.py trains it, too large for this test": (
         "python -m pipeline.train --model second_order",

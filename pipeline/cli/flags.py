@@ -116,7 +116,7 @@ class EngineFlags(BaseFlags):
     task_gpus: GPUs | None = None
     """GPUs of a task on a cluster, also a part of one; by default 1 for training and prediction where there are any."""
 
-    def cluster(self, models: bool = False) -> Cluster | None:
+    def ray_cluster(self, models: bool = False) -> Cluster | None:
         """Return the cluster to run tasks on; None if they run on this machine. `models`: whether they run models.
 
         Raises StageError as `Cluster` does.

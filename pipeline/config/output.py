@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
 from pipeline.config.errors import ConfigError
 from pipeline.config.monitor import Monitor
-from pipeline.config.ranges import Matching, TopK, Videos, Within
+from pipeline.config.ranges import Devices, Matching, TopK, Videos, Within
 
 CHALLENGE_PAIRS = 20
 """The most labels that the challenge accepts for a video, each with its confidence."""
@@ -33,6 +33,9 @@ class InferenceConfig(CheckedFields, section="inference"):
     top_k: TopK | None = None
     """Number of labels kept for each video, those with the highest scores.
     By default all of up to 1,024 classes, so that every metric is exact; 100 of more classes."""
+    devices: Devices = field(default="all", metadata=LEFT_OUT_AT_DEFAULT)
+    """Number of accelerators of this machine that share each batch of `infer` and `soup`, or all that are seen; more
+    than one need KERAS_BACKEND=jax. `train` predicts on --training.devices, `predict` and `export` on one."""
     videos_per_part: Annotated[int, Within(1, 10_000_000, unit="videos")] = 8192
     """Number of videos in one Parquet file of predictions: as many as a killed run loses at most."""
 

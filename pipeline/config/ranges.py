@@ -92,6 +92,9 @@ GPUs = Annotated[float, Within(0, 64, unit="GPUs")]
 EngineName = Annotated[str, Matching(r"processes|ray|ray://[^\s/:]+:\d{1,5}", "processes, ray or ray://HOST:PORT")]
 """What runs the tasks of a stage."""
 PartName = Annotated[str, Matching(r"[1-9]\d{0,4}/[1-9]\d{0,4}", "a part and their number, such as 3/8")]
+Devices = Annotated[str, Matching(r"all|[1-9][0-9]{0,3}", "all, or a number from 1 to 9999")]
+"""Number of accelerators of a machine."""
+Address = Annotated[str, Matching(r"\S+:[0-9]{1,5}", "an address and a port, such as node1:9000")]
 Seconds = Annotated[float, Within(0, 1_000_000, unit="seconds")]
 Span = Annotated[float, Within(above=0, most=1_000_000, unit="seconds")]
 FramesPerSecond = Annotated[float, Within(above=0, most=1000, unit="frames a second")]

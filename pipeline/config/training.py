@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pipeline.config.checked import LEFT_OUT_AT_DEFAULT, CheckedFields
 from pipeline.config.monitor import Monitor
-from pipeline.config.ranges import Frames, Matching, Seed, Several, Share, Videos, Within
+from pipeline.config.ranges import Devices, Frames, Matching, Seconds, Seed, Several, Share, Videos, Within
 
 _Layers = Annotated[
     str, Matching(r"[^\x00-\x20\x7f-][^\x00-\x20\x7f]*", "a pattern of names of layers, such as *_norm")
@@ -86,5 +86,11 @@ class TrainingConfig(CheckedFields, section="training"):
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "float32"
     """Precision of the computation. auto: mixed_bfloat16 where the hardware is faster with it, float32 elsewhere.
     The weights are float32 in any case."""
+    grace: Seconds = field(default=0.0, metadata=LEFT_OUT_AT_DEFAULT)
+    """Seconds after which a signal ends the training even if it has not reached a step's end and written a checkpoint;
+    then the last one counts. Fewer than the launcher gives before it kills; 0 takes as long as it takes."""
+    devices: Devices = field(default="all", metadata=LEFT_OUT_AT_DEFAULT)
+    """Number of accelerators of this machine that share each batch, or all that are seen. It changes nothing of what is
+    learned. More than one need KERAS_BACKEND=jax, and must share --training.batch-size evenly."""
     seed: Seed = 0
     """Random seed of the initial weights, the order of the videos, and all other random choices."""

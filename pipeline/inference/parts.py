@@ -11,7 +11,7 @@ from pipeline.config.errors import StageError
 from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.runs import TrainedRun
 from pipeline.inputs.index import Index
-from pipeline.runtime import backend
+from pipeline.runtime import backend, devices
 
 if TYPE_CHECKING:
     from pipeline.inference.ensemble import Ensemble
@@ -31,6 +31,7 @@ class Models:
     def _ensemble(self) -> "Ensemble":
         if not (self.bundle and is_onnx(self.bundle)):
             backend.start_backend()
+            devices.spread(self.inference.devices, "inference.devices")
         from pipeline.inference.bundle.loading import load_bundle
         from pipeline.inference.ensemble import Ensemble
 

@@ -16,6 +16,7 @@ from pipeline.inputs.reading.batches import Inputs, batches_for_all
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import distinct_samplings, frames_chosen, split_samples
 from pipeline.metrics import LabelLists, StreamingMetrics, label_dtype, top_k
+from pipeline.runtime.devices import shares
 from pipeline.runtime.memory import is_out_of_memory
 from pipeline.runtime.parallel import prefetch
 
@@ -135,13 +136,14 @@ class Predictor:
         """Return one model's probabilities, float32 [count,V]."""
         parts, position = [], 0
         while position < count:
-            size = min(self.batch_size, len(chosen["num_frames"]))
+            least = shares()
+            size = -(-min(self.batch_size, len(chosen["num_frames"])) // least) * least
             try:
                 part = model.predict_on_batch(_slice(chosen, position, size))
             except Exception as error:
-                if size == 1 or not is_out_of_memory(error):
+                if size == least or not is_out_of_memory(error):
                     raise
-                self.batch_size = size // 2
+                self.batch_size = max(size // 2 // least, 1) * least
                 print(f"out of memory: continuing with {counted(self.batch_size, 'video')} in a batch", flush=True)
                 continue
             parts.append(np.asarray(part, np.float32)[: count - position])

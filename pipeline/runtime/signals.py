@@ -31,11 +31,29 @@ class Stopped(SystemExit):
 class StopRequest:
     """Whether a signal has asked to stop, inside a block of `held`."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = 0) -> None:
         self.signal: int | None = None
+        self._grace = grace
+        self._late: threading.Timer | None = None
+
+    def note(self, number: int) -> None:
+        """Note a signal, and end the process if the block does not end within its time of grace."""
+        self.signal = number
+        if self._grace:
+            self._late = threading.Timer(self._grace, _end, (number,))
+            self._late.daemon = True
+            self._late.start()
+
+    def done(self) -> None:
+        """The block has ended in time."""
+        if self._late:
+            self._late.cancel()
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+    def hear(self) -> None:
+        """Do nothing, since a signal is noted at once; several hosts ask each other here."""
 
     def check(self) -> None:
         """Raise Stopped if a signal has asked to stop."""
@@ -44,13 +62,14 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[StopRequest]:
+def held(grace: float = 0) -> Iterator[StopRequest]:
     """Let the block finish what must not be cut short: the first signal is noted, and the block's end raises Stopped.
 
-    The block asks what it is given whether to end early. A second signal ends the process at once.
+    The block asks what it is given whether to end early. A second signal ends the process at once, and so does the
+    first one after `grace` seconds, if the block has not ended by then; 0 gives it all the time that it takes.
     """
     global _request
-    request = StopRequest()
+    request = StopRequest(grace)
     with _lock:
         _request = request
     try:
@@ -58,6 +77,7 @@ def held() -> Iterator[StopRequest]:
     finally:
         with _lock:
             _request = None
+        request.done()
     request.check()
 
 
@@ -84,7 +104,7 @@ def receive(number: int) -> None:
     with _lock:
         noted = _request is not None and not _request
         if noted:
-            _request.signal = number
+            _request.note(number)
     if not noted:
         _end(number)
 

@@ -11,7 +11,8 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.reading.batches import Inputs, window_of
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames, sampled_length
-from pipeline.training.mixup import mix_batch
+from pipeline.runtime.cluster import ALONE, Cluster
+from pipeline.training.mixup import draw_pairs, mix_batch
 from pipeline.training.soft_labels import SoftLabels
 
 AHEAD = 1
@@ -41,7 +42,10 @@ class EpochSampler:
 
 
 class TrainBatches(keras.utils.PyDataset):
-    """The batches of a range of global steps; each is a pure function of (seed, step)."""
+    """The batches of a range of global steps; each is a pure function of (seed, step).
+
+    Of several hosts each reads an equal part of every batch, b of B videos, and what is mixed into it.
+    """
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class TrainBatches(keras.utils.PyDataset):
         sampling: SamplingConfig,
         mixup: float = 0.0,
         teacher: SoftLabels | None = None,
+        cluster: Cluster = ALONE,
     ):
         super().__init__()
         self.reader = reader
@@ -59,6 +64,8 @@ class TrainBatches(keras.utils.PyDataset):
         self.sampling = sampling
         self.mixup = mixup
         self.teacher = teacher
+        size = sampler.batch_size // cluster.hosts
+        self._own = np.arange(cluster.host * size, (cluster.host + 1) * size)  # b
         # This pool replaces Keras's own workers, which lose the first batch of every `fit` on JAX, and TensorFlow's
         # prefetching, which reads one batch at most.
         # If no computation comes in between, two are read at once: one is copied while the other's labels are made.
@@ -71,7 +78,7 @@ class TrainBatches(keras.utils.PyDataset):
         return len(self.steps)
 
     def __getitem__(self, number: int) -> tuple[Inputs, np.ndarray]:
-        """Return ({"frames": [B,T,F], "num_frames": int32 [B]}, labels float32 [B,V]); the next are read meanwhile."""
+        """Return ({"frames": [b,T,F], "num_frames": int32 [b]}, labels float32 [b,V]); the next are read meanwhile."""
         for later in range(number, min(number + 1 + AHEAD, len(self))):
             if later not in self._ahead:
                 self._ahead[later] = self._pool.submit(self._read, self.steps[later])
@@ -89,18 +96,26 @@ class TrainBatches(keras.utils.PyDataset):
         first = step == self.steps.start  # the reader has not been told of this window yet
         if first or step % window == 0:
             coming = range(0 if first else window, 2 * window)
-            self.reader.expect(np.concatenate([self.sampler.step(step + later) for later in coming]))
+            self.reader.expect(np.concatenate([self.sampler.step(step + later)[self._own] for later in coming]))
         dataset = self.reader.index.dataset
         method = self.sampling.train
         length = sampled_length(method, self.sampling, dataset)
+        # Drawn for the whole batch, whichever part of it is read here.
         chosen, num_frames = choose_frames(method, self.reader.index.num_frames[rows], length, rng)
+        needed = self._own  # places in the batch; those of others, which are mixed into this host's, come last
+        if self.mixup:
+            partner, share = (each[self._own] for each in draw_pairs(len(rows), self.mixup, rng))
+            needed = np.concatenate([needed, np.setdiff1d(partner, needed)])
+        rows, chosen, num_frames = rows[needed], chosen[needed], num_frames[needed]
         frames = self.reader.read(rows, chosen, num_frames)
         labels = multi_hot(*self.reader.index.labels_of(rows), dataset.num_classes)
         if self.teacher:
             labels = self.teacher.mixed_into(labels, rows)
         if self.mixup:
-            frames, labels = mix_batch(frames, num_frames, labels, self.mixup, rng)
-        return {"frames": frames, "num_frames": num_frames}, labels
+            place = np.zeros(self.sampler.batch_size, np.int64)
+            place[needed] = np.arange(len(needed))
+            frames, labels = mix_batch(frames, num_frames, labels, place[partner], share)
+        return {"frames": frames, "num_frames": num_frames[: len(self._own)]}, labels
 
 
 def multi_hot(values: np.ndarray, offsets: np.ndarray, num_classes: int) -> np.ndarray:

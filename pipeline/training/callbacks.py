@@ -61,6 +61,8 @@ class BatchMonitor(keras.callbacks.Callback):
         self.bar.update((batch + 1 - self.done) * self.batch_size)
         self.done = batch + 1
         self.bar.set_postfix_str(f"loss {self.loss:.3f}", refresh=False)
+        if self.request is not None:
+            self.request.hear()
         # Keras reports the mean of the losses so far. Once a loss is not finite, the mean stays so.
         if not math.isfinite(self.loss):
             self.failed_step = self.steps[batch]

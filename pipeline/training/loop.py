@@ -26,14 +26,16 @@ from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
-from pipeline.runtime import signals
+from pipeline.runtime import cluster, signals
 from pipeline.runtime.progress import progress_bar
 from pipeline.training import checkpoint, optimizer, statistics
+from pipeline.training.agreement import Agreement
 from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.batches import EpochSampler, TrainBatches
 from pipeline.training.callbacks import BatchMonitor
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.freezing import freeze_layers
+from pipeline.training.local_model import LocalModel
 from pipeline.training.log import MetricsLog
 from pipeline.training.loss import loss_of
 from pipeline.training.penalized import PenalizedModel
@@ -97,6 +99,7 @@ class Trainer:
         self.sampling = sampling
         self.training = training
         self.teacher = teacher
+        self.cluster = cluster.mine()
         keras.utils.set_random_seed(training.seed)
         self.reader = FrameReader(index)
         self.sampler = EpochSampler(index.rows("train"), training.batch_size, training.seed)
@@ -111,7 +114,8 @@ class Trainer:
         freeze_layers(self.stored, training.freeze)
         self.model = compile_model(self.stored, index.dataset, sampling, training, self.plan.total)
         self.start = statistics.start_at_zero(self.model)
-        ensemble = Ensemble.of_model(self.model, sampling, index.dataset, inference.top_k)
+        predicts = LocalModel(self.model) if self.cluster.hosts > 1 else self.model
+        ensemble = Ensemble.of_model(predicts, sampling, index.dataset, inference.top_k)
         self.predictor = Predictor(ensemble, inference.batch_size)
 
     def run(self) -> TrainState:
@@ -122,16 +126,20 @@ class Trainer:
             Stopped: a signal asked to stop. The checkpoint is that of the last step that was taken.
         """
         path = self.folder / CHECKPOINT
-        remove_leftovers(self.folder)
+        writes = self.cluster.is_first
+        if writes:
+            remove_leftovers(self.folder)
         if self.teacher:
             self.teacher.open()
         # The checkpoint comes first (weights, optimizer, seed generators, state), since the log needs its step.
+        self.cluster.check_shared(path, path.exists())
         state = checkpoint.restore_checkpoint(path, self.model) if path.exists() else TrainState()
+        self.cluster.check_shared(path, state.step)
         if state.format == 1:
             statistics.remove_start(self.model, self.start, state.step)
             state.format = checkpoint.FORMAT
-        log = MetricsLog(self.folder, state.step)
-        self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step)
+        log = MetricsLog(self.folder, state.step) if writes else None
+        self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step) if writes else None
         if state.step:
             print(f"resuming at step {state.step} of {self.plan.total}")
         for line in short_run_warnings(self.training, self.plan, len(self.sampler.rows), len(self.holdout)):
@@ -145,24 +153,27 @@ class Trainer:
             unit=" examples",
             unit_scale=True,
         )
-        with bar, signals.held() as self.request:
+        with bar, signals.held(self.training.grace) as own:
+            self.request = Agreement(own, self.cluster) if self.cluster.hosts > 1 else own
             while state.unlogged or (state.step < self.plan.total and not self._waited_enough(state)):
                 with contextlib.suppress(signals.Stopped):  # of an evaluation
                     self._advance(state, log, bar)
-                if (began := time.monotonic()) >= due or self.request:
+                self.request.hear()
+                if ((began := time.monotonic()) >= due or self.request) and writes:
                     checkpoint.save_checkpoint(path, self.model, state)
                     self.kept_step, ended = state.step, time.monotonic()
                     due = ended + REST * (ended - began)
                 self.request.check()
-            if self.training.keep_checkpoint and self.kept_step != state.step:
+            if self.training.keep_checkpoint and self.kept_step != state.step and writes:
                 checkpoint.save_checkpoint(path, self.model, state)
-        log.close()
+        if log:
+            log.close()
         return state
 
     def _waited_enough(self, state: TrainState) -> bool:
         return bool(self.training.patience) and state.waited >= self.training.patience
 
-    def _advance(self, state: TrainState, log: MetricsLog, bar: tqdm) -> None:
+    def _advance(self, state: TrainState, log: MetricsLog | None, bar: tqdm) -> None:
         """Train up to the next stop. If it is an evaluation, score the hold-out; keep the model if it is the best.
 
         If a stop is requested, `state` says how far this came.
@@ -176,12 +187,15 @@ class Trainer:
             state.unlogged = {}
             told = _scored(record, self.training.monitor)
             bar.write(f"step {state.step}, epoch {record['epoch']:.1f}: loss {record['loss']:.3f}{told}")
-        log.add(record)
+        if log:
+            log.add(record)
 
     def _train(self, state: TrainState, bar: tqdm) -> dict[str, Any]:
         """Train up to the next stop, and return a record for the log; {} if a stop was requested before it."""
         steps = range(state.step, self.plan.next_stop(state.step))
-        batches = TrainBatches(self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher)
+        batches = TrainBatches(
+            self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher, self.cluster
+        )
         watch = BatchMonitor(steps, self.training.batch_size, bar, self.request, state.sums)
         try:
             self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
@@ -233,22 +247,33 @@ class Trainer:
                 if not metrics or metrics[self.chooses] > state.best.get(self.chooses, -math.inf):
                     state.best = {**metrics, "step": state.step, "weights": best}
                     state.waited = 0
-                    store_model(self.folder / MODEL, self.stored)
-                    if metrics:
+                    if self.cluster.is_first:
+                        store_model(self.folder / MODEL, self.stored)
+                    if self.cluster.is_first and metrics:
                         self._keep(predicted[best], scores[best])
                 else:
                     state.waited += 1
-                self.snapshots.add(state.step, self.stored)
+                if self.snapshots:
+                    self.snapshots.add(state.step, self.stored)
         taken = {"evaluation_seconds": time.perf_counter() - began} if metrics else {}
         return {**metrics, "weights": best, **taken}
 
     def _predict(self, weights: str) -> Predictions:
-        """Predict the hold-out with the averaged or the plain weights, in the parts of `infer`, for the same bits."""
-        size = self.settings["videos_per_part"]
-        parts = [self.holdout[start : start + size] for start in range(0, len(self.holdout), size)]
+        """Predict the hold-out with the averaged or the plain weights, in the parts of `infer`, for the same bits.
+
+        Of several hosts, each predicts an equal part of it, filled up with videos that are predicted already.
+        """
+        size, videos, hosts = self.settings["videos_per_part"], len(self.holdout), self.cluster.hosts
+        own = np.resize(self.holdout, (hosts, math.ceil(videos / hosts)))[self.cluster.host]
+        parts = [own[start : start + size] for start in range(0, len(own), size)]
         with optimizer.use_weights(self.model, weights):
-            labels, scores = zip(*self.predictor.predict_parts(self.reader, parts, lambda _: self.request.check()))
-        return Predictions(self.index.ids_of(self.holdout), np.concatenate(labels), np.concatenate(scores))
+            found = zip(*self.predictor.predict_parts(self.reader, parts, lambda _: self._go_on_or_stop()))
+            labels, scores = (np.concatenate(self.cluster.gather(np.concatenate(each))) for each in found)
+        return Predictions(self.index.ids_of(self.holdout), labels[:videos], scores[:videos])
+
+    def _go_on_or_stop(self) -> None:
+        self.request.hear()
+        self.request.check()
 
     def _keep(self, found: Predictions, scores: Scores) -> None:
         """Store the hold-out's predictions by the model that was just stored, as `infer` would make them."""

@@ -11,22 +11,35 @@ from pipeline.runtime.compiled import compile_numba
 _memory = BufferPool()
 
 
+def draw_pairs(batch: int, alpha: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw for each video of a batch which other one it is mixed with, int64 [B], and its own share, float32 [B].
+
+    Shares are from Beta(alpha, alpha) (Zhang et al. 2018); the video whose number of frames is kept has the larger one.
+    """
+    partner = rng.permutation(batch)  # B
+    share = rng.beta(alpha, alpha, batch).astype(np.float32)
+    return partner, np.maximum(share, 1 - share)
+
+
 def mix_batch(
-    frames: np.ndarray, num_frames: np.ndarray, labels: np.ndarray, alpha: float, rng: np.random.Generator
+    frames: np.ndarray, num_frames: np.ndarray, labels: np.ndarray, partner: np.ndarray, share: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mix each video with another one of the batch, in shares drawn from Beta(alpha, alpha) (Zhang et al. 2018).
+    """Mix each of the first B videos of R with another one of them, as `draw_pairs` says.
 
     The partner is stretched or thinned to the video's own number of frames, so that every frame is a mixture. Bytes
     stay bytes, since rounding to the nearest one moves a value by at most half a quantization step.
 
+    Args:
+        frames: [R,T,F] of bytes, float16 or float32.
+        num_frames: int32 [R].
+        labels: float32 [R,V].
+        partner: integers below R, [B].
+        share: of the video itself, float32 [B].
+
     Returns:
         frames [B,T,F] in their own dtype, labels float32 [B,V].
     """
-    batch = len(frames)
-    partner = rng.permutation(batch)  # B
-    share = rng.beta(alpha, alpha, batch).astype(np.float32)
-    share = np.maximum(share, 1 - share)  # the video whose number of frames is kept counts for more
-    mixed = _memory.array(frames.shape, frames.dtype)
+    mixed = _memory.array((len(partner), *frames.shape[1:]), frames.dtype)
     if frames.dtype == np.uint8:
         weight = np.rint(share * 256).astype(np.uint16)
         share = np.rint(share * 256) / np.float32(256)
@@ -35,7 +48,7 @@ def mix_batch(
         _mix_halves(frames.view(np.uint16), num_frames, partner, share, mixed.view(np.uint16))
     else:
         _mix_floats(frames, num_frames, partner, share, mixed)
-    return mixed, labels * share[:, None] + labels[partner] * (1 - share[:, None])
+    return mixed, labels[: len(partner)] * share[:, None] + labels[partner] * (1 - share[:, None])
 
 
 @compile_numba
@@ -43,8 +56,8 @@ def _mix_bytes(
     frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, weight: np.ndarray, mixed: np.ndarray
 ) -> None:
     """Write the mixture of bytes to `mixed` [B,T,F]; weight, uint16 [B], is the video's own share in 256ths."""
-    batch, length, width = frames.shape
-    for video in range(batch):
+    _, length, width = frames.shape
+    for video in range(len(partner)):
         other, own = partner[video], weight[video]
         for place in range(num_frames[video]):
             there = min(place * num_frames[other] // num_frames[video], length - 1)
@@ -65,8 +78,8 @@ def _mix_floats(
     frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, share: np.ndarray, mixed: np.ndarray
 ) -> None:
     """Write the mixture of floats to `mixed` [B,T,F]; share, float32 [B], is the video's own share."""
-    batch, length, width = frames.shape
-    for video in range(batch):
+    _, length, width = frames.shape
+    for video in range(len(partner)):
         other, own = partner[video], share[video]
         rest = np.float32(1) - own
         for place in range(num_frames[video]):
@@ -81,8 +94,8 @@ def _mix_halves(
     frames: np.ndarray, num_frames: np.ndarray, partner: np.ndarray, share: np.ndarray, mixed: np.ndarray
 ) -> None:
     """Write the mixture of float16 values to `mixed` [B,T,F], both as uint16; share, float32 [B], as of floats."""
-    batch, length, width = frames.shape
-    for video in range(batch):
+    _, length, width = frames.shape
+    for video in range(len(partner)):
         other, own = partner[video], share[video]
         rest = np.float32(1) - own
         for place in range(num_frames[video]):

@@ -146,3 +146,20 @@ def test_without_a_signal_a_block_just_ends(ended):
     with signals.held() as request:
         pass
     assert not request and not ended
+
+
+def test_a_block_that_takes_longer_than_its_grace_is_ended(ended):
+    with pytest.raises(Stopped), signals.held(grace=0.01):
+        signals.receive(signal.SIGTERM)
+        for _ in range(1000):
+            if ended:
+                break
+            time.sleep(0.01)
+        assert ended == [signal.SIGTERM]
+
+
+def test_a_block_that_ends_within_its_grace_is_left_alone(ended):
+    with pytest.raises(Stopped), signals.held(grace=0.2) as request:
+        signals.receive(signal.SIGTERM)
+    request._late.join()
+    assert not ended

@@ -10,6 +10,7 @@ from pipeline.config import SamplingConfig
 from pipeline.inputs.reading.batches import evaluation_batches
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames
+from pipeline.runtime.cluster import ALONE, Cluster
 from pipeline.training.batches import EpochSampler, TrainBatches, multi_hot
 
 ALL = SamplingConfig(train="all", evaluation="all")
@@ -94,3 +95,23 @@ def test_the_system_is_told_of_videos_before_they_are_read_and_not_again_and_aga
         assert not given - Counter(told)  # two batches are read at once, so the second may come before it is told
     assert len(read) == 32 * len(steps)
     assert len(told) <= len(read) + 3 * 512
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_the_parts_of_several_hosts_are_the_batch_of_one(small_index, mixup):
+    """With mixup, partners that lie in another host's part are read too."""
+    sampler = EpochSampler(small_index.rows("train"), 12, seed=1)
+    sampling = SamplingConfig(train="random_frames", frames=4)
+
+    def batches(cluster):
+        return TrainBatches(FrameReader(small_index), sampler, range(3, 5), sampling, mixup, cluster=cluster)
+
+    for hosts in (2, 3):
+        parts = [batches(Cluster(hosts, host)) for host in range(hosts)]
+        for number in range(2):
+            whole, whole_labels = batches(ALONE)[number]
+            found, labels = zip(*(part[number] for part in parts))
+            assert len(labels[0]) == 12 // hosts
+            np.testing.assert_array_equal(np.concatenate(labels), whole_labels)
+            for name, values in whole.items():
+                np.testing.assert_array_equal(np.concatenate([each[name] for each in found]), values)

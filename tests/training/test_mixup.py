@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.training.mixup import mix_batch
+from pipeline.training.mixup import draw_pairs, mix_batch
 
 
 def slow_mix(frames, num_frames, labels, alpha, rng):
@@ -26,7 +26,7 @@ def test_mixup_against_its_definition(dtype):
     num_frames = np.array([5, 1, 3, 2, 5, 4])
     frames[np.arange(5) >= num_frames[:, None]] = 0
     labels = (rng.random((6, 4)) < 0.5).astype(np.float32)
-    mixed, mixed_labels = mix_batch(frames, num_frames, labels, 0.4, np.random.default_rng(7))
+    mixed, mixed_labels = mix_batch(frames, num_frames, labels, *draw_pairs(6, 0.4, np.random.default_rng(7)))
     slow, slow_labels = slow_mix(frames, num_frames, labels, 0.4, np.random.default_rng(7))
     assert mixed.dtype == dtype
     # Shares are rounded to 1/256 for bytes: at most 255/512 from there, and half a step from rounding the result.
@@ -39,6 +39,6 @@ def test_mixup_against_its_definition(dtype):
 def test_mixing_a_video_with_itself_leaves_it():
     frames = np.full((4, 2, 3), 200, np.uint8)
     labels = np.eye(1, 5, 2, dtype=np.float32).repeat(4, 0)
-    mixed, mixed_labels = mix_batch(frames, np.full(4, 2), labels, 1.0, np.random.default_rng(0))
+    mixed, mixed_labels = mix_batch(frames, np.full(4, 2), labels, *draw_pairs(4, 1.0, np.random.default_rng(0)))
     np.testing.assert_array_equal(mixed, frames)
     np.testing.assert_allclose(mixed_labels, labels, rtol=1e-6)

@@ -10,7 +10,7 @@ from pipeline.config import SamplingConfig
 from pipeline.config.errors import StageError
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.training.batches import EpochSampler, TrainBatches
-from pipeline.training.mixup import mix_batch
+from pipeline.training.mixup import draw_pairs, mix_batch
 from pipeline.training.soft_labels import SoftLabels
 
 ALL = SamplingConfig(train="all")
@@ -75,7 +75,9 @@ def test_mixup_mixes_the_targets(small_index, store, tmp_path):
     plain, _ = TrainBatches(reader, sampler, range(4), ALL)[2]
     dense = dense_targets(small_index, sampler.step(2), 0.6)
     rng = np.random.default_rng((1, 2, 1))
-    frames, mixed = mix_batch(plain["frames"], plain["num_frames"], dense.astype(np.float32), 0.4, rng)
+    frames, mixed = mix_batch(
+        plain["frames"], plain["num_frames"], dense.astype(np.float32), *draw_pairs(len(dense), 0.4, rng)
+    )
     np.testing.assert_array_equal(inputs["frames"], frames)
     np.testing.assert_allclose(targets, mixed, atol=1e-6)
     assert np.abs(mixed - dense).max() > 0.1, "something was mixed"

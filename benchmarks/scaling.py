@@ -1,0 +1,138 @@
+"""Scaling: how fast several processes of this machine read, and train together, each on a processor of its own.
+
+    python -m benchmarks.scaling [--processes 1 2 4] [--family average] [--batch 32]
+
+The work is fixed: batches of so many videos `uint8 [B,256,1152]`, of which each of N processes reads its N-th part from
+shards in the page cache, as hosts do; and the training step of a family at the paper's sizes on JAX, whose batch N
+processes share over the loopback device. Efficiency is the speed of N processes, over that of one times N or, where
+there are fewer, times the processors. More processes than processors take turns: that tells what sharing costs, and
+nothing of a real cluster's network.
+"""
+
+import contextlib
+import dataclasses
+import os
+import socket
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.figures import Common, Figure, interleaved, show
+from benchmarks.input import write_shards
+from benchmarks.input_sides import FRAMES, SHARD, Ours, Side
+from benchmarks.step import random_batch, repeated, training_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(Common):
+    processes: tuple[int, ...] = (1, 2, 4)
+    family: str = "average"
+    batch: int = 32
+    """Videos B in a batch of all processes."""
+    steps: int = 16
+    """Steps in a round."""
+
+
+def main() -> None:
+    flags = tyro.cli(Flags, description=__doc__)
+    with tempfile.TemporaryDirectory() as name:
+        write_shards(Path(name), SHARD)
+        figures = _measure("reading", Reading, (name, flags.batch), flags)
+    figures += _measure(f"{flags.family}, step", Training, (flags.family, flags.batch), flags)
+    show(figures, flags.json, "scaling")
+
+
+def _measure(case: str, kind: type, arguments: tuple, flags: Flags) -> list[Figure]:
+    figures: list[Figure] = []
+    for number in flags.processes:
+        seconds = _seconds(kind, arguments, number, flags)
+        speed = flags.steps * flags.batch / seconds
+        who = f"{number} of {len(os.sched_getaffinity(0))} processors"
+        first = figures[0].value if figures else speed
+        enough = min(number, len(os.sched_getaffinity(0)))
+        figures.append(Figure(f"{case}: videos", who, speed, "/s"))
+        figures.append(Figure(f"{case}: videos of a process", who, speed / number, "/s"))
+        figures.append(Figure(f"{case}: efficiency", who, speed / (first * enough), "share"))
+    return figures
+
+
+def _seconds(kind: type, arguments: tuple, number: int, flags: Flags) -> float:
+    """Of a round, that all of `number` processes do at the same time."""
+    address = f"127.0.0.1:{_free_port()}"
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(number) as threads:
+        sides = [stack.enter_context(Side(kind, *arguments, address, number, host)) for host in range(number)]
+
+        def run() -> None:
+            list(threads.map(lambda side: side.ask("run", flags.steps), sides))
+
+        run()  # compiles, and fills the page cache
+        return interleaved(flags.rounds, {"ours": run})["ours"]
+
+
+class Reading(Ours):
+    """One host's part of every batch; nothing is computed, and nothing agreed on."""
+
+    def __init__(self, folder: str, batch: int, address: str, hosts: int, host: int):
+        _stay_on(host)
+        super().__init__(Path(folder), batch)
+        from pipeline.config import SamplingConfig
+        from pipeline.runtime.cluster import Cluster
+        from pipeline.training.batches import EpochSampler, TrainBatches
+
+        sampler = EpochSampler(self.index.rows("train"), batch, 0)
+        sampling, cluster = SamplingConfig(train="uniform", frames=FRAMES), Cluster(hosts, host)
+        self._own = lambda steps: TrainBatches(self.reader, sampler, steps, sampling, cluster=cluster)
+
+    def run(self, steps: int) -> None:
+        batches = self._own(range(steps))
+        for step in range(steps):
+            batches[step]
+
+
+class Training:
+    """One host's part of a training step, on one batch again and again."""
+
+    def __init__(self, family: str, batch: int, address: str, hosts: int, host: int):
+        _stay_on(host)
+        os.environ["KERAS_BACKEND"] = "jax"
+        self._place = family, batch, address, hosts, host
+        self._model: Any = None
+
+    def run(self, steps: int) -> None:
+        if self._model is None:  # only now: all hosts begin together
+            self._begin()
+        self._model.fit(repeated(self._batch, steps), shuffle=False, verbose=0)
+
+    def _begin(self) -> None:
+        import keras
+
+        from pipeline.presets import load_experiment
+        from pipeline.runtime import cluster, devices
+
+        family, batch, address, hosts, host = self._place
+        self._joined = contextlib.ExitStack()
+        self._joined.enter_context(cluster.joined(address, hosts, host))
+        devices.spread("1", "training.devices", batch)
+        keras.utils.set_random_seed(0)  # all hosts draw the same weights
+        experiment = load_experiment("youtube8m", family)
+        self._batch = random_batch(experiment.dataset, batch // hosts, FRAMES)
+        self._model = training_model(experiment, "float32")
+
+
+def _stay_on(host: int) -> None:
+    """Keep the process, with all threads that it will start, on one processor."""
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {processors[host % len(processors)]})
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+if __name__ == "__main__":
+    main()

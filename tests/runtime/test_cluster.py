@@ -1,0 +1,151 @@
+"""Hosts that train together: they find each other, agree, stop at one step, hear of a loss, and go on as others."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+from fixtures.hosts import assert_same, begin_hosts, end_hosts, make_dataset, train_on_devices
+
+from pipeline.config.errors import ConfigError, StageError
+from pipeline.runtime import cluster
+
+LAUNCHERS = {
+    "Slurm": {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"},
+    "Open MPI": {"OMPI_COMM_WORLD_SIZE": "2"},
+}
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    for variables in LAUNCHERS.values():
+        for variable in variables:
+            monkeypatch.delenv(variable, raising=False)
+
+
+# ------------------------------------------------------------------------------------------------------ without others
+
+
+def test_one_host_needs_no_backend_to_agree():
+    with cluster.joined() as here:
+        assert here.is_first
+        assert here.agree(15) == 15
+        assert here.tell({"step": 3}) == {"step": 3}
+        assert here.gather(np.array([1, 2])).tolist() == [[1, 2]]
+        here.check_shared("runs", 4)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_of_several_processes_is_found(monkeypatch, launcher):
+    for variable, value in LAUNCHERS[launcher].items():
+        monkeypatch.setenv(variable, value)
+    assert cluster._launcher() == launcher
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    with pytest.raises(ConfigError, match="set KERAS_BACKEND=jax, or --hosts 1 to train alone"), cluster.joined():
+        pass
+    with cluster.joined(hosts=1) as here:
+        assert here.hosts == 1
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_of_one_process_is_none(monkeypatch, launcher):
+    for variable, value in LAUNCHERS[launcher].items():
+        monkeypatch.setenv(variable, value.replace("2", "1") if value == "2" else value)
+    assert cluster._launcher() is None
+
+
+def test_what_is_missing_is_named():
+    wanted = "--cluster, --host without --hosts: outside of Slurm, Open MPI and Kubernetes give all"
+    with pytest.raises(ConfigError, match=wanted), cluster.joined("node1:9000", host=0):
+        pass
+
+
+def test_a_host_beyond_the_last_is_refused():
+    wanted = "--host 2 of --hosts 2: hosts are counted from 0 to 1"
+    with pytest.raises(ConfigError, match=wanted), cluster.joined("node1:9000", 2, 2):
+        pass
+
+
+def test_a_folder_that_is_not_shared_is_named(monkeypatch):
+    here = cluster.Cluster(2, 0)
+    monkeypatch.setattr(cluster.Cluster, "gather", lambda *_: np.array([7, 0]))
+    with pytest.raises(StageError, match="runs/x is not the same on all hosts"):
+        here.check_shared("runs/x", 7)
+
+
+@pytest.mark.parametrize(
+    ("variables", "devices"),
+    [
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "1", "CUDA_VISIBLE_DEVICES": "2,3"}, [0, 1]),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, [0, 1, 2, 3]),
+        ({"SLURM_NTASKS": "8", "SLURM_STEP_NUM_NODES": "2", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, None),
+    ],
+)
+def test_a_process_that_is_alone_on_its_host_takes_all_devices(monkeypatch, variables, devices):
+    monkeypatch.setattr(cluster.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert cluster._own_devices() == devices
+
+
+# ---------------------------------------------------------------------------------------------------------- with others
+
+
+AVERAGE = ("--model", "average", "--training.checkpoint-steps", 1)
+
+
+def wait_for_checkpoint(folder, run):
+    """Wait until a run has one, two minutes at most."""
+    for _ in range(600):
+        if (folder / "runs/tiny" / run / "checkpoint.npz").exists():
+            return
+        time.sleep(0.2)
+    raise AssertionError("no checkpoint in two minutes")
+
+
+def test_two_hosts_stop_at_one_step_and_one_goes_on_as_if_alone_all_the_time(tmp_path):
+    make_dataset(tmp_path)
+    arguments = (*AVERAGE, "--training.epochs", 2)
+    hosts = begin_hosts(tmp_path, 2, *arguments, "--run", "two")
+    wait_for_checkpoint(tmp_path, "two")
+    hosts[1].send_signal(signal.SIGTERM)
+    told = end_hosts(hosts)
+    assert [host.returncode for host in hosts] == [128 + signal.SIGTERM] * 2, told
+    assert all("stopped by SIGTERM; the same command goes on from here" in each for each in told)
+    train_on_devices(tmp_path, [list(map(str, (*arguments, "--run", run))) for run in ("one", "two")], 1)
+    assert_same(tmp_path, "one", "two")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lost", [0, 2])
+def test_three_hosts_of_which_one_is_killed_and_two_go_on(tmp_path, lost):
+    make_dataset(tmp_path)
+    arguments = (*AVERAGE, "--training.epochs", 3, "--run", "three")
+    hosts = begin_hosts(tmp_path, 3, *arguments)
+    wait_for_checkpoint(tmp_path, "three")
+    time.sleep(float(np.random.default_rng().uniform(0, 2)))
+    hosts[lost].kill()
+    began = time.monotonic()
+    told = end_hosts(hosts)
+    assert time.monotonic() - began < 60
+    for host, process in enumerate(hosts):
+        if host != lost:
+            assert process.returncode not in (0, None)
+            assert "a host of the cluster is gone" in told[host] or "another task died" in told[host]
+    told = end_hosts(again := begin_hosts(tmp_path, 2, *arguments, devices=2))
+    assert [host.returncode for host in again] == [0, 0], told
+    assert "resuming at step" in told[0]
+    train_on_devices(tmp_path, [list(map(str, (*AVERAGE, "--training.epochs", 3, "--run", "one")))], 1)
+    assert_same(tmp_path, "one", "three")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hosts", [2, 3])
+def test_hosts_learn_what_one_does(tmp_path, hosts):
+    """A family with statistics of batch norm, dropout, penalties and clusters, on each of 20 steps."""
+    make_dataset(tmp_path)
+    arguments = ("--model", "netvlad", "--training.epochs", 1.65, "--training.checkpoint-steps", 1)
+    told = end_hosts(started := begin_hosts(tmp_path, hosts, *arguments, "--run", "several"))
+    assert [host.returncode for host in started] == [0] * hosts, told
+    train_on_devices(tmp_path, [list(map(str, (*arguments, "--run", "one")))], 1)
+    assert_same(tmp_path, "one", "several")
