@@ -9,10 +9,8 @@ record once, blend their lists with equal weights and write one; beside it the s
 blend nothing. `--preset` says whose settings the models have; demo's are small.
 """
 
-import contextlib
 import dataclasses
 import functools
-import io
 import os
 import tempfile
 from collections.abc import Callable
@@ -118,13 +116,13 @@ def _infer(predictor: "Predictor", reader: "FrameReader", folder: Path) -> None:
     """All videos into a store that is begun anew."""
     import shutil
 
-    from pipeline import infer
     from pipeline.artifacts.predictions import PredictionStore
+    from pipeline.inference.parts import predict_parts
 
     shutil.rmtree(folder, ignore_errors=True)
-    made_with = {"videos_per_part": InferenceConfig().videos_per_part}
-    with contextlib.redirect_stdout(io.StringIO()):
-        infer.predict(predictor, reader, PredictionStore(folder), "train", made_with, {})
+    store, videos = PredictionStore(folder), len(reader.index.rows("train"))
+    predict_parts(predictor, reader, store, "train", store.begin({}, {}, videos, InferenceConfig().videos_per_part))
+    store.finish({}, {})
 
 
 def _forward(model: "EnsembleMember", reader: "FrameReader", flags: Flags) -> Callable[[], Any]:

@@ -8,10 +8,9 @@ parts. Predictions of a bundle go to a run named after its file. A record is rea
 """
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.artifacts.done import Done, digest_file, digest_json
 from pipeline.artifacts.files import write_json
@@ -19,7 +18,7 @@ from pipeline.artifacts.folds import fold_folders, is_folded
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.parts import PATIENCE, Part, note_part, require_parts
 from pipeline.artifacts.places import WEIGHTS, find_run, is_trained
-from pipeline.artifacts.predictions import Predictions, PredictionStore
+from pipeline.artifacts.predictions import PredictionStore
 from pipeline.cli.flags import PartFlags, ReadingFlags
 from pipeline.cli.opening import open_index
 from pipeline.cli.parsing import parse_flags
@@ -35,17 +34,12 @@ from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.folds import fold_views, join_folds, why_seen
 from pipeline.inference.freshness import prediction_store
-from pipeline.inference.parts import Models, SplitTask, predict_part
+from pipeline.inference.parts import Models, SplitTask, bar_of, predict_part, predict_parts
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
 from pipeline.inference.scoring import scores_of
 from pipeline.inference.thresholds import BROUGHT
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.runtime.engine import Cluster
-from pipeline.runtime.progress import progress_bar
-
-if TYPE_CHECKING:
-    from pipeline.inference.predictor import Predictor
-    from pipeline.inputs.reading.reader import FrameReader
 
 
 @dataclass(frozen=True)
@@ -155,16 +149,15 @@ def _predict(
     fold: int | None = None,
 ) -> None:
     """Predict a split here or on a cluster, by all models or by that of one fold of the index; print the result."""
-    if not cluster:
-        predict(*models.reading(index, fold), store, split, settings, inputs)
-        return
     videos = len(index.rows(split))
     missing = store.begin(settings, inputs, videos, settings["videos_per_part"])
-    task = SplitTask(models, index.folder, index.verify, index.digest, split, fold, store.folder)
-    done = videos - sum(len(part) for _, part in missing)
-    with progress_bar(total=videos, initial=done, desc=f"infer {split}", unit=" videos", unit_scale=True) as bar:
-        for predicted in cluster.map(predict_part, missing, shared=(task,)):
-            bar.update(predicted)
+    if missing and cluster:
+        task = SplitTask(models, index.folder, index.verify, index.digest, split, fold, store.folder)
+        with bar_of(split, missing, videos) as bar:
+            for predicted in cluster.map(predict_part, missing, shared=(task,)):
+                bar.update(predicted)
+    elif missing:
+        predict_parts(*models.reading(index, fold), store, split, missing, videos)
     _finish(store, videos, settings, inputs)
 
 
@@ -190,7 +183,7 @@ def _predict_part(
                 raise StageError(f"{store.folder} was begun anew with other settings: give all parts the same")
             own = [each for each in store.begin(*plan) if part.takes(each[0])]
             if own:
-                _predict_parts(*models.reading(index), store, split, own)
+                predict_parts(*models.reading(index), store, split, own)
             note_part(store.folder, part, digest_json(settings, inputs))
         print(f"{store.folder}: {part} is predicted")
 
@@ -225,41 +218,6 @@ def _predict_folds(
             store.write(number, part)
     store.finish(settings, inputs)
     print(f"{store.folder}: {counted(len(rows), 'video')}, each by the model of its fold")
-
-
-def predict(
-    predictor: "Predictor", reader: "FrameReader", store: PredictionStore, split: str, settings: dict, inputs: dict
-) -> None:
-    """Predict the videos of a split that are missing from a store, part by part; print the result."""
-    videos = len(reader.index.rows(split))
-    missing = store.begin(settings, inputs, videos, settings["videos_per_part"])
-    _predict_parts(predictor, reader, store, split, missing, videos)
-    _finish(store, videos, settings, inputs)
-
-
-def _predict_parts(
-    predictor: "Predictor",
-    reader: "FrameReader",
-    store: PredictionStore,
-    split: str,
-    missing: list[tuple[int, range]],
-    videos: int | None = None,
-) -> None:
-    """Predict and store missing parts of a split. The bar leads to `videos`, by default those of these parts."""
-    index = reader.index
-    rows = index.rows(split)
-    parts = [rows[each.start : each.stop] for _, each in missing]
-    own = sum(map(len, parts))
-    total = own if videos is None else videos
-    bar = progress_bar(total=total, initial=total - own, desc=f"infer {split}", unit=" videos", unit_scale=True)
-    with bar, ThreadPoolExecutor(1) as writer:
-        written = None
-        for (number, _), part, best in zip(missing, parts, predictor.predict_parts(reader, parts, bar.update)):
-            if written:
-                written.result()
-            written = writer.submit(store.write, number, Predictions(index.ids_of(part), *best))
-        if written:
-            written.result()
 
 
 def _finish(store: PredictionStore, videos: int, settings: dict, inputs: dict) -> None:

@@ -1,9 +1,13 @@
-"""Predict a split part by part, on a cluster: each part is a task, by models that a process loads once."""
+"""Predict a split part by part: here, or each part as a task of a cluster, by models that a process loads once."""
 
 import functools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from pipeline.artifacts.predictions import Predictions, PredictionStore
 from pipeline.config import InferenceConfig
@@ -12,6 +16,7 @@ from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.runs import TrainedRun
 from pipeline.inputs.index import Index
 from pipeline.runtime import backend, devices
+from pipeline.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
     from pipeline.inference.ensemble import Ensemble
@@ -86,3 +91,32 @@ def predict_part(task: SplitTask, part: tuple[int, range]) -> int:
     best = predictor.predict_rows(reader, rows)
     PredictionStore(task.store).write(number, Predictions(reader.index.ids_of(rows), *best))
     return len(rows)
+
+
+def predict_parts(
+    predictor: "Predictor",
+    reader: "FrameReader",
+    store: PredictionStore,
+    split: str,
+    missing: Sequence[tuple[int, range]],
+    videos: int | None = None,
+) -> None:
+    """Predict and store missing parts of a split, without a pause between them; `videos` is as of `bar_of`."""
+    index = reader.index
+    rows = index.rows(split)
+    parts = [rows[each.start : each.stop] for _, each in missing]
+    with bar_of(split, missing, videos) as bar, ThreadPoolExecutor(1) as writer:
+        written = None
+        for (number, _), part, best in zip(missing, parts, predictor.predict_parts(reader, parts, bar.update)):
+            if written:
+                written.result()
+            written = writer.submit(store.write, number, Predictions(index.ids_of(part), *best))
+        if written:
+            written.result()
+
+
+def bar_of(split: str, missing: Sequence[tuple[int, range]], videos: int | None = None) -> tqdm:
+    """Return the bar of missing parts of a split; it leads to `videos`, all of the split, or else to theirs."""
+    own = sum(len(each) for _, each in missing)
+    total = own if videos is None else videos
+    return progress_bar(total=total, initial=total - own, desc=f"infer {split}", unit=" videos", unit_scale=True)

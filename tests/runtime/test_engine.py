@@ -29,7 +29,7 @@ from fixtures.support import (
 )
 
 from pipeline.config.errors import StageError
-from pipeline.runtime.engine import Cluster, Processes
+from pipeline.runtime.engine import Cluster, Processes, _work
 from pipeline.runtime.parallel import default_workers, limit_processors
 
 
@@ -104,6 +104,30 @@ def test_a_task_that_fits_no_node_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", fake_ray([{"Alive": True, "Resources": {"CPU": 8.0}}]))
     with pytest.raises(StageError, match=r"9 processors and 0 GPUs, and no node .* \(the largest has 8 processors"):
         Cluster("ray", 9)
+
+
+def test_a_task_that_is_lost_again_and_again_is_told_with_a_remedy(monkeypatch):
+    class RayError(Exception):
+        pass
+
+    def get(task: object) -> None:
+        raise RayError("the worker died\nmore")
+
+    ray = fake_ray([{"Alive": True, "Resources": {"CPU": 1.0}}])
+    ray.exceptions = types.SimpleNamespace(RayError=RayError, RayTaskError=type("RayTaskError", (RayError,), {}))
+    ray.get = get
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    told = r"^Ray lost a task 4 times \(RayError: the worker died\), .*: raise --task-cpus, .*the same command goes on$"
+    with pytest.raises(StageError, match=told):
+        Cluster("ray")._result("task")
+
+
+def test_a_folder_that_a_node_lacks_is_named_with_the_node(limited, monkeypatch, tmp_path):
+    ray = types.ModuleType("ray")
+    ray.util = types.SimpleNamespace(get_node_ip_address=lambda: "192.0.2.7")
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(StageError, match=r"nowhere is not on node 192\.0\.2\.7 \(No such file or directory\): start"):
+        _work(str(tmp_path / "nowhere"), 1, squared, [], [1])
 
 
 @pytest.mark.first
