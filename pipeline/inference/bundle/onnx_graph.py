@@ -20,6 +20,8 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.tensors: list[TensorProto] = []
+        self.bytes = 0
+        """Of the weights."""
 
     def add(self, operation: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         """Add an operation with one result, called `name`."""
@@ -48,6 +50,7 @@ class Graph:
 
     def _tensor(self, name: str, kind: int, shape: tuple[int, ...], content: bytes) -> None:
         self.tensors.append(helper.make_tensor(name, kind, shape, content, raw=True))
+        self.bytes += len(content)
 
     def sample(self, sampling: SamplingConfig, dataset: DatasetConfig) -> tuple[str, str]:
         """Sample as `inputs.reading.sampling.choose_frames` does: frames [B,t,F], and their number int32 [B]."""
