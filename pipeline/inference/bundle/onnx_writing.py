@@ -47,6 +47,7 @@ def write_onnx(
     thresholds: Thresholds | None = None,
 ) -> None:
     """Write an .onnx file; the arguments are those of `writing.write_bundle`, and so are the stored weights.
+    The same runs give the same bytes.
 
     Its graph is from
 
