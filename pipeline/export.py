@@ -106,12 +106,13 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
     if not done or flags.saved_model:
         backend.start_backend()
     if not done:
-        from pipeline.inference.bundle.onnx_writing import write_onnx
         from pipeline.inference.bundle.writing import add_scores, write_bundle
 
         with atomic_file(path) as temporary:
             made_of = (recipe, runs, names, flags.weights, experiment.inference, made_from, thresholds)
             if flags.onnx:
+                from pipeline.inference.bundle.onnx_writing import write_onnx
+
                 write_onnx(temporary, *made_of)
             else:
                 write_bundle(temporary, *made_of, keep_precision=flags.precision == "trained")

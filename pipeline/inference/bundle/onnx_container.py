@@ -97,6 +97,17 @@ def add_scores(path: Path, content: bytes) -> None:
         file.write(added.SerializeToString())
 
 
+def read_by(node: "onnx.NodeProto") -> list[str]:
+    """Return the names of the tensors that a node reads, also from within its graphs, which may hand on others'."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                names += read_by(inner)
+            names += [each.name for each in graph.output]
+    return names
+
+
 def _check(path: Path, graph: "onnx.GraphProto") -> None:
     """Raise BundleError where a graph, or one inside it, reads another file or has operations of others."""
     for tensor in graph.initializer:

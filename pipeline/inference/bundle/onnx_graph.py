@@ -9,7 +9,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, num
 from pipeline.config import DatasetConfig, SamplingConfig
 from pipeline.ensembling.recipe import Recipe
 from pipeline.ensembling.scales import QUANTILES, to_values
-from pipeline.inference.bundle.onnx_container import FRAMES, NUM_FRAMES, PROBABILITIES
+from pipeline.inference.bundle.onnx_container import FRAMES, NUM_FRAMES, PROBABILITIES, read_by
 from pipeline.inference.bundle.quantization import Encoding
 from pipeline.inputs.reading.sampling import sampled_length
 
@@ -20,6 +20,8 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.tensors: list[TensorProto] = []
+        self.bytes = 0
+        """Of the weights."""
 
     def add(self, operation: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         """Add an operation with one result, called `name`."""
@@ -48,6 +50,7 @@ class Graph:
 
     def _tensor(self, name: str, kind: int, shape: tuple[int, ...], content: bytes) -> None:
         self.tensors.append(helper.make_tensor(name, kind, shape, content, raw=True))
+        self.bytes += len(content)
 
     def sample(self, sampling: SamplingConfig, dataset: DatasetConfig) -> tuple[str, str]:
         """Sample as `inputs.reading.sampling.choose_frames` does: frames [B,t,F], and their number int32 [B]."""
@@ -117,24 +120,54 @@ class Graph:
         """Add the nodes and tensors of a whole graph, whose inputs and outputs get a prefix; all others get numbers."""
         own = GraphProto()
         own.CopyFrom(graph)
+        _settle(own)
         names = {"": ""}  # what is left out stays so
         for each in (*own.input, *own.output):
             names[each.name] = prefix + each.name
         _rename(own, lambda name: names.setdefault(name, f"{prefix}{len(names)}"))
+        places = {name: place for place, name in enumerate(names.values())}
         self.nodes += own.node
-        self.tensors += own.initializer
+        self.tensors += sorted(own.initializer, key=lambda tensor: places[tensor.name])
+
+
+def _settle(graph: GraphProto) -> None:
+    """Put the nodes of a graph, and of graphs in it, in the order in which its outputs need them, and drop the others.
+
+    So the same model is the same file: converters order nodes by names, which depend on what they converted before.
+    """
+    for node in graph.node:
+        node.name = node.doc_string = ""
+        node.attribute.sort(key=lambda attribute: attribute.name)
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                attribute.g.name = "inner"
+                _settle(attribute.g)
+    makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    ordered = GraphProto()
+    met = set()
+    waiting = [(each.name, False) for each in reversed(graph.output)]
+    while waiting:
+        name, is_ready = waiting.pop()
+        place = makers.get(name)
+        if is_ready:
+            ordered.node.append(graph.node[place])
+        elif place is not None and place not in met:
+            met.add(place)
+            waiting += [(name, True), *((each, False) for each in reversed(read_by(graph.node[place])))]
+    del graph.node[:]
+    graph.node.extend(ordered.node)
 
 
 def _rename(graph: GraphProto, renamed: Callable[[str], str]) -> None:
-    """Rename all tensors, those of inner graphs too: a converter numbers them on from those of the model before."""
-    for each in (*graph.input, *graph.output, *graph.initializer):
+    """Rename the tensors of a graph, and of graphs in it, one after the other as its nodes read and make them."""
+    for each in (*graph.input, *graph.output):
         each.name = renamed(each.name)
     del graph.value_info[:]
     for node in graph.node:
-        node.name = ""
         node.input[:] = map(renamed, node.input)
         node.output[:] = map(renamed, node.output)
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH:
-                attribute.g.name = "inner"
                 _rename(attribute.g, renamed)
+    for tensor in graph.initializer:
+        tensor.name = renamed(tensor.name)

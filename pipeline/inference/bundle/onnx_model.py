@@ -1,7 +1,7 @@
 """One of the models in an .onnx file, run by ONNX Runtime on the processors, without Keras."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pipeline.inference.bundle.onnx_container import (
     NUM_FRAMES,
     PROBABILITIES,
     OnnxContainer,
+    read_by,
     tensor_of_model,
 )
 from pipeline.inputs.reading.batches import Inputs
@@ -87,7 +88,7 @@ def _part(model: "onnx.ModelProto", names: list[str], dataset: DatasetConfig) ->
     for node in reversed(model.graph.node):  # a node stands after those that it needs
         if needed.intersection(node.output) and not {frames, num_frames}.intersection(node.output):
             nodes.append(node)
-            needed.update(_read_by(node))
+            needed.update(read_by(node))
     graph = helper.make_graph(
         nodes[::-1],
         "model",
@@ -101,14 +102,3 @@ def _part(model: "onnx.ModelProto", names: list[str], dataset: DatasetConfig) ->
         [tensor for tensor in model.graph.initializer if tensor.name in needed],
     )
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-
-
-def _read_by(node: Any) -> set[str]:
-    """Return the tensors that a node reads, also from within its graphs."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                names |= _read_by(inner)
-            names.update(each.name for each in graph.output)  # a graph may hand on what is outside
-    return names

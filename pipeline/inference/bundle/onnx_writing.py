@@ -47,6 +47,7 @@ def write_onnx(
     thresholds: Thresholds | None = None,
 ) -> None:
     """Write an .onnx file; the arguments are those of `writing.write_bundle`, and so are the stored weights.
+    The same runs give the same bytes.
 
     Its graph is from
 
@@ -66,39 +67,45 @@ def write_onnx(
     tf2onnx = _converter()
     from pipeline.inference.bundle.onnx_graph import Graph
 
-    graph, stored, converted, members = Graph(), [], {}, []
-    dataset = runs[0].dataset
+    graph, dataset = Graph(), runs[0].dataset
     chosen = {frames_chosen(run.sampling): run.sampling for run in runs}
     sampled = {key: graph.sample(sampling, dataset) for key, sampling in chosen.items()}
-    models = [(run, model) for run in runs for model in run.models]
-    size = 0
-    for number, (run, file) in enumerate(progress_bar(models, desc=f"export as {weights}", unit=" models")):
-        model = trained_model(run, file)
-        kind = digest_json(to_dict(run.model))
-        if kind not in converted:
-            converted[kind] = _convert(tf2onnx, model, dataset)
-        encodings = []
-        for name, given in zip((FRAMES, NUM_FRAMES), sampled[frames_chosen(run.sampling)]):
-            graph.add("Identity", given, name=tensor_of_model(number, name))
-        for place, (encoding, content) in enumerate(stored_weights(model, file, weights)):
-            encodings.append(encoding)
-            size += len(content)
-            shape = tuple(model.weights[place].shape)
-            graph.weight(tensor_of_model(number, _weight(place)), shape, encoding, content)
-        if size > MOST_BYTES:
-            raise StageError(
-                f"the weights take more than the {MOST_BYTES:,} bytes of an .onnx file: choose --weights int8, or "
-                "fewer members (ensemble --runs), or leave out --onnx"
-            )
-        graph.insert(converted[kind], tensor_of_model(number, ""))
-        stored.append(StoredModel(run.model, run.sampling, "float32", tuple(encodings)))
-        if number == sum(len(run.models) for run in runs[: len(members)]):
+    stored: list[StoredModel] = []
+    members: list[list[str]] = []
+    converted: dict[str, Any] = {}
+    with progress_bar(total=sum(len(run.models) for run in runs), desc=f"export as {weights}", unit=" models") as bar:
+        for run in runs:
             members.append([])
-        members[-1].append(tensor_of_model(number, PROBABILITIES))
+            for file in run.models:
+                number, model = len(stored), trained_model(run, file)
+                for name, given in zip((FRAMES, NUM_FRAMES), sampled[frames_chosen(run.sampling)]):
+                    graph.add("Identity", given, name=tensor_of_model(number, name))
+                encodings = _add_weights(graph, number, model, file, weights)
+                kind = digest_json(to_dict(run.model))
+                if kind not in converted:
+                    converted[kind] = _convert(tf2onnx, model, dataset)
+                graph.insert(converted[kind], tensor_of_model(number, ""))
+                stored.append(StoredModel(run.model, run.sampling, "float32", encodings))
+                members[-1].append(tensor_of_model(number, PROBABILITIES))
+                bar.update()
     graph.blend(members, recipe)
     made_with = ("onnx", "tf2onnx")
     header = header_of(recipe, runs, stored, names, weights, inference, inputs, thresholds, made_with)
     path.write_bytes(_serialized(graph, dataset, container.to_json(header.to_dict()).decode()))
+
+
+def _add_weights(graph: Any, number: int, model: keras.Model, file: Path, wanted: Encoding) -> tuple[Encoding, ...]:
+    """Add a model's weights to the graph, and return how each is stored."""
+    encodings = []
+    for place, (encoding, content) in enumerate(stored_weights(model, file, wanted)):
+        encodings.append(encoding)
+        graph.weight(tensor_of_model(number, _weight(place)), tuple(model.weights[place].shape), encoding, content)
+    if graph.bytes > MOST_BYTES:
+        raise StageError(
+            f"the weights take more than the {MOST_BYTES:,} bytes of an .onnx file: choose --weights int8, or fewer "
+            "members (ensemble --runs), or leave out --onnx"
+        )
+    return tuple(encodings)
 
 
 def _converter() -> Any:

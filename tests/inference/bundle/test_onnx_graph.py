@@ -58,7 +58,8 @@ def test_lengths_that_cannot_be_are_taken_for_the_nearest():
 @pytest.mark.parametrize("combine", ["probabilities", "logits", "ranks"])
 def test_scales_are_those_of_the_blend(combine):
     scores = [RNG.random((9, 30)).astype(np.float32) ** 4 for _ in range(3)]
-    scores[0][:5] = np.float32([0, 1e-12, 1e-7, 1 - 1e-7, 1])[:, None]
+    for number, ends in ((0, slice(5)), (2, slice(4, 9))):
+        scores[number][ends] = np.float32([0, 1e-12, 1e-7, 1 - 1e-7, 1])[:, None]
     seen = np.round(RNG.random(3000) ** 3 * 64) / 64  # many quantiles are equal, and float32 holds them
     scores[1][:3] = seen[:30].astype(np.float32)  # as high as a quantile
     quantiles = quantiles_of(seen) if combine == "ranks" else ()

@@ -233,6 +233,8 @@ def test_it_is_stored_as_a_zip_would_be(models, tmp_path):
 
 def test_what_it_cannot_be_written_with(models, tmp_path, monkeypatch):
     run = run_of(models, "refused", config("average", CLASSIFIERS[0]), SAMPLINGS[1], RGB)
+    before = write(tmp_path, [run], run.alone(9)).read_bytes()
+    assert write(tmp_path, [run], run.alone(9)).read_bytes() == before  # though a converter goes on numbering
     with monkeypatch.context() as patch, pytest.raises(StageError, match="cannot be written on jax: set KERAS_BACKEND"):
         patch.setattr(keras.backend, "backend", lambda: "jax")
         write(tmp_path, [run], run.alone(9))
