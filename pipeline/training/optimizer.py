@@ -16,7 +16,7 @@ MEMORY = 2
 
 
 _OVERRIDDEN = ("_clip_gradients", "_update_model_variables_moving_average")
-"""Methods of Keras's optimizer, 3.10 to 3.15, that have no public name; under another one ours would not be called."""
+"""Methods of Keras's optimizer, 3.11 to 3.15, that have no public name; under another one ours would not be called."""
 
 
 @keras.saving.register_keras_serializable(package="pipeline")
