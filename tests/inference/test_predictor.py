@@ -191,3 +191,16 @@ def test_memory_that_runs_out_for_one_of_the_models_halves_the_batches_of_all(sm
     np.testing.assert_allclose(scores, -np.sort(-expected, axis=1)[:, :5], rtol=1e-6)
     assert set(models[1].batches) == {4} and models[0].batches[0] == 16
     assert capsys.readouterr().out.count("out of memory") == 2
+
+
+@pytest.mark.parametrize("batch_size", [2, 8, 9])
+@pytest.mark.parametrize("room", [3, 1000])
+def test_devices_get_equal_shares_of_every_batch(small_index, monkeypatch, batch_size, room):
+    """Of the last one too, and where memory ran out."""
+    rows = small_index.rows("train")[:10]
+    expected = predict(small_index, Counting(), rows)
+    monkeypatch.setattr("pipeline.inference.predictor.shares", lambda: 3)
+    model = Counting(room)
+    for found, values in zip(predict(small_index, model, rows, batch_size=batch_size), expected):
+        np.testing.assert_array_equal(found, values)
+    assert all(size % 3 == 0 for size in model.batches)

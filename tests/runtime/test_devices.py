@@ -78,6 +78,20 @@ def test_two_devices_learn_what_one_does(tmp_path):
     assert "devices" not in config, "they are no part of what identifies a run"
 
 
+def test_a_run_that_is_there_stays_where_devices_are_refused(tmp_path, stage):
+    """Even with --force: what is refused is refused before anything is deleted."""
+    make_dataset(tmp_path)
+    run = tmp_path / "runs" / "tiny" / "average"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text('{"inputs": {}}')
+    (run / "model.keras").write_text("weights")
+    arguments = ("--preset", tmp_path / "tiny.py", "--model", "average", "--force", "--training.devices", 2)
+    result = stage("train", *arguments, check=False)
+    assert result.returncode == 1
+    assert "--training.devices 2: tensorflow sees 1 device here" in result.stderr
+    assert (run / "model.keras").read_text() == "weights"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_learns_the_same_on_one_two_and_four_devices(tmp_path, family):
