@@ -6,14 +6,14 @@ import subprocess
 import sys
 
 import pytest
-from fixtures.support import ROOT
+from fixtures.support import OTHER_BACKENDS, ROOT
 
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
 from pipeline.runtime import backend
 
 
-@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+@pytest.mark.parametrize("name", ["tensorflow", *OTHER_BACKENDS])
 def test_one_line_says_what_it_runs_on(name):
     environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
     environment.pop("XLA_FLAGS", None)
@@ -84,14 +84,58 @@ def test_what_was_imported_is_not_looked_at_by_the_collector_and_logs_errors_alo
     assert result.stderr == "ERROR:tensorflow:of use\n"
 
 
-@pytest.mark.parametrize("name", ["theano", "torch", "openvino", "nonsense", "Jax"])
+def only(monkeypatch, *names: str) -> None:
+    """Of the backends these alone are installed."""
+    monkeypatch.setattr(backend, "is_installed", names.__contains__)
+
+
+@pytest.mark.parametrize("name", ["theano", "pytorch", "openvino", "nonsense", "Jax"])
 def test_a_backend_of_another_project_is_refused_by_its_name(monkeypatch, name):
     monkeypatch.setenv("KERAS_BACKEND", name)
-    with pytest.raises(ConfigError, match=f"KERAS_BACKEND is {name}: set it to tensorflow or jax, or unset it"):
+    with pytest.raises(ConfigError, match=f"KERAS_BACKEND is {name}: set it to tensorflow, jax or torch, or unset it"):
         backend.check_backend()
-    for good in ("", "tensorflow", "jax"):
+    only(monkeypatch, *backend.BACKENDS)
+    for good in ("", *backend.BACKENDS):
         monkeypatch.setenv("KERAS_BACKEND", good)
-        backend.check_backend()
+        backend.check_backend(needed=True)
+        assert os.environ["KERAS_BACKEND"] == good
+
+
+@pytest.mark.parametrize("name", backend.BACKENDS)
+def test_a_backend_that_is_not_installed_is_told_with_the_command_that_installs_it(monkeypatch, name):
+    others = [each for each in backend.BACKENDS if each != name]
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    for there, told in ((others, f"; or set KERAS_BACKEND to what is installed: {' or '.join(others)}"), ((), "")):
+        only(monkeypatch, *there)
+        with pytest.raises(ConfigError) as error:
+            backend.check_backend()
+        install = f"run .venv/bin/uv sync --inexact --extra {name}"
+        assert str(error.value) == f"KERAS_BACKEND is {name}, which is not installed: {install}{told}"
+
+
+def test_without_a_name_it_is_the_first_that_is_installed(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    for there, chosen in (
+        (("tensorflow", "torch"), None),  # Keras's own default
+        (("jax", "torch"), "jax"),
+        (("torch",), "torch"),
+    ):
+        with monkeypatch.context() as patch:
+            only(patch, *there)
+            patch.setenv("KERAS_BACKEND", "")
+            backend.check_backend()
+            assert os.environ["KERAS_BACKEND"] == (chosen or "")
+
+
+def test_where_none_is_installed_what_needs_one_names_all_three(monkeypatch):
+    only(monkeypatch)
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    backend.check_backend()  # indexing and the like need none
+    with pytest.raises(ConfigError) as error:
+        backend.start_backend()
+    for named in ("--extra tensorflow", "jax", "torch", "KERAS_BACKEND"):
+        assert named in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_backend_that_cannot_start_names_what_is_set_for_it_but_no_secret(monkeypatch):
