@@ -127,6 +127,15 @@ def test_without_a_name_it_is_the_first_that_is_installed(monkeypatch):
             assert os.environ["KERAS_BACKEND"] == (chosen or "")
 
 
+def test_what_needs_tensorflow_itself_says_so(monkeypatch):
+    only(monkeypatch, "jax", "torch")
+    for start in (backend.start_tracing, lambda: backend.check_tensorflow("cost")):
+        with pytest.raises(ConfigError) as error:
+            start()
+        told = "cost needs TensorFlow, which is not installed: .venv/bin/uv sync --inexact --extra tensorflow"
+        assert str(error.value) == told
+
+
 def test_where_none_is_installed_what_needs_one_names_all_three(monkeypatch):
     only(monkeypatch)
     monkeypatch.setenv("KERAS_BACKEND", "")
