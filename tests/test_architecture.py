@@ -85,7 +85,7 @@ LOW_TO_HIGH = (
 )
 """No import runs up this list; the commands are above it."""
 OF_NO_MODULE = {
-    *("architecture", "benchmarks", "docs", "end_to_end", "full_disk", "hostile"),
+    *("architecture", "benchmarks", "docs", "end_to_end", "full_disk", "hostile", "library"),
     *("contract", "degenerate", "fuzz", "stored"),
 }
 """What tests ask of many modules at once; so do all of tests/faults."""

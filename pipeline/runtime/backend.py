@@ -18,7 +18,7 @@ from pipeline.config.wording import counted
 BACKENDS = ("tensorflow", "jax", "torch")
 """What the models run on. The first one that is installed is the default; each is an extra of its name."""
 _ALL = f"{', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}"
-_VARIABLES = ("KERAS_", "TF_", "XLA_", "JAX_", "TORCH_", "PYTORCH_", "CUDA_", "LD_LIBRARY_PATH")
+_VARIABLES = ("KERAS_BACKEND", "KERAS_TORCH", "TF_", "XLA_", "JAX_", "TORCH_", "PYTORCH_", "CUDA_", "LD_LIBRARY_PATH")
 """Names of what may be set for a backend begin with these."""
 
 
@@ -150,6 +150,20 @@ def _kinds(backend: str) -> list[str]:
 
     devices = tf.config.list_physical_devices("GPU")
     return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
+
+
+@contextlib.contextmanager
+def no_gradients() -> Iterator[None]:
+    """What is called inside keeps nothing for gradients, as PyTorch does by default: memory for every layer."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield
 
 
 def forget_models() -> None:

@@ -20,13 +20,15 @@ def test_one_line_says_what_it_runs_on(name):
     command = [
         sys.executable,
         "-c",
-        "from pipeline.runtime import backend as b; b.start_backend(); print(b.describe_machine())",
+        "from pipeline.runtime import backend as b; b.start_backend(); print(b.describe_machine())\n"
+        "import keras\nwith b.no_gradients(): print(getattr(keras.Variable([1.0]) * 2, 'requires_grad', False))",
     ]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0
-    started, machine = result.stdout.splitlines()
+    started, machine, gradients = result.stdout.splitlines()
     assert started.startswith(f"{name} on ") and machine.startswith(f"{name} on ")
     assert machine.endswith(f", {platform.system()} {platform.machine()}")
+    assert gradients == "False"
     assert result.stderr == ""
 
 
@@ -134,6 +136,15 @@ def test_what_needs_tensorflow_itself_says_so(monkeypatch):
             start()
         told = "cost needs TensorFlow, which is not installed: .venv/bin/uv sync --inexact --extra tensorflow"
         assert str(error.value) == told
+
+
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    backend._prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    backend._prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_where_none_is_installed_what_needs_one_names_all_three(monkeypatch):
