@@ -71,6 +71,8 @@ class Flags(ReadingFlags):
 
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["export"].sections)
+    if flags.saved_model:
+        backend.check_tensorflow("--saved-model")
     if flags.run:
         folder = find_run(flags.places, flags.preset_name, flags.run)
     else:

@@ -80,6 +80,7 @@ def main() -> None:
         runs = {model: f"{flags.run}-{model}" if len(models) > 1 else flags.run for model in models}
     chosen = {model: ["--model", model, *(["--run", runs[model]] if flags.run else [])] for model in models}
     # What a late stage or the training of a late model would refuse is refused here, before any work begins.
+    backend.check_backend(needed=True)
     if flags.like:
         read_sample(flags.like, None, None)
     if flags.raw and not flags.append:

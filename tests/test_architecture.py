@@ -97,7 +97,7 @@ OF_LINUX = {
 """Names of the standard library, and of C's, that macOS lacks."""
 OF_NO_MODULE = {
     *("architecture", "benchmarks", "docs", "end_to_end", "environment", "full_disk", "hostile", "installed"),
-    "start_here",
+    *("library", "start_here"),
     *("contract", "degenerate", "fuzz", "stored"),
 }
 """What tests ask of many modules at once; so do all of tests/faults."""

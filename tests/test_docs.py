@@ -88,7 +88,7 @@ NOT_RUN = {
         "python -m pipeline.predict --run runs/",
         "python -m pipeline.submit --preset data/clips/clips.py --check",
     ),
-    "needs a process of its own; tests/test_end_to_end.py trains on JAX": ("KERAS_BACKEND=jax",),
+    "needs a process of its own; tests/test_end_to_end.py runs all on JAX": ("KERAS_BACKEND=jax",),
 }
 """Beginnings of the commands that this file does not run, whole ones where a $ ends them, and why."""
 

@@ -6,7 +6,17 @@ import sys
 
 import numpy as np
 import pytest
-from fixtures.support import ROOT, SMALL, run_here, stage_command, stage_environment, stage_here, write_shard
+from fixtures.support import (
+    ROOT,
+    SMALL,
+    TINY,
+    of_one_feature,
+    run_here,
+    stage_command,
+    stage_environment,
+    stage_here,
+    write_shard,
+)
 
 from pipeline.artifacts.locks import locked
 from pipeline.inputs.index import Index
@@ -279,3 +289,26 @@ def evaluated(folder, preset) -> dict[tuple[str, str], dict]:
     rows = json.loads(result.stdout)
     assert np.isfinite([row["gap"] for row in rows]).all()
     return {(row["run"], row["split"]): row for row in rows}
+
+
+@pytest.mark.first
+def test_everything_runs_where_tensorflow_is_not_installed(tmp_path):
+    """On JAX, which is then the default; what needs a backend says what to install where there is none."""
+    (tmp_path / "tiny.py").write_text(of_one_feature(TINY), encoding="utf-8")
+
+    def without(packages: str, stage: str, *arguments: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, ROOT / "tests" / "fixtures" / "without.py", packages, f"pipeline.{stage}"]
+        environment = stage_environment(tmp_path) | {"KERAS_BACKEND": ""}
+        command += ["--preset", tmp_path / "tiny.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    result = without("tensorflow", "run_all", "--models", "average")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "\njax on " in result.stdout and len(list(tmp_path.glob("submissions/tiny-*.csv"))) == 1
+    result = without("tensorflow", "cost")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: cost needs TensorFlow, which is not installed: .venv/bin/uv sync --inexact")
+    result = without("tensorflow,jax,torch", "run_all", "--models", "average", "--run", "other")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("error: no backend is installed (tensorflow, jax or torch): run .venv/bin/uv sync")
+    assert without("tensorflow,jax,torch", "submit", "--run", "average").returncode == 0, "it needs none"

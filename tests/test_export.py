@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fixtures.made_runs import RUNS, make_all, weights_json
-from fixtures.support import ROOT, frames_of, name_classes, stage_command, stage_environment
+from fixtures.support import OTHER_BACKENDS, ROOT, frames_of, name_classes, stage_command, stage_environment
 
 from pipeline import evaluate, export, infer, submit, threshold
 from pipeline.artifacts.files import write_json
@@ -280,19 +280,20 @@ def test_what_an_onnx_file_is_not_written_with(small, run):
 
 
 @pytest.mark.wide
-def test_jax_gives_the_same_scores(small, run, blended):
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+def test_another_backend_gives_the_same_scores(small, run, blended, backend):
     run(infer, "--bundle", blended, "--split", "test")
-    copy = small / "on-jax.zip"
+    copy = small / f"on-{backend}.zip"
     copy.write_bytes(blended.read_bytes())
     subprocess.run(
         stage_command("infer", "--preset", small / "small.py", "--bundle", copy, "--split", "test"),
         cwd=ROOT,
-        env={**stage_environment(small), "KERAS_BACKEND": "jax"},
+        env={**stage_environment(small), "KERAS_BACKEND": backend},
         check=True,
         capture_output=True,
     )
     here = predictions(small / "runs" / "small" / "ensemble-int8" / "predictions" / "test")
-    there = predictions(small / "runs" / "small" / "on-jax" / "predictions" / "test")
+    there = predictions(small / "runs" / "small" / f"on-{backend}" / "predictions" / "test")
     assert here[0] == there[0]
     np.testing.assert_allclose(there[2], here[2], atol=1e-4)
     for row, place in np.argwhere(here[1] != there[1]):

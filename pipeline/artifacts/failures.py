@@ -39,7 +39,7 @@ REMEDIES = {
 """What a user can do, by the number of the error."""
 _TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO)
 """Errors that libraries tell of in words alone."""
-_LIBRARIES = {"builtins", "h5py", "jaxlib", "keras", "pyarrow", "tensorboard", "tensorflow", "zipfile"}
+_LIBRARIES = {"builtins", "h5py", "jaxlib", "keras", "pyarrow", "tensorboard", "tensorflow", "torch", "zipfile"}
 
 
 def errno_of(error: BaseException) -> int | None:

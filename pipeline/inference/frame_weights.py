@@ -29,14 +29,16 @@ def frame_weights(model, inputs: dict[str, np.ndarray]) -> Weights:
     import keras
 
     from pipeline.models.pooling import Pooling
+    from pipeline.runtime.backend import no_gradients
 
     poolings = {layer.name.removesuffix("_pooling"): layer for layer in model.layers if isinstance(layer, Pooling)}
     up_to = keras.Model(model.input, {name: layer.input for name, layer in poolings.items()})
     weights = {}
-    for name, (frames, mask) in up_to(inputs, training=False).items():
-        found = poolings[name].frame_weights(frames, mask)
-        if found is not None:
-            weights[name] = keras.ops.convert_to_numpy(keras.ops.cast(found, "float32"))
+    with no_gradients():
+        for name, (frames, mask) in up_to(inputs, training=False).items():
+            found = poolings[name].frame_weights(frames, mask)
+            if found is not None:
+                weights[name] = keras.ops.convert_to_numpy(keras.ops.cast(found, "float32"))
     return weights
 
 

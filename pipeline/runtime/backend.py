@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import gc
+import importlib.util
 import logging
 import os
 import platform
@@ -15,19 +16,63 @@ from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.wording import counted
 from pipeline.runtime.parallel import default_workers
 
-BACKENDS = ("tensorflow", "jax")
-_VARIABLES = ("KERAS_BACKEND", "TF_", "XLA_", "JAX_", "CUDA_", "LD_LIBRARY_PATH")
+BACKENDS = ("tensorflow", "jax", "torch")
+"""What the models run on. The first one that is installed is the default; each is an extra of its name."""
+_ALL = f"{', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}"
+_VARIABLES = ("KERAS_BACKEND", "KERAS_TORCH", "TF_", "XLA_", "JAX_", "TORCH_", "PYTORCH_", "CUDA_", "LD_LIBRARY_PATH")
 """Names of what may be set for a backend begin with these."""
 
 
-def check_backend() -> None:
-    """Raise ConfigError if KERAS_BACKEND is none that the models run on; it is often set for another project."""
-    if (name := os.environ.get("KERAS_BACKEND")) and name not in BACKENDS:
-        raise ConfigError(f"KERAS_BACKEND is {name}: set it to {' or '.join(BACKENDS)}, or unset it for {BACKENDS[0]}")
+def check_backend(needed: bool = False) -> None:
+    """Choose the backend before anything imports Keras: that of KERAS_BACKEND, or else the first that is installed.
+
+    KERAS_BACKEND is set where Keras's own default, TensorFlow, is not installed, and another one is.
+
+    Args:
+        needed: whether it is an error that none is installed.
+    Raises:
+        ConfigError: KERAS_BACKEND is none that the models run on, as it is often set for another project, or one that
+            is not installed; or none is installed.
+    """
+    name = os.environ.get("KERAS_BACKEND")
+    if name and name not in BACKENDS:
+        raise ConfigError(f"KERAS_BACKEND is {name}: set it to {_ALL}, or unset it for the first that is installed")
+    there = [each for each in BACKENDS if is_installed(each)]
+    if name and name not in there:
+        here = f"; or set KERAS_BACKEND to what is installed: {' or '.join(there)}" if there else ""
+        raise ConfigError(f"KERAS_BACKEND is {name}, which is not installed: run {_install(name)}{here}")
+    if needed and not there:
+        raise ConfigError(
+            f"no backend is installed ({_ALL}): run {_install(BACKENDS[0])}, or with {' or '.join(BACKENDS[1:])} in "
+            "its place; KERAS_BACKEND chooses among several"
+        )
+    if not name and there and there[0] != BACKENDS[0]:
+        os.environ["KERAS_BACKEND"] = there[0]
 
 
-def _quieten() -> None:
-    """Let TensorFlow log errors alone, unless the user asks for more; with a GPU's driver also why it finds no GPU."""
+def check_tensorflow(what: str) -> None:
+    """Raise ConfigError if TensorFlow is not installed, which `what` needs whatever the backend."""
+    if not is_installed("tensorflow"):
+        raise ConfigError(f"{what} needs TensorFlow, which is not installed: {_install('tensorflow')}")
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a package can be imported; it is not, since that takes seconds."""
+    return importlib.util.find_spec(name) is not None
+
+
+def _install(extra: str) -> str:
+    return f".venv/bin/uv sync --inexact --extra {extra}"
+
+
+def _prepare() -> None:
+    """Set what a backend reads when it is imported, unless the user has.
+
+    TensorFlow logs errors alone; with a GPU's driver also why it finds no GPU. PyTorch's threads sleep while they wait
+    for each other. By default they spin, and where a processor also reads batches, or has other work, each operation
+    then waits until the system gives all of them one: ten times as long as the work itself.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1" if shutil.which("nvidia-smi") else "2"
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -40,11 +85,11 @@ def start_backend() -> None:
     shown after all where they matter: the import fails, or there is an NVIDIA driver and no GPU was found.
 
     Raises:
-        ConfigError: KERAS_BACKEND is none that the models run on.
+        ConfigError: as `check_backend`.
         StageError: the backend cannot start; the message names what is set for it.
     """
-    check_backend()
-    _quieten()
+    check_backend(needed=True)
+    _prepare()
     try:
         with _held_back() as notices:
             with _uncollected():
@@ -64,9 +109,13 @@ def start_backend() -> None:
 
 
 def start_tracing() -> None:
-    """Import Keras on TensorFlow, whatever backend is set, to look at graphs: no GPU is taken, nothing is printed."""
+    """Import Keras on TensorFlow, whatever backend is set, to look at graphs: no GPU is taken, nothing is printed.
+
+    Raises ConfigError if it is not installed.
+    """
+    check_tensorflow("cost")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    _quieten()
+    _prepare()
     with _held_back():
         with _uncollected():
             import keras  # noqa: F401
@@ -93,10 +142,29 @@ def _kinds(backend: str) -> list[str]:
         import jax
 
         return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    if backend == "torch":
+        import torch
+
+        cuda = torch.cuda.is_available()
+        return [torch.cuda.get_device_name(name) for name in _devices(backend)] if cuda else _devices(backend)
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")
     return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
+
+
+@contextlib.contextmanager
+def no_gradients() -> Iterator[None]:
+    """What is called inside keeps nothing for gradients, as PyTorch does by default: memory for every layer."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield
 
 
 def forget_models() -> None:
@@ -125,9 +193,19 @@ def _devices(backend: str) -> list[str]:
         import jax
 
         return [str(device) for device in jax.devices() if device.platform != "cpu"]
+    if backend == "torch":
+        return _torch_devices()
     import tensorflow as tf
 
     return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices("GPU")]
+
+
+def _torch_devices() -> list[str]:
+    """The one device that Keras takes on PyTorch, unless it is the processor: all layers lie on it."""
+    import torch
+    from keras.src.backend.torch import core  # there is no public way to ask
+
+    return [] if (device := torch.device(core.get_device())).type == "cpu" else [str(device)]
 
 
 @contextlib.contextmanager
@@ -144,7 +222,8 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-    gc.freeze()
+    if "torch" not in sys.modules:  # what is frozen is not freed at the end, and Triton, a part of it, tells of leaks
+        gc.freeze()
 
 
 @contextlib.contextmanager

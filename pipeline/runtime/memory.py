@@ -8,4 +8,5 @@ def is_out_of_memory(error: BaseException) -> bool:
         return False
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
         return True
-    return "RESOURCE_EXHAUSTED" in text or "bad_alloc" in text or "out of memory" in text.lower()
+    told = ("RESOURCE_EXHAUSTED", "bad_alloc", "DefaultCPUAllocator")  # of JAX, of TensorFlow, of PyTorch
+    return any(each in text for each in told) or "out of memory" in text.lower()

@@ -18,7 +18,7 @@ from pipeline.inputs.index import HOLDOUT
 from pipeline.presets import load_experiment
 
 _ROOT = Path(__file__).parent.parent.parent
-_PACKAGES = ("keras", "tensorflow", "jax", "numpy", "numba", "pyarrow")
+_PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "numba", "pyarrow")
 """Packages that a score may depend on."""
 
 # ---------------------------------------------------------------------------------------------------------- environment

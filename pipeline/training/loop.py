@@ -34,6 +34,7 @@ from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.batches import EpochSampler, TrainBatches
 from pipeline.training.callbacks import BatchMonitor
 from pipeline.training.checkpoint import TrainState
+from pipeline.training.draws import drawn_by_step
 from pipeline.training.freezing import freeze_layers
 from pipeline.training.local_model import LocalModel
 from pipeline.training.log import MetricsLog
@@ -52,7 +53,7 @@ SHORT = 1 << 20
 
 
 def steps_per_execution(sampling: SamplingConfig, training: TrainingConfig, dataset: DatasetConfig) -> int:
-    """Return how many steps TensorFlow takes in one call; on JAX it is one."""
+    """Return how many steps TensorFlow takes in one call; on other backends it is one."""
     frames = sampled_length(sampling.train, sampling, dataset)
     size = training.batch_size * frames * dataset.width * np.dtype(dataset.dtype).itemsize
     return AT_ONCE if size <= SHORT and keras.backend.backend() == "tensorflow" else 1
@@ -197,8 +198,9 @@ class Trainer:
             self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher, self.cluster
         )
         watch = BatchMonitor(steps, self.training.batch_size, bar, self.request, state.sums)
+        callbacks = [watch, *drawn_by_step(self.training.seed, steps)]
         try:
-            self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+            self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=callbacks)
         except Exception:
             if batches.failure:
                 raise batches.failure from None

@@ -73,8 +73,9 @@ def test_nothing_else_is_replaced(models, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_other_backends_are_told_so(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(StageError, match="cannot be written on jax"):
+@pytest.mark.parametrize("name", ["jax", "torch"])
+def test_other_backends_are_told_so(models, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(keras.backend, "backend", lambda: name)
+    with pytest.raises(StageError, match=f"cannot be written on {name}: set KERAS_BACKEND=tensorflow"):
         write_saved_model(ensemble(models), tmp_path / "model")
     assert not Path(tmp_path / "model").exists()

@@ -1,7 +1,6 @@
 """Every family on videos that carry nothing or are of another size: all stays finite, the good ones lose nothing."""
 
 import itertools
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from fixtures.degenerate import FRAMES, Trained, bad_ones, good, of_another_size, without_content
-from fixtures.support import ROOT
+from fixtures.support import OTHER_BACKENDS, ROOT, on_backend
 
 from pipeline.metrics import global_average_precision
 from pipeline.models import FAMILIES
@@ -75,13 +74,9 @@ def test_every_kind(family, dtype, precision):
 
 @pytest.mark.long
 @pytest.mark.parametrize("family", ["netvlad", "second_order"])
-def test_on_jax(family):
-    subprocess.run(
-        [sys.executable, __file__, family],
-        check=True,
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
-    )
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+def test_on_other_backends(family, backend):
+    subprocess.run([sys.executable, __file__, family], check=True, cwd=ROOT, env=on_backend(backend))
 
 
 @pytest.mark.wide

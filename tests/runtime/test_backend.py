@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from fixtures.support import ROOT
+from fixtures.support import OTHER_BACKENDS, ROOT
 
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
@@ -14,20 +14,22 @@ from pipeline.runtime import backend
 
 
 @pytest.mark.wide
-@pytest.mark.parametrize("name", ["tensorflow", "jax"])
+@pytest.mark.parametrize("name", ["tensorflow", *OTHER_BACKENDS])
 def test_one_line_says_what_it_runs_on(name):
     environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "0", "PATH": ""}
     environment.pop("XLA_FLAGS", None)
     command = [
         sys.executable,
         "-c",
-        "from pipeline.runtime import backend as b; b.start_backend(); print(b.describe_machine())",
+        "from pipeline.runtime import backend as b; b.start_backend(); print(b.describe_machine())\n"
+        "import keras\nwith b.no_gradients(): print(getattr(keras.Variable([1.0]) * 2, 'requires_grad', False))",
     ]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0
-    started, machine = result.stdout.splitlines()
+    started, machine, gradients = result.stdout.splitlines()
     assert started.startswith(f"{name} on ") and machine.startswith(f"{name} on ")
     assert machine.endswith(f", {platform.system()} {platform.machine()}")
+    assert gradients == "False"
     assert result.stderr == ""
 
 
@@ -88,14 +90,76 @@ def test_what_was_imported_is_not_looked_at_by_the_collector_and_logs_errors_alo
     assert result.stderr == "ERROR:tensorflow:of use\n"
 
 
-@pytest.mark.parametrize("name", ["theano", "torch", "openvino", "nonsense", "Jax"])
+def only(monkeypatch, *names: str) -> None:
+    """Of the backends these alone are installed."""
+    monkeypatch.setattr(backend, "is_installed", names.__contains__)
+
+
+@pytest.mark.parametrize("name", ["theano", "pytorch", "openvino", "nonsense", "Jax"])
 def test_a_backend_of_another_project_is_refused_by_its_name(monkeypatch, name):
     monkeypatch.setenv("KERAS_BACKEND", name)
-    with pytest.raises(ConfigError, match=f"KERAS_BACKEND is {name}: set it to tensorflow or jax, or unset it"):
+    with pytest.raises(ConfigError, match=f"KERAS_BACKEND is {name}: set it to tensorflow, jax or torch, or unset it"):
         backend.check_backend()
-    for good in ("", "tensorflow", "jax"):
+    only(monkeypatch, *backend.BACKENDS)
+    for good in ("", *backend.BACKENDS):
         monkeypatch.setenv("KERAS_BACKEND", good)
-        backend.check_backend()
+        backend.check_backend(needed=True)
+        assert os.environ["KERAS_BACKEND"] == good
+
+
+@pytest.mark.parametrize("name", backend.BACKENDS)
+def test_a_backend_that_is_not_installed_is_told_with_the_command_that_installs_it(monkeypatch, name):
+    others = [each for each in backend.BACKENDS if each != name]
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    for there, told in ((others, f"; or set KERAS_BACKEND to what is installed: {' or '.join(others)}"), ((), "")):
+        only(monkeypatch, *there)
+        with pytest.raises(ConfigError) as error:
+            backend.check_backend()
+        install = f"run .venv/bin/uv sync --inexact --extra {name}"
+        assert str(error.value) == f"KERAS_BACKEND is {name}, which is not installed: {install}{told}"
+
+
+def test_without_a_name_it_is_the_first_that_is_installed(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    for there, chosen in (
+        (("tensorflow", "torch"), None),  # Keras's own default
+        (("jax", "torch"), "jax"),
+        (("torch",), "torch"),
+    ):
+        with monkeypatch.context() as patch:
+            only(patch, *there)
+            patch.setenv("KERAS_BACKEND", "")
+            backend.check_backend()
+            assert os.environ["KERAS_BACKEND"] == (chosen or "")
+
+
+def test_what_needs_tensorflow_itself_says_so(monkeypatch):
+    only(monkeypatch, "jax", "torch")
+    for start in (backend.start_tracing, lambda: backend.check_tensorflow("cost")):
+        with pytest.raises(ConfigError) as error:
+            start()
+        told = "cost needs TensorFlow, which is not installed: .venv/bin/uv sync --inexact --extra tensorflow"
+        assert str(error.value) == told
+
+
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    backend._prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    backend._prepare()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_where_none_is_installed_what_needs_one_names_all_three(monkeypatch):
+    only(monkeypatch)
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    backend.check_backend()  # indexing and the like need none
+    with pytest.raises(ConfigError) as error:
+        backend.start_backend()
+    for named in ("--extra tensorflow", "jax", "torch", "KERAS_BACKEND"):
+        assert named in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_backend_that_cannot_start_names_what_is_set_for_it_but_no_secret(monkeypatch):

@@ -30,8 +30,9 @@ def test_the_processor_decides(tmp_path, flag, expected):
 
 
 @pytest.mark.usefixtures("no_gpu")
-def test_on_a_processor_jax_gets_float32(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_on_a_processor_other_backends_get_float32(tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
     (tmp_path / "cpuinfo").write_text(CPUINFO.format("avx512_bf16"))
     assert fast_precision(tmp_path / "cpuinfo") == "float32"
 
@@ -41,7 +42,7 @@ def test_a_processor_that_says_nothing_gets_float32(tmp_path):
     assert fast_precision(tmp_path / "missing") == "float32"
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [("9.0", "mixed_bfloat16"), ("7.5", "float32"), ("8.0\n7.0", "float32")],

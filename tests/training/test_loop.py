@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from fixtures.support import ROOT, make_small_index, update_uncompiled
+from fixtures.support import OTHER_BACKENDS, ROOT, make_small_index, on_backend, update_uncompiled
 
 from pipeline.artifacts.models import digest_model, list_snapshots, step_of
 from pipeline.artifacts.predictions import Predictions, PredictionStore
@@ -181,16 +180,16 @@ def test_penalties_are_in_the_log_and_not_in_what_is_stored(held_out, tmp_path):
 
 @pytest.mark.wide
 @pytest.mark.first
-def test_on_jax_too():
-    """The tests of a resumed run and of penalties again, on the other backend, in one process."""
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+def test_on_other_backends_too(backend):
+    """The tests of a resumed run, of penalties and of what steps draw again, in one process."""
     resumed = f"{__file__}::test_a_resumed_run_ends_like_one_that_was_not_stopped[average-{RESUMED[1][1]}]"
     penalties = f"{Path(__file__).with_name('test_penalized.py')}::test_fit_gives_each_penalty_by_its_name"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", resumed, penalties]
-    result = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True
-    )
+    draws = Path(__file__).with_name("test_draws.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", resumed, penalties, draws]
+    result = subprocess.run(command, cwd=ROOT, env=on_backend(backend), capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
-    assert "2 passed" in result.stdout
+    assert ("4 passed" if backend == "torch" else "3 passed, 1 skipped") in result.stdout
 
 
 RESUMED = [
@@ -204,7 +203,7 @@ def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, mo
     whole = trainer(held_out, tmp_path / "whole", model, checkpoint_steps=2, **changes)
     expected = whole.run()
     # Killed after the checkpoint of step 6, in the middle of the second epoch, and the small one again in the third.
-    # On JAX once is enough: each run compiles its model.
+    # On other backends once is enough: on JAX each run compiles its model.
     for last in (6, 9, None) if model is AVERAGE and keras.backend.backend() == "tensorflow" else (6, None):
         run = trainer(held_out, tmp_path / "parts", model, checkpoint_steps=2, **changes)
         save = checkpoint.save_checkpoint

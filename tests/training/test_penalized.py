@@ -1,4 +1,4 @@
-"""Penalties beside the loss: each by its name, in the loss as well, on both backends (by test_loop.py)."""
+"""Penalties beside the loss: each by its name, in the loss as well, on every backend (by test_loop.py)."""
 
 import keras
 import numpy as np
