@@ -128,26 +128,29 @@ class Committee:
         self.loaded = load_bundle(self.path)
 
 
-@pytest.fixture(scope="module")
-def committee(models, tmp_path_factory) -> Committee:
-    return Committee(models, tmp_path_factory.mktemp("onnx"))
+@pytest.mark.first
+def test_every_family_and_all_of_them_in_one_file(models, tmp_path):
+    """One test: a file that two processes make takes each of them half a minute."""
+    committee = Committee(models, tmp_path)
+    families_give_their_scores(committee, models)
+    the_file_by_itself_samples_and_blends_as_the_pipeline_does(committee)
+    windows_are_scored_one_by_one(committee, models)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_gives_its_scores(committee, models, family):
-    place = list(FAMILIES).index(family)
-    (model,) = committee.loaded.members[place].models
-    assert isinstance(model, OnnxModel)
-    sampling = committee.loaded.members[place].sampling
-    assert sampling == SAMPLINGS[place % 3]
-    for lengths in (LENGTHS, (1,), (3, 2)):
-        inputs = shown(videos_of(RGB, lengths), sampling, RGB)
-        found, wanted = model.predict_on_batch(inputs), called(models[Path(family) / "3"], inputs)
-        np.testing.assert_allclose(found, wanted, atol=1e-5)
-        assert found.dtype == np.float32 and found.std() > 0.01
+def families_give_their_scores(committee, models):
+    for place, family in enumerate(FAMILIES):
+        (model,) = committee.loaded.members[place].models
+        assert isinstance(model, OnnxModel)
+        sampling = committee.loaded.members[place].sampling
+        assert sampling == SAMPLINGS[place % 3]
+        for lengths in (LENGTHS, (1,), (3, 2)):
+            inputs = shown(videos_of(RGB, lengths), sampling, RGB)
+            found, wanted = model.predict_on_batch(inputs), called(models[Path(family) / "3"], inputs)
+            np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=f"{family}, videos of {lengths}")
+            assert found.dtype == np.float32 and found.std() > 0.01
 
 
-def test_the_file_by_itself_samples_and_blends_as_the_pipeline_does(committee):
+def the_file_by_itself_samples_and_blends_as_the_pipeline_does(committee):
     videos = videos_of(RGB)
     answer = session(committee.path)
     found = answer(padded(videos))
@@ -160,7 +163,7 @@ def test_the_file_by_itself_samples_and_blends_as_the_pipeline_does(committee):
         np.testing.assert_allclose(answer(padded([video], longer=0))[0], known, atol=1e-5)
 
 
-def test_windows_are_scored_one_by_one(committee, models):
+def windows_are_scored_one_by_one(committee, models):
     """What frames share is made once by Keras alone; the scores are the same."""
     (frames,) = videos_of(RGB, (18,))
     starts, chosen = np.array([0, 4, 12]), np.array([0, 1, 3, 3, 5])
