@@ -125,7 +125,7 @@ def joined(coordinator: str | None = None, hosts: int | None = None, host: int |
     except (RuntimeError, ValueError) as error:
         raise StageError(
             f"the hosts do not find each other ({_first_line(error)}): start the same command on each, within {WAIT} "
-            "seconds, and let all of them reach the address and port of host 0"
+            "seconds, and let all of them reach the address and port of host 0; or give --cluster, --hosts and --host"
         ) from error
     _mine = Cluster(jax.process_count(), jax.process_index())
     try:
