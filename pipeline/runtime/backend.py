@@ -95,6 +95,7 @@ def start_backend() -> None:
             with _uncollected():
                 import keras
 
+            keras.distribution.set_distribution(None)  # of an earlier stage of this process; see `devices.spread`
             name = keras.backend.backend()
             devices = _devices(name)
     except Exception as error:

@@ -125,7 +125,7 @@ def joined(coordinator: str | None = None, hosts: int | None = None, host: int |
     except (RuntimeError, ValueError) as error:
         raise StageError(
             f"the hosts do not find each other ({_first_line(error)}): start the same command on each, within {WAIT} "
-            "seconds, and let all of them reach the address and port of host 0"
+            "seconds, and let all of them reach the address and port of host 0; or give --cluster, --hosts and --host"
         ) from error
     _mine = Cluster(jax.process_count(), jax.process_index())
     try:
@@ -167,6 +167,8 @@ def _first_line(error: Exception) -> str:
 def _launcher() -> str | None:
     """Return the name of the launcher that has started several processes of this command; None if none has."""
     environment = os.environ
+    if (ray := sys.modules.get("ray")) and ray.is_initialized():  # a task of it, which is alone whatever started Ray
+        return None
     if "SLURM_STEP_NODELIST" in environment and "SLURM_PROCID" in environment and _number("SLURM_NTASKS") > 1:
         return "Slurm"
     if _number("OMPI_COMM_WORLD_SIZE") > 1:

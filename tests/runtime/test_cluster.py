@@ -1,7 +1,9 @@
 """Hosts that train together: they find each other, agree, stop at one step, hear of a loss, and go on as others."""
 
 import signal
+import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -51,6 +53,13 @@ def test_a_launcher_of_several_processes_is_found(monkeypatch, launcher):
 def test_a_launcher_of_one_process_is_none(monkeypatch, launcher):
     for variable, value in LAUNCHERS[launcher].items():
         monkeypatch.setenv(variable, value.replace("2", "1") if value == "2" else value)
+    assert cluster._launcher() is None
+
+
+def test_a_task_of_ray_is_alone_whatever_started_ray(monkeypatch):
+    for variable, value in LAUNCHERS["Slurm"].items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(is_initialized=lambda: True))
     assert cluster._launcher() is None
 
 

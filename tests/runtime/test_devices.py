@@ -1,5 +1,7 @@
 """Devices: how many are taken, and what is refused before work begins."""
 
+import types
+
 import keras
 import pytest
 from fixtures.hosts import assert_same, make_dataset, results_of, train_on_devices
@@ -7,7 +9,7 @@ from fixtures.support import TINY
 
 from pipeline.config.errors import StageError
 from pipeline.models import FAMILIES
-from pipeline.runtime import devices
+from pipeline.runtime import backend, devices
 
 
 @pytest.fixture
@@ -55,6 +57,14 @@ def test_a_batch_that_devices_cannot_share_is_refused(seen, size, fitting):
     seen("jax", 3)
     with pytest.raises(StageError, match=f"{size} videos cannot be shared evenly by 3 devices.*batch-size {fitting},"):
         devices.spread("all", "training.devices", size)
+
+
+def test_a_stage_does_not_keep_the_devices_of_the_one_before():
+    """`run_all` runs all in one process, and `report` predicts few videos on one device."""
+    keras.distribution.set_distribution(types.SimpleNamespace(num_model_replicas=8))
+    assert devices.shares() == 8
+    backend.start_backend()
+    assert devices.shares() == 1
 
 
 STEPS = ("--training.epochs", 0.4, "--training.checkpoint-steps", 2)
