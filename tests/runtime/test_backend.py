@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from fixtures.support import OTHER_BACKENDS, ROOT
@@ -87,7 +88,10 @@ def test_what_was_imported_is_not_looked_at_by_the_collector_and_logs_errors_alo
     del environment["TF_CPP_MIN_LOG_LEVEL"]
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.stdout.splitlines()[-1] == "True True True", result.stderr
-    assert result.stderr == "ERROR:tensorflow:of use\n"
+    told = result.stderr.splitlines()
+    if version("tensorflow").startswith(("2.19.", "2.20.")):  # XLA of these tells once that it begins
+        told = [line for line in told if not line.startswith(("I0000 ", "WARNING: All log messages before absl"))]
+    assert told == ["ERROR:tensorflow:of use"]
 
 
 def only(monkeypatch, *names: str) -> None:
