@@ -145,7 +145,7 @@ def _connected(address: str) -> Any:
             runtime_env={"env_vars": _environment(1)},
         )
     except (OSError, RuntimeError, ValueError) as error:
-        first = str(error).strip().partition("\n")[0]
+        first = str(error).strip().partition("\n")[0].partition(". ")[0]
         raise StageError(
             f"--engine {address}: no cluster answers ({first}). Start one from this project's environment with "
             "`.venv/bin/ray start --head`, or name its address: --engine ray://HOST:PORT"

@@ -76,7 +76,7 @@ def fake_ray(nodes: list[dict], fault: Exception | None = None) -> types.ModuleT
 
 
 def test_without_a_cluster_the_remedy_is_told(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", fake_ray([], ConnectionError("nobody is there\nmore")))
+    monkeypatch.setitem(sys.modules, "ray", fake_ray([], ConnectionError("nobody is there. Set this\nmore")))
     with pytest.raises(StageError, match=r"--engine ray: no cluster answers \(nobody is there\)\. .*ray start --head"):
         Cluster("ray")
 
