@@ -39,7 +39,7 @@ from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction
 from pipeline.inference.scoring import scores_of
 from pipeline.inference.thresholds import BROUGHT
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
-from pipeline.runtime.engine import Cluster
+from pipeline.runtime.engine import RayCluster
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _predict(
     split: str,
     settings: dict[str, Any],
     inputs: dict[str, str],
-    cluster: Cluster | None,
+    cluster: RayCluster | None,
     fold: int | None = None,
 ) -> None:
     """Predict a split here or on a cluster, by all models or by that of one fold of the index; print the result."""
@@ -195,7 +195,7 @@ def _predict_folds(
     store: PredictionStore,
     settings: dict[str, Any],
     inputs: dict[str, str],
-    cluster: Cluster | None,
+    cluster: RayCluster | None,
 ) -> None:
     """Predict every training video by the model of the fold that held it out; print the result.
 

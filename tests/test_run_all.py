@@ -238,7 +238,7 @@ def test_a_whole_run_in_folds_tells_its_out_of_fold_score_and_its_spread(tmp_pat
 def far(monkeypatch):
     """The trainings that a cluster would have run."""
     found = []
-    monkeypatch.setattr(Flags, "cluster", lambda flags, models=False: object() if flags.engine == "ray" else None)
+    monkeypatch.setattr(Flags, "ray_cluster", lambda flags, models=False: object() if flags.engine == "ray" else None)
     monkeypatch.setattr(run_all, "train_far", lambda cluster, command_lines: found.extend(command_lines))
     return found
 

@@ -15,7 +15,7 @@ from pipeline.config import CheckedFields, ConfigError
 from pipeline.config.ranges import Count, EngineName, GPUs, OutlierRatio, PartName, Processors, Workers
 from pipeline.config.threshold import GivenThreshold
 from pipeline.presets import name_of_preset
-from pipeline.runtime.engine import PROCESSES, Cluster
+from pipeline.runtime.engine import PROCESSES, RayCluster
 from pipeline.runtime.parallel import default_workers
 
 
@@ -116,12 +116,12 @@ class EngineFlags(BaseFlags):
     task_gpus: GPUs | None = None
     """GPUs of a task on a cluster, also a part of one; by default 1 for training and prediction where there are any."""
 
-    def ray_cluster(self, models: bool = False) -> Cluster | None:
+    def ray_cluster(self, models: bool = False) -> RayCluster | None:
         """Return the cluster to run tasks on; None if they run on this machine. `models`: whether they run models.
 
-        Raises StageError as `Cluster` does.
+        Raises StageError as `RayCluster` does.
         """
-        return None if self.engine == PROCESSES else Cluster(self.engine, self.task_cpus, self.task_gpus, models)
+        return None if self.engine == PROCESSES else RayCluster(self.engine, self.task_cpus, self.task_gpus, models)
 
     def engine_tokens(self) -> list[str]:
         """Return the flags that let another stage run its tasks where this one does."""

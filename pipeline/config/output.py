@@ -33,11 +33,11 @@ class InferenceConfig(CheckedFields, section="inference"):
     top_k: TopK | None = None
     """Number of labels kept for each video, those with the highest scores.
     By default all of up to 1,024 classes, so that every metric is exact; 100 of more classes."""
+    videos_per_part: Annotated[int, Within(1, 10_000_000, unit="videos")] = 8192
+    """Number of videos in one Parquet file of predictions: as many as a killed run loses at most."""
     devices: Devices = field(default="all", metadata=LEFT_OUT_AT_DEFAULT)
     """Number of accelerators of this machine that share each batch of `infer` and `soup`, or all that are seen; more
     than one need KERAS_BACKEND=jax. `train` predicts on --training.devices, `predict` and `export` on one."""
-    videos_per_part: Annotated[int, Within(1, 10_000_000, unit="videos")] = 8192
-    """Number of videos in one Parquet file of predictions: as many as a killed run loses at most."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Processes:
         return map_in_processes(function, items, self._workers, at_once, shared)
 
 
-class Cluster:
+class RayCluster:
     """Runs tasks on a cluster of Ray whose nodes have this folder, the project and its environment at the same paths.
 
     A task whose node or process is lost begins again on another one. Its function must be that of a module, and what

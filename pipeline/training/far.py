@@ -4,11 +4,11 @@ import functools
 from collections.abc import Sequence
 
 from pipeline.cli.running import call_far
-from pipeline.runtime.engine import PROCESSES, Cluster
+from pipeline.runtime.engine import PROCESSES, RayCluster
 from pipeline.runtime.progress import progress_bar
 
 
-def train_far(cluster: Cluster, command_lines: Sequence[Sequence[str]]) -> None:
+def train_far(cluster: RayCluster, command_lines: Sequence[Sequence[str]]) -> None:
     """Run `train` with each of these command lines, as many at a time as the cluster has room for.
 
     What each prints is printed when it has ended, in their order. Raises what one of them raises; the others end then,

@@ -29,7 +29,7 @@ from fixtures.support import (
 )
 
 from pipeline.config.errors import StageError
-from pipeline.runtime.engine import Cluster, Processes, _work
+from pipeline.runtime.engine import Processes, RayCluster, _work
 from pipeline.runtime.parallel import default_workers, limit_processors
 
 
@@ -62,7 +62,7 @@ def test_a_task_counts_on_its_own_processors(limited):
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(StageError, match=r"Ray runs --engine ray and is not installed .*uv sync --inexact --extra ray"):
-        Cluster("ray")
+        RayCluster("ray")
 
 
 def fake_ray(nodes: list[dict], fault: Exception | None = None) -> types.ModuleType:
@@ -78,7 +78,7 @@ def fake_ray(nodes: list[dict], fault: Exception | None = None) -> types.ModuleT
 def test_without_a_cluster_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", fake_ray([], ConnectionError("nobody is there. Set this\nmore")))
     with pytest.raises(StageError, match=r"--engine ray: no cluster answers \(nobody is there\)\. .*ray start --head"):
-        Cluster("ray")
+        RayCluster("ray")
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_a_cluster_has_room_for_as_many_tasks_as_its_nodes(monkeypatch, processo
     there = [{"Alive": True, "Resources": each} for each in resources]
     there.append({"Alive": False, "Resources": {"CPU": 100.0, "GPU": 100.0}})
     monkeypatch.setitem(sys.modules, "ray", fake_ray(there))
-    cluster = Cluster("ray", processors, gpus, models)
+    cluster = RayCluster("ray", processors, gpus, models)
     assert (cluster._slots, cluster._gpus) == (slots, taken)
 
 
 def test_a_task_that_fits_no_node_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", fake_ray([{"Alive": True, "Resources": {"CPU": 8.0}}]))
     with pytest.raises(StageError, match=r"9 processors and 0 GPUs, and no node .* \(the largest has 8 processors"):
-        Cluster("ray", 9)
+        RayCluster("ray", 9)
 
 
 def test_a_task_that_is_lost_again_and_again_is_told_with_a_remedy(monkeypatch):
@@ -119,7 +119,7 @@ def test_a_task_that_is_lost_again_and_again_is_told_with_a_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", ray)
     told = r"^Ray lost a task 4 times \(RayError: the worker died\), .*: raise --task-cpus, .*the same command goes on$"
     with pytest.raises(StageError, match=told):
-        Cluster("ray")._result("task")
+        RayCluster("ray")._result("task")
 
 
 def test_a_folder_that_a_node_lacks_is_named_with_the_node(limited, monkeypatch, tmp_path):
@@ -158,9 +158,9 @@ def check_errors_and_surroundings(monkeypatch, folder: Path) -> None:
     """Of a cluster that is there; it takes seconds to start another one. Its processes know this environment."""
     for name, value in stage_environment(folder / "far").items():
         monkeypatch.setenv(name, value)
-    found = list(Cluster("ray").map(surroundings, [1]))
+    found = list(RayCluster("ray").map(surroundings, [1]))
     assert found == [(1, "1", "1", os.environ.get("KERAS_BACKEND"), str(folder / "far" / "data"), str(Path.cwd()))]
-    results = Cluster("ray").map(squared, range(20), shared=(1,))
+    results = RayCluster("ray").map(squared, range(20), shared=(1,))
     assert [next(results) for _ in range(13)] == [value**2 + 1 for value in range(13)]
     with pytest.raises(StageError, match=r"^v013: unlucky; take 12$"):
         next(results)
@@ -249,9 +249,9 @@ def test_five_trainings_run_at_once_and_give_what_one_after_the_other_does(tmp_p
 
 
 SLEEP = (
-    "import sys\nfrom pipeline.runtime import signals\nfrom pipeline.runtime.engine import Cluster\n"
+    "import sys\nfrom pipeline.runtime import signals\nfrom pipeline.runtime.engine import RayCluster\n"
     "from runtime.test_parallel import sleep_beside\n"
-    "signals.watch()\nlist(Cluster('ray').map(sleep_beside, [sys.argv[1]] * 6))\n"
+    "signals.watch()\nlist(RayCluster('ray').map(sleep_beside, [sys.argv[1]] * 6))\n"
 )
 
 

@@ -1,6 +1,6 @@
 """Peak memory of every stage, as the number of videos grows tenfold: what a video costs, and what all share.
 
-    python -m benchmarks.scale
+    python -m benchmarks.many_videos
 
 Small synthetic videos, half of them to train on and half to predict, of few frames, so that what a stage keeps of each
 video counts, and not its frames. One epoch of `average`. Of a stage's processes the one with the largest memory counts.
