@@ -21,6 +21,8 @@ HEARTBEAT = 20
 """Seconds after which a host that is not heard of counts as gone."""
 WAIT = 300
 """Seconds that hosts wait for each other at the start."""
+_SIGNS = ("Gloo", "gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination service", "heartbeat")
+"""What is in JAX's errors when a host does not answer."""
 _LONGEST = 4096
 """Bytes of a message."""
 
@@ -154,10 +156,9 @@ def _end_alone(status: int) -> None:
 
 def _loss(error: Exception) -> str | None:
     """Return what an error of the network between hosts says; None if the error is of another kind."""
-    if type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):
-        return None
-    signs = ("Gloo", "NCCL", "connect", "Connection", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination", "heartbeat")
-    return _first_line(error) if any(sign in str(error) for sign in signs) else None
+    if isinstance(error, (StageError, ConfigError)) or not isinstance(error, (RuntimeError, ValueError)):
+        return None  # JAX raises either, by the place where it waits
+    return _first_line(error) if any(sign in str(error) for sign in _SIGNS) else None
 
 
 def _first_line(error: Exception) -> str:

@@ -69,6 +69,19 @@ def test_what_is_missing_is_named():
         pass
 
 
+@pytest.mark.parametrize(
+    ("error", "is_loss"),
+    [
+        (RuntimeError("UNKNOWN: Gloo all-reduce failed: Connection reset by peer"), True),
+        (ValueError("UNKNOWN: AllGather failed: [external/gloo/gloo/transport/tcp/pair.cc:538] Read error"), True),
+        (RuntimeError("INVALID_ARGUMENT: shapes do not fit"), False),
+        (StageError("the loss became nan: gloo"), False),
+    ],
+)
+def test_what_says_that_a_host_is_gone(error, is_loss):
+    assert (cluster._loss(error) is not None) == is_loss
+
+
 def test_a_host_beyond_the_last_is_refused():
     wanted = "--host 2 of --hosts 2: hosts are counted from 0 to 1"
     with pytest.raises(ConfigError, match=wanted), cluster.joined("node1:9000", 2, 2):
@@ -140,7 +153,7 @@ def test_three_hosts_of_which_one_is_killed_and_two_go_on(tmp_path, lost):
     for host, process in enumerate(hosts):
         if host != lost:
             assert process.returncode not in (0, None)
-            assert "a host of the cluster is gone" in told[host] or "another task died" in told[host]
+            assert "a host of the cluster is gone" in told[host] or "another task died" in told[host], told[host]
     told = end_hosts(again := begin_hosts(tmp_path, 2, *arguments, devices=2))
     assert [host.returncode for host in again] == [0, 0], told
     assert "resuming at step" in told[0]
