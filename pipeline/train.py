@@ -123,6 +123,7 @@ def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index)
             begun = "would go on" if work.begun and not work.again else "would be trained"
             print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
             return
+        backend.check_backend(needed=True)  # before anything of a finished run is gone
         work.remove_stale()
         (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
