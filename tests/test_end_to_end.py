@@ -311,4 +311,6 @@ def test_everything_runs_where_tensorflow_is_not_installed(tmp_path):
     result = without("tensorflow,jax,torch", "run_all", "--models", "average", "--run", "other")
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert result.stderr.startswith("error: no backend is installed (tensorflow, jax or torch): run .venv/bin/uv sync")
+    result = without("tensorflow,jax,torch", "train", "--model", "average", "--force")
+    assert result.returncode == 2 and (tmp_path / "runs" / "tiny" / "average" / "done.json").exists()
     assert without("tensorflow,jax,torch", "submit", "--run", "average").returncode == 0, "it needs none"
