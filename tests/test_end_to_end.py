@@ -291,6 +291,7 @@ def evaluated(folder, preset) -> dict[tuple[str, str], dict]:
     return {(row["run"], row["split"]): row for row in rows}
 
 
+@pytest.mark.wide
 @pytest.mark.first
 def test_everything_runs_where_tensorflow_is_not_installed(tmp_path):
     """On JAX, which is then the default; what needs a backend says what to install where there is none."""

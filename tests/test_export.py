@@ -244,6 +244,7 @@ def test_an_onnx_file_predicts_in_a_process_without_keras(small, run, blended):
     np.savez(small / "clip.npz", rgb=frames_of(62)[:, :6], audio=frames_of(62)[:, 6:])
     command = [sys.executable, "-c", WITHOUT_KERAS, path, small / "clip.npz"]
     environment = {**stage_environment(small), "PYTHONPATH": str(ROOT)}
+    environment.pop("KERAS_BACKEND", None)  # a test before may have started one
     told = subprocess.run(command, cwd=small, env=environment, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     whole, windows, descriptors, page = told.stdout.splitlines()[-4:]

@@ -25,6 +25,7 @@ def code(heading: str = "") -> str:
     return textwrap.dedent("".join(line + "\n" for line in text.splitlines() if line.startswith("    ") or not line))
 
 
+@pytest.mark.wide
 @pytest.mark.first
 @pytest.mark.parametrize("backend", OTHER_BACKENDS)
 def test_a_loop_of_ones_own_learns(backend):

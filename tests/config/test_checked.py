@@ -61,6 +61,8 @@ NAMES = {
     (DatasetConfig, "train_splits"): ["train", "validate"],
     (TrainingConfig, "teacher"): ["ensemble", "../runs/a"],
     (TrainingConfig, "freeze"): ["*_norm", "hidden"],
+    (TrainingConfig, "devices"): ["all", "8"],
+    (InferenceConfig, "devices"): ["all", "8"],
     (SubmissionConfig, "competition"): ["youtube8m-2018"],
 }
 """Texts that the fields of text take."""
@@ -120,6 +122,7 @@ WORKS = [
     (TrainingConfig, "teacher", [None, "ensemble", "/runs/a b"]),
     (TrainingConfig, "freeze", [(), ("*",), ("rgb_*", "hidden")]),
     (TrainingConfig, "seed", [0, 2**32 - 1]),
+    (TrainingConfig, "devices", ["all", "1", "9999"]),
     (ClassifierConfig, "hidden", [0, 65_536]),
     (ClassifierConfig, "dropout", [0, 0.99]),
     (ClassifierConfig, "head_hidden", [(), (1,), (2048, 2048)]),
@@ -140,6 +143,7 @@ FAILS = [
     (TrainingConfig, "teacher_share", [1.1, -0.1]),
     (TrainingConfig, "teacher", ["", "-a", 3, "a\n"]),
     (TrainingConfig, "freeze", ["*", ("",), ("a b",), ("-a",), ("a", "a"), None]),
+    (TrainingConfig, "devices", ["", "0", "none", "-1", "1.5", 2, None]),
     (TrainingConfig, "seed", [-1, 2**32]),
     (TrainingConfig, "decay", ["cosin", 3, ["cosine"]]),
     (ClassifierConfig, "hidden", [-3, 2.5]),

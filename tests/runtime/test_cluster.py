@@ -125,6 +125,7 @@ def wait_for_checkpoint(folder, run):
     raise AssertionError("no checkpoint in two minutes")
 
 
+@pytest.mark.wide
 def test_two_hosts_stop_at_one_step_and_one_goes_on_as_if_alone_all_the_time(tmp_path):
     make_dataset(tmp_path)
     arguments = (*AVERAGE, "--training.epochs", 2)

@@ -78,6 +78,7 @@ def trainings(families, numbers, *arguments):
     ]
 
 
+@pytest.mark.wide
 def test_two_devices_learn_what_one_does(tmp_path):
     make_dataset(tmp_path)
     families = ("average", "netvlad")

@@ -130,6 +130,7 @@ def test_a_folder_that_a_node_lacks_is_named_with_the_node(limited, monkeypatch,
         _work(str(tmp_path / "nowhere"), 1, squared, [], [1])
 
 
+@pytest.mark.wide
 @pytest.mark.first
 def test_a_cluster_gives_the_bytes_of_one_process_though_a_node_is_lost(tmp_path, monkeypatch):
     """ingest loses a node; infer runs on those that are left; errors and surroundings are asked of the same cluster."""

@@ -128,6 +128,7 @@ class Committee:
         self.loaded = load_bundle(self.path)
 
 
+@pytest.mark.wide
 @pytest.mark.first
 def test_every_family_and_all_of_them_in_one_file(models, tmp_path):
     """One test: a file that two processes make takes each of them half a minute."""
