@@ -101,6 +101,7 @@ HARMLESS = {"scores.json", "summary.json"}
 """Files that may lack everything: what they tell is left out, or computed anew."""
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("name", "stage"), [(name, stage) for name, stages in MET.items() for stage in stages])
 def test_json_that_a_stage_meets(folder, name, stage):
     """All values for the first of a file's stages, those of wrong types for the others."""

@@ -37,6 +37,7 @@ def test_a_loop_of_ones_own_learns(backend):
     assert right.keys() == SHOWN and min(right.values()) > 0.95
 
 
+@pytest.mark.wide
 def test_fit_learns(capsys):
     names: dict = {}
     exec(f"{code()}\n{code('In a Keras model')}", names)

@@ -268,6 +268,7 @@ def wanted(small, thresholds, videos) -> dict[str, list[int]]:
     return found
 
 
+@pytest.mark.wide
 def test_only_labels_that_reach_their_thresholds_are_named(small, run, chosen, tmp_path):
     """All of them, unless --top says how many; a video without any is there, with an empty list."""
     write_shard(tmp_path / "a.tfrecord", range(12))

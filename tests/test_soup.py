@@ -55,6 +55,7 @@ def gap_of(folder, run) -> float:
     return scores_of(store, Index.open(folder / "data" / "small" / "index"), "holdout").whole["gap"]
 
 
+@pytest.mark.wide
 def test_uniform_is_the_mean_of_the_snapshots(folder):
     trained = summary(folder, "average")
     long_ago = {**trained["origin"], "ended": "2001-01-01T00:00:00+00:00"}

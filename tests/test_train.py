@@ -164,6 +164,7 @@ def test_one_label_a_video_from_records_to_a_bundle(tmp_path, capsys):
     assert sum(label["score"] for label in first["labels"]) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.wide
 def test_auto_precision_is_what_the_run_has_begun_with(tmp_path, monkeypatch, capsys):
     (tmp_path / "small.py").write_text(PRESET)
     write_shard(tmp_path / "raw" / "train.tfrecord", range(60))

@@ -226,6 +226,7 @@ def test_windows_are_scored_as_videos_of_their_own(family, monkeypatch):
         assert np.ptp(found, axis=0).min() > 1e-3
 
 
+@pytest.mark.wide
 @every_family
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_saved_and_loaded_it_is_the_same(family, precision, tmp_path):

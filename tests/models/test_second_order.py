@@ -228,6 +228,7 @@ def test_a_frame_on_a_center(democratic, compiled):
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.wide
 def test_of_correlated_frames_too():
     """The rounding errors of the sums that ZCA whitens grow with the condition of the covariances."""
     layer = make(projection=12, size=16)
@@ -316,6 +317,7 @@ def test_without_scales_nothing_is_added_to_the_loss():
     assert layer.penalties == ()
 
 
+@pytest.mark.wide
 def test_gradients_reach_every_weight_by_way_of_the_model():
     """Also with all settings on, in bfloat16."""
     dataset = DatasetConfig("s", (FeatureConfig("rgb", 12), FeatureConfig("audio", 6)), 5)

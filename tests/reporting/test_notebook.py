@@ -116,6 +116,7 @@ def test_they_run_without_a_warning(shown):
             assert output.output_type in ("display_data", "execute_result") or output.name == "stdout", output
 
 
+@pytest.mark.wide
 def test_they_show_what_the_artifacts_hold(folder, shown, monkeypatch):
     for variable, value in stage_environment(folder).items():
         monkeypatch.setenv(variable, value)
@@ -133,6 +134,7 @@ def test_they_show_what_the_artifacts_hold(folder, shown, monkeypatch):
     assert "average, rgb" in looks and "netvlad, audio" in looks
 
 
+@pytest.mark.wide
 def test_names_of_strangers_are_escaped(shown):
     for outputs in shown.values():
         for output in outputs:

@@ -165,6 +165,7 @@ def test_a_teacher_changes_what_is_learned(held_out, tmp_path):
     assert any((state_of(alone)[name] != value).any() for name, value in state_of(taught).items())
 
 
+@pytest.mark.wide
 def test_penalties_are_in_the_log_and_not_in_what_is_stored(held_out, tmp_path):
     run = trainer(held_out, tmp_path / "run", PENALIZED, epochs=1, checkpoint_steps=2)
     run.run()
@@ -198,6 +199,7 @@ RESUMED = [
 ]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("model", "changes"), RESUMED, ids=lambda value: getattr(value, "family", str(value)))
 def test_a_resumed_run_ends_like_one_that_was_not_stopped(held_out, tmp_path, model, changes, monkeypatch):
     whole = trainer(held_out, tmp_path / "whole", model, checkpoint_steps=2, **changes)
