@@ -14,8 +14,7 @@ def train_far(cluster: RayCluster, command_lines: Sequence[Sequence[str]]) -> No
     What each prints is printed when it has ended, in their order. Raises what one of them raises; the others end then,
     and go on from their checkpoints with the same command.
     """
-    alone = ["--engine", PROCESSES, "--hosts", "1"]  # nodes may have been started by a launcher, as hosts are
-    lines = [[*each, *alone] for each in command_lines]
+    lines = [[*each, "--engine", PROCESSES] for each in command_lines]
     with progress_bar(total=len(lines), desc="train", unit=" trainings") as bar:
         for told in cluster.map(functools.partial(call_far, "train"), lines):
             bar.write(told, end="")

@@ -25,8 +25,8 @@ def test_each_training_is_called_and_what_it_prints_is_printed(monkeypatch, caps
     monkeypatch.setattr(running, "call_stage", train)
     train_far(Here(), [["--fold", "1", "--engine", "ray"], ["--fold", "2"]])
     assert called == [
-        ["--fold", "1", "--engine", "ray", "--engine", "processes", "--hosts", "1"],
-        ["--fold", "2", "--engine", "processes", "--hosts", "1"],
+        ["--fold", "1", "--engine", "ray", "--engine", "processes"],
+        ["--fold", "2", "--engine", "processes"],
     ]
     assert capsys.readouterr().out == "train 1\ntrain 2\n"
 

@@ -187,7 +187,7 @@ def test_on_other_backends_too(backend):
     resumed = f"{__file__}::test_a_resumed_run_ends_like_one_that_was_not_stopped[average-{RESUMED[1][1]}]"
     penalties = f"{Path(__file__).with_name('test_penalized.py')}::test_fit_gives_each_penalty_by_its_name"
     own = [Path(__file__).with_name(f"test_{name}.py") for name in ("draws", "optimizer") if backend == "torch"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", resumed, penalties, *own]
+    command = [sys.executable, "-m", "pytest", "-q", "--wide", "-p", "no:cacheprovider", resumed, penalties, *own]
     result = subprocess.run(command, cwd=ROOT, env=on_backend(backend), capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     assert ("16 passed" if own else "2 passed") in result.stdout
