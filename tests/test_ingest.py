@@ -117,6 +117,7 @@ def write_floats(path: Path, **sizes: float) -> None:
             tfrecord.write_records(file, [encoding.encode_sequence_example({"id": id, "labels": [1]}, rows)])
 
 
+@pytest.mark.wide
 def test_videos_far_beyond_the_others_are_left_out_whichever_shard_tells(tmp_path, stage, preset):
     """Nothing is odd in the first shard by itself; with the others two videos are, with still others none."""
     preset.write_text(PRESET.replace(repr(SMALL), repr(FLOATS)))

@@ -289,6 +289,7 @@ def logged(tmp_path) -> list[str]:
     return [json.loads(line)["status"] for line in lines]
 
 
+@pytest.mark.wide
 def test_a_submission_gets_its_score_and_is_not_sent_again(tmp_path, submit, site):
     site.settle("youtube8m-2018", 2, status="COMPLETE", publicScore="0.87123", privateScore="0.86999")
     site.fail(SiteFault("Start", status=503), SiteFault("Put", reset=True), SiteFault("Create", lost=True))

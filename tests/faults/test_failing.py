@@ -37,6 +37,7 @@ def is_well_told(ended: Ended, subject: Subject) -> bool:
     return "Traceback" not in ended.err and len(errors) == 1 and str(subject.folder) in errors[0]
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("stage", CHEAP)
 def test_a_stage_that_the_disk_fails_again_and_again_goes_on(stage, subject, tried):
     subject = subject(stage)

@@ -43,6 +43,7 @@ def batches(draw):
     return ids, labels, scores, num_classes
 
 
+@pytest.mark.wide
 @given(batches(), st.integers(1, 20), st.sampled_from(["x.csv", "x.csv.gz"]), st.sampled_from([30, 1 << 20]))
 @settings(max_examples=60, deadline=None)
 def test_written_files_are_valid_and_read_back(tmp_path_factory, batch, top_k, name, block):

@@ -143,6 +143,7 @@ def test_what_does_not_fit_is_refused_before_any_work(trained, tmp_path):
         TrainedRun.read(trained)
 
 
+@pytest.mark.wide
 def test_a_run_without_folds_is_not_replaced_unasked_nor_one_with_folds(trained, tmp_path):
     ingest = ("--raw", f"train={tmp_path}/raw", "--workers", 1)
     run_here("ingest", tmp_path, *ingest)

@@ -158,6 +158,7 @@ def test_checkpoints_take_little_of_the_time(held_out, tmp_path, monkeypatch, re
     assert saved == kept + (last or [])
 
 
+@pytest.mark.wide
 def test_a_teacher_changes_what_is_learned(held_out, tmp_path):
     alone = trainer(held_out, tmp_path / "alone", AVERAGE, epochs=0.1)
     taught = trainer(held_out, tmp_path / "taught", AVERAGE, epochs=0.1, teacher="ensemble", teacher_share=0.9)
@@ -370,6 +371,7 @@ def test_the_best_evaluation_s_predictions_are_kept_as_infer_would_make_them(end
     assert scores_of(store, index, "holdout").whole["gap"] == state.best["gap"]
 
 
+@pytest.mark.wide
 def test_a_half_life_beyond_the_run_is_told_and_no_worse_than_none(held_out, tmp_path, capsys):
     model = dataclasses.replace(AVERAGE, classifier=ClassifierConfig(hidden=8, dropout=0.3))  # which learns faster
     run, plain = (trainer(held_out, tmp_path / str(h), model, epochs=6, ema_half_life=h) for h in (1000, 0))

@@ -50,6 +50,7 @@ def batches(videos=8):
     return inputs, (rng.random((videos, 5)) < 0.3).astype(np.float32)
 
 
+@pytest.mark.wide
 def test_fit_gives_each_penalty_by_its_name():
     model = build(head_l2=0.5)
     history = model.fit(*batches(), batch_size=4, epochs=2, shuffle=False, verbose=0).history

@@ -82,6 +82,7 @@ def small(family: str) -> keras.Model:
     return build_model(ModelConfig(family, pooling, classifier), SMALL)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_statistic_of_every_family_is_known_and_moves_as_they_do(family):
     """Corrected after one batch they are the batch's own: inference by them gives what training gave."""
