@@ -130,15 +130,20 @@ def test_a_folder_that_a_node_lacks_is_named_with_the_node(limited, monkeypatch,
         _work(str(tmp_path / "nowhere"), 1, squared, [], [1])
 
 
+def write_shards(raw: Path, videos: int) -> None:
+    """80 videos to train on in 8 shards, and the others to predict."""
+    for shard in range(8):
+        write_shard(raw / f"train{shard}.tfrecord", range(10 * shard, 10 * shard + 10))
+    write_shard(raw / "test" / "test.tfrecord", range(80, videos))
+
+
 @pytest.mark.wide
 @pytest.mark.first
 def test_a_cluster_gives_the_bytes_of_one_process_though_a_node_is_lost(tmp_path, monkeypatch):
     """ingest loses a node; infer runs on those that are left; errors and surroundings are asked of the same cluster."""
     make_all(tmp_path / "one")
     raw = tmp_path / "raw"
-    for shard in range(8):
-        write_shard(raw / f"train{shard}.tfrecord", range(10 * shard, 10 * shard + 10))
-    write_shard(raw / "test" / "test.tfrecord", range(80, 120))
+    write_shards(raw, 120)
     shutil.copytree(tmp_path / "one", tmp_path / "far")
     monkeypatch.setattr("pipeline.ingest._MOST_TOGETHER", 1)
     with nodes(3) as cluster:
@@ -193,9 +198,7 @@ def test_each_stage_bears_the_loss_of_a_node(tmp_path, monkeypatch):
         write_clip(tmp_path / "videos" / f"clip{number:02}.mkv", even(8, 4), rate=4, options={"preset": "ultrafast"})
     (tmp_path / "labels.csv").write_text("\n".join(["id,label", *(f"clip{n:02},{'ab'[n % 2]}" for n in range(12))]))
     raw = tmp_path / "raw"
-    for shard in range(8):
-        write_shard(raw / f"train{shard}.tfrecord", range(10 * shard, 10 * shard + 10))
-    write_shard(raw / "test" / "test.tfrecord", range(80, 400))
+    write_shards(raw, 400)
     shutil.copytree(tmp_path / "one", tmp_path / "far")
     monkeypatch.setattr("pipeline.ingest._MOST_TOGETHER", 1)
     chosen = ("--name", "clips", "--backbones", tmp_path / "seeing.onnx", "--labels", tmp_path / "labels.csv")
