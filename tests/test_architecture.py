@@ -47,7 +47,7 @@ UNMIRRORED = {
         "inputs/reading/streaming.py",
         "inputs/records/wire.py",
         "packing/own_videos.py",
-        "packing/parquet_columns.py",
+        "packing/sources/parquet_columns.py",
         "submission/kaggle_client.py",
         "submission/lines.py",
         "submission/upload.py",
@@ -55,7 +55,7 @@ UNMIRRORED = {
     ),
     "tests/test_metrics.py": ("metrics/precision.py", "metrics/ranking.py", "metrics/streaming.py"),
     "tests/test_pack.py, with real files": tuple(
-        f"packing/{name}.py" for name in ("annotations", "dataset", "settings", "summary")
+        f"packing/{name}.py" for name in ("dataset", "labels/annotations", "settings", "summary")
     ),
     "tests/packing/test_writing.py": ("packing/record.py",),
     "tests/features/test_extraction.py, with real files": ("features/decoding.py",),
@@ -72,7 +72,7 @@ UNMIRRORED = {
         "features/tasks.py",
         "inference/own_media.py",
     ),
-    "tests/packing/test_source.py": ("packing/files_source.py",),
+    "tests/packing/sources/test_source.py": ("packing/sources/files_source.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
         f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
     ),

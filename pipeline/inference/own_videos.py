@@ -12,8 +12,8 @@ from pipeline.inference.unloaded import UnloadedEnsemble
 from pipeline.inputs.reading.batches import Inputs, batch_videos, sample_video
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.inputs.reading.sampling import sampled_length
-from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.own_videos import OwnVideo
+from pipeline.packing.sources.opening import UnreadableFeature
 
 _MOST_VALUES = 1 << 30
 """Values of the frames of a batch: fewer videos are taken at once if a bundle is of long ones."""

@@ -12,13 +12,13 @@ from pipeline.inputs.index.sources import in_order, named_files
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.inputs.records.tfrecord import count_records
-from pipeline.packing.features import files_of_rows, look_at_files, look_into, open_features, videos_of
-from pipeline.packing.files_source import FilesSource, Needed
 from pipeline.packing.own_videos import APART, OwnGroup, OwnVideo, own_id, videos_of_records
 from pipeline.packing.settings import FeatureSettings
-from pipeline.packing.source import Found
-from pipeline.packing.stacked import FRAMES, Contents
-from pipeline.packing.tables import Table, read_tables
+from pipeline.packing.sources.files_source import FilesSource, Needed
+from pipeline.packing.sources.opening import files_of_rows, look_at_files, look_into, open_features, videos_of
+from pipeline.packing.sources.source import Found
+from pipeline.packing.sources.stacked import FRAMES, Contents
+from pipeline.packing.tables.table import Table, read_tables
 from pipeline.packing.videos import ALIGN, match_features
 
 _READ = "TFRecords, npy, npz, HDF5, Parquet or tar"
