@@ -17,7 +17,8 @@ from pipeline.packing.labels.annotations import annotate
 from pipeline.packing.preset import described
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
-from pipeline.packing.sources.opening import FeatureSource, files_of_rows, open_features
+from pipeline.packing.sources.opening import files_of_rows, open_features
+from pipeline.packing.sources.source import FeatureSource
 from pipeline.packing.storing import Quantization, measure_ranges, stored_features
 from pipeline.packing.summary import summary_lines
 from pipeline.packing.tables.table import Table, read_tables

@@ -11,7 +11,7 @@ from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import parse_record
 from pipeline.packing import shards
 from pipeline.packing.shards import Job, Shard, plan_shards, write_shard
-from pipeline.packing.sources.opening import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.videos import join_features
 
 RNG = np.random.default_rng(11)

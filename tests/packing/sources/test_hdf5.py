@@ -8,7 +8,8 @@ import pytest
 from fixtures.feature_files import Rows
 
 from pipeline.config.errors import StageError
-from pipeline.packing.sources.opening import UnreadableFeature, open_features
+from pipeline.packing.sources.opening import open_features
+from pipeline.packing.sources.source import UnreadableFeature
 
 GOOD = np.arange(12, dtype=np.float32).reshape(4, 3)
 

@@ -14,7 +14,8 @@ from fixtures.feature_files import Rows, npy_bytes
 
 from pipeline.artifacts import npz
 from pipeline.config.errors import StageError
-from pipeline.packing.sources.opening import UnreadableFeature, open_features
+from pipeline.packing.sources.opening import open_features
+from pipeline.packing.sources.source import UnreadableFeature
 
 GOOD = np.arange(12, dtype=np.float32).reshape(4, 3)
 

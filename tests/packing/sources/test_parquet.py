@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.config.errors import StageError
 from pipeline.packing.sources import parquet, parquet_columns
-from pipeline.packing.sources.opening import UnreadableFeature, open_features
+from pipeline.packing.sources.opening import open_features
+from pipeline.packing.sources.source import UnreadableFeature
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from pipeline.config.errors import StageError
 from pipeline.packing.sources import files_source
 from pipeline.packing.sources.files_source import Needed
-from pipeline.packing.sources.opening import UnreadableFeature, open_features
-from pipeline.packing.sources.source import id_text
+from pipeline.packing.sources.opening import open_features
+from pipeline.packing.sources.source import UnreadableFeature, id_text
 
 
 def save(folder, **arrays):

@@ -6,7 +6,7 @@ from fixtures.made_runs import drawn_model
 from fixtures.support import SMALL
 
 from pipeline.config import POOLING, ClassifierConfig, ModelConfig
-from pipeline.inference.window_models import WindowModel, piece
+from pipeline.inference.windows.models import WindowModel, piece
 
 STARTS = np.arange(0, 91, 5)
 FRAMES = np.random.default_rng(0).integers(0, 256, (100, SMALL.width), dtype=np.uint8)

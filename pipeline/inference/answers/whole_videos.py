@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.inference.given.reading import read_videos
+from pipeline.inference.given.videos import OwnVideo
 from pipeline.inference.unloaded import UnloadedEnsemble
 from pipeline.inputs.reading.batches import Inputs, batch_videos, sample_video
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.inputs.reading.sampling import sampled_length
-from pipeline.packing.own_videos import OwnVideo
-from pipeline.packing.sources.opening import UnreadableFeature
 
 _MOST_VALUES = 1 << 30
 """Values of the frames of a batch: fewer videos are taken at once if a bundle is of long ones."""
@@ -79,42 +79,3 @@ def predict_videos(
                 yield Answer(waiting.popleft()[0], best, own)
     while waiting:
         yield Answer(waiting.popleft()[0], None)
-
-
-def read_videos(
-    found: Iterator[OwnVideo | UnreadableVideo],
-    is_known: Callable[[OwnVideo], bool],
-    waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]],
-    take: Callable[[np.ndarray], np.ndarray] = lambda frames: frames,
-) -> Iterator[np.ndarray]:
-    """Yield what is taken of the frames of each video that is to be predicted; note all videos, and whether they are.
-
-    Args:
-        found: the videos; those that are unreadable are noted.
-        is_known: whether a video need not be predicted.
-        waiting: gets each video, and whether its frames are yielded.
-        take: makes what is kept of a video's frames [n,F]; all of them without it.
-    """
-    for each in found:
-        if isinstance(each, UnreadableVideo):
-            waiting.append((each, False))
-            continue
-        let_go = each._replace(read=_let_go)  # what is read already may be large
-        try:
-            if is_known(each):
-                waiting.append((let_go, False))
-                continue
-            frames = take(each.read())
-        except UnreadableFeature as error:
-            waiting.append((UnreadableVideo(error.where, str(error)), False))
-            continue
-        except OSError as error:
-            waiting.append((UnreadableVideo(each.where, f"the file cannot be read: {error}"), False))
-            continue
-        waiting.append((let_go, True))
-        yield frames
-
-
-def _let_go() -> np.ndarray:
-    """Stand for the reading of a video that need not be read any more."""
-    raise ValueError("the video is read already")

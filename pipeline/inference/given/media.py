@@ -15,8 +15,8 @@ from pipeline.features.finding import find_by_checksum
 from pipeline.features.media import load_av
 from pipeline.features.networks import Network
 from pipeline.features.thumbnails import thumbnails
-from pipeline.packing.own_videos import OwnVideo, as_stored
-from pipeline.packing.sources.opening import UnreadableFeature
+from pipeline.inference.given.videos import OwnVideo, as_stored
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.runtime.parallel import default_workers
 
 

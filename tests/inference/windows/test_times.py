@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import ConfigError
-from pipeline.inference.windows import WindowSettings
+from pipeline.inference.windows.times import WindowSettings
 
 
 def test_windows_in_seconds():

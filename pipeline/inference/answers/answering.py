@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.inference.intervals import Interval, find_intervals, interval_values
-from pipeline.inference.own_videos import predict_videos
+from pipeline.inference.answers.whole_videos import predict_videos
+from pipeline.inference.given.videos import OwnVideo
 from pipeline.inference.unloaded import UnloadedEnsemble
-from pipeline.inference.window_scores import ScoredVideo, score_windows
-from pipeline.inference.windows import WindowSettings
+from pipeline.inference.windows.intervals import Interval, find_intervals, interval_values
+from pipeline.inference.windows.scores import ScoredVideo, score_windows
+from pipeline.inference.windows.times import WindowSettings
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.metrics.thresholds import reach
-from pipeline.packing.own_videos import OwnVideo
 
 SURE = 0.5
 """The score from which on a label is said of a window, if no thresholds are given."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.reading.own_records import DEQUANTIZE, UnreadableVideo, read_records
-from pipeline.packing.sources.opening import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.storing import store
 from pipeline.packing.videos import Videos
 

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.inference.answer_file import answer_file
-from pipeline.packing.own_videos import OwnVideo
+from pipeline.inference.answers.answer_file import answer_file
+from pipeline.inference.given.videos import OwnVideo
 
 
 def video(path, entry="", id=None):

@@ -11,9 +11,9 @@ from pipeline.config import (
     SamplingConfig,
 )
 from pipeline.inference.ensemble import Ensemble
-from pipeline.inference.intervals import Interval, find_intervals, interval_values
-from pipeline.inference.window_scores import WindowScorer
-from pipeline.inference.windows import WindowSettings
+from pipeline.inference.windows.intervals import Interval, find_intervals, interval_values
+from pipeline.inference.windows.scores import WindowScorer
+from pipeline.inference.windows.times import WindowSettings
 from pipeline.models import build_model
 
 WINDOWS = WindowSettings(10, 5).of(40)  # middles 5, 10, .. 35

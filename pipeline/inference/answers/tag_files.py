@@ -9,8 +9,8 @@ from typing import Any, TextIO
 from pipeline.artifacts.file_names import FileNames
 from pipeline.artifacts.files import atomic_file, sync, temporary_path
 from pipeline.config.errors import StageError
-from pipeline.inference.subtitles import sub_rip, web_vtt
-from pipeline.packing.own_videos import OwnVideo
+from pipeline.inference.answers.subtitles import sub_rip, web_vtt
+from pipeline.inference.given.videos import OwnVideo
 
 SUBTITLES: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {".vtt": web_vtt, ".srt": sub_rip}
 """What makes a text of intervals, by the end of the file's name."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.inference.windows import Windows
+from pipeline.inference.windows.times import Windows
 
 
 class Interval(NamedTuple):

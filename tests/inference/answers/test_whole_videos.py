@@ -7,13 +7,13 @@ from fixtures.made_runs import AVERAGE, FIVE, drawn_model
 
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.config.errors import StageError
+from pipeline.inference.answers.whole_videos import predict_videos
 from pipeline.inference.ensemble import Ensemble
-from pipeline.inference.own_videos import predict_videos
+from pipeline.inference.given.files import find_own_videos
+from pipeline.inference.given.videos import OwnVideo
 from pipeline.inference.unloaded import UnloadedEnsemble
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.inputs.records import encoding, tfrecord
-from pipeline.packing.own_files import find_own_videos
-from pipeline.packing.own_videos import OwnVideo
 from pipeline.packing.settings import FeatureSettings
 
 DATASET = DatasetConfig("own", (FeatureConfig("rgb", 3, "float32"),), num_classes=4, max_frames=12)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.config.errors import StageError
+from pipeline.inference.given.videos import APART, OwnGroup, OwnVideo, own_id, videos_of_records
 from pipeline.inputs.index.sources import in_order, named_files
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.inputs.records.tfrecord import count_records
-from pipeline.packing.own_videos import APART, OwnGroup, OwnVideo, own_id, videos_of_records
 from pipeline.packing.settings import FeatureSettings
 from pipeline.packing.sources.files_source import FilesSource, Needed
 from pipeline.packing.sources.opening import files_of_rows, look_at_files, look_into, open_features, videos_of

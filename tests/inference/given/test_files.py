@@ -12,10 +12,10 @@ from fixtures.support import SMALL, frames_of, write_shard
 
 from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.config.errors import StageError
+from pipeline.inference.given.files import find_own_videos
 from pipeline.inputs.reading.own_records import UnreadableVideo
-from pipeline.packing.own_files import find_own_videos
 from pipeline.packing.settings import FeatureSettings
-from pipeline.packing.sources.opening import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 
 FLOATS = DatasetConfig("floats", (FeatureConfig("x", 3, "float32"),), num_classes=5, max_frames=4)
 BESIDE_OTHERS = {"npz a video", "HDF5 group a feature", "HDF5 group a video", "tar with a member a feature"} | {

@@ -1,6 +1,6 @@
 """Subtitles of intervals: cues that do not overlap, times and text as the formats want them."""
 
-from pipeline.inference.subtitles import clock, cues_of, sub_rip, web_vtt
+from pipeline.inference.answers.subtitles import clock, cues_of, sub_rip, web_vtt
 
 INTERVALS = [
     {"name": "Dog & <b>cat</b>", "start": 0.0, "end": 12.5, "score": 0.934},

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.inference.ensemble import Ensemble, EnsembleMember
 from pipeline.inference.frame_weights import frame_shares, frame_weights
-from pipeline.inference.own_videos import read_videos
+from pipeline.inference.given.reading import read_videos
+from pipeline.inference.given.videos import OwnVideo
 from pipeline.inference.unloaded import UnloadedEnsemble
-from pipeline.inference.window_models import WindowModel
-from pipeline.inference.windows import Windows, WindowSettings
+from pipeline.inference.windows.models import WindowModel
+from pipeline.inference.windows.times import Windows, WindowSettings
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.inputs.reading.sampling import choose_frames, sampled_length
 from pipeline.metrics import top_k
-from pipeline.packing.own_videos import OwnVideo
 from pipeline.runtime.parallel import prefetch
 
 _LOOKED_AT = 1024

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline.config.wording import counted
-from pipeline.inference.own_media import OwnMedia
+from pipeline.inference.given.files import OwnFiles
+from pipeline.inference.given.media import OwnMedia
+from pipeline.inference.given.videos import OwnVideo
 from pipeline.inputs.reading.own_records import UnreadableVideo
-from pipeline.packing.own_files import OwnFiles
-from pipeline.packing.own_videos import OwnVideo
 
 _LISTED = 5
 

@@ -14,8 +14,8 @@ from pipeline.artifacts.locks import locked
 from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
+from pipeline.inference.given.videos import OwnVideo
 from pipeline.inputs.index.sources import size_and_mtime
-from pipeline.packing.own_videos import OwnVideo
 from pipeline.runtime.output import printable_json
 
 _LISTED = 5
