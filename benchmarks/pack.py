@@ -21,10 +21,10 @@ import numpy as np
 import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
-from pipeline.packing.features import open_features
 from pipeline.packing.shards import Job, plan_shards, write_shard
+from pipeline.packing.sources.opening import open_features
 from pipeline.packing.storing import stored_features
-from pipeline.packing.tables import read_table
+from pipeline.packing.tables.table import read_table
 from pipeline.packing.videos import Videos, join_features
 from pipeline.runtime.parallel import default_workers, map_in_processes
 

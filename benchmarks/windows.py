@@ -14,7 +14,7 @@ import tyro
 
 from benchmarks.figures import Common, Figure, interleaved, show
 from pipeline.config import POOLING, ClassifierConfig, DatasetConfig, FeatureConfig, ModelConfig
-from pipeline.inference.window_models import WindowModel
+from pipeline.inference.windows.models import WindowModel
 from pipeline.runtime import backend
 
 EVERY = 5

@@ -36,11 +36,11 @@ from pipeline.features.store import Store, StoredFile, ids_of
 from pipeline.features.tasks import MOST, Extraction, extract_files
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.index.sources import size_and_mtime
-from pipeline.packing.annotations import annotate
 from pipeline.packing.dataset import check_settings, dataset_of
-from pipeline.packing.features import open_npy_files
+from pipeline.packing.labels.annotations import annotate
 from pipeline.packing.record import PackRecord
 from pipeline.packing.settings import DatasetSettings, PackSettings
+from pipeline.packing.sources.opening import open_npy_files
 from pipeline.packing.writing import write_dataset
 from pipeline.runtime.engine import Engine, Processes
 from pipeline.runtime.parallel import default_workers

@@ -38,21 +38,21 @@ from pipeline.config.threshold import Wanted
 from pipeline.config.wording import counted
 from pipeline.features.files import divided
 from pipeline.features.finding import FOLDER as BACKBONES
-from pipeline.inference.answer_file import answer_file
-from pipeline.inference.answers import Answer, Asked, table_lines
+from pipeline.inference.answers.answer_file import answer_file
+from pipeline.inference.answers.answering import Answer, Asked, table_lines
+from pipeline.inference.answers.tag_files import SUFFIXES, tag_file
 from pipeline.inference.descriptors import DescriptorFile, descriptor_file
-from pipeline.inference.given_videos import GivenVideos
-from pipeline.inference.own_media import OwnMedia, extracted_fps
+from pipeline.inference.given.all_videos import GivenVideos
+from pipeline.inference.given.files import OwnFiles, find_own_videos
+from pipeline.inference.given.media import OwnMedia, extracted_fps
+from pipeline.inference.given.videos import OwnVideo
 from pipeline.inference.runs import describe_dataset
-from pipeline.inference.tag_files import SUFFIXES, tag_file
 from pipeline.inference.thresholds import given_thresholds
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
-from pipeline.inference.windows import WindowSettings
+from pipeline.inference.windows.times import WindowSettings
 from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.inputs.reading.own_records import UnreadableVideo
-from pipeline.packing.own_files import OwnFiles, find_own_videos
-from pipeline.packing.own_videos import OwnVideo
 from pipeline.packing.settings import FeatureSettings
 from pipeline.reporting.tag_pages import SeenVideo, Tagging, TagPages, tag_pages
 from pipeline.runtime.output import printable_json

@@ -35,19 +35,20 @@ UNMIRRORED = {
     "tests/inputs/index/test_index.py": ("inputs/index/build.py", "inputs/index/tables.py"),
     "the tests of the file that calls it": (
         "ensembling/loops.py",
+        "inference/answers/answering.py",
+        "inference/answers/tag_files.py",
         "inference/bundle/header.py",
         "inference/bundle/onnx_model.py",
         "inference/bundle/opening.py",
         "inference/bundle/writing.py",
         "inference/ensemble.py",
-        "inference/answers.py",
-        "inference/tag_files.py",
+        "inference/given/reading.py",
+        "inference/given/videos.py",
         "inference/unloaded.py",
-        "inference/window_scores.py",
+        "inference/windows/scores.py",
         "inputs/reading/streaming.py",
         "inputs/records/wire.py",
-        "packing/own_videos.py",
-        "packing/parquet_columns.py",
+        "packing/sources/parquet_columns.py",
         "submission/kaggle_client.py",
         "submission/lines.py",
         "submission/upload.py",
@@ -55,7 +56,7 @@ UNMIRRORED = {
     ),
     "tests/test_metrics.py": ("metrics/precision.py", "metrics/ranking.py", "metrics/streaming.py"),
     "tests/test_pack.py, with real files": tuple(
-        f"packing/{name}.py" for name in ("annotations", "dataset", "settings", "summary")
+        f"packing/{name}.py" for name in ("dataset", "labels/annotations", "settings", "summary")
     ),
     "tests/packing/test_writing.py": ("packing/record.py",),
     "tests/features/test_extraction.py, with real files": ("features/decoding.py",),
@@ -65,14 +66,14 @@ UNMIRRORED = {
         "features/packets.py",
     ),
     "tests/features/test_finding.py": ("features/known.py",),
-    "tests/test_predict.py": ("inference/given_videos.py",),
+    "tests/test_predict.py": ("inference/given/all_videos.py",),
     "tests/test_extract.py": (
         "features/estimate.py",
         "features/store.py",
         "features/tasks.py",
-        "inference/own_media.py",
+        "inference/given/media.py",
     ),
-    "tests/packing/test_source.py": ("packing/files_source.py",),
+    "tests/packing/sources/test_source.py": ("packing/sources/files_source.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
         f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
     ),

@@ -16,15 +16,16 @@ from pipeline import predict
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.config import ConfigError, InferenceConfig, ThresholdConfig
 from pipeline.config.errors import StageError
-from pipeline.inference import answers, window_scores
+from pipeline.inference.answers import answering
+from pipeline.inference.answers.subtitles import sub_rip, web_vtt
 from pipeline.inference.bundle.writing import write_bundle
 from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.freshness import prediction_store
 from pipeline.inference.runs import read_blend
-from pipeline.inference.subtitles import sub_rip, web_vtt
 from pipeline.inference.threshold_choice import choose_thresholds
 from pipeline.inference.thresholds import Thresholds
-from pipeline.inference.window_scores import WindowScorer
+from pipeline.inference.windows import scores as window_scores
+from pipeline.inference.windows.scores import WindowScorer
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading.sampling import choose_frames
 from pipeline.inputs.records import encoding, tfrecord
@@ -375,7 +376,7 @@ def test_windows_have_the_scores_of_videos_of_their_own(model, small, run, tmp_p
         for label in line["labels"]:
             alone[number, label["label"]] = label["score"]
     sure = float(np.median(alone))
-    monkeypatch.setattr(answers, "SURE", sure)
+    monkeypatch.setattr(answering, "SURE", sure)
     out, _, error = run(tmp_path / "a.npz", "--run", run_of, "--json", "--top", 9, "--window", 10, "--every", 6)
     assert error is None
     line = json.loads(out)
@@ -394,7 +395,7 @@ def test_windows_have_the_scores_of_videos_of_their_own(model, small, run, tmp_p
 
 
 def test_intervals_in_a_table_and_in_lines_that_are_kept(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "SURE", 0.1)
+    monkeypatch.setattr(answering, "SURE", 0.1)
     long_clip(tmp_path / "a.npz", 25)
     long_clip(tmp_path / "b.npz", 3)
     output = tmp_path / "out.jsonl"
@@ -425,7 +426,7 @@ def test_windows_that_cannot_be_are_refused_before_anything_is_read(run, tmp_pat
 
 
 def test_intervals_as_csv_and_as_subtitles(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "SURE", 0.1)
+    monkeypatch.setattr(answering, "SURE", 0.1)
     (tmp_path / "clips").mkdir()
     for name in ("a", "b/c"):
         (tmp_path / "clips" / name).parent.mkdir(exist_ok=True)
@@ -505,7 +506,7 @@ def test_every_frame_counts_also_where_some_are_looked_at(small, monkeypatch):
 
 def test_pages_of_one_video_and_of_several(run, tmp_path, monkeypatch):
     """Without --every windows begin every 5 seconds; what an earlier command wrote beside the videos is no video."""
-    monkeypatch.setattr(answers, "SURE", 0.1)
+    monkeypatch.setattr(answering, "SURE", 0.1)
     (tmp_path / "clips").mkdir()
     for number in range(2):
         long_clip(tmp_path / "clips" / f"clip {number}.npz", 25, seed=number)

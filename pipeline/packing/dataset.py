@@ -13,14 +13,15 @@ from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.index.sources import size_and_mtime
-from pipeline.packing.annotations import annotate
-from pipeline.packing.features import FeatureSource, files_of_rows, open_features
+from pipeline.packing.labels.annotations import annotate
 from pipeline.packing.preset import described
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
+from pipeline.packing.sources.opening import files_of_rows, open_features
+from pipeline.packing.sources.source import FeatureSource
 from pipeline.packing.storing import Quantization, measure_ranges, stored_features
 from pipeline.packing.summary import summary_lines
-from pipeline.packing.tables import Table, read_tables
+from pipeline.packing.tables.table import Table, read_tables
 from pipeline.packing.task import Task, task_of
 from pipeline.packing.videos import Videos, join_features, listed
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.config import FeatureConfig
-from pipeline.packing.features import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.storing import store
 from pipeline.packing.videos import Videos
 from pipeline.runtime.progress import progress_bar

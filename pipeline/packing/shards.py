@@ -11,7 +11,7 @@ from pipeline.artifacts.files import atomic_file, read_json, write_json
 from pipeline.config import FeatureConfig
 from pipeline.inputs.records import encoding, tfrecord
 from pipeline.inputs.records.recipes import recipes_of
-from pipeline.packing.features import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.storing import store
 from pipeline.packing.videos import Videos
 

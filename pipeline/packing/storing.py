@@ -8,8 +8,8 @@ import numpy as np
 from pipeline.config import FeatureConfig
 from pipeline.config.errors import StageError
 from pipeline.inputs.records.quantized import dequantize, quantize
-from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.settings import Floats
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.videos import Videos
 from pipeline.runtime.progress import progress_bar
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
-from pipeline.packing.features import FeatureSource, UnreadableFeature
 from pipeline.packing.settings import Align
+from pipeline.packing.sources.source import FeatureSource, UnreadableFeature
 
 FEW_FRAMES, FEW_PERCENT = 2, 2.0
 """Streams that differ by at most so many frames, or so many percent of the longer one, are cropped without a word."""

@@ -15,10 +15,10 @@ from pipeline.artifacts.parts import PATIENCE, Part, note_part, require_parts
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
 from pipeline.packing.dataset import FoundDataset, bad_videos
+from pipeline.packing.labels.splits import HOLDOUT
 from pipeline.packing.preset import Counts, preset_text
 from pipeline.packing.record import FOLDER, PackRecord, unrecorded
 from pipeline.packing.shards import Job, Shard, ShardReport, plan_shards, write_shard
-from pipeline.packing.splits import HOLDOUT
 from pipeline.runtime.engine import Engine, Processes
 from pipeline.runtime.progress import progress_bar
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.file_names import FileNames
 from pipeline.artifacts.files import atomic_file
-from pipeline.inference.intervals import Interval
-from pipeline.inference.tag_files import PAGE, check_folder
-from pipeline.inference.windows import Windows, WindowSettings
+from pipeline.inference.answers.tag_files import PAGE, check_folder
+from pipeline.inference.windows.intervals import Interval
+from pipeline.inference.windows.times import Windows, WindowSettings
 from pipeline.reporting import numbers
 from pipeline.reporting.palette import CSS
 

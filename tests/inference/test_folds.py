@@ -19,8 +19,8 @@ from pipeline.inference.descriptors import Describing
 from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.folds import fold_views, join_folds, why_seen
 from pipeline.inference.runs import read_blend
-from pipeline.inference.window_scores import WindowScorer
-from pipeline.inference.windows import Windows
+from pipeline.inference.windows.scores import WindowScorer
+from pipeline.inference.windows.times import Windows
 from pipeline.inputs.index import HOLDOUT, Index, Source
 from pipeline.inputs.index.build import write_index
 from pipeline.inputs.index.check import check_shard

@@ -14,7 +14,7 @@ from fixtures.support import OTHER_BACKENDS, ROOT, on_backend
 
 from pipeline.config import POOLING, ClassifierConfig, ConfigError, DatasetConfig, FeatureConfig, ModelConfig
 from pipeline.inference.frame_weights import frame_weights
-from pipeline.inference.window_models import WindowModel
+from pipeline.inference.windows.models import WindowModel
 from pipeline.models import FAMILIES, build_model, load_model
 
 DATASET = DatasetConfig("contract", (FeatureConfig("rgb", 24), FeatureConfig("audio", 8)), num_classes=11)

@@ -6,7 +6,7 @@ from fixtures.features import ArraySource, random_videos
 
 from pipeline.config import FeatureConfig
 from pipeline.packing import looking
-from pipeline.packing.features import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.videos import join_features
 
 

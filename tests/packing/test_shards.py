@@ -10,8 +10,8 @@ from pipeline.config import DatasetConfig, FeatureConfig
 from pipeline.inputs.records import tfrecord
 from pipeline.inputs.records.parsing import parse_record
 from pipeline.packing import shards
-from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.shards import Job, Shard, plan_shards, write_shard
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.videos import join_features
 
 RNG = np.random.default_rng(11)

@@ -6,7 +6,7 @@ from fixtures.features import ArraySource, random_videos
 
 from pipeline.config import FeatureConfig
 from pipeline.config.errors import StageError
-from pipeline.packing.features import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.storing import UnstorableValues, measure_range, measure_ranges, store, stored_features
 from pipeline.packing.videos import join_features
 

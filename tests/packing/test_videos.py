@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.errors import StageError
-from pipeline.packing.features import UnreadableFeature
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.videos import align_streams, join_features, match_features
 
 RNG = np.random.default_rng(5)

@@ -10,9 +10,9 @@ from fixtures.features import ArraySource, random_videos
 from pipeline.config.errors import StageError
 from pipeline.inputs.records import tfrecord
 from pipeline.packing.dataset import FoundDataset
-from pipeline.packing.features import UnreadableFeature
 from pipeline.packing.record import PackedVideos, PackRecord
 from pipeline.packing.settings import PackSettings
+from pipeline.packing.sources.source import UnreadableFeature
 from pipeline.packing.storing import stored_features
 from pipeline.packing.videos import join_features
 from pipeline.packing.writing import write_dataset

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.config.errors import StageError
-from pipeline.inference.intervals import find_intervals
-from pipeline.inference.windows import WindowSettings
+from pipeline.inference.windows.intervals import find_intervals
+from pipeline.inference.windows.times import WindowSettings
 from pipeline.reporting import tag_pages as module
 from pipeline.reporting.tag_pages import SeenVideo, Tagging, clock, most_counting, tag_pages
 

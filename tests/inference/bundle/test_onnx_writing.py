@@ -32,7 +32,7 @@ from pipeline.inference.bundle.onnx_model import OnnxModel
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import TrainedRun
 from pipeline.inference.thresholds import Thresholds
-from pipeline.inference.window_models import WindowModel
+from pipeline.inference.windows.models import WindowModel
 from pipeline.inputs.reading.batches import batch_videos, sample_video
 from pipeline.models import FAMILIES
 
