@@ -60,24 +60,24 @@ def main() -> None:
 
 def _table(rows: list[dict], dataset: DatasetConfig) -> str:
     """Format the costs as a table with one line for each family."""
-    import pandas as pd
-
-    width = max(len(row["source"]) for row in rows)
-    table = pd.DataFrame(
-        {
-            "frames": [_frames(row["frames"], row["training_frames"]) for row in rows],
-            "parameters": [f"{_human(row['parameters'] / 1e6)} M" for row in rows],
-            "in pooling": [f"{_human(row['pooling_parameters'] / 1e6)} M" for row in rows],
-            "GFLOPs": [_human(row["flops"] / 1e9) for row in rows],
-            "MB": [_human(row["activation_bytes"] / 1e6) for row in rows],
-            "source".ljust(width): [row["source"].ljust(width) for row in rows],
-        },
-        index=[row["family"] for row in rows],
-    )
+    cells = {
+        "": [row["family"] for row in rows],
+        "frames": [_frames(row["frames"], row["training_frames"]) for row in rows],
+        "parameters": [f"{_human(row['parameters'] / 1e6)} M" for row in rows],
+        "in pooling": [f"{_human(row['pooling_parameters'] / 1e6)} M" for row in rows],
+        "GFLOPs": [_human(row["flops"] / 1e9) for row in rows],
+        "MB": [_human(row["activation_bytes"] / 1e6) for row in rows],
+        "source": [row["source"] for row in rows],
+    }
+    columns = []
+    for title, values in cells.items():
+        column = [title, *values]
+        width = max(map(len, column))
+        columns.append([cell.ljust(width) if title in ("", "source") else cell.rjust(width) for cell in column])
     features = ", ".join(f"{feature.name} {feature.size}" for feature in dataset.features)
     return "\n".join(
         [
-            *(line.rstrip() for line in table.to_string().splitlines()),
+            *("  ".join(line).rstrip() for line in zip(*columns)),
             f"{dataset.name}: {features}, {counted(dataset.num_classes, 'class', 'classes')}",
             "GFLOPs: a video at inference, the matrix products alone",
             "MB: activations of a video in training, float32, an estimate; weights are not among them",

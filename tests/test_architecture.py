@@ -232,6 +232,12 @@ def test_metrics_need_numpy_only():
         assert packages <= allowed, path
 
 
+def test_no_file_imports_pandas():
+    """Which only the extra `notebooks` brings."""
+    for path in FILES:
+        assert "pandas" not in {name.partition(".")[0] for name in imported(path)}, path
+
+
 def test_models_are_pure_keras():
     """No backend by name, so that all of them run the models."""
     for path in (ROOT / "pipeline" / "models").rglob("*.py"):

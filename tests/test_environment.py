@@ -215,3 +215,4 @@ def test_wheels_of_a_folder_are_enough_without_a_network(tmp_path):
         [tmp_path / "second" / "bin" / "learnable-pooling", "--version"], cwd=tmp_path, capture_output=True, text=True
     )
     assert listed.returncode == 0, listed.stderr
+    assert sum(path.lstat().st_size for path in (tmp_path / "second").rglob("*")) <= 1.3e9, "docs/getting-started.md"

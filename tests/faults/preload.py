@@ -12,11 +12,11 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.stages import STAGES
 
 PACKAGES = (
-    *("h5py", "jinja2", "keras", "matplotlib.pyplot", "numba", "pandas", "tensorboard.summary", "tensorflow"),
-    *("PIL.features", "encodings.cp437", "multiprocessing.synchronize", "pyarrow.pandas_compat", "typeguard"),
-    *("cffi.api", "numba.cpython.unsafe.numbers", "scipy.linalg"),
+    *("h5py", "jinja2", "keras", "matplotlib.pyplot", "numba", "tensorboard.summary", "tensorflow"),
+    *("PIL.features", "encodings.cp437", "multiprocessing.synchronize", "pandas", "typeguard"),
+    *("pyarrow.pandas_compat", "cffi.api", "numba.cpython.unsafe.numbers", "scipy.linalg"),
 )
-"""Those that stages import, the second and third line only when they are at work."""
+"""Those that stages import, the second and third line only when they are at work; PyArrow imports pandas."""
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 
 for package in PACKAGES:

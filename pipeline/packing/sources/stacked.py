@@ -157,10 +157,10 @@ def stack_videos(
     lengths, room = _divide(arrays, len(ids), counts, where)
     starts = np.cumsum(room) - room
     names = [id_text(value) for value in ids]
-    import pandas as pd  # takes as long to import as all else together
-
-    codes, unique = pd.factorize(np.array(names, object))
-    named = np.array([bool(name) for name in unique])[codes]
+    numbers: dict[str, int] = {}  # of the videos, in the order of their first rows
+    codes = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    unique = list(numbers)
+    named = np.array([bool(name) for name in names], bool)
     bad = np.flatnonzero((lengths < 1) | (lengths > room) | ~named)
     faults = []
     for row in bad.tolist():
