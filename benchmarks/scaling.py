@@ -6,7 +6,7 @@ The work is fixed: batches of so many videos `uint8 [B,256,1152]`, of which each
 shards in the page cache, as hosts do; and the training step of a family at the paper's sizes on JAX, whose batch N
 processes share over the loopback device. Efficiency is the speed of N processes, over that of one times N or, where
 there are fewer, times the processors. More processes than processors take turns: that tells what sharing costs, and
-nothing of a real cluster's network.
+nothing of a real network.
 """
 
 import contextlib
@@ -79,12 +79,12 @@ class Reading(Ours):
         _stay_on(host)
         super().__init__(Path(folder), batch)
         from pipeline.config import SamplingConfig
-        from pipeline.runtime.cluster import Cluster
+        from pipeline.runtime.hosts import Hosts
         from pipeline.training.batches import EpochSampler, TrainBatches
 
         sampler = EpochSampler(self.index.rows("train"), batch, 0)
-        sampling, cluster = SamplingConfig(train="uniform", frames=FRAMES), Cluster(hosts, host)
-        self._own = lambda steps: TrainBatches(self.reader, sampler, steps, sampling, cluster=cluster)
+        sampling, those = SamplingConfig(train="uniform", frames=FRAMES), Hosts(hosts, host)
+        self._own = lambda steps: TrainBatches(self.reader, sampler, steps, sampling, hosts=those)
 
     def run(self, steps: int) -> None:
         batches = self._own(range(steps))
@@ -110,11 +110,12 @@ class Training:
         import keras
 
         from pipeline.presets import load_experiment
-        from pipeline.runtime import cluster, devices
+        from pipeline.runtime import devices
+        from pipeline.runtime.hosts import joined
 
         family, batch, address, hosts, host = self._place
         self._joined = contextlib.ExitStack()
-        self._joined.enter_context(cluster.joined(address, hosts, host))
+        self._joined.enter_context(joined(address, hosts, host))
         devices.spread("1", "training.devices", batch)
         keras.utils.set_random_seed(0)  # all hosts draw the same weights
         experiment = load_experiment("youtube8m", family)

@@ -31,8 +31,8 @@ from pipeline.config.monitor import OF_ALL_CLASSES, Monitor, key_of, short_title
 from pipeline.config.ranges import MOST_FOLDS, Address, RunName, Within
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.runtime import backend, devices
-from pipeline.runtime.cluster import joined, mine
 from pipeline.runtime.engine import PROCESSES
+from pipeline.runtime.hosts import joined, mine
 from pipeline.runtime.precision import fast_precision
 from pipeline.training.far import train_far
 from pipeline.training.folds import check_other_folds, finish_folds, other_configs
@@ -272,7 +272,7 @@ def _train(plan: _Plan, index: Index) -> None:
 
     folder, experiment, origin = plan.folder, plan.experiment, describe_origin()
     share = experiment.training.teacher_share
-    unpacked = folder / ("teacher" if mine().is_first else f"teacher-{mine().host}")
+    unpacked = folder / ("teacher" if mine().is_first else f"teacher-{mine().own}")
     soft_labels = SoftLabels(plan.teacher.store, unpacked, index, share) if plan.teacher else None
     trainer = Trainer(
         folder,

@@ -31,7 +31,7 @@ UNMIRRORED = {
         "models/layers/clustered.py",
         "models/windowed.py",
     ),
-    "tests/runtime/test_cluster.py: the hold-out that hosts predict in parts": ("training/local_model.py",),
+    "tests/runtime/test_hosts.py: the hold-out that hosts predict in parts": ("training/local_model.py",),
     "tests/inputs/index/test_index.py": ("inputs/index/build.py", "inputs/index/tables.py"),
     "the tests of the file that calls it": (
         "ensembling/loops.py",

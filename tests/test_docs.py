@@ -77,7 +77,7 @@ NOT_RUN = {
     "takes minutes to hours": ("python -m benchmarks.",),
     "tests/test_cost.py runs it": ("python -m pipeline.cost$",),
     "is what run_all says at its end": ("python -m pipeline.predict --preset demo --run netvlad FILE",),
-    "starts on every node; tests/runtime/test_cluster.py starts hosts here": ("srun ",),
+    "starts on every node; tests/runtime/test_hosts.py starts hosts here": ("srun ",),
     "only lists": ("python -m pipeline$", "python -m pipeline.train --help"),
     "tests/models/test_contract.py trains it, too large for this test": (
         "python -m pipeline.train --model second_order",

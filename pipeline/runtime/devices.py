@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
-from pipeline.runtime.cluster import Cluster, mine
+from pipeline.runtime.hosts import Hosts, mine
 
 if TYPE_CHECKING:
     import keras
@@ -44,36 +44,36 @@ def spread(chosen: str, setting: str, batch_size: int | None = None) -> None:
             f"--{setting} {chosen}: {name} sees {counted(seen, 'device')}, and the pipeline uses one with it. Set "
             f"KERAS_BACKEND=jax to use {'all' if number == seen else number}, or choose --{setting} 1"
         )
-    cluster = mine()
-    every = cluster.gather(np.int32(number)).tolist()
+    hosts = mine()
+    every = hosts.gather(np.int32(number)).tolist()
     if len(set(every)) > 1:
         raise StageError(f"the hosts see {every} devices, and must use as many each: choose --{setting} {min(every)}")
-    total = number * cluster.hosts
+    total = number * hosts.count
     if batch_size and batch_size % total:
         fitting = [size for size in (batch_size // total * total, -(-batch_size // total) * total) if size]
         raise StageError(
             f"a batch of {counted(batch_size, 'video')} cannot be shared evenly by {total} devices: choose "
             f"--training.batch-size {' or '.join(map(str, fitting))}, or another --{setting}"
         )
-    if total > 1 and cluster.is_first:
-        hosts = f" of {cluster.hosts} hosts" if cluster.hosts > 1 else ""
-        print(f"{total} devices{hosts} share each batch", flush=True)
-    keras.distribution.set_distribution(_over(number, cluster) if total > 1 else None)
+    if total > 1 and hosts.is_first:
+        where = f" of {hosts.count} hosts" if hosts.count > 1 else ""
+        print(f"{total} devices{where} share each batch", flush=True)
+    keras.distribution.set_distribution(_over(number, hosts) if total > 1 else None)
 
 
 def shares() -> int:
     """How many devices of this host share a batch, whose number of videos must be a multiple of it."""
     keras = sys.modules.get("keras")
     distribution = keras.distribution.distribution() if keras else None
-    return distribution.num_model_replicas // mine().hosts if distribution else 1
+    return distribution.num_model_replicas // mine().count if distribution else 1
 
 
-def _over(number: int, cluster: Cluster) -> "keras.distribution.DataParallel":
+def _over(number: int, hosts: Hosts) -> "keras.distribution.DataParallel":
     """The first devices of each host, host by host: each has its own part of a batch in one piece."""
     import jax
     import keras
 
-    own = [[each for each in jax.devices() if each.process_index == host][:number] for host in range(cluster.hosts)]
+    own = [[each for each in jax.devices() if each.process_index == host][:number] for host in range(hosts.count)]
     names = [f"{device.platform}:{device.id}" for devices in own for device in devices]
     return keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
 

@@ -1,6 +1,6 @@
 """A request to stop that all hosts hear of at the same place of their work, so that they end with the same step."""
 
-from pipeline.runtime.cluster import Cluster
+from pipeline.runtime.hosts import Hosts
 from pipeline.runtime.signals import StopRequest
 
 
@@ -9,14 +9,14 @@ class Agreement(StopRequest):
 
     Args:
         own: whether a signal has asked this host to stop.
-        cluster: the hosts.
+        hosts: all of them, this one too.
     """
 
-    def __init__(self, own: StopRequest, cluster: Cluster):
+    def __init__(self, own: StopRequest, hosts: Hosts):
         super().__init__()
         self._own = own
-        self._cluster = cluster
+        self._hosts = hosts
 
     def hear(self) -> None:
         """Ask all hosts whether to stop; each must ask after the same step or batch."""
-        self.signal = self._cluster.agree(self._own.signal or 0) or None
+        self.signal = self._hosts.agree(self._own.signal or 0) or None

@@ -11,7 +11,7 @@ from pipeline.config.errors import StageError
 from pipeline.inputs.reading.batches import Inputs, window_of
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames, sampled_length
-from pipeline.runtime.cluster import ALONE, Cluster
+from pipeline.runtime.hosts import ALONE, Hosts
 from pipeline.training.mixup import draw_pairs, mix_batch
 from pipeline.training.soft_labels import SoftLabels
 
@@ -55,7 +55,7 @@ class TrainBatches(keras.utils.PyDataset):
         sampling: SamplingConfig,
         mixup: float = 0.0,
         teacher: SoftLabels | None = None,
-        cluster: Cluster = ALONE,
+        hosts: Hosts = ALONE,
     ):
         super().__init__()
         self.reader = reader
@@ -64,8 +64,8 @@ class TrainBatches(keras.utils.PyDataset):
         self.sampling = sampling
         self.mixup = mixup
         self.teacher = teacher
-        size = sampler.batch_size // cluster.hosts
-        self._own = np.arange(cluster.host * size, (cluster.host + 1) * size)  # b
+        size = sampler.batch_size // hosts.count
+        self._own = np.arange(hosts.own * size, (hosts.own + 1) * size)  # b
         # This pool replaces Keras's own workers, which lose the first batch of every `fit` on JAX, and TensorFlow's
         # prefetching, which reads one batch at most.
         # If no computation comes in between, two are read at once: one is copied while the other's labels are made.

@@ -26,7 +26,7 @@ from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
-from pipeline.runtime import cluster, signals
+from pipeline.runtime import hosts, signals
 from pipeline.runtime.progress import progress_bar
 from pipeline.training import checkpoint, optimizer, statistics
 from pipeline.training.agreement import Agreement
@@ -100,7 +100,7 @@ class Trainer:
         self.sampling = sampling
         self.training = training
         self.teacher = teacher
-        self.cluster = cluster.mine()
+        self.hosts = hosts.mine()
         keras.utils.set_random_seed(training.seed)
         self.reader = FrameReader(index)
         self.sampler = EpochSampler(index.rows("train"), training.batch_size, training.seed)
@@ -115,7 +115,7 @@ class Trainer:
         freeze_layers(self.stored, training.freeze)
         self.model = compile_model(self.stored, index.dataset, sampling, training, self.plan.total)
         self.start = statistics.start_at_zero(self.model)
-        predicts = LocalModel(self.model) if self.cluster.hosts > 1 else self.model
+        predicts = LocalModel(self.model) if self.hosts.count > 1 else self.model
         ensemble = Ensemble.of_model(predicts, sampling, index.dataset, inference.top_k)
         self.predictor = Predictor(ensemble, inference.batch_size)
 
@@ -127,15 +127,15 @@ class Trainer:
             Stopped: a signal asked to stop. The checkpoint is that of the last step that was taken.
         """
         path = self.folder / CHECKPOINT
-        writes = self.cluster.is_first
+        writes = self.hosts.is_first
         if writes:
             remove_leftovers(self.folder)
         if self.teacher:
             self.teacher.open()
         # The checkpoint comes first (weights, optimizer, seed generators, state), since the log needs its step.
-        self.cluster.check_shared(path, path.exists())
+        self.hosts.check_shared(path, path.exists())
         state = checkpoint.restore_checkpoint(path, self.model) if path.exists() else TrainState()
-        self.cluster.check_shared(path, state.step)
+        self.hosts.check_shared(path, state.step)
         if state.format == 1:
             statistics.remove_start(self.model, self.start, state.step)
             state.format = checkpoint.FORMAT
@@ -155,7 +155,7 @@ class Trainer:
             unit_scale=True,
         )
         with bar, signals.held(self.training.grace) as own:
-            self.request = Agreement(own, self.cluster) if self.cluster.hosts > 1 else own
+            self.request = Agreement(own, self.hosts) if self.hosts.count > 1 else own
             while state.unlogged or (state.step < self.plan.total and not self._waited_enough(state)):
                 with contextlib.suppress(signals.Stopped):  # of an evaluation
                     self._advance(state, log, bar)
@@ -195,7 +195,7 @@ class Trainer:
         """Train up to the next stop, and return a record for the log; {} if a stop was requested before it."""
         steps = range(state.step, self.plan.next_stop(state.step))
         batches = TrainBatches(
-            self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher, self.cluster
+            self.reader, self.sampler, steps, self.sampling, self.training.mixup, self.teacher, self.hosts
         )
         watch = BatchMonitor(steps, self.training.batch_size, bar, self.request, state.sums)
         callbacks = [watch, *drawn_by_step(self.training.seed, steps)]
@@ -249,9 +249,9 @@ class Trainer:
                 if not metrics or metrics[self.chooses] > state.best.get(self.chooses, -math.inf):
                     state.best = {**metrics, "step": state.step, "weights": best}
                     state.waited = 0
-                    if self.cluster.is_first:
+                    if self.hosts.is_first:
                         store_model(self.folder / MODEL, self.stored)
-                    if self.cluster.is_first and metrics:
+                    if self.hosts.is_first and metrics:
                         self._keep(predicted[best], scores[best])
                 else:
                     state.waited += 1
@@ -265,12 +265,12 @@ class Trainer:
 
         Of several hosts, each predicts an equal part of it, filled up with videos that are predicted already.
         """
-        size, videos, hosts = self.settings["videos_per_part"], len(self.holdout), self.cluster.hosts
-        own = np.resize(self.holdout, (hosts, math.ceil(videos / hosts)))[self.cluster.host]
+        size, videos, hosts = self.settings["videos_per_part"], len(self.holdout), self.hosts.count
+        own = np.resize(self.holdout, (hosts, math.ceil(videos / hosts)))[self.hosts.own]
         parts = [own[start : start + size] for start in range(0, len(own), size)]
         with optimizer.use_weights(self.model, weights):
             found = zip(*self.predictor.predict_parts(self.reader, parts, lambda _: self._go_on_or_stop()))
-            labels, scores = (np.concatenate(self.cluster.gather(np.concatenate(each))) for each in found)
+            labels, scores = (np.concatenate(self.hosts.gather(np.concatenate(each))) for each in found)
         return Predictions(self.index.ids_of(self.holdout), labels[:videos], scores[:videos])
 
     def _go_on_or_stop(self) -> None:

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pipeline.runtime.cluster import Cluster
+from pipeline.runtime.hosts import Hosts
 from pipeline.runtime.signals import Stopped, StopRequest
 from pipeline.training.agreement import Agreement
 
@@ -13,9 +13,9 @@ from pipeline.training.agreement import Agreement
     ("own", "others", "heard"), [(None, 0, None), (signal.SIGINT, 0, signal.SIGINT), (None, 15, signal.SIGTERM)]
 )
 def test_a_signal_counts_when_all_have_heard_of_it(monkeypatch, own, others, heard):
-    monkeypatch.setattr(Cluster, "agree", lambda _, number: max(number, others))
+    monkeypatch.setattr(Hosts, "agree", lambda _, number: max(number, others))
     request = StopRequest()
-    agreement = Agreement(request, Cluster(2, 0))
+    agreement = Agreement(request, Hosts(2, 0))
     request.signal = own
     agreement.check()
     assert not agreement

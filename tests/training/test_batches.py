@@ -10,7 +10,7 @@ from pipeline.config import SamplingConfig
 from pipeline.inputs.reading.batches import evaluation_batches
 from pipeline.inputs.reading.reader import FrameReader
 from pipeline.inputs.reading.sampling import choose_frames
-from pipeline.runtime.cluster import ALONE, Cluster
+from pipeline.runtime.hosts import ALONE, Hosts
 from pipeline.training.batches import EpochSampler, TrainBatches, multi_hot
 
 ALL = SamplingConfig(train="all", evaluation="all")
@@ -103,11 +103,11 @@ def test_the_parts_of_several_hosts_are_the_batch_of_one(small_index, mixup):
     sampler = EpochSampler(small_index.rows("train"), 12, seed=1)
     sampling = SamplingConfig(train="random_frames", frames=4)
 
-    def batches(cluster):
-        return TrainBatches(FrameReader(small_index), sampler, range(3, 5), sampling, mixup, cluster=cluster)
+    def batches(those):
+        return TrainBatches(FrameReader(small_index), sampler, range(3, 5), sampling, mixup, hosts=those)
 
     for hosts in (2, 3):
-        parts = [batches(Cluster(hosts, host)) for host in range(hosts)]
+        parts = [batches(Hosts(hosts, host)) for host in range(hosts)]
         for number in range(2):
             whole, whole_labels = batches(ALONE)[number]
             found, labels = zip(*(part[number] for part in parts))

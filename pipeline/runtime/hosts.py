@@ -28,15 +28,15 @@ _LONGEST = 4096
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """The hosts, of which this process is one; host 0 writes what is written."""
+class Hosts:
+    """So many hosts, of which this process is the one of a number; host 0 writes what is written."""
 
-    hosts: int = 1
-    host: int = 0
+    count: int = 1
+    own: int = 0
 
     @property
     def is_first(self) -> bool:
-        return self.host == 0
+        return self.own == 0
 
     def agree(self, number: int) -> int:
         """Return the largest of the numbers that the hosts bring; each must come to this place, or the others wait."""
@@ -44,7 +44,7 @@ class Cluster:
 
     def gather(self, values: Any) -> np.ndarray:
         """Return the values of all hosts, [hosts, ...]; they must have the same shape and dtype everywhere."""
-        if self.hosts == 1:
+        if self.count == 1:
             return np.asarray(values)[None]
         from jax.experimental import multihost_utils
 
@@ -58,7 +58,7 @@ class Cluster:
 
     def tell(self, message: Any) -> Any:
         """Return the first host's message, JSON values, on every host; what the others bring is not looked at."""
-        if self.hosts == 1:
+        if self.count == 1:
             return message
         from jax.experimental import multihost_utils
 
@@ -69,17 +69,17 @@ class Cluster:
         return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(sent)).tobytes())
 
 
-ALONE = Cluster()
+ALONE = Hosts()
 _mine = ALONE
 
 
-def mine() -> Cluster:
-    """Return the cluster that this process is in: one of a single host, outside of a block of `joined`."""
+def mine() -> Hosts:
+    """Return the hosts of which this process is one: a single one, outside of a block of `joined`."""
     return _mine
 
 
 @contextlib.contextmanager
-def joined(coordinator: str | None = None, hosts: int | None = None, host: int | None = None) -> Iterator[Cluster]:
+def joined(coordinator: str | None = None, hosts: int | None = None, host: int | None = None) -> Iterator[Hosts]:
     """Join the hosts that train together, before the backend starts; leave them together at the end of the block.
 
     What is not given is found under Slurm, Open MPI and Kubernetes; where nothing is, there is one host.
@@ -129,7 +129,7 @@ def joined(coordinator: str | None = None, hosts: int | None = None, host: int |
             f"the hosts do not find each other ({_first_line(error)}): start the same command on each, within {WAIT} "
             "seconds, and let all of them reach the address and port of host 0; or give --cluster, --hosts and --host"
         ) from error
-    _mine = Cluster(jax.process_count(), jax.process_index())
+    _mine = Hosts(jax.process_count(), jax.process_index())
     try:
         yield _mine
         _mine.agree(0)  # the others wait for what the first one writes last
@@ -138,7 +138,7 @@ def joined(coordinator: str | None = None, hosts: int | None = None, host: int |
         if (lost := _loss(error)) is None:
             raise
         raise StageError(
-            f"a host of the cluster is gone, or cannot be reached ({lost}): see what it says; the same command on each "
+            f"another host is gone, or cannot be reached ({lost}): see what it says; the same command on each "
             "host goes on from the last checkpoint, with another number of hosts too"
         ) from error
     finally:

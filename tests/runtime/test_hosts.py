@@ -10,7 +10,7 @@ import pytest
 from fixtures.hosts import assert_same, begin_hosts, end_hosts, make_dataset, train_on_devices
 
 from pipeline.config.errors import ConfigError, StageError
-from pipeline.runtime import cluster
+from pipeline.runtime import hosts
 
 LAUNCHERS = {
     "Slurm": {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"},
@@ -29,7 +29,7 @@ def alone(monkeypatch):
 
 
 def test_one_host_needs_no_backend_to_agree():
-    with cluster.joined() as here:
+    with hosts.joined() as here:
         assert here.is_first
         assert here.agree(15) == 15
         assert here.tell({"step": 3}) == {"step": 3}
@@ -41,31 +41,31 @@ def test_one_host_needs_no_backend_to_agree():
 def test_a_launcher_of_several_processes_is_found(monkeypatch, launcher):
     for variable, value in LAUNCHERS[launcher].items():
         monkeypatch.setenv(variable, value)
-    assert cluster._launcher() == launcher
+    assert hosts._launcher() == launcher
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    with pytest.raises(ConfigError, match="set KERAS_BACKEND=jax, or --hosts 1 to train alone"), cluster.joined():
+    with pytest.raises(ConfigError, match="set KERAS_BACKEND=jax, or --hosts 1 to train alone"), hosts.joined():
         pass
-    with cluster.joined(hosts=1) as here:
-        assert here.hosts == 1
+    with hosts.joined(hosts=1) as here:
+        assert here.count == 1
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_launcher_of_one_process_is_none(monkeypatch, launcher):
     for variable, value in LAUNCHERS[launcher].items():
         monkeypatch.setenv(variable, value.replace("2", "1") if value == "2" else value)
-    assert cluster._launcher() is None
+    assert hosts._launcher() is None
 
 
 def test_a_task_of_ray_is_alone_whatever_started_ray(monkeypatch):
     for variable, value in LAUNCHERS["Slurm"].items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(is_initialized=lambda: True))
-    assert cluster._launcher() is None
+    assert hosts._launcher() is None
 
 
 def test_what_is_missing_is_named():
     wanted = "--cluster, --host without --hosts: outside of Slurm, Open MPI and Kubernetes give all"
-    with pytest.raises(ConfigError, match=wanted), cluster.joined("node1:9000", host=0):
+    with pytest.raises(ConfigError, match=wanted), hosts.joined("node1:9000", host=0):
         pass
 
 
@@ -79,18 +79,18 @@ def test_what_is_missing_is_named():
     ],
 )
 def test_what_says_that_a_host_is_gone(error, is_loss):
-    assert (cluster._loss(error) is not None) == is_loss
+    assert (hosts._loss(error) is not None) == is_loss
 
 
 def test_a_host_beyond_the_last_is_refused():
     wanted = "--host 2 of --hosts 2: hosts are counted from 0 to 1"
-    with pytest.raises(ConfigError, match=wanted), cluster.joined("node1:9000", 2, 2):
+    with pytest.raises(ConfigError, match=wanted), hosts.joined("node1:9000", 2, 2):
         pass
 
 
 def test_a_folder_that_is_not_shared_is_named(monkeypatch):
-    here = cluster.Cluster(2, 0)
-    monkeypatch.setattr(cluster.Cluster, "gather", lambda *_: np.array([7, 0]))
+    here = hosts.Hosts(2, 0)
+    monkeypatch.setattr(hosts.Hosts, "gather", lambda *_: np.array([7, 0]))
     with pytest.raises(StageError, match="runs/x is not the same on all hosts"):
         here.check_shared("runs/x", 7)
 
@@ -104,10 +104,10 @@ def test_a_folder_that_is_not_shared_is_named(monkeypatch):
     ],
 )
 def test_a_process_that_is_alone_on_its_host_takes_all_devices(monkeypatch, variables, devices):
-    monkeypatch.setattr(cluster.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(hosts.shutil, "which", lambda _: "/usr/bin/nvidia-smi")
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
-    assert cluster._own_devices() == devices
+    assert hosts._own_devices() == devices
 
 
 # ---------------------------------------------------------------------------------------------------------- with others
@@ -129,11 +129,11 @@ def wait_for_checkpoint(folder, run):
 def test_two_hosts_stop_at_one_step_and_one_goes_on_as_if_alone_all_the_time(tmp_path):
     make_dataset(tmp_path)
     arguments = (*AVERAGE, "--training.epochs", 2)
-    hosts = begin_hosts(tmp_path, 2, *arguments, "--run", "two")
+    started = begin_hosts(tmp_path, 2, *arguments, "--run", "two")
     wait_for_checkpoint(tmp_path, "two")
-    hosts[1].send_signal(signal.SIGTERM)
-    told = end_hosts(hosts)
-    assert [host.returncode for host in hosts] == [128 + signal.SIGTERM] * 2, told
+    started[1].send_signal(signal.SIGTERM)
+    told = end_hosts(started)
+    assert [host.returncode for host in started] == [128 + signal.SIGTERM] * 2, told
     assert all("stopped by SIGTERM; the same command goes on from here" in each for each in told)
     train_on_devices(tmp_path, [list(map(str, (*arguments, "--run", run))) for run in ("one", "two")], 1)
     assert_same(tmp_path, "one", "two")
@@ -144,17 +144,17 @@ def test_two_hosts_stop_at_one_step_and_one_goes_on_as_if_alone_all_the_time(tmp
 def test_three_hosts_of_which_one_is_killed_and_two_go_on(tmp_path, lost):
     make_dataset(tmp_path)
     arguments = (*AVERAGE, "--training.epochs", 3, "--run", "three")
-    hosts = begin_hosts(tmp_path, 3, *arguments)
+    started = begin_hosts(tmp_path, 3, *arguments)
     wait_for_checkpoint(tmp_path, "three")
     time.sleep(float(np.random.default_rng().uniform(0, 2)))
-    hosts[lost].kill()
+    started[lost].kill()
     began = time.monotonic()
-    told = end_hosts(hosts)
+    told = end_hosts(started)
     assert time.monotonic() - began < 60
-    for host, process in enumerate(hosts):
+    for host, process in enumerate(started):
         if host != lost:
             assert process.returncode not in (0, None)
-            assert "a host of the cluster is gone" in told[host] or "another task died" in told[host], told[host]
+            assert "another host is gone" in told[host] or "another task died" in told[host], told[host]
     told = end_hosts(again := begin_hosts(tmp_path, 2, *arguments, devices=2))
     assert [host.returncode for host in again] == [0, 0], told
     assert "resuming at step" in told[0]
@@ -163,12 +163,12 @@ def test_three_hosts_of_which_one_is_killed_and_two_go_on(tmp_path, lost):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("hosts", [2, 3])
-def test_hosts_learn_what_one_does(tmp_path, hosts):
+@pytest.mark.parametrize("count", [2, 3])
+def test_hosts_learn_what_one_does(tmp_path, count):
     """A family with statistics of batch norm, dropout, penalties and clusters, on each of 20 steps."""
     make_dataset(tmp_path)
     arguments = ("--model", "netvlad", "--training.epochs", 1.65, "--training.checkpoint-steps", 1)
-    told = end_hosts(started := begin_hosts(tmp_path, hosts, *arguments, "--run", "several"))
-    assert [host.returncode for host in started] == [0] * hosts, told
+    told = end_hosts(started := begin_hosts(tmp_path, count, *arguments, "--run", "several"))
+    assert [host.returncode for host in started] == [0] * count, told
     train_on_devices(tmp_path, [list(map(str, (*arguments, "--run", "one")))], 1)
     assert_same(tmp_path, "one", "several")
