@@ -15,8 +15,9 @@ PACKAGES = (
     *("h5py", "jinja2", "keras", "matplotlib.pyplot", "numba", "pandas", "tensorboard.summary", "tensorflow"),
     *("PIL.features", "encodings.cp437", "multiprocessing.synchronize", "pyarrow.pandas_compat", "typeguard"),
     *("cffi.api", "numba.cpython.unsafe.numbers", "scipy.linalg"),
+    *("av", "onnx", "onnxruntime"),
 )
-"""Those that stages import, the second and third line only when they are at work."""
+"""Those that stages import, those from the second line on only when they are at work."""
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 
 for package in PACKAGES:
