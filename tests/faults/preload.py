@@ -13,10 +13,11 @@ from pipeline.cli.stages import STAGES
 
 PACKAGES = (
     *("h5py", "jinja2", "keras", "matplotlib.pyplot", "numba", "tensorboard.summary", "tensorflow"),
-    *("PIL.features", "encodings.cp437", "multiprocessing.synchronize", "pandas", "typeguard"),
-    *("pyarrow.pandas_compat", "cffi.api", "numba.cpython.unsafe.numbers", "scipy.linalg"),
+    *("PIL.features", "encodings.cp437", "multiprocessing.synchronize", "pandas", "pyarrow.pandas_compat", "typeguard"),
+    *("cffi.api", "numba.cpython.unsafe.numbers", "scipy.linalg"),
+    *("av", "onnx", "onnxruntime"),
 )
-"""Those that stages import, the second and third line only when they are at work; PyArrow imports pandas."""
+"""Those that stages import, those from the second line on only when they are at work; PyArrow imports pandas."""
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 
 for package in PACKAGES:

@@ -145,7 +145,7 @@ class Server:
         scratch = self.scratch / str(self.number)
         scratch.mkdir()
         faults = fault_environment(folder, scratch, fault)
-        command = [stage, *(() if stage == "pack" else ("--preset", str(PRESET))), *map(str, arguments)]
+        command = [stage, *map(str, arguments)]
         # Without git, which would be a program to start: calls that strike reading strike its libraries too.
         environment = {**stage_environment(folder), **faults, "PATH": "/nowhere"}
         process = self.context.Process(target=_run, args=(command, environment, str(self.library), str(scratch)))

@@ -4,9 +4,9 @@ import random
 import re
 
 import pytest
-from faults.conftest import OTHERS, STAGES, Subject
 from faults.same import content, differences
 from faults.stages import Ended, Fault
+from faults.subjects import OTHERS, STAGES, Subject, tries
 
 FAILURES = ("ENOSPC", "EIO", "EMFILE")
 """From a call on: a full disk; one that refuses every change; no more files can be opened."""
@@ -16,7 +16,7 @@ DISPENSABLE = r"/\.|/download|/priors-"
 """What a stage may end well without writing, or deleting: locks, and what spares it work the next time."""
 CHEAP = ("synthesize", "submit", "evaluate")
 TRIED = 8
-"""Places of a stage at which the long form begins each failure."""
+"""Places of a stage at which the long form begins each failure, at most."""
 
 
 def fail(subject: Subject, fault: Fault) -> Ended:
@@ -72,7 +72,7 @@ def test_a_stage_takes_what_a_disk_may_do(stage, what, subject, tried):
 def test_a_stage_that_the_disk_fails_anywhere_goes_on(stage, what, subject, tried):
     subject = subject(stage)
     places = range(1, subject.undisturbed.calls + 1)
-    chosen = sorted({1, *random.Random(stage + what).sample(places, min(TRIED, len(places)))})
+    chosen = sorted({1, *random.Random(stage + what).sample(places, min(tries(stage, TRIED), len(places)))})
     all_ended = []
     for fault in (Fault(place, what) for place in chosen):
         subject.reset()

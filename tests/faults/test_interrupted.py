@@ -5,13 +5,13 @@ import signal
 import time
 
 import pytest
-from faults.conftest import OTHERS, STAGES, Subject
 from faults.stages import Ended, Fault
+from faults.subjects import OTHERS, STAGES, Subject, tries
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CHEAP = ("synthesize",)
 TRIED = 6
-"""Places, and moments, at which the long form interrupts a stage with each signal."""
+"""Places, and moments, at which the long form interrupts a stage with each signal, at most."""
 
 
 def check_stopped(ended: Ended, number: int, why: str) -> None:
@@ -59,16 +59,17 @@ def test_a_stage_that_is_interrupted_anywhere_goes_on(stage, number, subject, tr
     subject = subject(stage)
     chance = random.Random(f"{stage} {number}")
     places = range(1, subject.undisturbed.calls + 1)
-    for place in sorted(chance.sample(places, min(TRIED, len(places)))):
+    count = min(tries(stage, TRIED), len(places))
+    for place in sorted(chance.sample(places, count)):
         subject.reset()
         subject.check(interrupt(subject, number, place))
-    tried(f"{number.name} at a call", stage, min(TRIED, len(places)))
+    tried(f"{number.name} at a call", stage, count)
     subject.reset()
     began = time.monotonic()
     subject.run()
     whole = time.monotonic() - began
     struck = 0
-    for _ in range(TRIED):
+    for _ in range(count):
         subject.reset()
         struck += interrupt_later(subject, number, chance.uniform(0, whole))
         subject.check()

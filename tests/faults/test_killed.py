@@ -6,17 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from faults.conftest import FOLDED, OTHERS, STAGES
+from faults.places import PLACES, items, parts, spread
 from faults.same import content, differences
 from faults.stages import NONE, PRESET, Fault, fault_environment, read_calls
+from faults.subjects import STAGES
 from fixtures.support import ROOT, stage_command, stage_environment
 
 QUICK = {"train": 2, "soup": 1, "infer": 2, "export": 1, "ingest": 2}
 """How often a stage is killed in the quick form, where that takes long; else 4 times."""
-SAMPLED = {"train": 240, "train in folds": 120, "infer in folds": 120, "run_all": 60}
-"""How many places the long form tries, where it does not try all."""
-PARTS = {"train": 6, "train in folds": 4, "run_all": 4, "ingest": 2, "ensemble": 2}
-"""The parts into which the long form divides a stage's places, for several processes."""
 
 
 def fault_at(place: int, call: str, chance: random.Random) -> Fault:
@@ -30,6 +27,7 @@ def fault_at(place: int, call: str, chance: random.Random) -> Fault:
         *(stage for stage in STAGES if stage != "report"),
         "download",
         "pack",
+        *(pytest.param(stage, marks=pytest.mark.wide) for stage in ("extract", "predict", "predict in windows")),
     ],
 )
 def test_a_stage_that_is_killed_again_and_again_goes_on(stage, subject, tried):
@@ -51,19 +49,14 @@ def test_a_stage_that_is_killed_again_and_again_goes_on(stage, subject, tried):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("stage", "part"), [(stage, part) for stage in [*STAGES, *OTHERS, *FOLDED] for part in range(PARTS.get(stage, 1))]
-)
+@pytest.mark.parametrize(("stage", "part"), items())
 def test_a_stage_that_is_killed_anywhere_goes_on(stage, part, subject, tried):
     subject = subject(stage)
-    chance = random.Random(stage)
-    places = list(enumerate(subject.undisturbed.places, 1))
-    if stage in SAMPLED:
-        places = sorted(chance.sample(places, min(SAMPLED[stage], len(places))))
     killed, lost = 0, []
-    for place, (call, path) in places[part :: PARTS.get(stage, 1)]:
+    for place in spread(subject.undisturbed.calls, PLACES[stage], random.Random(stage))[part :: parts(stage)]:
         subject.reset()
-        fault = fault_at(place, call, chance)
+        call, path = subject.undisturbed.places[place - 1]
+        fault = fault_at(place, call, random.Random(f"{stage} {place}"))
         ended = subject.run(fault)
         if ended.status == 0 and place > ended.calls:  # how many checkpoints there are depends on time
             continue

@@ -4,12 +4,12 @@ import random
 import signal
 
 import pytest
-from faults.conftest import OTHERS, STAGES
 from faults.stages import Fault
+from faults.subjects import OTHERS, STAGES, tries
 
 CHEAP = ("synthesize", "submit")
 TRIED = 6
-"""Places at which the long form holds the first process while the second one runs."""
+"""Places at which the long form holds the first process while the second one runs, at most."""
 STAGES_AND_COUNTS = [
     *((stage, 1) for stage in CHEAP),
     *(pytest.param(stage, TRIED, marks=pytest.mark.long) for stage in [*STAGES, *OTHERS]),
@@ -21,7 +21,7 @@ def test_two_of_a_stage_at_once(stage, count, subject, tried):
     """The first is stopped at a call, the second one runs from its start to its end, and the first goes on."""
     subject = subject(stage)
     places = range(1, subject.undisturbed.calls + 1)
-    chosen = sorted(random.Random(stage).sample(places, min(count, len(places))))
+    chosen = sorted(random.Random(stage).sample(places, min(tries(stage, count), len(places))))
     for place in chosen:
         subject.reset()
         held = Fault(place, "stop")
