@@ -38,6 +38,7 @@ UNMIRRORED = {
         "inference/answers/answering.py",
         "inference/answers/tag_files.py",
         "inference/bundle/header.py",
+        "inference/bundle/ingredients.py",
         "inference/bundle/onnx_model.py",
         "inference/bundle/opening.py",
         "inference/bundle/writing.py",
