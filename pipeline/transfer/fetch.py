@@ -15,7 +15,7 @@ from tqdm import tqdm
 from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, first_lines
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
 from pipeline.runtime.output import shown
 from pipeline.runtime.progress import progress_bar
@@ -140,9 +140,7 @@ class Fetch:
             except OSError as error:
                 print(f"{listed} lists what was missing before, and cannot be written anew: {error.strerror}")
         if missing:
-            lines = [f"  {path}: {reason}" for path, reason in list(missing.items())[:20]]
-            if len(missing) > 20:
-                lines.append(f"  and {len(missing) - 20} more")
+            lines = first_lines([f"  {path}: {reason}" for path, reason in missing.items()], 20, "  and {} more")
             lines.append("the same command again transfers only these")
             raise StageError(
                 "\n".join([f"missing: {len(missing)} of {counted(len(wanted), 'file')} (listed in {listed}):", *lines])

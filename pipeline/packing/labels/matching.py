@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config.errors import StageError
+from pipeline.config.wording import listed
 from pipeline.packing.tables.table import Table
 
 SHOWN = 5
@@ -53,12 +54,12 @@ class Matches:
         if self.table_only:
             lines.append(
                 f"{self.table_only:,} of {self.matched + self.table_only:,} ids in {table} match no features: "
-                + _listed(self.first_table, self.table_only)
+                + listed([*map(repr, self.first_table)], SHOWN, self.table_only)
             )
         if self.features_only:
             lines.append(
                 f"{self.features_only:,} of {self.matched + self.features_only:,} videos are not in {table}: "
-                + _listed(self.first_features, self.features_only)
+                + listed([*map(repr, self.first_features)], SHOWN, self.features_only)
             )
         if self.remedy:
             lines.append(self.remedy)
@@ -190,11 +191,7 @@ def _no_ids(table: Table, ids: Collection[str], columns: list[str], named: str |
 
 
 def _names(table: Table) -> str:
-    return ", ".join(name[:40] for name in table.names[:8]) + (", ..." if len(table.names) > 8 else "")
-
-
-def _listed(some: list[str], count: int) -> str:
-    return ", ".join(map(repr, some)) + (", ..." if count > len(some) else "")
+    return listed([name[:40] for name in table.names], 8)
 
 
 def _replaced(pattern: str, by: str = "") -> Callable[[pa.Array], pa.Array]:
