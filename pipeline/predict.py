@@ -54,7 +54,8 @@ from pipeline.inputs.class_names import read_class_names
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.packing.settings import FeatureSettings
-from pipeline.reporting.tag_pages import SeenVideo, Tagging, TagPages, tag_pages
+from pipeline.reporting.tag_pages import TagPages, tag_pages
+from pipeline.reporting.tag_values import SeenVideo, Tagging
 from pipeline.runtime.output import printable_json
 from pipeline.runtime.progress import progress_bar
 

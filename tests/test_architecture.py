@@ -76,7 +76,7 @@ UNMIRRORED = {
     ),
     "tests/packing/sources/test_source.py": ("packing/sources/files_source.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
-        f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
+        f"reporting/{name}.py" for name in ("page", "runs", "sections", "templates", "videos")
     ),
 }
 """Where files without a test of their own name are tested."""
