@@ -36,6 +36,7 @@ UNMIRRORED = {
     "the tests of the file that calls it": (
         "ensembling/loops.py",
         "inference/answers/answering.py",
+        "inference/answers/giving.py",
         "inference/answers/tag_files.py",
         "inference/bundle/header.py",
         "inference/bundle/ingredients.py",

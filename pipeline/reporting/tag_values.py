@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.inference.answers.answering import Answer
 from pipeline.inference.windows.intervals import Interval
 from pipeline.inference.windows.times import Windows, WindowSettings
 from pipeline.reporting import numbers
@@ -37,6 +38,12 @@ class SeenVideo(NamedTuple):
     shares: NDArray[np.floating] | None = None
     """How much each frame counts, [n], in all 1; None if nothing tells."""
     thumbnails: Sequence[Thumbnail] = ()
+
+    @classmethod
+    def of(cls, answer: Answer) -> "SeenVideo":
+        """Return what is seen of a video whose windows have been scored; its pictures are made now."""
+        video, windows, scores, shares = answer.scored
+        return cls(video.id, video.where, windows, scores, answer.intervals, shares, video.thumbnails())
 
 
 @dataclass(frozen=True)
