@@ -26,11 +26,12 @@ from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
 from pipeline.inference.bundle.ingredients import Ingredients
+from pipeline.inference.comparing import best_run
 from pipeline.inference.folds import why_seen
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.runs import TrainedRun, read_blend
-from pipeline.inference.scoring import best_run, scores_of
+from pipeline.inference.scoring import scores_of
 from pipeline.inference.thresholds import THRESHOLDS, Thresholds, fresh_thresholds, why_outdated
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend

@@ -10,7 +10,7 @@ from pipeline.config.errors import StageError
 from pipeline.config.wording import listed
 from pipeline.packing.labels.cells import Marks, is_multi_hot, labels_in_cells, multi_hot
 from pipeline.packing.labels.classes import number_classes, twins
-from pipeline.packing.labels.matching import find_id_column, videos_of
+from pipeline.packing.labels.id_column import find_id_column, videos_of
 from pipeline.packing.labels.splits import SPLIT_COLUMNS
 from pipeline.packing.tables.table import Table, read_tables
 

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName
 from pipeline.config.wording import counted, listed
-from pipeline.packing.labels.matching import SHOWN, find_id_column, videos_of
+from pipeline.packing.labels.id_column import find_id_column, videos_of
+from pipeline.packing.labels.matching import SHOWN
 from pipeline.packing.tables.table import Table, read_table
 
 SPLIT_COLUMNS = ("split", "subset", "partition", "set")
