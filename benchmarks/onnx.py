@@ -74,6 +74,7 @@ def _measure(folder: Path, family: str, flags: Flags) -> list[Figure]:
 
 def _models(folder: Path, experiment: Any) -> tuple[Any, Any, int]:
     """A model in Keras, the same in ONNX Runtime, and the bytes of its file."""
+    from pipeline.inference.bundle.ingredients import Ingredients
     from pipeline.inference.bundle.loading import load_bundle
     from pipeline.inference.bundle.onnx_writing import write_onnx
     from pipeline.inference.runs import TrainedRun
@@ -85,7 +86,7 @@ def _models(folder: Path, experiment: Any) -> tuple[Any, Any, int]:
     run = TrainedRun(folder, *made)
     names = [""] * experiment.dataset.num_classes
     path = folder / "model.onnx"
-    write_onnx(path, run.alone(20), [run], names, "float32", experiment.inference, {})
+    write_onnx(path, Ingredients(run.alone(20), [run], names, "float32", experiment.inference, {}))
     return model, load_bundle(path).members[0].models[0], path.stat().st_size
 
 

@@ -21,9 +21,10 @@ from pipeline.config import DatasetConfig
 from pipeline.config.errors import StageError
 from pipeline.config.monitor import TITLES, Monitor
 from pipeline.config.wording import counted
+from pipeline.inference.comparing import columns, scored_by, spread_of
 from pipeline.inference.freshness import prediction_store, remedy_of, why_stale
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import columns, score_lists, score_priors, scored_by, scores_of, spread_of
+from pipeline.inference.scoring import score_lists, score_priors, scores_of
 from pipeline.inputs.index import Index
 from pipeline.submission import read_submission
 

@@ -25,11 +25,13 @@ from pipeline.config import Experiment, InferenceConfig, labels_kept, to_dict
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.bundle.ingredients import Ingredients
+from pipeline.inference.comparing import best_run
 from pipeline.inference.folds import why_seen
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
 from pipeline.inference.runs import TrainedRun, read_blend
-from pipeline.inference.scoring import best_run, scores_of
+from pipeline.inference.scoring import scores_of
 from pipeline.inference.thresholds import THRESHOLDS, Thresholds, fresh_thresholds, why_outdated
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend
@@ -110,14 +112,14 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
     if not done:
         from pipeline.inference.bundle.writing import add_scores, write_bundle
 
+        made_of = Ingredients(recipe, runs, names, flags.weights, experiment.inference, made_from, thresholds)
         with atomic_file(path) as temporary:
-            made_of = (recipe, runs, names, flags.weights, experiment.inference, made_from, thresholds)
             if flags.onnx:
                 from pipeline.inference.bundle.onnx_writing import write_onnx
 
-                write_onnx(temporary, *made_of)
+                write_onnx(temporary, made_of)
             else:
-                write_bundle(temporary, *made_of, keep_precision=flags.precision == "trained")
+                write_bundle(temporary, made_of, keep_precision=flags.precision == "trained")
             size = temporary.stat().st_size + ROOM
             scores = {
                 "bytes": size,
@@ -126,9 +128,8 @@ def _export(work: StageOutput, flags: Flags, experiment: Experiment, folder: Pat
                 "holdout": _holdout(temporary, folder, runs, index, experiment.inference),
             }
             add_scores(temporary, scores)
-        models = sum(len(run.models) for run in runs)
         told = f", with thresholds for {thresholds.settings.describe()}" if thresholds else ""
-        print(f"{path}: {counted(models, 'model')} as {flags.weights}{told}")
+        print(f"{path}: {counted(made_of.count_models(), 'model')} as {flags.weights}{told}")
     if flags.saved_model:
         _save_model(path, flags.saved_model)
 

@@ -24,7 +24,7 @@ from pipeline.cli.flags import ForceFlags, MediaFlags, PartFlags, PlacesFlags, W
 from pipeline.cli.parsing import parse_own_flags
 from pipeline.cli.running import call_stage, run_stage
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, first_lines
 from pipeline.features.backbone import FPS, Recipe
 from pipeline.features.estimate import estimate
 from pipeline.features.extraction import extract
@@ -170,13 +170,13 @@ def _extract(
 
 def _tell(files: dict[str, Path], stored: dict[str, StoredFile]) -> None:
     """Name the files that are damaged, and what could be read of them."""
-    bad = [id for id in files if stored[id].fault]
-    for id in bad[:_LISTED]:
-        frames = stored[id].frames
-        read = f"{counted(frames, 'frame')} could be read" if frames else "nothing could be read"
-        print(f"{files[id]}: {stored[id].fault}; {read}", file=sys.stderr)
-    if len(bad) > _LISTED:
-        print(f"and {counted(len(bad) - _LISTED, 'more file is', 'more files are')} damaged", file=sys.stderr)
+    damaged = []
+    for id, path in files.items():
+        if fault := stored[id].fault:
+            read = counted(stored[id].frames, "frame") if stored[id].frames else "nothing"
+            damaged.append(f"{path}: {fault}; {read} could be read")
+    for told in first_lines(damaged, _LISTED, "and {} more, damaged too"):
+        print(told, file=sys.stderr)
 
 
 def _sources(flags: Flags, stored: dict[str, StoredFile], store: Store, features: list[str]) -> list:

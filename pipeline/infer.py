@@ -4,7 +4,8 @@ A run that is trained in folds predicts each training video by the model of the 
 holdout, and the other splits by the mean of all its models.
 
 Reads runs/<preset>/<run>/, or a bundle, and the index; writes runs/<preset>/<run>/predictions/<split>/ as Parquet
-parts. Predictions of a bundle go to a run named after its file. A record is read once for all models.
+parts. Predictions of a bundle go to a run named after its file, x of x.zip and x-onnx of x.onnx. A record is read once
+for all models.
 """
 
 import contextlib
@@ -32,8 +33,9 @@ from pipeline.config.errors import StageError
 from pipeline.config.ranges import RunName
 from pipeline.config.wording import counted
 from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.folds import fold_views, join_folds, why_seen
-from pipeline.inference.freshness import prediction_store
+from pipeline.inference.freshness import bundle_summary, prediction_store
 from pipeline.inference.parts import Models, SplitTask, bar_of, predict_part, predict_parts
 from pipeline.inference.runs import TrainedRun, check_run_fits_index, prediction_settings
 from pipeline.inference.scoring import scores_of
@@ -96,13 +98,23 @@ def main() -> None:
 
 
 def _folder(flags: Flags, family: str) -> Path:
-    """Return the folder for predictions: the run's own, or one named after the bundle's file."""
-    if not flags.bundle:
+    """Return the folder for predictions: the run's own, or one named after the bundle's file.
+
+    An .onnx file has another than a zip of its name: both are bundles of one run.
+    """
+    if not (bundle := flags.bundle):
         return find_run(flags.places, flags.preset_name, flags.run or family)
-    folder = flags.places.run(flags.preset_name, flags.bundle.stem)
-    check_value(f"the name of --bundle {flags.bundle}", flags.bundle.stem, RunName)
+    name = f"{bundle.stem}-onnx" if is_onnx(bundle) else bundle.stem
+    check_value(f"the name of --bundle {bundle}", name, RunName)
+    folder = flags.places.run(flags.preset_name, name)
     if is_trained(folder):
-        raise StageError(f"predictions of {flags.bundle} would go to {folder}, which has another use: rename the file")
+        raise StageError(f"predictions of {bundle} would go to {folder}, which has another use: rename the file")
+    there = bundle_summary(folder)
+    if there and there["bundle"] != bundle.name:
+        raise StageError(
+            f"predictions of {bundle} would go to {folder}, which has those of {there['bundle']}: rename the file, or "
+            "delete the folder"
+        )
     return folder
 
 

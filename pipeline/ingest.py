@@ -22,7 +22,7 @@ from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.config import DatasetConfig, to_dict
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, first_lines
 from pipeline.inputs.class_names import KEY, SUMMARY, find_vocabulary, read_class_names, stored_class_names
 from pipeline.inputs.index import HEADS, TRAIN, HeadsError, Index, Source
 from pipeline.inputs.index.build import write_index
@@ -197,12 +197,12 @@ def _counted(reports: Iterator, bar: tqdm) -> Iterator:
 
 
 def _check_budget(summary: dict[str, Any], budget: int) -> None:
-    count, first = summary["quarantined"]["count"], summary["quarantined"]["first"][:20]
+    count, first = summary["quarantined"]["count"], summary["quarantined"]["first"]
     if count > budget:
-        listed = "\n".join(f"  {entry['file']}, offset {entry['offset']}: {entry['reason']}" for entry in first)
-        more = f"\n  and {count - len(first)} more" if count > len(first) else ""
+        lines = [f"  {entry['file']}, offset {entry['offset']}: {entry['reason']}" for entry in first]
+        told = "\n".join(first_lines(lines, 20, "  and {} more", count))
         raise StageError(
-            f"{counted(count, 'bad record')}, {budget} tolerated (--max-quarantined):\n{listed}{more}\n"
+            f"{counted(count, 'bad record')}, {budget} tolerated (--max-quarantined):\n{told}\n"
             "nothing was indexed. "
             "Mend or remove these files, or raise --max-quarantined to leave the records out"
         )

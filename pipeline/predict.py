@@ -14,52 +14,40 @@ anew.
 """
 
 import contextlib
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import tyro
 
-from pipeline.artifacts.done import digest_json
 from pipeline.artifacts.places import find_run
 from pipeline.cli.flags import CommonFlags, MediaFlags, ThresholdFlags, WorkerFlags
 from pipeline.cli.parsing import parse_flags
 from pipeline.cli.paths import PathOrName
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
-from pipeline.config import DatasetConfig, ThresholdConfig
+from pipeline.config import DatasetConfig
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.ranges import FramesPerSecond, Span, TopK
 from pipeline.config.threshold import Wanted
-from pipeline.config.wording import counted
 from pipeline.features.files import divided
 from pipeline.features.finding import FOLDER as BACKBONES
-from pipeline.inference.answers.answer_file import answer_file
-from pipeline.inference.answers.answering import Answer, Asked, table_lines
-from pipeline.inference.answers.tag_files import SUFFIXES, tag_file
-from pipeline.inference.descriptors import DescriptorFile, descriptor_file
+from pipeline.inference.answers.answering import Answer, Asked
+from pipeline.inference.answers.giving import Giving
+from pipeline.inference.answers.tag_files import SUFFIXES
+from pipeline.inference.descriptors import descriptor_file
 from pipeline.inference.given.all_videos import GivenVideos
 from pipeline.inference.given.files import OwnFiles, find_own_videos
 from pipeline.inference.given.media import OwnMedia, extracted_fps
-from pipeline.inference.given.videos import OwnVideo
+from pipeline.inference.given.unreadable import Unreadable
 from pipeline.inference.runs import describe_dataset
-from pipeline.inference.thresholds import given_thresholds
 from pipeline.inference.unloaded import UnloadedEnsemble, find_bundle, find_runs
 from pipeline.inference.windows.times import WindowSettings
 from pipeline.inputs.class_names import read_class_names
-from pipeline.inputs.index.sources import size_and_mtime
-from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.packing.settings import FeatureSettings
-from pipeline.reporting.tag_pages import SeenVideo, Tagging, TagPages, tag_pages
-from pipeline.runtime.output import printable_json
-from pipeline.runtime.progress import progress_bar
+from pipeline.reporting.tag_pages import tag_pages
+from pipeline.reporting.tag_values import SeenVideo, Tagging
 
-_LISTED = 20
-"""Unreadable videos that are named, of those with one reason."""
 _EVERY = 5.0
 """Seconds from the beginning of a window to that of the next, where --page alone asks for windows."""
 
@@ -150,17 +138,7 @@ class Flags(CommonFlags, WorkerFlags, ThresholdFlags, MediaFlags, FeatureSetting
 
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["predict"].sections)
-    if Path(flags.run).is_file():
-        ensemble = find_bundle(Path(flags.run))
-    else:
-        folder = find_run(flags.places, flags.preset_name, flags.run)
-        ensemble = find_runs(folder, experiment.inference.top_k, flags.places.index)
-    if ensemble.is_onnx and (flags.descriptors or flags.page):
-        flag, wanted = ("--descriptors", "descriptors") if flags.descriptors else ("--page", "weights of frames")
-        raise StageError(
-            f"{flags.run} is an .onnx file, which gives no {wanted}: leave out {flag}, or name its run or a zip that "
-            "export made"
-        )
+    ensemble = _ensemble(flags, experiment.inference.top_k)
     windows, names = flags.windows(ensemble.dataset), ensemble.class_names
     if flags.vocabulary:
         names = read_class_names(flags.vocabulary, ensemble.dataset.num_classes)
@@ -171,139 +149,55 @@ def main() -> None:
         found = find_own_videos(files, flags, ensemble.dataset, flags.workers, outputs)
     given = GivenVideos(found, _media(flags, paths, ensemble) if paths else None)
     describe, weigh = flags.descriptors is not None, flags.page is not None
-    batch_size = experiment.inference.batch_size
-    by_class = _thresholds(flags, experiment.threshold, ensemble)
-    asked = Asked(ensemble, names, batch_size, flags.top, by_class, windows, describe, weigh)
+    goals = {"precision": flags.precision, "recall": flags.recall}
+    by_class = ensemble.by_class(flags.threshold, goals, experiment.threshold)
+    asked = Asked(ensemble, names, experiment.inference.batch_size, flags.top, by_class, windows, describe, weigh)
+    unreadable = Unreadable()
     with contextlib.ExitStack() as stack:
-        job = _Job(flags, asked, given)
+        descriptors = pages = None
         if flags.descriptors:
-            job.descriptors = stack.enter_context(descriptor_file(flags.descriptors, ensemble.digest()))
+            descriptors = stack.enter_context(descriptor_file(flags.descriptors, ensemble.digest()))
         if flags.page:
-            job.pages = stack.enter_context(_pages(flags.page, Path(flags.run).name, asked, given))
+            tagging = Tagging(Path(flags.run).name, names, windows, asked.thresholds())
+            pages = stack.enter_context(tag_pages(flags.page, given.total() > 1, tagging))
+
+        def take(answer: Answer) -> None:
+            if descriptors and answer.descriptors:
+                descriptors.add(answer.video.id, answer.descriptors)
+            if pages and answer.scored:
+                pages.add(SeenVideo.of(answer))
+
+        giving = Giving(asked, given, unreadable, take)
         for fault in found.faults:
-            job.tell(fault)
+            unreadable.tell(fault)
         given.tell_twice()
         if flags.output:
-            job.write_file(flags.output)
+            giving.write_file(flags.output, flags.align, flags.skip_done)
         else:
-            job.print_all()
-        for other in filter(None, (job.descriptors, job.pages)):
+            giving.print_all(flags.json)
+        for other in filter(None, (descriptors, pages)):
             other.write()
-    job.tell_more()
-    damaged = given.damaged()
-    for told in damaged:
-        print(told, file=sys.stderr)
-    if job.bad:
-        told = counted(job.good + job.bad, "video or file", "videos or files")
-        needs = describe_dataset(ensemble.dataset)
-        raise StageError(f"{job.bad} of {told} could not be read: see above. The model needs {needs}")
-    if damaged:
-        raise StageError(f"{counted(len(damaged), 'file is', 'files are')} damaged: see above; copy or make them again")
+    unreadable.end(giving.good, given.damaged(), describe_dataset(ensemble.dataset))
+
+
+def _ensemble(flags: Flags, top_k: int | None) -> UnloadedEnsemble:
+    """Return what predicts; raises StageError if what is asked for cannot be had from it."""
+    if Path(flags.run).is_file():
+        ensemble = find_bundle(Path(flags.run))
+    else:
+        ensemble = find_runs(find_run(flags.places, flags.preset_name, flags.run), top_k, flags.places.index)
+    if ensemble.is_onnx and (flags.descriptors or flags.page):
+        flag, wanted = ("--descriptors", "descriptors") if flags.descriptors else ("--page", "weights of frames")
+        raise StageError(
+            f"{flags.run} is an .onnx file, which gives no {wanted}: leave out {flag}, or name its run or a zip that "
+            "export made"
+        )
+    return ensemble
 
 
 def _media(flags: Flags, paths: list[Path], ensemble: UnloadedEnsemble) -> OwnMedia:
     folder = flags.places.data_dir / BACKBONES
     return OwnMedia(paths, ensemble.dataset, flags.backbone_files, folder, flags.workers, flags.missing)
-
-
-def _thresholds(flags: Flags, settings: ThresholdConfig, ensemble: UnloadedEnsemble) -> np.ndarray | None:
-    """Return the smallest score of each class that is named, float64 [V]; None if any is."""
-    if flags.threshold:
-        return given_thresholds(flags.threshold, lambda: ensemble.thresholds(None), ensemble.dataset.num_classes)
-    if flags.precision is not None:
-        return ensemble.thresholds(replace(settings, goal="precision", value=flags.precision)).array()
-    if flags.recall is not None:
-        return ensemble.thresholds(replace(settings, goal="recall", value=flags.recall)).array()
-    return None
-
-
-@dataclass
-class _Job:
-    """What is asked, where the answers go, and how many videos were good and bad."""
-
-    flags: Flags
-    asked: Asked
-    given: GivenVideos
-    descriptors: DescriptorFile | None = None
-    pages: TagPages | None = None
-    good: int = 0
-    bad: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Why how many could not be read."""
-
-    def print_all(self) -> None:
-        """Print a table, or JSON lines."""
-        for video, values in self._answers():
-            if isinstance(video, UnreadableVideo):
-                self.tell(video)
-            elif values:
-                self.good += 1
-                told = printable_json({"id": video.id, **values}) if self.flags.json else None
-                print(told or table_lines(video.id, **values))
-
-    def write_file(self, output: Path) -> None:
-        """Write the file of answers, and tell what it holds."""
-        tables = [[str(path), *size_and_mtime(path)] for path in self.given.files.tables]
-        names, top, *times = self.asked.settings()
-        model = digest_json(self.asked.ensemble.digest(), names, top, self.flags.align, tables, *times)
-        total = self.given.total()
-        if output.suffix in SUFFIXES:
-            file = tag_file(output, total > 1)
-        else:
-            file = answer_file(output, model, go_on=self.flags.skip_done)
-        with file as answers, progress_bar(total=total, desc="predict", unit=" videos") as bar:
-            for video, values in self._answers(answers.has):
-                bar.update()
-                if isinstance(video, UnreadableVideo):
-                    self.tell(video, bar.write)
-                    continue
-                self.good += 1
-                if values:
-                    answers.add(video, values)
-                else:
-                    answers.keep(video)
-            dropped = answers.write() if self.good else []
-        if not self.good:
-            print(f"{output}: nothing is written, since no video could be read", file=sys.stderr)
-            return
-        new = self.good - answers.kept
-        print(f"{answers.path}: {counted(self.good, 'video')}; {new} predicted, {answers.kept} kept")
-        for told in dropped:
-            print(f"{output}: dropped {told}")
-
-    def tell(self, fault: UnreadableVideo, write: Callable[..., Any] = print) -> None:
-        """Name what cannot be read, unless many with this reason are named already."""
-        self.bad += 1
-        self.reasons[fault.reason] += 1
-        if self.reasons[fault.reason] <= _LISTED:
-            write(str(fault), file=sys.stderr)
-
-    def tell_more(self) -> None:
-        """Tell how many are not named."""
-        for reason, count in self.reasons.items():
-            if count > _LISTED:
-                print(f"and {counted(count - _LISTED, 'other')}: {reason}", file=sys.stderr)
-
-    def _answers(
-        self, is_known: Callable[[OwnVideo], bool] = lambda video: False
-    ) -> Iterator[tuple[OwnVideo | UnreadableVideo, dict[str, Any] | None]]:
-        """Yield each video and what is said of it, if that is not known; hand what else is asked for to its file."""
-        for answer in self.asked.answers(self.given.videos(is_known), is_known):
-            if self.descriptors and answer.descriptors:
-                self.descriptors.add(answer.video.id, answer.descriptors)
-            if self.pages and answer.scored:
-                self.pages.add(_seen(answer))
-            yield answer.video, answer.values
-
-
-def _pages(path: Path, model: str, asked: Asked, given: GivenVideos) -> contextlib.AbstractContextManager[TagPages]:
-    tagging = Tagging(model, asked.names, asked.windows, asked.thresholds())
-    return tag_pages(path, given.total() > 1, tagging)
-
-
-def _seen(answer: Answer) -> SeenVideo:
-    video, windows, scores, shares = answer.scored
-    return SeenVideo(video.id, video.where, windows, scores, answer.intervals, shares, video.thumbnails())
 
 
 if __name__ == "__main__":

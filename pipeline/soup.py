@@ -28,8 +28,9 @@ from pipeline.cli.types import Family
 from pipeline.config import InferenceConfig, SamplingConfig, differences, from_dict
 from pipeline.config.errors import StageError
 from pipeline.config.monitor import Monitor, key_of, short_title
+from pipeline.inference.comparing import scored_by
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import Metrics, scored_by
+from pipeline.inference.scoring import Metrics
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.runtime import backend, devices
 from pipeline.runtime.progress import progress_bar

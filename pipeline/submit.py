@@ -26,9 +26,9 @@ from pipeline.config.monitor import short_title
 from pipeline.config.ranges import Seconds
 from pipeline.config.threshold import STORED
 from pipeline.config.wording import counted
+from pipeline.inference.comparing import best_run
 from pipeline.inference.freshness import fresh_predictions
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import best_run
 from pipeline.inference.thresholds import THRESHOLDS, fresh_thresholds, given_thresholds, thresholds_of
 from pipeline.inputs.class_names import unnamed
 from pipeline.inputs.index import Index

@@ -22,9 +22,9 @@ from pipeline.cli.stages import STAGES
 from pipeline.config import ThresholdConfig, to_dict
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
+from pipeline.inference.comparing import best_run
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import best_run
 from pipeline.inference.threshold_choice import HALVES, choose_thresholds, measure, measure_crosswise
 from pipeline.inference.thresholds import (
     THRESHOLDS,

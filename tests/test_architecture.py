@@ -36,8 +36,10 @@ UNMIRRORED = {
     "the tests of the file that calls it": (
         "ensembling/loops.py",
         "inference/answers/answering.py",
+        "inference/answers/giving.py",
         "inference/answers/tag_files.py",
         "inference/bundle/header.py",
+        "inference/bundle/ingredients.py",
         "inference/bundle/onnx_model.py",
         "inference/bundle/opening.py",
         "inference/bundle/writing.py",
@@ -48,10 +50,12 @@ UNMIRRORED = {
         "inference/windows/scores.py",
         "inputs/reading/streaming.py",
         "inputs/records/wire.py",
+        "packing/sources/hdf5_walk.py",
         "packing/sources/parquet_columns.py",
         "submission/kaggle_client.py",
         "submission/lines.py",
         "submission/upload.py",
+        "transfer/missing.py",
         "training/teacher.py",
     ),
     "tests/test_metrics.py": ("metrics/precision.py", "metrics/ranking.py", "metrics/streaming.py"),
@@ -66,6 +70,7 @@ UNMIRRORED = {
         "features/packets.py",
     ),
     "tests/features/test_finding.py": ("features/known.py",),
+    "tests/inference/test_scoring.py: the best run": ("inference/comparing.py",),
     "tests/test_predict.py": ("inference/given/all_videos.py",),
     "tests/test_extract.py": (
         "features/estimate.py",
@@ -75,7 +80,7 @@ UNMIRRORED = {
     ),
     "tests/packing/sources/test_source.py": ("packing/sources/files_source.py",),
     "tests/test_report.py: the page as a browser shows it": tuple(
-        f"reporting/{name}.py" for name in ("page", "runs", "sections", "videos")
+        f"reporting/{name}.py" for name in ("page", "runs", "sections", "templates", "videos")
     ),
 }
 """Where files without a test of their own name are tested."""

@@ -12,7 +12,7 @@ from fixtures.made_runs import RUNS, make_all, weights_json
 from fixtures.support import OTHER_BACKENDS, ROOT, frames_of, name_classes, stage_command, stage_environment
 
 from pipeline import evaluate, export, infer, submit, threshold
-from pipeline.artifacts.files import write_json
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.predictions import PredictionStore
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.inference.bundle.header import read_header, read_scores
@@ -215,6 +215,11 @@ def test_a_bundle_brings_its_own_models_and_its_own_name(small, run, blended):
         other.write_bytes(blended.read_bytes())
         with pytest.raises(error, match=message):
             run(infer, "--bundle", other)
+    for name in ("one.v1", "one.v2"):
+        (small / name).write_bytes(blended.read_bytes())
+    run(infer, "--bundle", small / "one.v1", "--split", "test")
+    with pytest.raises(StageError, match=r"one\.v2 would go to .*small/one, which has those of one\.v1: rename"):
+        run(infer, "--bundle", small / "one.v2", "--split", "test")
 
 
 WITHOUT_KERAS = """
@@ -234,7 +239,10 @@ for asked in (("--json",), ("--json", "--window", "4"), ("--descriptors", "a.par
 
 
 def test_an_onnx_file_predicts_in_a_process_without_keras(small, run, blended):
-    """What the runs say, blended; and all that asks the models for more is refused by name."""
+    """What the runs say, blended, beside what a zip of its name says; what asks the models for more is refused."""
+    zipped = small / "runs" / "small" / "ensemble-float32.zip"
+    zipped.write_bytes(blended.read_bytes())
+    run(infer, "--bundle", zipped, "--split", "test")
     assert f"{small}/runs/small/ensemble-float32.onnx: 2 models as float32" in run(
         export, "--run", "ensemble", "--weights", "float32", "--onnx"
     )
@@ -248,17 +256,16 @@ def test_an_onnx_file_predicts_in_a_process_without_keras(small, run, blended):
     told = subprocess.run(command, cwd=small, env=environment, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     whole, windows, descriptors, page = told.stdout.splitlines()[-4:]
-    ids, labels, scores = predictions(small / "runs" / "small" / "ensemble-float32" / "predictions" / "test")
+    ids, labels, scores = predictions(small / "runs" / "small" / "ensemble-float32-onnx" / "predictions" / "test")
     dense = 0
     for share, name in zip((1 / 3, 2 / 3), RUNS):
         _, alone_labels, alone = predictions(small / "runs" / "small" / name / "predictions" / "test")
         dense = dense + share * np.take_along_axis(alone, np.argsort(alone_labels, axis=1), axis=1)  # all 9 are kept
     np.testing.assert_array_equal(labels, np.argsort(-dense, axis=1, kind="stable"))
     np.testing.assert_allclose(np.take_along_axis(dense, labels.astype(int), axis=1), scores, atol=1e-5)
-    gap = json.loads((small / "runs/small/ensemble-float32/predictions/holdout/scores.json").read_text())["whole"][
-        "gap"
-    ]
-    assert gap == pytest.approx(holdout["gap"], abs=1e-9)
+    scored = read_json(small / "runs/small/ensemble-float32-onnx/predictions/holdout/scores.json")["whole"]
+    assert scored["gap"] == pytest.approx(holdout["gap"], abs=1e-9)
+    assert "up to date" in run(infer, "--bundle", zipped, "--split", "test")
     own = json.loads(whole)["labels"][0]
     (row,) = np.flatnonzero(np.array(ids) == "v062")
     assert own["label"] == labels[row, 0] and own["score"] == pytest.approx(scores[row, 0], abs=1e-5)

@@ -18,6 +18,7 @@ from pipeline.config import ConfigError, InferenceConfig, ThresholdConfig
 from pipeline.config.errors import StageError
 from pipeline.inference.answers import answering
 from pipeline.inference.answers.subtitles import sub_rip, web_vtt
+from pipeline.inference.bundle.ingredients import Ingredients
 from pipeline.inference.bundle.writing import write_bundle
 from pipeline.inference.ensemble import Ensemble
 from pipeline.inference.freshness import prediction_store
@@ -112,7 +113,7 @@ def test_bad_records_are_named_and_the_rest_predicted(small, run, tmp_path):
 def test_a_bundle_from_its_path_alone_with_names_of_ones_own(small, run, tmp_path, monkeypatch):
     recipe, runs = read_blend(small / "runs" / "small" / "netvlad", 9)
     names = [f"in the bundle {number}" for number in range(9)]
-    write_bundle(tmp_path / "a.zip", recipe, runs, names, "float32", InferenceConfig(top_k=9), {})
+    write_bundle(tmp_path / "a.zip", Ingredients(recipe, runs, names, "float32", InferenceConfig(top_k=9), {}))
     write_shard(tmp_path / "a.tfrecord", range(3, 4))
     monkeypatch.setenv("PIPELINE_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setenv("PIPELINE_RUNS", str(tmp_path / "nowhere"))
@@ -323,7 +324,8 @@ def test_a_bundle_has_the_thresholds_of_its_run_or_none(small, run, chosen, tmp_
     recipe, runs = read_blend(small / "runs" / "small" / "netvlad", 9)
     thresholds = Thresholds(ThresholdConfig("recall", 0.6), tuple(chosen))
     for name, given in (("a.zip", thresholds), ("none.zip", None)):
-        write_bundle(tmp_path / name, recipe, runs, ["x"] * 9, "float32", InferenceConfig(top_k=9), {}, given)
+        made_of = Ingredients(recipe, runs, ["x"] * 9, "float32", InferenceConfig(top_k=9), {}, given)
+        write_bundle(tmp_path / name, made_of)
     arguments = (tmp_path / "a.tfrecord", "--json", "--run")
     out = run(*arguments, tmp_path / "a.zip", "--threshold", "stored")[0]
     assert said(out) == wanted(small, chosen, range(12))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.config.errors import StageError
+from pipeline.config.wording import first_lines
 from pipeline.inputs.records.file_kinds import kind_of_file
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class Faults:
             self.told.append(fault)
 
     def __str__(self) -> str:
-        more = f"; and {len(self.told) - 3} more" if len(self.told) > 3 else ""
-        return "; ".join(self.told[:3]) + more
+        return "; ".join(first_lines(self.told, 3))
 
 
 def load_av() -> Any:

@@ -50,7 +50,7 @@ def why_stale(run: Path, split: str, index: Index) -> str:
         return f"{store.folder} was made from another index than {index.folder} is now: {remedy} again"
     if is_trained(run):
         fault = _other_model(run, done)
-    elif (bundle := _bundle(run)) is not None:
+    elif (bundle := bundle_summary(run)) is not None:
         fault = "" if bundle["digest"] == done.inputs.get("model") else "was made by another bundle of this name"
     else:
         fault = _other_blend(run, split, done)
@@ -59,7 +59,7 @@ def why_stale(run: Path, split: str, index: Index) -> str:
 
 def is_of_index(run: Path, index: Index) -> bool:
     """Return whether a run was trained, or a blend chosen, on this index; False for a bundle, which does not say."""
-    if _bundle(run):
+    if bundle_summary(run):
         return True
     if is_folded(run):
         folds = fold_folders(run)
@@ -108,7 +108,7 @@ def _other_blend(blend: Path, split: str, made: Done) -> str:
     return ""
 
 
-def _bundle(folder: Path) -> dict[str, Any] | None:
+def bundle_summary(folder: Path) -> dict[str, Any] | None:
     """Return the summary in a bundle's folder; None if the folder is not a bundle's."""
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else {}
     return summary if "bundle" in summary else None
@@ -118,5 +118,5 @@ def remedy_of(run: Path, split: str) -> str:
     """Return the command that makes the predictions of a split."""
     if is_trained(run):
         return f"run infer --run {run.name} --split {split}"
-    bundle = _bundle(run)
+    bundle = bundle_summary(run)
     return f"run infer --bundle {bundle['bundle']} --split {split}" if bundle else f"run ensemble --split {split}"

@@ -8,9 +8,10 @@ from pipeline.artifacts.files import read_json
 from pipeline.artifacts.places import Places, list_scored
 from pipeline.artifacts.predictions import list_predicted_splits
 from pipeline.config.monitor import TITLES, Monitor, key_of
+from pipeline.inference.comparing import scored_by, spread_of
 from pipeline.inference.freshness import prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import Metrics, Scores, scored_by, scores_of, spread_of
+from pipeline.inference.scoring import Metrics, Scores, scores_of
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.submission import CHALLENGE_CLASSES
 

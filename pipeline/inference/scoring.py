@@ -2,8 +2,7 @@
 
 import contextlib
 import math
-import statistics
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts.done import Done, check_format, format_fields
 from pipeline.artifacts.files import read_json, remove_leftovers, write_json
-from pipeline.artifacts.places import ENSEMBLE
-from pipeline.artifacts.predictions import PredictionStore, list_predicted_splits
-from pipeline.config import DatasetConfig, labels_kept
+from pipeline.artifacts.predictions import PredictionStore
+from pipeline.config import labels_kept
 from pipeline.config.errors import StageError
-from pipeline.config.monitor import Monitor, key_of
 from pipeline.config.wording import counted
 from pipeline.ensembling.holdout import is_tuning_half
-from pipeline.inference.freshness import fresh_predictions
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics import LabelLists, StreamingMetrics
 
@@ -30,17 +26,6 @@ Metrics = dict[str, float | int | None]
 `auc` and `d_prime`, which are None if not all classes are kept, or no class has videos with and without it."""
 Part = tuple[Sequence[str], NDArray, NDArray]
 """The ids of n videos, and their best labels and scores, each [n,k]."""
-
-
-def columns(dataset: DatasetConfig, known: Collection[str]) -> list[str]:
-    """Return the metrics of a table in their order, five at most, of those that some row has."""
-    if dataset.task == "single_label":
-        wanted: tuple[str, ...] = ("top_1", "top_5", "gap", "map_all_kept", "auc")
-    elif "auc" in known:
-        wanted = ("gap", "map_all_kept", "auc", "d_prime", "hit_at_one")
-    else:
-        wanted = ("gap", "map_all_kept", "hit_at_one", "perr", "map")
-    return [key for key in wanted if key in known]
 
 
 class Scores(NamedTuple):
@@ -79,43 +64,6 @@ def scores_of(store: PredictionStore, index: Index, split: str) -> Scores:
 def write_scores(store: PredictionStore, index: Index, scores: Scores) -> None:
     """Write the scores of finished predictions beside them."""
     _write(store.folder / SCORES, _made_from(store, index), scores)
-
-
-def spread_of(folds: Sequence[Metrics], key: str) -> tuple[float, float] | None:
-    """Return mean and standard deviation (of a sample, n - 1) of a metric over folds; None where a fold lacks it."""
-    values = [value for metrics in folds if (value := metrics.get(key)) is not None]
-    return (statistics.mean(values), statistics.stdev(values)) if len(values) == len(folds) > 1 else None
-
-
-def scored_by(monitor: Monitor, metrics: Metrics) -> float:
-    """Return the value of the metric that chooses; minus infinity where it cannot be computed."""
-    value = metrics.get(key_of(monitor))
-    return -math.inf if value is None else value
-
-
-def best_run(runs: Sequence[Path], index: Index, monitor: Monitor) -> tuple[Path, dict[str, float]]:
-    """Return the best of runs, bundles and their blend, and the score of each that has predicted the hold-out.
-
-    Without a labeled hold-out it returns the blend, or the only run. What lacks the metric is the worst.
-
-    Raises:
-        StageError: predictions of the hold-out are out of date, or nothing shows which run is best.
-    """
-    found = {}
-    for run in runs if index.holdout_labeled else ():
-        if HOLDOUT in list_predicted_splits(run):
-            metrics = scores_of(fresh_predictions(run, HOLDOUT, index), index, HOLDOUT).comparable
-            found[run] = scored_by(monitor, metrics)
-    if found:
-        if others := [run.name for run in runs if run not in found]:
-            print(f"these runs cannot be chosen, since they have not predicted the hold-out: {', '.join(others)}")
-        known = {run.name: score for run, score in found.items() if math.isfinite(score)}
-        return max(found, key=lambda run: found[run]), known
-    blends = [run for run in runs if run.name == ENSEMBLE]
-    if len(runs) == 1 or blends:
-        return (blends or list(runs))[0], {}
-    names = ", ".join(run.name for run in runs)
-    raise StageError(f"which run? None has predicted a labeled hold-out: choose --run from: {names}, or run infer")
 
 
 def score_priors(index: Index, split: str) -> Metrics:

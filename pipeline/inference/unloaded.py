@@ -3,9 +3,12 @@
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.artifacts.done import digest_file, digest_json
 from pipeline.config import DatasetConfig, SamplingConfig, ThresholdConfig, to_dict
@@ -14,7 +17,7 @@ from pipeline.inference.bundle.header import read_header
 from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.runs import read_blend
 from pipeline.inference.threshold_choice import choose_thresholds
-from pipeline.inference.thresholds import Thresholds, fresh_thresholds, holdout_store
+from pipeline.inference.thresholds import Thresholds, fresh_thresholds, given_thresholds, holdout_store
 from pipeline.inputs.class_names import stored_class_names, unnamed
 from pipeline.inputs.index import Index
 from pipeline.inputs.reading.sampling import distinct_samplings
@@ -41,6 +44,25 @@ class UnloadedEnsemble:
     Raises StageError if there are none, or they are out of date."""
     is_onnx: bool = False
     """Whether ONNX Runtime runs the models: they give probabilities, and nothing else of theirs can be had."""
+
+    def by_class(
+        self, given: str | None, goals: dict[str, float | None], settings: ThresholdConfig
+    ) -> NDArray[np.float64] | None:
+        """Return from which score on each class is said, [V]; None if from any.
+
+        Args:
+            given: the thresholds that are stored, or a number, see `given_thresholds`.
+            goals: the value of each goal that is asked for in their place; None if it is not.
+            settings: how thresholds are chosen for a goal.
+
+        Raises StageError as `thresholds` does.
+        """
+        if given:
+            return given_thresholds(given, lambda: self.thresholds(None), self.dataset.num_classes)
+        for goal, value in goals.items():
+            if value is not None:
+                return self.thresholds(replace(settings, goal=goal, value=value)).array()
+        return None
 
 
 def find_bundle(path: Path) -> UnloadedEnsemble:

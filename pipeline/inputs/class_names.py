@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.artifacts.files import read_json
 from pipeline.config import MOST_CLASSES
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.inputs.text import read_text
 
 SUMMARY = "dataset.json"
@@ -52,7 +52,7 @@ def read_vocabulary(path: Path) -> list[str]:
 def _complete(path: Path, found: dict[int, str], num_classes: int) -> list[str]:
     """Return the names by number, each once; raise StageError if a class is lacking."""
     if lacking := [number for number in range(num_classes) if number not in found]:
-        some = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+        some = listed([*map(str, lacking)])
         told = f"{num_classes - len(lacking)} of {counted(num_classes, 'class', 'classes')}"
         raise StageError(
             f"{path} names {told}; {some} not in it: every class needs a line with its number, from 0; "

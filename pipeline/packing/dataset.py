@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.artifacts.done import digest_json
 from pipeline.config import FeatureConfig, differences, to_dict
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, first_lines, listed
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.packing.labels.annotations import annotate
@@ -23,7 +23,7 @@ from pipeline.packing.storing import Quantization, measure_ranges, stored_featur
 from pipeline.packing.summary import summary_lines
 from pipeline.packing.tables.table import Table, read_tables
 from pipeline.packing.task import Task, task_of
-from pipeline.packing.videos import Videos, join_features, listed
+from pipeline.packing.videos import Videos, join_features
 
 _DEPENDS = ("align", "dtype", "quantize", "quantize_range")
 """Settings that must be the same for all packs of a dataset."""
@@ -191,10 +191,9 @@ def _settings_that_must_stay(settings: PackSettings) -> dict[str, Any]:
 
 def bad_videos(faults: Sequence[tuple[str, str]]) -> StageError:
     """Return the error that names the first of the videos that cannot be packed, by where they lie and why."""
-    shown = "".join(f"\n  * {where}: {reason}" for where, reason in faults[:5])
-    more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
+    shown = "\n".join(first_lines([f"  * {where}: {reason}" for where, reason in faults], 5, "  and {} more"))
     return StageError(
-        f"{counted(len(faults), 'video or file', 'videos or files')} cannot be packed:{shown}{more}\nNothing was "
+        f"{counted(len(faults), 'video or file', 'videos or files')} cannot be packed:\n{shown}\nNothing was "
         "packed: mend or remove them, name other files with --features, or leave them out with --drop-bad"
     )
 

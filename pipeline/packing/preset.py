@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import FeatureConfig, NetVLADConfig
@@ -42,7 +43,7 @@ def experiment(model: str) -> Experiment:
     return Experiment(
         dataset=DatasetConfig(
             name={name},  # and of its folder below data/
-            features=({features},),
+            features={features},
             num_classes={num_classes},  # {named}
             max_frames={max_frames},  # a longer video is sampled over its whole length
             {holdout}
@@ -102,7 +103,7 @@ def preset_text(name: str, path: str, features: Sequence[FeatureConfig], counts:
         clusters=_POOLING.format(clusters) if clusters else "",
         pooling="_POOLING.get(model, POOLING[model]())" if clusters else "POOLING[model]()",
         name=json.dumps(name, ensure_ascii=False),
-        features=", ".join(map(_declared, features)),
+        features=_declared(features),
         num_classes=counts.classes,
         named="vocabulary.csv names them" if counts.named else "labels are their numbers, from 0",
         max_frames=min(counts.longest, LONGEST),
@@ -159,11 +160,37 @@ def described(features: Sequence[FeatureConfig]) -> str:
     return ", ".join(f"{each.name} ({counted(each.size, 'value')}, {each.dtype}{by})" for each, by in parts)
 
 
-def _declared(feature: FeatureConfig) -> str:
-    """Return the call that makes a feature's declaration; what is as by default is left out."""
-    given = [_quoted(feature.name), str(feature.size)]
+def _declared(features: Sequence[FeatureConfig]) -> str:
+    """Return the tuple of the features' declarations: on one line, or with recipes on a line for each."""
+    calls = [_call(feature) for feature in features]
+    if not any(feature.made_by for feature in features):
+        return f"({', '.join(calls)},)"
+    return _on_lines("(", calls, 3)
+
+
+def _call(feature: FeatureConfig) -> str:
+    arguments = [*_arguments(feature)]
+    if not feature.made_by:
+        return f"FeatureConfig({', '.join(arguments)})"
+    return _on_lines("FeatureConfig(", arguments, 4)
+
+
+def _on_lines(head: str, parts: Sequence[str], depth: int) -> str:
+    """Return a call or a tuple with a line for each part, as it stands within so many brackets."""
+    indent = "\n" + 4 * depth * " "
+    return head + "".join(f"{indent}    {part}," for part in parts) + f"{indent})"
+
+
+def _arguments(feature: FeatureConfig) -> Iterator[str]:
+    """Yield the arguments of a feature's declaration; what is as by default is left out."""
+    yield _quoted(feature.name)
+    yield str(feature.size)
     for field in dataclasses.fields(feature)[2:]:
         value = getattr(feature, field.name)
         if value != field.default:
-            given.append(f"{field.name}={_in_quotes(value) if isinstance(value, str) else repr(value)}")
-    return f"FeatureConfig({', '.join(given)})"
+            yield f"{field.name}={_literal(value) if isinstance(value, str) else repr(value)}"
+
+
+def _literal(text: str) -> str:
+    """Return the literal of a text, as it stands within a feature: of JSON with a line for each entry, as one text."""
+    return f"\n{20 * ' '}".join(map(_in_quotes, re.split(r'(?<=, )(?=")', text)))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.config import FeatureConfig
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.packing.record import PackedVideos
 from pipeline.packing.storing import Quantization
 from pipeline.packing.task import Task
@@ -53,7 +53,7 @@ def summary_lines(
         told = "all labeled" if len(held) == number else f"{len(held):,} of them labeled" if held else "none labeled"
         each = f", {np.mean([len(labels) for labels in held]):.2f} labels each" if held else ""
         yield from _told("split", f"{split}: {number:,}, {told}{each}")
-    yield from _told("classes", f"{len(class_names):,}: {_names(class_names)}")
+    yield from _told("classes", f"{len(class_names):,}: {listed(class_names)}")
     yield from _told("task", f"{task}: {_TASKS[task]}")
     for feature, measured in zip(features, quantizations):
         if measured is None:
@@ -72,10 +72,6 @@ def summary_lines(
 def _many(number: int, noun: str) -> str:
     """Return a number that may be large with its noun."""
     return f"{number:,}{counted(number, noun).removeprefix(str(number))}"
-
-
-def _names(class_names: Sequence[str]) -> str:
-    return ", ".join(class_names[:5]) + (", ..." if len(class_names) > 5 else "")
 
 
 def _told(head: str, text: str) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.packing.settings import Align
 from pipeline.packing.sources.source import FeatureSource, UnreadableFeature
 
@@ -17,7 +17,6 @@ ALIGN = (
     "feature"
 )
 """The remedy for streams that differ by more."""
-_LISTED = 5
 
 
 @dataclass
@@ -132,8 +131,3 @@ def align_streams(streams: list[np.ndarray], length: int, align: Align) -> list[
         moments = 2 * np.arange(length, dtype=np.int64) + 1
         return [stream[moments * len(stream) // (2 * length)] for stream in streams]
     return [stream[:length] for stream in streams]
-
-
-def listed(ids: Sequence[str]) -> str:
-    """Return the first five ids, for messages."""
-    return ", ".join(ids[:_LISTED]) + (", ..." if len(ids) > _LISTED else "")

@@ -13,7 +13,7 @@ from pipeline.artifacts.files import atomic_file, remove_folder, remove_leftover
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.parts import PATIENCE, Part, note_part, require_parts
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, first_lines
 from pipeline.packing.dataset import FoundDataset, bad_videos
 from pipeline.packing.labels.splits import HOLDOUT
 from pipeline.packing.preset import Counts, preset_text
@@ -199,7 +199,5 @@ def _tell(folder: Path, found: FoundDataset, reports: list[ShardReport], left_ou
         return
     videos, size = sum(report.videos for report in reports), sum(report.size for report in reports)
     print(f"{folder}: {counted(videos, 'video')} in {counted(len(reports), 'shard')}, {size / 1e6:,.1f} MB")
-    for id, where, reason in left_out[:5]:
-        print(f"{folder}: left out {id!r} ({where}): {reason}")
-    if len(left_out) > 5:
-        print(f"{folder}: and {len(left_out) - 5} more are left out")
+    for told in first_lines([f"left out {id!r} ({where}): {reason}" for id, where, reason in left_out], 5):
+        print(f"{folder}: {told}")

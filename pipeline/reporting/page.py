@@ -2,19 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.config.monitor import Monitor, key_of, short_title, title_of
 from pipeline.inference.scoring import Metrics
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.metrics.diagnostics import Diagnostics
-from pipeline.reporting import figures, heat, histograms, numbers, sections
+from pipeline.reporting import figures, heat, histograms, sections
 from pipeline.reporting.palette import CSS
 from pipeline.reporting.runs import Blend, Decisions, Run
+from pipeline.reporting.templates import templates
 from pipeline.reporting.videos import Video
 
 FEW = 1000
@@ -56,14 +55,7 @@ class Report:
 
 def render(report: Report) -> str:
     """Return the page; the same report gives the same bytes."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # the names of labels, videos and runs are not to be trusted
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= numbers.FILTERS | {"title_of": title_of, "short_title": short_title}
+    environment = templates({"title_of": title_of, "short_title": short_title})
     return environment.get_template("page.html").render(_context(report)).rstrip() + "\n"
 
 

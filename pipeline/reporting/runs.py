@@ -16,9 +16,10 @@ from pipeline.artifacts.stored_json import StoredObject
 from pipeline.config.errors import StageError
 from pipeline.config.monitor import Monitor
 from pipeline.ensembling.recipe import Recipe
+from pipeline.inference.comparing import scored_by
 from pipeline.inference.freshness import SUMMARY, is_of_index, prediction_store, why_stale
 from pipeline.inference.monitor import monitor_of
-from pipeline.inference.scoring import Metrics, scored_by, scores_of
+from pipeline.inference.scoring import Metrics, scores_of
 from pipeline.inference.thresholds import THRESHOLDS, Stored, inputs_of, predictions_of, why_outdated
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.inputs.predicted import read_together

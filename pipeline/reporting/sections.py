@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.config.monitor import TITLES, Monitor, key_of, title_of
-from pipeline.inference.scoring import Metrics, columns, spread_of
+from pipeline.inference.comparing import columns, spread_of
+from pipeline.inference.scoring import Metrics
 from pipeline.inputs.index import HOLDOUT, TRAIN, Index
 from pipeline.metrics.diagnostics import Diagnostics
 from pipeline.metrics.thresholds import NEVER

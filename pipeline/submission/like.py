@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.inputs.index import Index
-from pipeline.submission.like_classes import Classes, listed
+from pipeline.submission.like_classes import Classes
 from pipeline.submission.like_ids import find_rows
 from pipeline.submission.like_sample import Sample, read_sample
 
@@ -49,7 +49,7 @@ def tell_losses(sample: Sample, videos: int, stored: int, top_k: int | None, bel
         there = set(sample.cells.numbers)
         lacking = [name for number, name in enumerate(names) if number not in there]
         if lacking:
-            some = listed([(name,) for name in lacking[:5]], len(lacking))
+            some = listed([*map(repr, lacking)])
             yield f"{counted(len(lacking), 'class', 'classes')} left out: the sample has no column for {some}"
         if below is not None:
             yield f"1 where a score reaches its threshold, else 0; {counted(below, 'row')} without a 1"

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.inputs.records.file_kinds import kind_of_file
 from pipeline.inputs.text import UnreadableText, byte_order_mark, stream_lines
-from pipeline.submission.like_classes import listed
 from pipeline.submission.like_ids import near_misses
 from pipeline.submission.like_sample import TEXTS, Sample, beside
 from pipeline.submission.lines import SubmissionFault, confidence_fault, short
@@ -91,9 +90,7 @@ class _Check:
         if self._stopped or not missing:
             return None
         name = self._sample.columns[self._sample.id_column]
-        reason = (
-            f"ids missing from the file: {len(missing)}: {listed([(video,) for video in missing[:5]], len(missing))}"
-        )
+        reason = f"ids missing from the file: {len(missing)}: {listed([*map(repr, missing)])}"
         return SubmissionFault(self._line, name, reason, _SUBMIT)
 
     def explained(self, faults: list[SubmissionFault]) -> list[SubmissionFault]:
@@ -230,7 +227,7 @@ def _header_fault(header: list[str], columns: list[str]) -> tuple[str, str, str]
     if lacking or foreign or twice:
         said = {"lacking": lacking, "not in the sample": foreign, "there twice": twice}
         reason = "; ".join(
-            f"{counted(len(names), 'column')} {what}: {listed([(name,) for name in names[:5]], len(names))}"
+            f"{counted(len(names), 'column')} {what}: {listed([*map(repr, names)])}"
             for what, names in said.items()
             if names
         )

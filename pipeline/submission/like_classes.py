@@ -3,7 +3,9 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-_SHOWN = 5
+from pipeline.config.wording import listed
+
+SHOWN = 5
 """The most words that a message lists."""
 
 
@@ -36,13 +38,13 @@ class Classes:
     def listed(self, words: Sequence[str]) -> str:
         """Return the first five of some words that are no classes, each with the name that it may stand for."""
         near = {_loose(name): name for name in self.names}
-        return listed([(word, *_nearest(_loose(word), near)) for word in words[:_SHOWN]], len(words))
+        return with_near([(word, *_nearest(_loose(word), near)) for word in words[:SHOWN]], len(words))
 
 
-def listed(found: Iterable[tuple[str, ...]], count: int) -> str:
-    """Return some of `count` words, each alone or with what is near it, for a message."""
+def with_near(found: Iterable[tuple[str, ...]], count: int) -> str:
+    """Return the first of `count` words, each alone or with what is near it, for a message."""
     shown = [f"{word!r} (near: {near[0]!r})" if near else repr(word) for word, *near in found]
-    return ", ".join(shown[:_SHOWN]) + (", ..." if count > _SHOWN else "")
+    return listed(shown, SHOWN, count)
 
 
 def _loose(word: str) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.errors import StageError
 from pipeline.config.wording import counted
-from pipeline.submission.like_classes import listed
+from pipeline.submission.like_classes import with_near
 from pipeline.submission.like_sample import Sample
 
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
@@ -30,7 +30,7 @@ def find_rows(sample: Sample, ids: Sequence[str]) -> NDArray[np.int64]:
             remedy = f"{windows[0]!r} looks like a window of a video, and a row is written for a whole video only"
         elif near:
             remedy = "ingest the videos under the host's ids, or choose another split"
-        shown = listed([(video, near[video]) if video in near else (video,) for video in missing[:5]], len(missing))
+        shown = with_near([(video, near[video]) if video in near else (video,) for video in missing[:5]], len(missing))
         raise StageError(
             f"{sample.path}: {len(missing)} of its {counted(len(sample.ids), 'id')} not predicted: {shown}; {remedy}"
         )

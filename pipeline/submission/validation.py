@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.submission.lines import NUMBER, SUBMIT, SubmissionFault, short
 from pipeline.submission.scanning import SubmissionBlock, scan_submission
 
@@ -50,7 +50,7 @@ def check_submission(
     kept = [_explain(fault, unknown[fault], forms) if fault in unknown else fault for fault in kept]
     more = count - len(kept)
     if missing:
-        some = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        some = listed([*map(repr, missing)])
         kept.append(SubmissionFault(last_line, "VideoId", f"ids missing from the file: {len(missing)}: {some}", SUBMIT))
     if not seen and not kept:
         kept.append(SubmissionFault(1, "file", "no videos follow the header", SUBMIT))

@@ -1,8 +1,7 @@
-"""Download many files: resumed, verified, within the free disk space; list what is missing."""
+"""Download many files: resumed, verified, within the free disk space."""
 
 import contextlib
 import dataclasses
-import errno
 import shutil
 import sys
 import threading
@@ -12,18 +11,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, first_lines
 from pipeline.inputs.records.file_kinds import TFRECORDS, kind_of_file
-from pipeline.runtime.output import shown
 from pipeline.runtime.progress import progress_bar
+from pipeline.transfer.missing import MISSING, is_full, list_missing, reason_of
 from pipeline.transfer.source import Refused, Remote, RetryPolicy, Source, Stopped, Unavailable
 from pipeline.transfer.verified import Ledger, PartialFile, checksums_of, difference, partial_path
-
-MISSING = "download-missing.txt"
-"""A list in a dataset's folder of each wanted file that is missing, and why; if nothing is, there is no list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,16 +128,14 @@ class Fetch:
                 )
             # Written first, so that there is a list even after a kill or on a full disk.
             listed = self._home / MISSING
-            _list_missing(listed, {one.path: "not transferred yet" for one in rest})
+            list_missing(listed, {one.path: "not transferred yet" for one in rest})
             missing = self.transfer(rest, sum(one.size or 0 for one in complete))
             try:
-                _list_missing(listed, missing)
+                list_missing(listed, missing)
             except OSError as error:
                 print(f"{listed} lists what was missing before, and cannot be written anew: {error.strerror}")
         if missing:
-            lines = [f"  {path}: {reason}" for path, reason in list(missing.items())[:20]]
-            if len(missing) > 20:
-                lines.append(f"  and {len(missing) - 20} more")
+            lines = first_lines([f"  {path}: {reason}" for path, reason in missing.items()], 20, "  and {} more")
             lines.append("the same command again transfers only these")
             raise StageError(
                 "\n".join([f"missing: {len(missing)} of {counted(len(wanted), 'file')} (listed in {listed}):", *lines])
@@ -162,8 +155,8 @@ class Fetch:
             for one, fault in self._each(lambda one: self._transfer(one, bar), wanted):
                 if fault is None:
                     continue
-                missing[one.path] = _reason(fault)
-                if _is_full(fault):
+                missing[one.path] = reason_of(fault)
+                if is_full(fault):
                     self._stopping.set()
                 if not isinstance(fault, Stopped):
                     bar.write(f"failed: {one.path}: {missing[one.path]}", file=sys.stderr)
@@ -259,24 +252,3 @@ def free_space(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _list_missing(path: Path, missing: dict[Path, str]) -> None:
-    if not missing:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_file(path) as temporary:
-        lines = [shown(f"{file}\t{' '.join(reason.split())}\n") for file, reason in missing.items()]
-        temporary.write_text("".join(lines), encoding="utf-8")
-
-
-def _is_full(fault: BaseException) -> bool:
-    return isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _reason(fault: BaseException) -> str:
-    if isinstance(fault, Stopped):
-        return "not transferred, as the transfers were ended"
-    if _is_full(fault):
-        return f"the disk is full ({fault.strerror}); make room and run the same command again"
-    return f"{fault.strerror}: {fault.filename}" if isinstance(fault, OSError) and fault.filename else str(fault)

@@ -18,7 +18,8 @@ from pipeline.config.errors import StageError
 from pipeline.ensembling.holdout import is_tuning_half
 from pipeline.evaluate import score_csv
 from pipeline.inference import scoring
-from pipeline.inference.scoring import best_run, score_predictions, score_priors, scores_of
+from pipeline.inference.comparing import best_run
+from pipeline.inference.scoring import score_predictions, score_priors, scores_of
 from pipeline.metrics import (
     global_average_precision,
     hit_at_one,
@@ -145,7 +146,7 @@ def test_videos_missing_or_unknown_are_named(scored, tmp_path):
 @pytest.fixture
 def held_out(scored, monkeypatch):
     """The same, with the training videos as the hold-out."""
-    for module in ("inference.scoring", "inputs.index", "ensembling.holdout"):
+    for module in ("inference.comparing", "inference.scoring", "inputs.index", "ensembling.holdout"):
         monkeypatch.setattr(f"pipeline.{module}.HOLDOUT", "train")
     return scored
 

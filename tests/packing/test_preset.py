@@ -1,5 +1,6 @@
 """The preset that pack writes: it loads, says what is stored, and has settings that suit few videos and many."""
 
+import json
 import warnings
 
 import pytest
@@ -81,3 +82,24 @@ def test_a_hold_out_of_its_own_needs_no_share(tmp_path):
 )
 def test_few_videos_have_small_batches_and_a_large_holdout(trained, batch, percent):
     assert (batch_of(trained), holdout_of(trained)) == (batch, percent)
+
+
+def test_a_recipe_has_a_line_for_each_entry_and_reads_the_same(tmp_path):
+    made_by = json.dumps({"name": 'a "b", \'c\', "d', "file": "é.onnx", "mean": [0.5, 0.25], "fps": 1.0})
+    features = [FeatureConfig("rgb\u2028x", 512, "float16", made_by=made_by), FeatureConfig("audio", 3, "float16")]
+    path = tmp_path / "own.py"
+    text = preset_text("x", "own.py", features, Counts(1, 10, 10, grouped=False, named=True))
+    path.write_text(text, encoding="utf-8")
+    assert list(load_experiment(str(path)).dataset.features) == features
+    assert (
+        """
+                    made_by='{"name": "a \\\\"b\\\\", \\'c\\', \\\\"d", '
+                    '"file": "\\\\u00e9.onnx", '
+                    '"mean": [0.5, 0.25], '
+                    '"fps": 1.0}',
+                ),
+                FeatureConfig("audio", 3, dtype="float16"),
+            ),
+"""
+        in text
+    )

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.config.errors import StageError
 from pipeline.transfer import fetch
-from pipeline.transfer.fetch import MISSING, Fetch, Wanted, free_space
+from pipeline.transfer.fetch import Fetch, Wanted, free_space
+from pipeline.transfer.missing import MISSING
 from pipeline.transfer.origins import Directory
 from pipeline.transfer.source import Body, Refused, Remote, RetryPolicy, Unavailable
 from pipeline.transfer.verified import Ledger, checksums_of, partial_path
@@ -315,7 +316,7 @@ def test_a_list_that_cannot_be_written_does_not_hide_what_is_missing(tmp_path, s
     home = tmp_path / "home"
     wanted = [*wanted_of(source, home), Wanted(Remote("none", 3), home / "raw" / "none")]
     written = []
-    whole = fetch._list_missing
+    whole = fetch.list_missing
 
     def once(path, missing):
         if written:
@@ -323,7 +324,7 @@ def test_a_list_that_cannot_be_written_does_not_hide_what_is_missing(tmp_path, s
         written.append(path)
         whole(path, missing)
 
-    monkeypatch.setattr(fetch, "_list_missing", once)
+    monkeypatch.setattr(fetch, "list_missing", once)
     with pytest.raises(StageError, match="1 of 6"):
         Fetch(source, home, 2, POLICY).deliver(wanted, False)
     assert "none" in (home / MISSING).read_text() and "lists what was missing before" in capsys.readouterr().out

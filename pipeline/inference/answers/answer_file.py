@@ -13,12 +13,11 @@ from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.locks import locked
 from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.inference.given.videos import OwnVideo
 from pipeline.inputs.index.sources import size_and_mtime
 from pipeline.runtime.output import printable_json
 
-_LISTED = 5
 _LONGEST = 16 << 20
 """Bytes of a line; one with 100,000 labels has a half."""
 
@@ -103,8 +102,7 @@ class AnswerFile:
             (others, "that the files named now do not hold, or not whole"),
         ):
             if ids:
-                shown = ", ".join(ids[:_LISTED]) + (", ..." if len(ids) > _LISTED else "")
-                yield f"{counted(len(ids), 'video')} {why}: {shown}"
+                yield f"{counted(len(ids), 'video')} {why}: {listed(ids)}"
 
 
 @contextlib.contextmanager

@@ -3,18 +3,18 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from pipeline.artifacts.done import digest_json
-from pipeline.config import DatasetConfig, InferenceConfig, to_dict
+from pipeline.config import DatasetConfig, to_dict
 from pipeline.config.errors import StageError
-from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle import container
 from pipeline.inference.bundle.header import StoredModel
+from pipeline.inference.bundle.ingredients import Ingredients
 from pipeline.inference.bundle.onnx_container import (
     EXTRA,
     FRAMES,
@@ -25,8 +25,6 @@ from pipeline.inference.bundle.onnx_container import (
 )
 from pipeline.inference.bundle.quantization import Encoding
 from pipeline.inference.bundle.writing import header_of, stored_weights, trained_model
-from pipeline.inference.runs import TrainedRun
-from pipeline.inference.thresholds import Thresholds
 from pipeline.inputs.reading.sampling import frames_chosen
 from pipeline.runtime.progress import progress_bar
 
@@ -36,18 +34,8 @@ are ignored; num_frames: int32 [batch], at least 1; probabilities: float32 [batc
 name the classes, among others."""
 
 
-def write_onnx(
-    path: Path,
-    recipe: Recipe,
-    runs: Sequence[TrainedRun],
-    names: Sequence[str],
-    weights: Encoding,
-    inference: InferenceConfig,
-    inputs: dict[str, str],
-    thresholds: Thresholds | None = None,
-) -> None:
-    """Write an .onnx file; the arguments are those of `writing.write_bundle`, and so are the stored weights.
-    The same runs give the same bytes.
+def write_onnx(path: Path, made_of: Ingredients) -> None:
+    """Write an .onnx file; the stored weights are those of `writing.write_bundle`. The same runs give the same bytes.
 
     Its graph is from
 
@@ -67,20 +55,21 @@ def write_onnx(
     tf2onnx = _converter()
     from pipeline.inference.bundle.onnx_graph import Graph
 
-    graph, dataset = Graph(), runs[0].dataset
+    graph, dataset, runs = Graph(), made_of.dataset, made_of.runs
     chosen = {frames_chosen(run.sampling): run.sampling for run in runs}
     sampled = {key: graph.sample(sampling, dataset) for key, sampling in chosen.items()}
     stored: list[StoredModel] = []
     members: list[list[str]] = []
     converted: dict[str, Any] = {}
-    with progress_bar(total=sum(len(run.models) for run in runs), desc=f"export as {weights}", unit=" models") as bar:
+    described = f"export as {made_of.weights}"
+    with progress_bar(total=made_of.count_models(), desc=described, unit=" models") as bar:
         for run in runs:
             members.append([])
             for file in run.models:
                 number, model = len(stored), trained_model(run, file)
                 for name, given in zip((FRAMES, NUM_FRAMES), sampled[frames_chosen(run.sampling)]):
                     graph.add("Identity", given, name=tensor_of_model(number, name))
-                encodings = _add_weights(graph, number, model, file, weights)
+                encodings = _add_weights(graph, number, model, file, made_of.weights)
                 kind = digest_json(to_dict(run.model))
                 if kind not in converted:
                     converted[kind] = _convert(tf2onnx, model, dataset)
@@ -88,9 +77,8 @@ def write_onnx(
                 stored.append(StoredModel(run.model, run.sampling, "float32", encodings))
                 members[-1].append(tensor_of_model(number, PROBABILITIES))
                 bar.update()
-    graph.blend(members, recipe)
-    made_with = ("onnx", "tf2onnx")
-    header = header_of(recipe, runs, stored, names, weights, inference, inputs, thresholds, made_with)
+    graph.blend(members, made_of.recipe)
+    header = header_of(made_of, stored, made_with=("onnx", "tf2onnx"))
     path.write_bytes(_serialized(graph, dataset, container.to_json(header.to_dict()).decode()))
 
 

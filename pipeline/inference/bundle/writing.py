@@ -12,87 +12,59 @@ import keras
 import numpy as np
 
 from pipeline.artifacts.failures import is_refusal
-from pipeline.config import InferenceConfig, labels_kept
+from pipeline.config import labels_kept
 from pipeline.config.errors import StageError
-from pipeline.ensembling.recipe import Recipe
 from pipeline.inference.bundle import container, onnx_container
 from pipeline.inference.bundle.header import Header, StoredModel
+from pipeline.inference.bundle.ingredients import Ingredients
 from pipeline.inference.bundle.opening import is_onnx
 from pipeline.inference.bundle.quantization import Encoding, quantize_weight
 from pipeline.inference.runs import TrainedRun
-from pipeline.inference.thresholds import Thresholds
 from pipeline.models import build_model
 from pipeline.runtime.progress import progress_bar
 
 
-def write_bundle(
-    path: Path,
-    recipe: Recipe,
-    runs: Sequence[TrainedRun],
-    names: Sequence[str],
-    weights: Encoding,
-    inference: InferenceConfig,
-    inputs: dict[str, str],
-    thresholds: Thresholds | None = None,
-    keep_precision: bool = False,
-) -> None:
+def write_bundle(path: Path, made_of: Ingredients, keep_precision: bool = False) -> None:
     """Write a bundle; the same runs give the same bytes.
 
     Args:
         path: the file to write; it must not exist yet.
-        runs: the runs of `recipe.used`, in the same order.
-        names: the names of the classes.
-        weights: how the weights are to be stored.
-        inference: its `top_k` is the number of labels of each model that are blended.
-        inputs: digests of what it is made from.
-        thresholds: those that were chosen for the run or the blend, if any.
+        made_of: the runs, and what is said of them.
         keep_precision: whether the models compute in the precision that they were trained in; otherwise in float32.
     Raises:
         StageError: a run's weights do not fit its settings, or are not finite.
     """
     stored = []
-    models = [(run, model) for run in runs for model in run.models]
+    models = [(run, model) for run in made_of.runs for model in run.models]
+    described = f"export as {made_of.weights}"
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
-        for number, (run, model) in enumerate(progress_bar(models, desc=f"export as {weights}", unit=" models")):
+        for number, (run, model) in enumerate(progress_bar(models, desc=described, unit=" models")):
             encodings = []
             with container.new_entry(archive, container.weights_name(number)) as file:
-                for encoding, content in stored_weights(trained_model(run, model), model, weights):
+                for encoding, content in stored_weights(trained_model(run, model), model, made_of.weights):
                     encodings.append(encoding)
                     file.write(content)
             precision = run.precision if keep_precision else "float32"
             stored.append(StoredModel(run.model, run.sampling, precision, tuple(encodings)))
-        header = header_of(recipe, runs, stored, names, weights, inference, inputs, thresholds)
+        header = header_of(made_of, stored)
         container.add_entry(archive, container.HEADER, container.to_json(header.to_dict()))
 
 
-def header_of(
-    recipe: Recipe,
-    runs: Sequence[TrainedRun],
-    stored: Sequence[StoredModel],
-    names: Sequence[str],
-    weights: Encoding,
-    inference: InferenceConfig,
-    inputs: dict[str, str],
-    thresholds: Thresholds | None,
-    made_with: Sequence[str] = (),
-) -> Header:
-    """Return the header of a bundle of `stored`, the models of all runs.
-
-    The arguments are those of `write_bundle`; `made_with` names other packages that took part.
-    """
-    classes = runs[0].dataset.num_classes
+def header_of(made_of: Ingredients, stored: Sequence[StoredModel], made_with: Sequence[str] = ()) -> Header:
+    """Return the header of a bundle of `stored`, the models of all runs; `made_with` names other packages."""
+    classes, recipe = made_of.dataset.num_classes, made_of.recipe
     return Header(
-        dataset=runs[0].dataset,
+        dataset=made_of.dataset,
         models=tuple(stored),
         # The paths of the machine that exports mean nothing elsewhere.
         recipe=replace(recipe, members=tuple(replace(member, path="") for member in recipe.used)),
-        kept=min(labels_kept(inference.top_k, classes), classes),
-        names=tuple(names),
-        weights=weights,
+        kept=min(labels_kept(made_of.inference.top_k, classes), classes),
+        names=tuple(made_of.names),
+        weights=made_of.weights,
         versions={name: version(name) for name in ("keras", "numpy", keras.backend.backend(), *made_with)},
-        inputs=inputs,
-        thresholds=thresholds,
-        folds=tuple(len(run.models) for run in runs) if len(stored) > len(runs) else (),
+        inputs=made_of.inputs,
+        thresholds=made_of.thresholds,
+        folds=tuple(len(run.models) for run in made_of.runs) if len(stored) > len(made_of.runs) else (),
     )
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.config.wording import counted
+from pipeline.config.wording import first_lines
 from pipeline.inference.given.files import OwnFiles
 from pipeline.inference.given.media import OwnMedia
 from pipeline.inference.given.videos import OwnVideo
@@ -35,23 +35,20 @@ class GivenVideos:
         Features of video files are extracted ahead, but for those that are known.
         """
         first: dict[str, str] = {}
-        twice: list[tuple[str, str, str]] = []
+        twice: list[str] = []
         for each in itertools.chain(self.files.videos(), self.media.videos(is_known) if self.media else ()):
             if isinstance(each, OwnVideo) and first.setdefault(each.id, each.where) != each.where:
-                twice.append((each.id, first[each.id], each.where))
+                places = f"{first[each.id]} and in {each.where}"
+                twice.append(f"{each.id!r} is the id of two videos, in {places}; both are predicted")
             yield each
-        for id, one, other in twice[:_LISTED]:
-            print(f"{id!r} is the id of two videos, in {one} and in {other}; both are predicted", file=sys.stderr)
-        if len(twice) > _LISTED:
-            print(f"and {counted(len(twice) - _LISTED, 'other video')} have ids of others", file=sys.stderr)
+        for told in first_lines(twice, _LISTED, "and {} more with ids of other videos"):
+            print(told, file=sys.stderr)
 
     def tell_twice(self) -> None:
         """Tell which files are named twice."""
-        twice = self.files.twice
-        for path in twice[:_LISTED]:
-            print(f"{path} is named twice, and read once", file=sys.stderr)
-        if len(twice) > _LISTED:
-            print(f"and {counted(len(twice) - _LISTED, 'more file is', 'more files are')}", file=sys.stderr)
+        twice = [f"{path} is named twice, and read once" for path in self.files.twice]
+        for told in first_lines(twice, _LISTED):
+            print(told, file=sys.stderr)
 
     def damaged(self) -> list[str]:
         """Return a line for each video file that was read, and could not be read to its end."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.inputs.index import HOLDOUT, TRAIN
 
 HANDFUL = 8
@@ -33,9 +33,8 @@ def _losses(summary: dict[str, Any]) -> Iterator[str]:
             f"{cut['longest']}: at most {most} are read, spread over the whole length; see --dataset.max-frames"
         )
     if empty["count"]:
-        files = ", ".join(entry["file"] for entry in empty["first"][:3])
-        more = ", ..." if empty["count"] > 3 else ""
-        yield f"{counted(empty['count'], 'file')} empty or damaged, without a video: {files}{more}"
+        files = listed([entry["file"] for entry in empty["first"]], 3, empty["count"])
+        yield f"{counted(empty['count'], 'file')} empty or damaged, without a video: {files}"
 
 
 def _doubles(summary: dict[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.config import DatasetConfig
 from pipeline.config.ranges import MOST_FRAMES
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 from pipeline.inputs.index.ids import id_fault
 from pipeline.inputs.records.encoding import encode_varint
 from pipeline.inputs.records.labels import read_labels
@@ -128,7 +128,7 @@ def _read_group(data: Buffer, entries: dict[str, Span], key: str) -> str:
 
 
 def _listed(labels: np.ndarray) -> str:
-    shown = ", ".join(map(str, labels[:5].tolist())) + ", ..." * (len(labels) > 5)
+    shown = listed([*map(str, labels[:5].tolist())], count=len(labels))
     return f"{len(labels)} labels ({shown})" if len(labels) else "no label"
 
 

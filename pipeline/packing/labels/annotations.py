@@ -8,7 +8,8 @@ import numpy as np
 from pipeline.config.errors import StageError
 from pipeline.inputs.class_names import read_vocabulary
 from pipeline.packing.labels.forms import Labels, read_labels
-from pipeline.packing.labels.matching import find_id_column, match_ids
+from pipeline.packing.labels.id_column import find_id_column
+from pipeline.packing.labels.matching import match_ids
 from pipeline.packing.labels.splits import read_splits
 from pipeline.packing.settings import PackSettings
 from pipeline.packing.tables.table import Table, read_tables

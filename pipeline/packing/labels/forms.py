@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config.errors import StageError
+from pipeline.config.wording import listed
 from pipeline.packing.labels.cells import Marks, is_multi_hot, labels_in_cells, multi_hot
 from pipeline.packing.labels.classes import number_classes, twins
-from pipeline.packing.labels.matching import find_id_column, videos_of
+from pipeline.packing.labels.id_column import find_id_column, videos_of
 from pipeline.packing.labels.splits import SPLIT_COLUMNS
 from pipeline.packing.tables.table import Table, read_tables
 
@@ -144,4 +145,4 @@ def _by_video(videos: list[str], named: np.ndarray, bearer: np.ndarray, numbers:
 
 
 def _names(names: list[str]) -> str:
-    return ", ".join(name[:40] for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    return listed([name[:40] for name in names], 8)

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName
-from pipeline.config.wording import counted
-from pipeline.packing.labels.matching import SHOWN, find_id_column, videos_of
+from pipeline.config.wording import counted, listed
+from pipeline.packing.labels.id_column import find_id_column, videos_of
+from pipeline.packing.labels.matching import SHOWN
 from pipeline.packing.tables.table import Table, read_table
 
 SPLIT_COLUMNS = ("split", "subset", "partition", "set")
@@ -174,7 +175,7 @@ def _completed(
 ) -> dict[str, str]:
     lacking = [video for video, split in zip(videos, given) if split is None and video in labelled]
     if lacking:
-        some = ", ".join(map(repr, lacking[:SHOWN])) + (", ..." if len(lacking) > SHOWN else "")
+        some = listed([*map(repr, lacking)], SHOWN)
         raise StageError(
             f"{table.files}: {counted(len(lacking), 'labeled video')} {'has' if len(lacking) == 1 else 'have'} no "
             f"split in column {column}: {some}; give each a split, such as train"

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.artifacts.failures import about, is_refusal
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, first_lines
 from pipeline.packing.sources.source import ANEW, CHANGED, FAULTS, Found, UnreadableFeature
 
 _LISTED = 5
@@ -62,8 +62,9 @@ class FilesSource:
             return
         self._own_dtypes = False
         if not self.ids:
-            shown = "".join(f"\n  * {where}: {reason}" for where, reason in self.faults[:_LISTED])
-            raise StageError(f"--features {name}: there is no video that can be used{shown and ':'}{shown or '.'}")
+            shown = first_lines([f"  * {where}: {reason}" for where, reason in self.faults], 5, "  and {} more")
+            told = ":\n" + "\n".join(shown) if shown else "."
+            raise StageError(f"--features {name}: there is no video that can be used{told}")
         self._check_unique()
         kept = self._leave_out(
             sizes, "its frames have {}, those of most videos {}", lambda size: counted(size, "value")

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from pipeline.config.errors import StageError
-from pipeline.config.wording import counted
+from pipeline.config.wording import counted, listed
 
 SEPARATORS = (",", ";", "\t")
 """Between columns; spreadsheets write what is customary where they run."""
@@ -239,4 +239,4 @@ def _plain_columns(text: str, separator: str, names: list[str]) -> tuple[Columns
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(name[:40] for name in names[:4]) + (", ..." if len(names) > 4 else "")
+    return listed([name[:40] for name in names], 4)

@@ -30,6 +30,7 @@ from pipeline.config.errors import StageError
 from pipeline.inference.bundle import writing
 from pipeline.inference.bundle.container import BundleError
 from pipeline.inference.bundle.header import read_header
+from pipeline.inference.bundle.ingredients import Ingredients
 from pipeline.inference.bundle.loading import load_bundle
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.runs import read_blend
@@ -60,7 +61,8 @@ def blend(tmp_path_factory) -> Path:
 
 def export(path: Path, folder: Path, weights="float32", names=NAMES, inputs=None, **more) -> Path:
     recipe, runs = read_blend(folder, 9)
-    writing.write_bundle(path, recipe, runs, names, weights, InferenceConfig(top_k=9), inputs or {"a": "1"}, **more)
+    made_of = Ingredients(recipe, runs, names, weights, InferenceConfig(top_k=9), inputs or {"a": "1"}, **more)
+    writing.write_bundle(path, made_of)
     return path
 
 

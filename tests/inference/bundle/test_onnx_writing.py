@@ -27,6 +27,7 @@ from pipeline.config.errors import StageError
 from pipeline.ensembling.recipe import Member, Recipe
 from pipeline.inference.bundle import onnx_writing, writing
 from pipeline.inference.bundle.header import read_header, read_scores
+from pipeline.inference.bundle.ingredients import Ingredients
 from pipeline.inference.bundle.loading import load_bundle
 from pipeline.inference.bundle.onnx_model import OnnxModel
 from pipeline.inference.predictor import Predictor
@@ -56,11 +57,12 @@ def config(family: str, classifier: ClassifierConfig, features: int = 1) -> Mode
     return ModelConfig(family, POOLING[family](**settings), classifier)
 
 
-def write(folder: Path, runs: list[TrainedRun], recipe: Recipe, weights="float32", **more) -> Path:
+def write(folder: Path, runs: list[TrainedRun], recipe: Recipe, weights="float32", thresholds=None) -> Path:
     path = folder / "written.onnx"
     path.unlink(missing_ok=True)
     names = [f"class {number}" for number in range(runs[0].dataset.num_classes)]
-    onnx_writing.write_onnx(path, recipe, runs, names, weights, InferenceConfig(top_k=9), {"a": "1"}, **more)
+    made_of = Ingredients(recipe, runs, names, weights, InferenceConfig(top_k=9), {"a": "1"}, thresholds)
+    onnx_writing.write_onnx(path, made_of)
     return path
 
 
@@ -213,7 +215,7 @@ def test_it_is_stored_as_a_zip_would_be(models, tmp_path):
         zipped = tmp_path / f"{weights}.zip"
         names = [f"class {number}" for number in range(9)]
         settings = (weights, InferenceConfig(top_k=9), {"a": "1"}, thresholds)
-        writing.write_bundle(zipped, run.alone(9), [run], names, *settings)
+        writing.write_bundle(zipped, Ingredients(run.alone(9), [run], names, *settings))
         here, there = read_header(path), read_header(zipped)
         assert {"onnx", "tf2onnx"} < here.versions.keys()
         assert dataclasses.replace(here, versions=there.versions) == there and here.thresholds == thresholds
