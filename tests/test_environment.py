@@ -115,6 +115,25 @@ def test_a_folder_without_uv_names_the_command_that_fills_it(tmp_path):
     assert result.stderr.endswith(f"error: wheels has no wheel of uv {UV}; fill it with tools/fetch_wheels.sh wheels\n")
 
 
+@pytest.mark.wide
+def test_pip_loads_where_its_settings_ask_for_a_virtual_environment(tmp_path):
+    """By the pip of a Python that is none, as where ensurepip is missing."""
+    python = sys._base_executable
+    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
+        pytest.skip(f"{python} has no pip")
+    with zipfile.ZipFile(tmp_path / "made-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("made-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: made\nVersion: 1\n")
+        wheel.writestr("made-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\nrequire-virtualenv = true\n")
+    variables = {"PYTHON": python, "PIPELINE_VENV": "none", "PIP_CONFIG_FILE": str(settings)}
+    load = "download --quiet --no-index --find-links . --dest loaded made"
+    assert "virtualenv (required)" in shell(f'"$PYTHON" -m pip {load}', tmp_path, **variables).stderr
+    result = shell(f"forget_other_projects; any_pip {load}", tmp_path, **variables)
+    assert result.returncode == 0, result.stderr
+    assert [path.name for path in (tmp_path / "loaded").iterdir()] == ["made-1-py3-none-any.whl"]
+
+
 def test_the_python_at_hand_is_told_what_it_lacks(tmp_path):
     python = program(tmp_path / "bare", f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')  # without packages
     environment = {**os.environ, "PYTHON": str(python), "KERAS_BACKEND": "jax"}

@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -10,7 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fixtures.made_runs import FIVE, make_all, weights_json
-from fixtures.support import SMALL, frames_of, name_classes, stage_environment, stage_here, write_shard
+from fixtures.support import (
+    OTHER_BACKENDS,
+    ROOT,
+    SMALL,
+    frames_of,
+    name_classes,
+    stage_command,
+    stage_environment,
+    stage_here,
+    write_shard,
+)
 
 from pipeline import predict
 from pipeline.artifacts.files import read_json, write_json
@@ -504,6 +515,39 @@ def test_every_frame_counts_also_where_some_are_looked_at(small, monkeypatch):
     assert len(set(whole.tolist())) == 25 and len(set(some.tolist())) == 10
     alone = scorer.shares(frames[np.arange(10) * 25 // 10])
     np.testing.assert_allclose(some[::5] / some[0], alone[::2] / alone[0], rtol=1e-5)
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("backend", OTHER_BACKENDS)
+def test_another_backend_says_the_same(backend, small, run, tmp_path):
+    """A blend, of labels, of what is pooled, and of windows."""
+    blend = small / "runs" / "small" / "blend"
+    blend.mkdir(exist_ok=True)
+    write_json(blend / "weights.json", weights_json(small))
+    write_clips(tmp_path / "clips", range(6))
+    long_clip(tmp_path / "long.npz", 25)
+    here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+
+    def elsewhere(*arguments: object) -> str:
+        command = stage_command("predict", "--preset", small / "small.py", *arguments)
+        environment = {**stage_environment(small), "KERAS_BACKEND": backend}
+        return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+    asked = (tmp_path / "clips", "--run", blend, "--json", "--top", 9)
+    lines = [json.loads(line) for line in run(*asked, "--descriptors", here)[0].splitlines()]
+    others = [json.loads(line) for line in elsewhere(*asked, "--descriptors", there).splitlines()]
+    assert [line["id"] for line in others] == [line["id"] for line in lines] and len(lines) == 6
+    for line, other in zip(lines, others):
+        scores, found = ({each["label"]: each["score"] for each in one["labels"]} for one in (line, other))
+        assert len(scores) == 9 and found == pytest.approx(scores, abs=1e-4)
+    for name in ("average", "netvlad"):
+        pooled, found = (np.stack(pq.read_table(path)[name].to_pylist()) for path in (here, there))
+        np.testing.assert_allclose(found, pooled, rtol=2**-9, atol=1e-4)  # as float16
+    windows = (tmp_path / "long.npz", "--run", blend, "--json", "--window", 10, "--every", 6, "--threshold", 0.1)
+    (line,), (other,) = (json.loads(out)["intervals"] for out in (run(*windows)[0], elsewhere(*windows)))
+    assert len(line) == len(other) > 2
+    for one, found in zip(line, other):
+        assert found == {**one, "score": pytest.approx(one["score"], abs=1e-4)}
 
 
 def test_pages_of_one_video_and_of_several(run, tmp_path, monkeypatch):

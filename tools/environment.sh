@@ -37,12 +37,13 @@ forget_other_projects() {
     export PYTHONNOUSERSITE=1  # nor what lies in ~/.local
 }
 
-# Let a pip of Python's own or the new environment's run: some machines, such as Colab, have only the former.
+# Let a pip of Python's own or the new environment's run: some machines, such as Colab, have only the former. It installs
+# nothing into that Python, so that a pip.conf with `require-virtualenv` need not stop it.
 any_pip() {
     local each
     for each in "$venv/bin/python" "$(find_python)"; do
         if "$each" -m pip --version >/dev/null 2>&1; then
-            PIP_DISABLE_PIP_VERSION_CHECK=1 "$each" -m pip "$@"
+            PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_REQUIRE_VIRTUALENV=0 "$each" -m pip "$@"
             return
         fi
     done
