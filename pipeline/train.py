@@ -4,16 +4,14 @@ Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the m
 folds (--dataset.folds) it trains one model for each, in runs/<preset>/<run>/fold-1/ and so on, on all other folds.
 """
 
-import contextlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from pipeline.artifacts.done import DONE, Done, StageOutput, stage_output
-from pipeline.artifacts.files import read_json, remove_folder, write_json
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.folds import fold_folder, fold_folders, is_folded, note_folds
-from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.owner import note_owner
 from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG, is_trained
@@ -33,7 +31,7 @@ from pipeline.runtime.engine import PROCESSES
 from pipeline.runtime.hosts import joined, mine
 from pipeline.training import together
 from pipeline.training.far import train_far
-from pipeline.training.folds import finish_folds
+from pipeline.training.folds import finish_folds, remove_run
 from pipeline.training.longer import check_longer
 from pipeline.training.run_plan import RunPlan, check_monitor, plan_run
 
@@ -92,7 +90,11 @@ def _train_runs(flags: Flags, experiment: Experiment) -> None:
         _check_kind(folder, index.folds, flags)
     if not flags.dry_run and (cluster := flags.ray_cluster(models=True)):
         folds = [["--fold", str(number)] for number in numbers] or [[]]
-        train_far(cluster, [[*sys.argv[1:], *fold] for fold in folds])
+        arguments = sys.argv[1:]
+        if flags.force and index.folds and not flags.fold:  # all go before one begins, which fits no other settings
+            remove_run(folder)
+            arguments = [each for each in arguments if each != "--force"]
+        train_far(cluster, [[*arguments, *fold] for fold in folds])
         if index.folds:
             finish_folds(folder, index, experiment.training.monitor)
         return
@@ -116,11 +118,7 @@ def _check_kind(folder: Path, folds: int, flags: Flags) -> None:
     if not flags.force or flags.fold:
         raise StageError(f"{folder} was made with other settings: dataset.folds: {len(there)} -> {folds}. {_KEEP}")
     if not flags.dry_run:
-        with contextlib.ExitStack() as locks:
-            for each in (folder, *there):
-                locks.enter_context(locked(each))
-            print(f"{folder} is made again: --force")
-            remove_folder(folder)
+        remove_run(folder)
 
 
 def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> None:
