@@ -135,7 +135,7 @@ def training_model(experiment: Experiment, precision: str, generic: bool = False
     import keras
 
     from pipeline.models import build_model
-    from pipeline.training.loop import compile_model
+    from pipeline.training.compiled import compile_model
     from pipeline.training.loss import SummedBinaryCrossentropy
 
     model = build_model(experiment.model, experiment.dataset, precision)

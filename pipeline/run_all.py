@@ -22,7 +22,7 @@ from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Families
 from pipeline.config import POOLING, ConfigError, find_by_name
 from pipeline.config.errors import StageError
-from pipeline.config.ranges import MOST_FOLDS, Within
+from pipeline.config.ranges import MOST_FOLDS, Seed, Several, Within
 from pipeline.inference.outcome import tell_outcome
 from pipeline.inputs.index import HOLDOUT
 from pipeline.presets import load_preset
@@ -31,11 +31,12 @@ from pipeline.submission.like import sample_of_split
 from pipeline.submission.like_sample import read_sample
 from pipeline.submission.splits import split_to_submit
 from pipeline.training.far import train_far
+from pipeline.training.folds import remove_run
 
 _SECTIONS = STAGES["run_all"].sections
 _WITHOUT_POOLING = tuple(section for section in _SECTIONS if section != "pooling")
 """All of its sections but pooling, whose settings differ from model to model."""
-_FOLDS = "dataset.folds"
+_FOLDS, _SEED = "dataset.folds", "training.seed"
 _WITH_MODELS = ("train", "infer")
 """Stages that make models and are followed by others: what Keras keeps of them is freed, which takes a second."""
 
@@ -49,6 +50,20 @@ class Flags(StartFlags, SplitFlags, ForceFlags, PartFlags, WorkerFlags, IngestFl
     By default each run has the name of its model."""
     folds: Annotated[int, Within(0, MOST_FOLDS)] | None = None
     """The same as --dataset.folds: each model is trained once for each fold, and predicts the videos held out of it."""
+    seeds: Annotated[tuple[Seed, ...], Several(distinct=True)] = ()
+    """Random seeds, such as 0 1 2: each model is trained once with each, as runs of their own: average-seed0 and so on.
+    By default once, with --training.seed."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run to train and to predict with, as flags of the stages."""
+
+    name: str
+    chosen: list[str]
+    """What names it."""
+    settings: list[str]
+    """What it is trained with, beside what all runs are."""
 
 
 def main() -> None:
@@ -62,6 +77,8 @@ def main() -> None:
             raise ConfigError(f"--folds is the same as --{_FOLDS}: give one of them")
         whole[_FOLDS] = [f"--{_FOLDS}", str(flags.folds)]
         experiment = replace(experiment, dataset=replace(experiment.dataset, folds=flags.folds))
+    if flags.seeds and _SEED in whole:
+        raise ConfigError(f"--seeds are those of several trainings, and --{_SEED} is that of one: give one of them")
     named = [name.strip() for name in flags.models.split(",")] if flags.models else load_preset(flags.preset).MODELS
     models = list(dict.fromkeys(named))
     for model in models:
@@ -75,10 +92,7 @@ def main() -> None:
         find_by_name(min(foreign), known, f"setting of {', '.join(models)}")
     for model, own in pooling.items():  # wrong values are refused before anything runs
         parse_flags(Flags, _SECTIONS, _tokens(whole | own), model)
-    runs = {model: model for model in models}
-    if flags.run:
-        runs = {model: f"{flags.run}-{model}" if len(models) > 1 else flags.run for model in models}
-    chosen = {model: ["--model", model, *(["--run", runs[model]] if flags.run else [])] for model in models}
+    runs = _runs(flags, pooling)
     # What a late stage or the training of a late model would refuse is refused here, before any work begins.
     backend.check_backend(needed=True)
     if flags.like:
@@ -87,9 +101,8 @@ def main() -> None:
         named = dict.fromkeys(item.partition("=")[0] for item in flags.raw)
         _check_submitted([split for split in named if split not in (*experiment.dataset.train_splits, HOLDOUT)], flags)
     cluster = flags.ray_cluster(models=True)
-    at_once = cluster and not (flags.force and experiment.dataset.folds)  # folds that are there go before others begin
     synthesizes = bool(experiment.synthesis and not flags.raw)
-    progress = StageProgress(synthesizes + bool(at_once) + 2 * len(models) + 5)
+    progress = StageProgress(synthesizes + bool(cluster) + 2 * len(runs) + 5)
 
     def stage(name: str, *more: str, groups: dict[str, list[str]] = whole) -> None:
         progress.begin(" ".join([name, *more]))
@@ -105,10 +118,10 @@ def main() -> None:
     if flags.like:
         split = split_to_submit(others, flags.split)
         sample_of_split(flags.like, index, split, experiment.submission.top_k)
-    for model, own in pooling.items():
-        _run("train", whole, *chosen[model], "--dry-run", *_tokens(own), quiet=True)
+    for run in runs:
+        _run("train", whole, *run.chosen, "--dry-run", *run.settings, quiet=True)
     folds = [["--fold", str(number)] for number in range(1, index.folds + 1)] or [[]]
-    trainings = [[*chosen[model], *_tokens(own), *fold] for model, own in pooling.items() for fold in folds]
+    trainings = [[*run.chosen, *run.settings, *fold] for run in runs for fold in folds]
     settings = _without(whole, "force", "engine", "task-cpus", "task-gpus")
     notes, key = flags.places.runs_dir / flags.preset_name, digest_json(index.digest, _tokens(settings), trainings)
     if flags.share:
@@ -119,15 +132,19 @@ def main() -> None:
     if flags.join:
         require_parts(notes, flags.join, key)
         training = settings  # it is done
-    elif cluster and at_once:
-        progress.begin(f"train {', '.join(runs.values())} at once")
+    elif cluster:
+        progress.begin(f"train {', '.join(run.name for run in runs)} at once")
         with _named("train"):
-            train_far(cluster, [_arguments("train", whole, *each) for each in trainings])
+            if flags.force and index.folds:  # all folds of a run go before one begins, which fits no other settings
+                for run in runs:
+                    remove_run(flags.places.run(flags.preset_name, run.name))
+                training = _without(whole, "force")
+            train_far(cluster, [_arguments("train", training, *each) for each in trainings])
         training = settings
-    for model, own in pooling.items():
-        stage("train", *chosen[model], *_tokens(own), groups=training)
-        stage("infer", *chosen[model])
-    stage("ensemble", "--runs", *runs.values())
+    for run in runs:
+        stage("train", *run.chosen, *run.settings, groups=training)
+        stage("infer", *run.chosen)
+    stage("ensemble", "--runs", *(run.name for run in runs))
     if others:
         stage("submit")
     else:
@@ -139,6 +156,18 @@ def main() -> None:
     print(f"\nall stages in {minutes(progress.whole)}")
     for line in tell_outcome(flags.places, flags.preset, flags.preset_name, index, bool(others)):
         print(line)
+
+
+def _runs(flags: Flags, pooling: dict[str, dict[str, list[str]]]) -> list[_Run]:
+    """Return the runs of all models and seeds; `pooling` has the pooling flags of each model."""
+    runs = []
+    for model, own in pooling.items():
+        whole = f"{flags.run}-{model}" if flags.run and len(pooling) > 1 else flags.run or model
+        for seed in flags.seeds or (None,):
+            name = whole if seed is None else f"{whole}-seed{seed}"
+            chosen = ["--model", model, *(["--run", name] if name != model else [])]
+            runs.append(_Run(name, chosen, [*_tokens(own), *([] if seed is None else [f"--{_SEED}", str(seed)])]))
+    return runs
 
 
 def _train_part(part: Part, groups: dict[str, list[str]], trainings: Sequence[Sequence[str]]) -> None:

@@ -4,18 +4,14 @@ Reads data/<dataset>/index/; writes runs/<preset>/<run>/: config, log, and the m
 folds (--dataset.folds) it trains one model for each, in runs/<preset>/<run>/fold-1/ and so on, on all other folds.
 """
 
-import contextlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
-
-from pipeline.artifacts.done import DONE, Done, StageOutput, digest_json, stage_output
-from pipeline.artifacts.files import read_json, remove_folder, write_json
+from pipeline.artifacts.done import DONE, Done, StageOutput, stage_output
+from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.folds import fold_folder, fold_folders, is_folded, note_folds
-from pipeline.artifacts.locks import locked
 from pipeline.artifacts.models import MODEL, digest_model
 from pipeline.artifacts.owner import note_owner
 from pipeline.artifacts.places import CHECKPOINT, RUN_CONFIG, is_trained
@@ -25,20 +21,19 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.running import run_stage
 from pipeline.cli.stages import STAGES
 from pipeline.cli.types import Family
-from pipeline.config import Experiment, TrainingConfig, to_dict
+from pipeline.config import Experiment, TrainingConfig
 from pipeline.config.errors import ConfigError, StageError
-from pipeline.config.monitor import OF_ALL_CLASSES, Monitor, key_of, short_title
+from pipeline.config.monitor import key_of, short_title
 from pipeline.config.ranges import MOST_FOLDS, Address, RunName, Within
-from pipeline.inputs.index import HOLDOUT, TRAIN, Index
+from pipeline.inputs.index import TRAIN, Index
 from pipeline.runtime import backend, devices
 from pipeline.runtime.engine import PROCESSES
 from pipeline.runtime.hosts import joined, mine
-from pipeline.runtime.precision import fast_precision
+from pipeline.training import together
 from pipeline.training.far import train_far
-from pipeline.training.folds import check_other_folds, finish_folds, other_configs
-from pipeline.training.longer import asks_for_more, check_longer
-from pipeline.training.start import Start
-from pipeline.training.teacher import Teacher
+from pipeline.training.folds import finish_folds, remove_run
+from pipeline.training.longer import check_longer
+from pipeline.training.run_plan import RunPlan, check_monitor, plan_run
 
 _KEEP = "Give the new run a name of its own with --run NAME, or train this one anew with --force"
 
@@ -69,20 +64,6 @@ class Flags(StartFlags, ForceFlags, EngineFlags, ReadingFlags):
             )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What a run, or one fold of it, will be trained with, and from."""
-
-    folder: Path
-    config: dict[str, Any]
-    inputs: dict[str, str]
-    experiment: Experiment
-    teacher: Teacher | None
-    start: Start | None
-    more: bool
-    """Whether it is that of a run which is there, with more epochs."""
-
-
 def main() -> None:
     flags, experiment = parse_flags(Flags, STAGES["train"].sections)
     alone = 1 if flags.engine != PROCESSES else flags.hosts
@@ -104,12 +85,16 @@ def _train_runs(flags: Flags, experiment: Experiment) -> None:
             "student: train without one, or index without --dataset.folds"
         )
     for number in numbers:  # what a late fold would be refused for is refused before an early one is trained
-        _check_monitor(experiment.training.monitor, index.fold(number))
+        check_monitor(experiment.training.monitor, index.fold(number))
     if mine().is_first:
         _check_kind(folder, index.folds, flags)
     if not flags.dry_run and (cluster := flags.ray_cluster(models=True)):
         folds = [["--fold", str(number)] for number in numbers] or [[]]
-        train_far(cluster, [[*sys.argv[1:], *fold] for fold in folds])
+        arguments = sys.argv[1:]
+        if flags.force and index.folds and not flags.fold:  # all go before one begins, which fits no other settings
+            remove_run(folder)
+            arguments = [each for each in arguments if each != "--force"]
+        train_far(cluster, [[*arguments, *fold] for fold in folds])
         if index.folds:
             finish_folds(folder, index, experiment.training.monitor)
         return
@@ -133,11 +118,7 @@ def _check_kind(folder: Path, folds: int, flags: Flags) -> None:
     if not flags.force or flags.fold:
         raise StageError(f"{folder} was made with other settings: dataset.folds: {len(there)} -> {folds}. {_KEEP}")
     if not flags.dry_run:
-        with contextlib.ExitStack() as locks:
-            for each in (folder, *there):
-                locks.enter_context(locked(each))
-            print(f"{folder} is made again: --force")
-            remove_folder(folder)
+        remove_run(folder)
 
 
 def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> None:
@@ -146,22 +127,22 @@ def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index)
         _help_to_train(flags, experiment, folder, index)
         return
     with stage_output(folder, _begun) as work:
-        plan = _plan(flags, experiment, folder, index, work)
+        plan = plan_run(flags, experiment, folder, index, work.begun)
         if plan.more:
             _go_on(work, plan, index)
         if work.is_up_to_date(plan.config, plan.inputs, force=flags.force, keep=_KEEP, quiet=flags.dry_run):
             if not (experiment.training.keep_checkpoint or flags.dry_run):
                 (folder / CHECKPOINT).unlink(missing_ok=True)
-            mine().tell(None)
+            together.dismiss()
             return
         if flags.dry_run:
             begun = "would go on" if work.begun and not work.again else "would be trained"
             print(f"{folder} {begun}{f': {work.again}' if work.again else ''}")
-            mine().tell(None)
+            together.dismiss()
             return
         # Not in `_train`: TensorFlow keeps the frames from which it is imported, and so all that they hold.
         backend.start_backend()
-        mine().tell([plan.experiment.training.precision, digest_json(plan.config, index.digest)])
+        together.call(plan, index)
         _take_devices(experiment.training)
         work.remove_stale()
         (folder / DONE).unlink(missing_ok=True)  # before its settings change: it is finished no longer
@@ -169,25 +150,20 @@ def _train_run(flags: Flags, experiment: Experiment, folder: Path, index: Index)
             note_folds(folder.parent, index.dataset.folds)
             (folder.parent / DONE).unlink(missing_ok=True)  # nor is the run that it is a fold of
         note_owner(flags.places.runs_dir / flags.preset_name, flags.preset)
-        mine().tell("begin")
+        together.begin()
         _train(plan, index)
 
 
 def _help_to_train(flags: Flags, experiment: Experiment, folder: Path, index: Index) -> None:
     """Train a run that the first host trains, once it says so, with the same settings; write nothing."""
     backend.start_backend()
-    if not (told := mine().tell(None)):
+    if not (called := together.called()):
         return
-    precision, digest = told
-    experiment = replace(experiment, training=replace(experiment.training, precision=precision))
-    plan = _plan(flags, experiment, folder, index, StageOutput(folder, None, False))
-    if digest_json(plan.config, index.digest) != digest:
-        raise StageError(
-            f"{folder} is trained with other settings by host 0, or from another index: give each host the same "
-            "command but for --host, and the same data"
-        )
-    _take_devices(experiment.training)
-    mine().tell("begin")
+    training = replace(experiment.training, precision=called.precision)
+    plan = plan_run(flags, replace(experiment, training=training), folder, index, None)
+    called.check(plan, index)
+    _take_devices(training)
+    together.begin()
     _train(plan, index)
 
 
@@ -203,46 +179,7 @@ def _begun(folder: Path) -> Done | None:
     return Done(config, config.pop("inputs"), "")
 
 
-def _plan(flags: Flags, experiment: Experiment, folder: Path, index: Index, work: StageOutput) -> _Plan:
-    """Plan a training. All checks that may refuse it are made here, before it begins."""
-    if experiment.training.precision == "auto":
-        begun = [] if flags.force else [folder / RUN_CONFIG]
-        begun += other_configs(folder) if index.held_out and (flags.fold or not flags.force) else []
-        training = replace(experiment.training, precision=_precision(begun))
-        experiment = replace(experiment, training=training)
-    config = {
-        "preset": flags.preset_name,
-        "dataset": to_dict(index.dataset),
-        "sampling": to_dict(experiment.sampling),
-        "model": to_dict(experiment.model),
-        # What is kept, and what computes, changes nothing of what is learned.
-        "training": to_dict(replace(experiment.training, keep_checkpoint=True, devices=devices.ALL, grace=0.0)),
-    }
-    if flags.start:
-        config["from"] = flags.start
-    if index.held_out:
-        config["fold"] = index.held_out
-        if flags.fold or not flags.force:
-            check_other_folds(folder, config)
-    _check_monitor(experiment.training.monitor, index)
-    more = not flags.force and asks_for_more(work.begun, config)
-    inputs = {"index": index.digest}
-    teacher = None
-    if name := experiment.training.teacher:
-        teacher = Teacher(flags.places, flags.preset, flags.preset_name, name, folder)
-        finished = Done.read(folder)
-        kept = finished and not flags.force and not more and finished.inputs["index"] == index.digest
-        inputs["teacher"] = teacher.digest(finished if kept else None, index)
-    start = None
-    if flags.start:
-        begun = None if flags.force else work.begun
-        known = begun.inputs.get("from") if begun and begun.config.get("from") == flags.start else None
-        start = Start(flags.places, flags.preset_name, flags.start, folder, index, known)
-        inputs["from"] = start.digest
-    return _Plan(folder, config, inputs, experiment, teacher, start, more)
-
-
-def _go_on(work: StageOutput, plan: _Plan, index: Index) -> None:
+def _go_on(work: StageOutput, plan: RunPlan, index: Index) -> None:
     """Take a run for one that was begun with the epochs of the plan; raise StageError if it cannot be."""
     begun, training = work.begun, plan.experiment.training
     before, changed = begun.config["training"]["epochs"], Done({}, begun.inputs, "").changes({}, plan.inputs)
@@ -251,21 +188,7 @@ def _go_on(work: StageOutput, plan: _Plan, index: Index) -> None:
     work.begun, work.finished = replace(begun, config=plan.config), False
 
 
-def _check_monitor(monitor: Monitor, index: Index) -> None:
-    """Raise StageError if the hold-out has labels, and none that the metric to choose by could rank."""
-    if monitor not in OF_ALL_CLASSES or not index.holdout_labeled:
-        return
-    rows = index.rows(HOLDOUT)
-    rows = rows[index.labels_known(rows)]
-    positives = np.bincount(index.labels_of(rows)[0], minlength=index.dataset.num_classes)
-    if not ((positives > 0) & (positives < len(rows))).any():
-        raise StageError(
-            f"--training.monitor {monitor}: no class of the hold-out has both videos with it and videos without: hold "
-            "out more videos (--dataset.holdout-percent), or choose another metric"
-        )
-
-
-def _train(plan: _Plan, index: Index) -> None:
+def _train(plan: RunPlan, index: Index) -> None:
     from pipeline.training.loop import Trainer
     from pipeline.training.origin import describe_origin, now
     from pipeline.training.soft_labels import SoftLabels
@@ -313,12 +236,6 @@ def _train(plan: _Plan, index: Index) -> None:
     told = f", hold-out {short_title(monitor)} {score:.4f} at step {state.best['step']}" if score is not None else ""
     synthetic = " (synthetic)" if index.dataset.synthetic else ""
     print(f"{folder / MODEL}: {summary['parameters']:,} parameters{told}{synthetic}")
-
-
-def _precision(configs: list[Path]) -> str:
-    """Return what `auto` stands for: the precision that the run was begun with, anywhere, or what is fast here."""
-    begun = next((config for config in configs if config.exists()), None)
-    return read_json(begun)["training"]["precision"] if begun else fast_precision()
 
 
 if __name__ == "__main__":

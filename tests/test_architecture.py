@@ -31,6 +31,8 @@ UNMIRRORED = {
         "models/layers/clustered.py",
         "models/windowed.py",
     ),
+    "tests/training/test_loop.py": ("training/compiled.py", "training/holdout.py"),
+    "tests/test_train.py and tests/training/test_folds.py": ("training/run_plan.py",),
     "tests/runtime/test_hosts.py: the hold-out that hosts predict in parts": ("training/local_model.py",),
     "tests/inputs/index/test_index.py": ("inputs/index/build.py", "inputs/index/tables.py"),
     "the tests of the file that calls it": (

@@ -263,11 +263,66 @@ def test_what_a_cluster_has_trained_with_force_is_not_trained_again(tmp_path, co
     run_here("run_all", tmp_path, "--engine", "ray", "--force")
     assert ["--force" in flags for flags in far] == [True]
     assert ["--force" in flags for stage, flags in commands if stage == "train"] == [True, False]  # the first is dry
-    far.clear()
-    make_index(tmp_path / "folds", folds=2)
-    run_here("run_all", tmp_path / "folds", "--folds", 2, "--engine", "ray", "--force")
-    ((_, flags),) = [each for each in commands[-6:] if each[0] == "train"]
-    assert not far and "--force" in flags and value_of(flags, "--engine") == "ray"  # it deletes folds, then trains them
+
+
+def test_with_force_a_cluster_trains_folds_at_once_when_all_of_them_are_deleted(tmp_path, commands, far, capsys):
+    make_index(tmp_path, folds=2)
+    run = tmp_path / "runs" / "small" / "average"
+    write_json(run / "folds.json", {"folds": 2})
+    for fold in ("fold-1", "fold-2"):
+        write_json(run / fold / "config.json", {})
+    run_here("run_all", tmp_path, "--folds", 2, "--engine", "ray", "--force")
+    assert not run.exists() and f"{run} is made again: --force" in capsys.readouterr().out
+    assert [(value_of(flags, "--fold"), "--force" in flags) for flags in far] == [("1", False), ("2", False)]
+    assert ["--force" in flags for stage, flags in commands if stage == "train"] == [True, False]  # the first is dry
+
+
+def test_each_seed_is_a_run_of_its_own(tmp_path, commands):
+    make_index(tmp_path)
+    run_here("run_all", tmp_path, "--models", "average,netvlad", "--seeds", 0, 7, "--training.epochs", 3)
+    names = ["average-seed0", "average-seed7", "netvlad-seed0", "netvlad-seed7"]
+    trained = [flags for stage, flags in commands if stage == "train"]
+    for flags in (trained[:4], trained[4:]):  # first dry
+        assert [value_of(each, "--run") for each in flags] == names
+        assert [value_of(each, "--model") for each in flags] == ["average"] * 2 + ["netvlad"] * 2
+        assert [value_of(each, "--training.seed") for each in flags] == ["0", "7"] * 2
+    assert [value_of(flags, "--run") for stage, flags in commands if stage == "infer"] == names
+    ((_, blended),) = [command for command in commands if command[0] == "ensemble"]
+    assert blended[blended.index("--runs") + 1 :] == names
+    assert not any("--seeds" in flags for _, flags in commands)
+    commands.clear()
+    run_here("run_all", tmp_path, "--run", "mine", "--seeds", 1)
+    assert [value_of(flags, "--run") for stage, flags in commands if stage == "infer"] == ["mine-seed1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--seeds", 0, 0), "seeds must be a tuple of 0 or more different values"),
+        (("--seeds", 0, 1, "--training.seed", 2), "--seeds are those of several trainings, and --training.seed"),
+        (("--seeds", -1), "must be from 0 to 4,294,967,295, not -1"),
+    ],
+)
+def test_seeds_that_make_no_runs_are_refused(tmp_path, commands, given, message):
+    make_index(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        run_here("run_all", tmp_path, *given)
+    assert commands == []
+
+
+def test_a_cluster_trains_all_seeds_and_folds_at_once_and_parts_share_them(tmp_path, commands, far):
+    make_index(tmp_path, folds=2)
+    asked = ("--folds", 2, "--seeds", 0, 1)
+    run_here("run_all", tmp_path, *asked, "--engine", "ray")
+    expected = [(str(seed), str(fold)) for seed in (0, 1) for fold in (1, 2)]
+    assert [(value_of(flags, "--training.seed"), value_of(flags, "--fold")) for flags in far] == expected
+    commands.clear()
+    run_here("run_all", tmp_path, *asked, "--part", "2/2")
+    shared = [flags for _, flags in commands if "--dry-run" not in flags]
+    assert [(value_of(flags, "--run"), value_of(flags, "--fold")) for flags in shared] in (
+        [("average-seed0", "2"), ("average-seed1", "2")],
+        [("average-seed1", "1"), ("average-seed1", "2")],
+    )
 
 
 def test_parts_train_each_model_and_fold_once(tmp_path, commands):

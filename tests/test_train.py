@@ -175,7 +175,7 @@ def test_auto_precision_is_what_the_run_has_begun_with(tmp_path, monkeypatch, ca
         ("float32", (), "mixed_bfloat16"),
         ("float32", ("--force",), "float32"),
     ):
-        monkeypatch.setattr("pipeline.train.fast_precision", lambda fast=fast: fast)
+        monkeypatch.setattr("pipeline.training.run_plan.fast_precision", lambda fast=fast: fast)
         capsys.readouterr()
         run_here("train", tmp_path, "--training.precision", "auto", *more)
         assert json.loads(config.read_text())["training"]["precision"] == taken

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from pipeline.config.errors import ConfigError, StageError
 from pipeline.config.wording import counted
+from pipeline.runtime import devices
 from pipeline.runtime.parallel import default_workers
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -97,16 +98,16 @@ def start_backend() -> None:
 
             keras.distribution.set_distribution(None)  # of an earlier stage of this process; see `devices.spread`
             name = keras.backend.backend()
-            devices = _devices(name)
+            there = devices.names_of(name)
     except Exception as error:
-        there = [name for name in sorted(os.environ) if name.startswith(_VARIABLES)]
-        remedy = f"; mend or unset what is wrong of {', '.join(there)}" if there else ""
+        set_for_it = [name for name in sorted(os.environ) if name.startswith(_VARIABLES)]
+        remedy = f"; mend or unset what is wrong of {', '.join(set_for_it)}" if set_for_it else ""
         backend = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
         raise StageError(f"{backend} cannot start ({type(error).__name__}: {error}){remedy}") from error
-    if not devices and shutil.which("nvidia-smi"):
+    if not there and shutil.which("nvidia-smi"):
         sys.stderr.write("".join(notices))
         print("an NVIDIA driver is here, but no GPU was found: see above", file=sys.stderr)
-    print(f"{name} on {', '.join(devices) or counted(default_workers(), 'processor')}", flush=True)
+    print(f"{name} on {', '.join(there) or counted(default_workers(), 'processor')}", flush=True)
 
 
 def start_tracing() -> None:
@@ -131,27 +132,10 @@ def describe_machine() -> str:
     import keras
 
     name = keras.backend.backend()
-    kinds = collections.Counter(_kinds(name))
-    devices = [f"{number} {kind}" if number > 1 else kind for kind, number in kinds.items()]
-    on = ", ".join(devices) or counted(default_workers(), "processor")
+    kinds = collections.Counter(devices.kinds_of(name))
+    there = [f"{number} {kind}" if number > 1 else kind for kind, number in kinds.items()]
+    on = ", ".join(there) or counted(default_workers(), "processor")
     return f"{name} on {on}, {platform.system()} {platform.machine()}"
-
-
-def _kinds(backend: str) -> list[str]:
-    """The product name of each accelerator that the backend sees."""
-    if backend == "jax":
-        import jax
-
-        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-    if backend == "torch":
-        import torch
-
-        cuda = torch.cuda.is_available()
-        return [torch.cuda.get_device_name(name) for name in _devices(backend)] if cuda else _devices(backend)
-    import tensorflow as tf
-
-    devices = tf.config.list_physical_devices("GPU")
-    return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
 
 
 @contextlib.contextmanager
@@ -186,27 +170,6 @@ def _forget_gradients() -> None:
     registry = getattr(ops.gradient_registry, "_registry", {})
     for name in [name for name in registry if name.startswith("CustomGradient-")]:
         del registry[name]
-
-
-def _devices(backend: str) -> list[str]:
-    """The accelerators that the backend sees."""
-    if backend == "jax":
-        import jax
-
-        return [str(device) for device in jax.devices() if device.platform != "cpu"]
-    if backend == "torch":
-        return _torch_devices()
-    import tensorflow as tf
-
-    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices("GPU")]
-
-
-def _torch_devices() -> list[str]:
-    """The one device that Keras takes on PyTorch, unless it is the processor: all layers lie on it."""
-    import torch
-    from keras.src.backend.torch import core  # there is no public way to ask
-
-    return [] if (device := torch.device(core.get_device())).type == "cpu" else [str(device)]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The accelerators of this machine that a model is spread over: each takes an equal share of the videos of a batch."""
+"""The accelerators of this machine: what they are called, and how a model is spread over several of them."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -68,6 +68,36 @@ def shares() -> int:
     return distribution.num_model_replicas // mine().count if distribution else 1
 
 
+def names_of(backend: str) -> list[str]:
+    """Return the names of the accelerators that the backend sees."""
+    if backend == "jax":
+        import jax
+
+        return [str(device) for device in jax.devices() if device.platform != "cpu"]
+    if backend == "torch":
+        return _torch_devices()
+    import tensorflow as tf
+
+    return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices("GPU")]
+
+
+def kinds_of(backend: str) -> list[str]:
+    """Return the product name of each accelerator that the backend sees."""
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    if backend == "torch":
+        import torch
+
+        cuda = torch.cuda.is_available()
+        return [torch.cuda.get_device_name(name) for name in names_of(backend)] if cuda else names_of(backend)
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
+
+
 def _over(number: int, hosts: Hosts) -> "keras.distribution.DataParallel":
     """The first devices of each host, host by host: each has its own part of a batch in one piece."""
     import jax
@@ -91,3 +121,11 @@ def _seen(backend: str) -> int:
     import tensorflow as tf
 
     return max(len(tf.config.list_logical_devices("GPU")), 1)
+
+
+def _torch_devices() -> list[str]:
+    """The one device that Keras takes on PyTorch, unless it is the processor: all layers lie on it."""
+    import torch
+    from keras.src.backend.torch import core  # there is no public way to ask
+
+    return [] if (device := torch.device(core.get_device())).type == "cpu" else [str(device)]

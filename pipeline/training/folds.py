@@ -1,12 +1,14 @@
 """A run that is trained in folds, as a whole: whether its folds fit together, and what they have come to."""
 
+import contextlib
 import statistics
 from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.done import Done
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import read_json, remove_folder, write_json
 from pipeline.artifacts.folds import digest_of_folds, fold_folders, is_folded, note_folds
+from pipeline.artifacts.locks import locked
 from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.config import differences
 from pipeline.config.errors import StageError
@@ -65,6 +67,17 @@ def finish_folds(run: Path, index: Index, monitor: Monitor) -> None:
     if len(scores) == len(folds):
         told = f", hold-out {short_title(monitor)} {statistics.mean(scores):.4f} ± {statistics.stdev(scores):.4f}"
     print(f"{run}: {len(folds)} folds{told}{' (synthetic)' if index.dataset.synthetic else ''}")
+
+
+def remove_run(run: Path) -> None:
+    """Delete a run with all of its folds, if there is one; raises Busy if another process is at work on any of them."""
+    if not run.exists():
+        return
+    with contextlib.ExitStack() as locks:
+        for each in (run, *(fold_folders(run) if is_folded(run) else [])):
+            locks.enter_context(locked(each))
+        print(f"{run} is made again: --force")
+        remove_folder(run)
 
 
 def _summary(folds: list[dict[str, Any]]) -> dict[str, Any]:

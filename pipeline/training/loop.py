@@ -7,71 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from tqdm import tqdm
 
 from pipeline.artifacts.files import remove_leftovers
-from pipeline.artifacts.models import MODEL, Snapshots, digest_model, store_model
+from pipeline.artifacts.models import MODEL, Snapshots, store_model
 from pipeline.artifacts.places import CHECKPOINT
 from pipeline.artifacts.predictions import Predictions
-from pipeline.config import DatasetConfig, InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
+from pipeline.config import InferenceConfig, ModelConfig, SamplingConfig, TrainingConfig
 from pipeline.config.errors import StageError
 from pipeline.config.monitor import Monitor, key_of, short_title
-from pipeline.inference.ensemble import Ensemble
-from pipeline.inference.freshness import prediction_store
-from pipeline.inference.predictor import Predictor
-from pipeline.inference.runs import prediction_settings
-from pipeline.inference.scoring import Metrics, Scores, score_predictions, write_scores
-from pipeline.inputs.index import HOLDOUT, Index
+from pipeline.inference.scoring import Metrics
+from pipeline.inputs.index import Index
 from pipeline.inputs.reading.reader import FrameReader
-from pipeline.inputs.reading.sampling import sampled_length
 from pipeline.models import build_model
 from pipeline.runtime import hosts, signals
 from pipeline.runtime.progress import progress_bar
 from pipeline.training import checkpoint, optimizer, statistics
 from pipeline.training.agreement import Agreement
-from pipeline.training.allocation import keep_freed_memory
 from pipeline.training.batches import EpochSampler, TrainBatches
 from pipeline.training.callbacks import BatchMonitor
 from pipeline.training.checkpoint import TrainState
+from pipeline.training.compiled import compile_model
 from pipeline.training.draws import drawn_by_step
 from pipeline.training.freezing import freeze_layers
-from pipeline.training.local_model import LocalModel
+from pipeline.training.holdout import Holdout
 from pipeline.training.log import MetricsLog
-from pipeline.training.loss import loss_of
-from pipeline.training.penalized import PenalizedModel
 from pipeline.training.plan import TrainingPlan, short_run_warnings
 from pipeline.training.soft_labels import SoftLabels
 from pipeline.training.start import Start
 
 REST = 20
 """If the last checkpoint took t to write, none is written for REST * t: they take at most a twentieth of the time."""
-AT_ONCE = 10
-"""How many steps TensorFlow takes in one call, if they are short."""
-SHORT = 1 << 20
-"""A step is short if its batch has at most this many bytes of frames: it takes milliseconds, and a call costs one."""
-
-
-def steps_per_execution(sampling: SamplingConfig, training: TrainingConfig, dataset: DatasetConfig) -> int:
-    """Return how many steps TensorFlow takes in one call; on other backends it is one."""
-    frames = sampled_length(sampling.train, sampling, dataset)
-    size = training.batch_size * frames * dataset.width * np.dtype(dataset.dtype).itemsize
-    return AT_ONCE if size <= SHORT and keras.backend.backend() == "tensorflow" else 1
-
-
-def compile_model(
-    model: keras.Model, dataset: DatasetConfig, sampling: SamplingConfig, training: TrainingConfig, total_steps: int
-) -> PenalizedModel:
-    """Return the model's layers, compiled with loss and optimizer for a run of `total_steps` steps."""
-    keep_freed_memory()
-    trained = PenalizedModel(model)
-    trained.compile(
-        optimizer=optimizer.build_optimizer(training, total_steps, trained.trainable_variables),
-        loss=loss_of(model, training.label_smoothing),
-        steps_per_execution=steps_per_execution(sampling, training, dataset),
-        jit_compile="auto" if keras.backend.backend() == "jax" else False,
-    )
-    return trained
 
 
 class Trainer:
@@ -104,9 +70,7 @@ class Trainer:
         keras.utils.set_random_seed(training.seed)
         self.reader = FrameReader(index)
         self.sampler = EpochSampler(index.rows("train"), training.batch_size, training.seed)
-        self.holdout = index.rows(HOLDOUT) if HOLDOUT in index.splits else np.zeros(0, np.int64)
         self.chooses = key_of(training.monitor)
-        self.settings = prediction_settings(sampling, inference, index.dataset.num_classes)
         self.plan = TrainingPlan.of(training, len(self.sampler.rows))
         # This copy is never compiled, so it is stored without the optimizer, which is three times as large.
         self.stored = build_model(model, index.dataset, training.precision)
@@ -115,9 +79,7 @@ class Trainer:
         freeze_layers(self.stored, training.freeze)
         self.model = compile_model(self.stored, index.dataset, sampling, training, self.plan.total)
         self.start = statistics.start_at_zero(self.model)
-        predicts = LocalModel(self.model) if self.hosts.count > 1 else self.model
-        ensemble = Ensemble.of_model(predicts, sampling, index.dataset, inference.top_k)
-        self.predictor = Predictor(ensemble, inference.batch_size)
+        self.holdout = Holdout(self.model, self.reader, index, sampling, inference, self.hosts)
 
     def run(self) -> TrainState:
         """Train to the end, from the last checkpoint if there is one.
@@ -143,7 +105,7 @@ class Trainer:
         self.snapshots = Snapshots(self.folder, self.training.snapshots, state.step) if writes else None
         if state.step:
             print(f"resuming at step {state.step} of {self.plan.total}")
-        for line in short_run_warnings(self.training, self.plan, len(self.sampler.rows), len(self.holdout)):
+        for line in short_run_warnings(self.training, self.plan, len(self.sampler.rows), len(self.holdout.rows)):
             print(line)
         self.kept_step, due = state.step, 0.0
         batch_size = self.training.batch_size
@@ -236,10 +198,7 @@ class Trainer:
         names = optimizer.names_of_weights(self.model.optimizer)
         with statistics.corrected_statistics(self.model, state.step):
             predicted = {name: self._predict(name) for name in names} if self.index.holdout_labeled else {}
-            scores = {
-                name: score_predictions(lambda found=found: [found], self.index, HOLDOUT, self.folder)
-                for name, found in predicted.items()
-            }
+            scores = {name: self.holdout.score(found, self.folder) for name, found in predicted.items()}
             scored = {name: _known(found.whole) for name, found in scores.items()}
             best = max(scored, key=lambda name: scored[name][self.chooses], default=names[0])
             keys = dict.fromkeys(("gap", self.chooses))
@@ -252,7 +211,7 @@ class Trainer:
                     if self.hosts.is_first:
                         store_model(self.folder / MODEL, self.stored)
                     if self.hosts.is_first and metrics:
-                        self._keep(predicted[best], scores[best])
+                        self.holdout.keep(predicted[best], scores[best], self.folder)
                 else:
                     state.waited += 1
                 if self.snapshots:
@@ -261,28 +220,13 @@ class Trainer:
         return {**metrics, "weights": best, **taken}
 
     def _predict(self, weights: str) -> Predictions:
-        """Predict the hold-out with the averaged or the plain weights, in the parts of `infer`, for the same bits.
-
-        Of several hosts, each predicts an equal part of it, filled up with videos that are predicted already.
-        """
-        size, videos, hosts = self.settings["videos_per_part"], len(self.holdout), self.hosts.count
-        own = np.resize(self.holdout, (hosts, math.ceil(videos / hosts)))[self.hosts.own]
-        parts = [own[start : start + size] for start in range(0, len(own), size)]
+        """Predict the hold-out with the averaged or the plain weights."""
         with optimizer.use_weights(self.model, weights):
-            found = zip(*self.predictor.predict_parts(self.reader, parts, lambda _: self._go_on_or_stop()))
-            labels, scores = (np.concatenate(self.hosts.gather(np.concatenate(each))) for each in found)
-        return Predictions(self.index.ids_of(self.holdout), labels[:videos], scores[:videos])
+            return self.holdout.predict(self._go_on_or_stop)
 
     def _go_on_or_stop(self) -> None:
         self.request.hear()
         self.request.check()
-
-    def _keep(self, found: Predictions, scores: Scores) -> None:
-        """Store the hold-out's predictions by the model that was just stored, as `infer` would make them."""
-        store = prediction_store(self.folder, HOLDOUT)
-        inputs = {"model": digest_model(self.folder / MODEL), "index": self.index.digest}
-        store.write_all(self.settings, inputs, self.settings["videos_per_part"], found)
-        write_scores(store, self.index, scores)
 
 
 def _known(metrics: Metrics) -> dict[str, float]:

@@ -11,7 +11,7 @@ from fixtures.support import OTHER_BACKENDS, ROOT
 
 from pipeline.config import ConfigError
 from pipeline.config.errors import StageError
-from pipeline.runtime import backend
+from pipeline.runtime import backend, devices
 
 
 @pytest.mark.wide
@@ -35,7 +35,7 @@ def test_one_line_says_what_it_runs_on(name):
 
 
 def test_a_machine_is_told_by_its_devices(monkeypatch):
-    monkeypatch.setattr(backend, "_kinds", lambda name: ["NVIDIA H100", "NVIDIA H100", "TPU v5"])
+    monkeypatch.setattr(devices, "kinds_of", lambda name: ["NVIDIA H100", "NVIDIA H100", "TPU v5"])
     assert " on 2 NVIDIA H100, TPU v5, " in backend.describe_machine()
 
 
@@ -170,7 +170,7 @@ def test_a_backend_that_cannot_start_names_what_is_set_for_it_but_no_secret(monk
     def fail(name):
         raise RuntimeError("Unable to initialize backend 'nonsense'")
 
-    monkeypatch.setattr(backend, "_devices", fail)
+    monkeypatch.setattr(devices, "names_of", fail)
     monkeypatch.setenv("JAX_PLATFORMS", "nonsense")
     monkeypatch.setenv("TF_VAR_password", "xyzzy")
     with pytest.raises(

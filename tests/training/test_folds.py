@@ -10,6 +10,7 @@ from fixtures.support import run_here, small_preset, write_shard
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.folds import FOLDS, digest_of_folds, fold_folders
+from pipeline.artifacts.locks import Busy, locked
 from pipeline.artifacts.places import RUN_CONFIG
 from pipeline.config import InferenceConfig, TrainingConfig
 from pipeline.config.errors import StageError
@@ -17,6 +18,7 @@ from pipeline.inference.runs import TrainedRun
 from pipeline.inputs.index import HOLDOUT, Index
 from pipeline.submission.provenance import commands_to_reproduce
 from pipeline.training.batches import TrainBatches
+from pipeline.training.folds import remove_run
 
 PRESET = small_preset(
     TrainingConfig(batch_size=8, epochs=2, ema_half_life=4),
@@ -166,3 +168,12 @@ def test_a_fold_begins_with_weights_that_have_not_seen_what_it_holds_out(trained
         StageError, match=r"--from .*: .*fold-1 was trained on videos of small that this training holds"
     ):
         run_here("train", tmp_path, "--run", "other", "--from", str(trained))
+
+
+def test_a_run_is_removed_with_its_folds_unless_one_of_them_is_at_work(trained):
+    with locked(trained / "fold-2"), pytest.raises(Busy):
+        remove_run(trained)
+    assert (trained / "fold-1" / RUN_CONFIG).exists()
+    remove_run(trained)
+    assert not trained.exists()
+    remove_run(trained)  # there is none

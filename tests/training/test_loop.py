@@ -34,7 +34,7 @@ from pipeline.inference.scoring import Scores, scores_of
 from pipeline.inputs.index import Index
 from pipeline.models import load_model
 from pipeline.runtime import signals
-from pipeline.training import checkpoint, log, loop
+from pipeline.training import checkpoint, compiled, holdout, log, loop
 from pipeline.training.checkpoint import TrainState
 from pipeline.training.loop import CHECKPOINT, MODEL, Trainer
 from pipeline.training.soft_labels import SoftLabels
@@ -124,7 +124,7 @@ def ended(tmp_path_factory) -> Trainer:
 def test_where_it_stops_and_how_many_steps_it_takes_at_once_changes_nothing(
     ended, held_out, tmp_path, monkeypatch, short, checkpoint_steps
 ):
-    monkeypatch.setattr(loop, "SHORT", short)
+    monkeypatch.setattr(compiled, "SHORT", short)
     run = trainer(held_out, tmp_path / "run", checkpoint_steps=checkpoint_steps)
     run.run()
     assert [each.model.steps_per_execution for each in (ended, run)] == [10, 10 if short else 1]
@@ -262,7 +262,7 @@ def test_frozen_layers_are_the_same_to_the_bit_and_the_optimizer_does_not_know_t
 
 def test_a_run_that_signals_stopped_ends_like_one_that_was_not(held_out, tmp_path, monkeypatch):
     """Stopped twice between two stops of its plan, and in an evaluation; its log differs in times alone."""
-    monkeypatch.setattr(loop, "SHORT", 0)  # step by step
+    monkeypatch.setattr(compiled, "SHORT", 0)  # step by step
     settings = {"checkpoint_steps": 5, "epochs": 2, "snapshots": 2}
     whole = trainer(held_out, tmp_path / "whole", AVERAGE, **settings)
     expected = whole.run()
@@ -321,14 +321,14 @@ def test_the_best_model_is_that_of_the_best_weights_of_the_best_evaluation(held_
     def score(parts, index, split, source):
         return Scores({"gap": next(gaps), "map": 0.0})
 
-    predict = run.predictor.predict_parts
+    predict = run.holdout.predictor.predict_parts
 
     def predict_and_note(reader, parts, progress):
         kept.append([weight.copy() for weight in run.model.get_weights()])
         return list(predict(reader, parts))
 
-    monkeypatch.setattr(loop, "score_predictions", score)
-    monkeypatch.setattr(run.predictor, "predict_parts", predict_and_note)
+    monkeypatch.setattr(holdout, "score_predictions", score)
+    monkeypatch.setattr(run.holdout.predictor, "predict_parts", predict_and_note)
     state = run.run()
     gaps_of_both = {"gap_averaged": 0.5, "gap_plain": 0.6}
     assert state.best == {"gap": 0.6, "map": 0.0, **gaps_of_both, "step": 8, "weights": "plain"}
@@ -363,9 +363,9 @@ def test_the_best_evaluation_s_predictions_are_kept_as_infer_would_make_them(end
     inputs = {"model": digest_model(run.folder / MODEL), "index": index.digest}
     assert store.is_up_to_date(settings, inputs)
     (part,) = store.read()
-    assert part.ids == index.ids_of(run.holdout)
+    assert part.ids == index.ids_of(run.holdout.rows)
     stored = Ensemble.of_model(load_model(run.folder / MODEL), run.sampling, index.dataset, 100)
-    labels, scores = Predictor(stored, 8).predict_rows(run.reader, run.holdout)
+    labels, scores = Predictor(stored, 8).predict_rows(run.reader, run.holdout.rows)
     np.testing.assert_array_equal(part.labels, labels)
     np.testing.assert_array_equal(part.scores, scores)
     assert scores_of(store, index, "holdout").whole["gap"] == state.best["gap"]
@@ -375,7 +375,7 @@ def test_the_best_evaluation_s_predictions_are_kept_as_infer_would_make_them(end
 def test_a_half_life_beyond_the_run_is_told_and_no_worse_than_none(held_out, tmp_path, capsys):
     model = dataclasses.replace(AVERAGE, classifier=ClassifierConfig(hidden=8, dropout=0.3))  # which learns faster
     run, plain = (trainer(held_out, tmp_path / str(h), model, epochs=6, ema_half_life=h) for h in (1000, 0))
-    start = run.predictor.evaluate_rows(run.reader, run.holdout)["gap"]
+    start = run.holdout.predictor.evaluate_rows(run.reader, run.holdout.rows)["gap"]
     best = run.run().best
     assert "a half-life of 1,000 is never reached" in capsys.readouterr().out
     without = plain.run().best
@@ -410,7 +410,7 @@ def test_another_metric_chooses_the_epoch_and_when_to_stop(held_out, tmp_path, m
     gaps = iter([0.9, 0.1, 0.2, 0.3, 0.4])
     name = {"auc": "auc", "map": "map_all_kept"}[monitor]
     monkeypatch.setattr(
-        loop, "score_predictions", lambda *_: Scores({"gap": next(gaps), name: next(values), "d_prime": None})
+        holdout, "score_predictions", lambda *_: Scores({"gap": next(gaps), name: next(values), "d_prime": None})
     )
     state = run.run()
     assert (state.best[name], state.best["gap"], state.best["step"]) == (0.6, 0.1, run.plan.evaluations[1])
@@ -422,7 +422,7 @@ def test_another_metric_chooses_the_epoch_and_when_to_stop(held_out, tmp_path, m
 def test_it_stops_early_when_nothing_gets_better(held_out, tmp_path, monkeypatch):
     run = trainer(held_out, tmp_path / "run", epochs=9, patience=2, ema_half_life=0)
     gaps = iter([0.3, 0.6, 0.5, 0.6, 0.9])  # one an evaluation: there is no average
-    monkeypatch.setattr(loop, "score_predictions", lambda *arguments: Scores({"gap": next(gaps)}))
+    monkeypatch.setattr(holdout, "score_predictions", lambda *arguments: Scores({"gap": next(gaps)}))
     state = run.run()
     assert state.best["gap"] == 0.6
     assert state.step == run.plan.evaluations[3]
@@ -437,7 +437,7 @@ def test_without_a_hold_out_the_last_weights_are_kept(small_index, tmp_path):
 
 @pytest.mark.parametrize(("short", "call"), [(0, 5), (1 << 20, 2)], ids=["step by step", "two at once"])
 def test_a_loss_that_is_not_finite_stops_it_and_says_what_to_try(held_out, tmp_path, monkeypatch, short, call):
-    monkeypatch.setattr(loop, "SHORT", short)
+    monkeypatch.setattr(compiled, "SHORT", short)
     run = trainer(held_out, tmp_path / "run", checkpoint_steps=2)
 
     class Poison(keras.callbacks.Callback):
