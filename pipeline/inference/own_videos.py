@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.artifacts.failures import EXHAUSTED
 from pipeline.inference.unloaded import UnloadedEnsemble
 from pipeline.inputs.reading.batches import Inputs, batch_videos, sample_video
 from pipeline.inputs.reading.own_records import UnreadableVideo
@@ -47,7 +48,7 @@ def predict_videos(
         is_known: whether a video need not be predicted.
         describe: answer with descriptors too.
 
-    Raises as `Describing.take` and as `Predictor.predict` does.
+    Raises as `Describing.take` and as `Predictor.predict` does, and OSError where no more files can be opened.
     """
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]] = deque()
     read = read_videos(
@@ -109,6 +110,8 @@ def read_videos(
             waiting.append((UnreadableVideo(error.where, str(error)), False))
             continue
         except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
             waiting.append((UnreadableVideo(each.where, f"the file cannot be read: {error}"), False))
             continue
         waiting.append((let_go, True))
