@@ -116,7 +116,7 @@ def main() -> None:
             preset = write_dataset(found, folder, engine, record)
     if preset:
         place = ["--preset", str(preset), "--data-dir", str(flags.places.data_dir)]
-        call_stage("ingest", [*place, *flags.engine_tokens()])
+        call_stage("ingest", [*place, "--workers", str(flags.workers), *flags.engine_tokens()])
         print(f"\nto train on it: ./run_all.sh --preset {preset}")
     elif not flags.share:
         print("\nto make a dataset of them: the same command with --labels, as for pack")

@@ -50,7 +50,8 @@ def main() -> None:
             write_part(found, folder, engine, record, flags.share)
             return
         preset = write_dataset(found, folder, engine, record, flags.join)
-    call_stage("ingest", ["--preset", str(preset), "--data-dir", str(flags.places.data_dir), *flags.engine_tokens()])
+    place = ["--preset", str(preset), "--data-dir", str(flags.places.data_dir)]
+    call_stage("ingest", [*place, "--workers", str(flags.workers), *flags.engine_tokens()])
     print(f"\nto train on it: ./run_all.sh --preset {preset}")
 
 

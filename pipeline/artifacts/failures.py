@@ -39,7 +39,9 @@ REMEDIES = {
 """What a user can do, by the number of the error."""
 _TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO)
 """Errors that libraries tell of in words alone."""
-_LIBRARIES = {"builtins", "h5py", "jaxlib", "keras", "pyarrow", "tensorboard", "tensorflow", "torch", "zipfile"}
+EXHAUSTED = (errno.EMFILE, errno.ENFILE)
+"""Errors that say nothing of a file: the next one cannot be opened either."""
+_LIBRARIES = {"builtins", "h5py", "jaxlib", "keras", "pyarrow", "tensorflow", "torch", "zipfile"}
 
 
 def errno_of(error: BaseException) -> int | None:

@@ -124,6 +124,15 @@ def sync_descriptor(descriptor: int) -> None:
             raise
 
 
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read bytes of an open file, fewer only at its end: one call of the system may read less. Raises OSError."""
+    parts = []
+    while size > 0 and (part := os.pread(descriptor, size, offset)):
+        parts.append(part)
+        size, offset = size - len(part), offset + len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, with the keys in the order given and one final newline."""
     with atomic_file(path) as temporary:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.artifacts.failures import EXHAUSTED
 from pipeline.config.errors import StageError
 from pipeline.features.audio import windows_at
 from pipeline.features.backbone import Backbone
@@ -43,6 +44,8 @@ class End(NamedTuple):
 def decode(backbones: list[Backbone], fps: Fraction, threads: int, path: Path) -> Iterator[Piece | End]:
     """Yield what each backbone is to see of a file, and what was found at the end; for a file that is unreadable too.
 
+    Raises OSError where the machine can open no more files, whichever they are.
+
     Args:
         backbones: those of pictures get them in the order of time, then those of sound their windows.
         fps: frames a second.
@@ -73,6 +76,8 @@ def decode(backbones: list[Backbone], fps: Fraction, threads: int, path: Path) -
     except UnreadableMedia as error:
         faults.add(str(error))
     except OSError as error:
+        if error.errno in EXHAUSTED:
+            raise
         faults.add(f"the file cannot be read: {error.strerror or error}")
     except Exception as error:  # FFmpeg's odd cases, of one file in an archive: the others go on
         faults.add(f"it cannot be decoded ({type(error).__name__}: {reason_of(error)[:200]})")

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.artifacts.failures import EXHAUSTED
 from pipeline.config.errors import StageError
 from pipeline.config.wording import first_lines
 from pipeline.inputs.records.file_kinds import kind_of_file
@@ -104,14 +105,24 @@ def open_medium(path: Path) -> Iterator[Medium]:
     with path.open("rb"):  # so that the system's refusals are the system's errors
         pass
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = _opened(av, path)
     except av.error.FFmpegError as error:
+        if error.errno in EXHAUSTED:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise UnreadableMedia(f"it cannot be opened: {reason_of(error)}") from error
     with container:
         medium = Medium(container)
         if medium.video is None and medium.audio is None:
             raise UnreadableMedia("there are neither moving pictures nor sound in it")
         yield medium
+
+
+def _opened(av: Any, path: Path) -> Any:
+    while True:
+        try:
+            return av.open(str(path), metadata_errors="replace")
+        except InterruptedError:  # by a signal: FFmpeg does not try again, as Python does
+            continue
 
 
 def demuxed(medium: Medium, stream: Any, faults: Faults) -> Iterator[Any]:

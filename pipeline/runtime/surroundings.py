@@ -8,6 +8,8 @@ from pathlib import Path
 
 _KERAS = Path(__file__).with_name("keras_home")
 """Keras reads ~/.keras/keras.json, where another project may have set float16; this folder has one of our own."""
+_BARS = "TQDM_"
+"""How names of settings of progress bars begin: some would leave out bars, and one that is no number stops tqdm."""
 _FOREIGN = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "MPLBACKEND")
 """The first two cut a training short and say nothing. Pictures need no backend, and a wrong one stops matplotlib."""
 
@@ -20,7 +22,7 @@ def keep_out() -> None:
     What the standard output cannot encode is written as in JSON, such as `\\u00e9`, and is no error.
     """
     os.environ["KERAS_HOME"] = str(_KERAS)
-    for variable in _FOREIGN:
+    for variable in [*_FOREIGN, *(each for each in os.environ if each.startswith(_BARS))]:
         os.environ.pop(variable, None)
     if "error" in os.environ.get("PYTHONWARNINGS", ""):
         warnings.simplefilter("ignore")

@@ -1,24 +1,25 @@
 """Submit to a Kaggle competition, through Kaggle's own package."""
 
-import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import requests
 from kagglesdk.competitions.types.competition_api_service import (
     ApiCreateSubmissionRequest,
+    ApiCreateSubmissionResponse,
     ApiListSubmissionsRequest,
     ApiStartSubmissionUploadRequest,
     ApiSubmission,
 )
 
 from pipeline.config.errors import StageError
-from pipeline.runtime.output import redacted
+from pipeline.runtime.output import shown
 from pipeline.runtime.progress import progress_bar
 from pipeline.submission.kaggle_client import NEW_TOKEN, client, credentials
-from pipeline.submission.log import SubmissionState
+from pipeline.submission.log import Status, SubmissionState
 from pipeline.submission.upload import Upload
 from pipeline.transfer.source import Refused, RetryPolicy, Unavailable, retry_after
 
@@ -28,6 +29,9 @@ _PAUSES = (2.0, 30.0)
 """The first and the longest pause between two requests for a score, in seconds; it doubles each time."""
 _PAGE = 100
 """The number of submissions in one answer."""
+_MOST_PAGES = 1000
+_LONGEST = 500
+"""Characters of what the site says that are told and noted."""
 _PASSING = (408, 425, 429)
 _RETRY_POLICY = RetryPolicy(attempts=6, longest=30.0)
 
@@ -78,10 +82,7 @@ class Kaggle:
             request.competition_name, request.blob_file_tokens = self.competition, upload.run()
             request.submission_description = message or None
             asked = True
-            ref = self._api.create_submission(request).ref
-            if not ref:
-                raise Unavailable("the site gives no number of the submission")
-            return ref
+            return _ref(self._api.create_submission(request))
 
         return self._persist(once)
 
@@ -124,7 +125,7 @@ class Kaggle:
         """Yield all submissions, the latest first."""
         request, seen = ApiListSubmissionsRequest(), set()
         request.competition_name, request.page_size = self.competition, _PAGE
-        for request.page in itertools.count(1):
+        for request.page in range(1, _MOST_PAGES + 1):
             listed = self._api.list_submissions(request).submissions or ()
             fresh = [submission for submission in listed if submission.ref not in seen]
             yield from fresh
@@ -163,18 +164,40 @@ class Kaggle:
         return ""
 
     def _hidden(self, text: str) -> str:
-        """Return a text with any credentials in it replaced by ***."""
+        """Return a text with any credentials in it replaced by ***, of bounded length."""
         for name, secret in self._keys.items():
             text = text if name == "username" else text.replace(secret, "***")
-        return text
+        return _told(text)
+
+
+def _told(text: str) -> str:
+    """Return what the site says as it may be noted: one line without control characters, of bounded length."""
+    text = " ".join(shown(text).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text):,} characters)"
 
 
 def _state(listed: ApiSubmission) -> SubmissionState:
-    def score(text: str) -> float | None:
-        return float(text) if text else None
+    """Return the state of a submission. Raises ValueError where it is none that a log can hold."""
+    scores = _score(listed.public_score), _score(listed.private_score)
+    status = listed.status.name.lower()
+    if status not in get_args(Status):
+        raise ValueError(f"a submission is {status}")
+    return SubmissionState(_ref(listed), status, *scores, _told(listed.error_description or ""))
 
-    scores = score(listed.public_score), score(listed.private_score)
-    return SubmissionState(listed.ref, listed.status.name.lower(), *scores, redacted(listed.error_description or ""))
+
+def _ref(answer: ApiSubmission | ApiCreateSubmissionResponse) -> int:
+    """Return the number of a submission. Raises ValueError if it is none."""
+    if type(answer.ref) is not int or not 0 < answer.ref < 1 << 63:
+        raise ValueError("a submission has no number")
+    return answer.ref
+
+
+def _score(text: str) -> float | None:
+    if not text:
+        return None
+    if not math.isfinite(score := float(text)):
+        raise ValueError(f"a score is {score}")
+    return score
 
 
 def _answer(response: requests.Response) -> tuple[int, str]:

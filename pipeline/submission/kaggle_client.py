@@ -6,13 +6,17 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import requests
 from kagglesdk import KaggleClient, KaggleCredentials, get_access_token_from_env
 
 from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 
 NEW_TOKEN = "make a new token at https://www.kaggle.com/settings/api"
+_MOST_BYTES = 16 << 20
+"""Bytes of an answer: a hundred submissions take less than a hundredth."""
 _LOG_IN = (
     f"{NEW_TOKEN} and put it into $KAGGLE_API_TOKEN or the file ~/.kaggle/access_token; `kaggle auth login`, a "
     "kaggle.json in ~/.kaggle, or $KAGGLE_USERNAME and $KAGGLE_KEY do as well"
@@ -23,8 +27,20 @@ def client(keys: dict[str, str], timeout: float) -> KaggleClient:
     """Return a client for the server of $KAGGLE_API_ENVIRONMENT; `timeout` is in seconds without an answer."""
     made = KaggleClient(**keys)
     session = made.http_client().__enter__()._session  # the package has no setting for the time
-    session.send = functools.partial(session.send, timeout=timeout)
+    session.send = functools.partial(_bounded, session.send, timeout)
     return made
+
+
+def _bounded(send: Callable[..., requests.Response], timeout: float, request: Any, **settings: Any) -> Any:
+    """Send a request; read no more of its answer than any of the site's can have."""
+    answer, content = send(request, **settings | {"timeout": timeout, "stream": True}), bytearray()
+    for part in answer.iter_content(1 << 16):
+        content += part
+        if len(content) > _MOST_BYTES:
+            answer.close()
+            raise requests.exceptions.ContentDecodingError(f"an answer of more than {_MOST_BYTES >> 20} MiB")
+    answer._content, answer._content_consumed = bytes(content), True
+    return answer
 
 
 def credentials(timeout: float) -> tuple[str, Callable[[], dict[str, str]]]:

@@ -109,12 +109,15 @@ _CONVERTER = cattrs.Converter(forbid_extra_keys=True)
 # ---------------------------------------------------------------------------------------------------------- submitting
 
 
+Status = Literal["pending", "complete", "error"]
+
+
 @dataclass(frozen=True)
 class SubmissionState:
     """The state of a submission, as the site gives it."""
 
     ref: int
-    status: Literal["pending", "complete", "error"]
+    status: Status
     public_score: float | None = None
     private_score: float | None = None
     reason: str = ""

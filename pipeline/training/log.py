@@ -10,6 +10,7 @@ from pipeline.artifacts.files import atomic_file
 from pipeline.artifacts.stored_json import parse_json
 from pipeline.config.errors import StageError
 from pipeline.runtime.output import printable
+from pipeline.training.events import EventFile
 
 _NUMBERS = ("step", "loss", "gap")
 """Fields of a record that are plotted."""
@@ -23,8 +24,6 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, from_step: int):
-        from tensorboard.summary import Writer  # imports TensorFlow
-
         self.path = folder / "metrics.jsonl"
         self.records = [record for record in read_log(self.path) if record["step"] <= from_step]
         with atomic_file(self.path) as temporary:  # a full disk leaves the lines that were there
@@ -32,7 +31,7 @@ class MetricsLog:
         self.events = folder / "tensorboard"
         shutil.rmtree(self.events, ignore_errors=True)
         with about(self.events):
-            self._writer = Writer(str(self.events))
+            self._writer = EventFile(self.events)
         for record in self.records:
             self._show(record)
 
@@ -50,7 +49,7 @@ class MetricsLog:
         with about(self.events):
             for name, value in record.items():
                 if name != "step" and isinstance(value, float):
-                    self._writer.add_scalar(printable(name), value, record["step"])
+                    self._writer.add(printable(name), value, record["step"])
             self._writer.flush()
 
 

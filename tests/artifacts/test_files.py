@@ -17,12 +17,22 @@ from fixtures.support import ROOT
 from pipeline.artifacts.files import (
     atomic_file,
     atomic_folder,
+    read_at,
     read_json,
     remove_folder,
     remove_leftovers,
     write_json,
 )
 from pipeline.config.errors import StageError
+
+
+def test_reading_goes_on_where_the_system_reads_less_than_asked(tmp_path, monkeypatch):
+    path, read = tmp_path / "file", os.pread
+    path.write_bytes(bytes(range(100)))
+    with path.open("rb") as file:
+        assert read_at(file.fileno(), 60, 50) == bytes(range(50, 100)) and read_at(file.fileno(), 0, 50) == b""
+        monkeypatch.setattr(os, "pread", lambda descriptor, size, offset: read(descriptor, max(size // 2, 1), offset))
+        assert read_at(file.fileno(), 60, 30) == bytes(range(30, 90))
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

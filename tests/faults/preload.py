@@ -12,10 +12,10 @@ from pipeline.cli.parsing import parse_flags
 from pipeline.cli.stages import STAGES
 
 PACKAGES = (
-    *("h5py", "jinja2", "keras", "matplotlib.pyplot", "numba", "tensorboard.summary", "tensorflow"),
+    *("h5py", "jinja2", "keras", "matplotlib.pyplot", "numba", "tensorflow"),
     *("PIL.features", "encodings.cp437", "multiprocessing.synchronize", "pandas", "pyarrow.pandas_compat", "typeguard"),
     *("cffi.api", "numba.cpython.unsafe.numbers", "scipy.linalg"),
-    *("av", "onnx", "onnxruntime"),
+    *("av", "onnx", "onnxruntime", "tensorboard.compat.proto.event_pb2"),
 )
 """Those that stages import, those from the second line on only when they are at work; PyArrow imports pandas."""
 PIPELINE = Path(__file__).parents[2] / "pipeline"

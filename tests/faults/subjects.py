@@ -151,15 +151,18 @@ class Subjects:
         self._made["run_all"] = self._make("run_all", self._empty, *arguments)
 
     def _pack(self) -> None:
-        """With a dataset to which it adds."""
-        arguments = ("--name", "own", "--workers", 1, *_feature_files(self._root / "features", 6))
-        self._make("pack", self._empty, *arguments)
+        """With a dataset to which it adds; its reading of the files is disturbed too."""
+        begin, given = self._root / "features", self._folder / "given"
+        _write_feature_files(begin / "given", 6)
+        files = ("--features", f"rgb={given}/*.npy", "--labels", given / "labels.csv")
+        arguments = ("--name", "own", "--workers", 1, *files)
+        self._make("pack", begin, *arguments)
         begin = self._kept("packed")
-        _feature_files(self._root / "features", 15)
+        _write_feature_files(begin / "given", 15)
         self._made["pack"] = self._make("pack", begin, *arguments)
 
     def _extract(self) -> None:
-        """With a dataset to which it adds; the clips lie where its reading of them is disturbed too."""
+        """With a dataset to which it adds; its reading of the clips is disturbed too."""
         clips = self._root / "clips"
         given = _write_clips(clips)
         begin = self._root / "filmed"
@@ -210,14 +213,13 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
 
 
-def _feature_files(folder: Path, videos: int) -> tuple[str, ...]:
-    """Write npy files and a table of labels in three splits; return the flags that name them."""
-    folder.mkdir(exist_ok=True)
+def _write_feature_files(folder: Path, videos: int) -> None:
+    """Write npy files and a table of labels in three splits."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(videos):
         np.save(folder / f"v{number:02}.npy", np.full((2 + number % 3, 4), number, np.float32))
     lines = [f"v{n:02},{'owl' if n % 2 else ''},{('train', 'train', 'test', 'more')[n % 4]}" for n in range(videos)]
     (folder / "labels.csv").write_text("\n".join(["id,bird,split", *lines, ""]))
-    return "--features", f"rgb={folder}/*.npy", "--labels", str(folder / "labels.csv")
 
 
 def _write_clips(folder: Path) -> tuple[str, ...]:

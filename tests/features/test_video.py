@@ -9,7 +9,8 @@ import pytest
 from fixtures.clips import HEIGHT, WIDTH, even, number_of, numbered, write_clip
 
 from pipeline.features import as_needed, video
-from pipeline.features.media import Faults, look_at
+from pipeline.features.decoding import decode
+from pipeline.features.media import Faults, UnreadableMedia, look_at
 from pipeline.features.video import frames_at, is_turned, rgb_of
 
 TIMES = even(76)
@@ -163,3 +164,35 @@ def test_damage_within_a_file_is_told_and_the_rest_is_read(folder):
     got = numbers(path, 5, faults)
     assert faults.told, got
     assert len(got) == 16 and got[0] == 0 and got[-1] == 75
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (av.error.InterruptedError(4, "refused"), None),
+        (av.error.FFmpegError(24, "refused"), OSError),
+        (av.error.FFmpegError(5, "refused"), UnreadableMedia),
+    ],
+)
+def test_an_opening_that_a_signal_interrupts_is_tried_again_and_no_more_files_is_no_damage(error, kind, folder):
+    """The first call of FFmpeg fails."""
+    path, really = write_clip(folder / "opened.mp4", even(8)), av.open
+    answers = [error, error] if kind else [error]
+
+    def opened(*arguments, **named):
+        if answers:
+            raise answers.pop()
+        return really(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(av, "open", opened)
+        if kind is None:
+            assert look_at(path).has_video and not answers
+            return
+        with pytest.raises(kind, match="refused"):
+            look_at(path)
+        if kind is OSError:
+            with pytest.raises(kind, match="refused"):
+                list(decode([], Fraction(1), 1, path))
+        else:
+            assert "refused" in next(decode([], Fraction(1), 1, path)).fault

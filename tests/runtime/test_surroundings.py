@@ -8,7 +8,7 @@ import sys
 import warnings
 
 import pytest
-from fixtures.support import ROOT
+from fixtures.support import ROOT, stage_command, stage_environment
 
 from pipeline.runtime.surroundings import keep_out
 
@@ -20,8 +20,19 @@ def given_back(monkeypatch) -> None:
 
 
 def test_what_cuts_a_training_short_or_stops_matplotlib_is_unset():
+    os.environ["TQDM_DISABLE"] = "1"
     keep_out()
+    assert not [name for name in os.environ if name.startswith("TQDM_")]
     assert not {"KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "MPLBACKEND"} & set(os.environ)
+
+
+@pytest.mark.wide
+def test_bars_are_drawn_whatever_the_environment_says_of_them(tmp_path):
+    settings = {"TQDM_DISABLE": "1", "TQDM_MININTERVAL": "soon", "TQDM_BAR_FORMAT": "{nothing}", "TQDM_NCOLS": "-7"}
+    environment = {**stage_environment(tmp_path), **settings}
+    command = stage_command("synthesize", "--preset", ROOT / "tests" / "faults" / "small.py", "--workers", 1)
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0 and "100%|" in result.stderr, result.stderr
 
 
 @pytest.mark.wide

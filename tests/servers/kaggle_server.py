@@ -82,7 +82,7 @@ class Site:
         """Faults that nothing has met yet."""
         return len(_read(self.folder / "faults.json", []))
 
-    def settle(self, competition: str, pending: int = 0, **outcome: str) -> None:
+    def settle(self, competition: str, pending: int = 0, **outcome: object) -> None:
         """The submissions of a competition get this outcome once they were listed so often."""
         _write(self.folder / "outcomes.json", {competition: {"pending": pending, **outcome}})
 

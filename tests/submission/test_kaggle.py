@@ -1,8 +1,10 @@
 """Submissions through Kaggle's own package, against a server in another process that fails."""
 
+import dataclasses
 import json
 import random
 import time
+import types
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,9 +12,10 @@ import pytest
 from servers.kaggle_server import REFRESH, Fault, Site, kaggle_site
 
 from pipeline.config.errors import StageError
-from pipeline.submission import kaggle
+from pipeline.runtime.output import printable
+from pipeline.submission import kaggle, kaggle_client
 from pipeline.submission.kaggle import Kaggle
-from pipeline.submission.log import SubmissionState
+from pipeline.submission.log import LogEntry, SubmissionLog, SubmissionState
 from pipeline.transfer.source import Refused, RetryPolicy, Unavailable
 
 PATIENCE = RetryPolicy(attempts=3, pause=0.01)
@@ -208,6 +211,65 @@ def test_older_submissions_are_found_on_later_pages(site, competition, file):
     assert [competition.scored(ref, 0).ref for ref in refs] == refs
     with pytest.raises(Refused, match=r"lists no submission no\. 7"):
         competition.scored(7, 0)
+
+
+CONTROLS = "\x1b]0;owned\x07\x1b[2J\r\b\x9b31m\u202egnp.\u2066"
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        *({"status": each} for each in (7, None, "UNHEARD_OF", CONTROLS, ["COMPLETE"], {})),
+        *({"status": "COMPLETE", "publicScore": each} for each in ("1e999", "nan", "x" * 9999, 0.5, {}, [1], CONTROLS)),
+        *({"ref": each} for each in ("x", 10**400, -1, 0, None, [1], {}, 1.5, True)),
+        *({"totalBytes": each} for each in ("many", 10**400, [1], {})),
+        *({name: each} for name in ("fileName", "date", "errorDescription") for each in (7, [CONTROLS], {}, 10**400)),
+    ],
+    ids=lambda outcome: str(outcome)[:40],
+)
+def test_an_answer_of_other_types_or_sizes_is_an_error_or_a_state_that_the_log_holds(outcome, site, competition, file):
+    ref, log = competition.send(file, "", set()), SubmissionLog(file.parent)
+    entry = LogEntry(file.name, "0" * 64, competition.competition, "", "pending", ref)
+    site.settle(competition.competition, **{"status": "ERROR", **outcome})
+    try:
+        found = [competition.scored(ref, 0), *competition.named(file)]
+    except (Unavailable, Refused) as error:
+        assert len(str(error)) < 1000
+        return
+    for state in found:
+        noted = entry.now(**dataclasses.asdict(state))
+        log.append(noted)
+        assert log.entries()[-1] == noted
+
+
+def test_what_the_site_says_is_one_short_line_of_what_can_be_shown(site, competition, file):
+    ref = competition.send(file, "", set())
+    site.settle(competition.competition, status="ERROR", errorDescription=CONTROLS + "\n" + "x" * 1_000_000)
+    told = [competition.scored(ref, 0).reason]
+    site.fail(Fault("List", status=400, message=CONTROLS + "x" * 1_000_000))
+    with pytest.raises(Refused) as refused:
+        competition.named(file)
+    for text in (*told, str(refused.value)):
+        assert len(text) < 1000 and printable(text) == text and "\n" not in text and "owned" in text, text[:300]
+
+
+def test_an_endless_answer_and_endless_pages_come_to_an_end(site, competition, file, monkeypatch):
+    ref = competition.send(file, "", set())
+    with monkeypatch.context() as patch:
+        patch.setattr(kaggle_client, "_MOST_BYTES", 100)
+        with pytest.raises(Unavailable, match="an answer of more than"):
+            competition.scored(ref, 0)
+    asked = []
+
+    class Endless:
+        def __init__(self, request):
+            asked.append(request.page)
+            self.submissions = [types.SimpleNamespace(ref=len(asked))]
+
+    monkeypatch.setattr(competition._api, "list_submissions", Endless)
+    with pytest.raises(Refused, match="lists no submission"):
+        competition.scored(-1, 0)
+    assert len(asked) == 1000
 
 
 # --------------------------------------------------------------------------------------------------------- credentials

@@ -47,7 +47,7 @@ def predict_videos(
         is_known: whether a video need not be predicted.
         describe: answer with descriptors too.
 
-    Raises as `Describing.take` and as `Predictor.predict` does.
+    Raises as `Describing.take` and as `Predictor.predict` does, and OSError where no more files can be opened.
     """
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]] = deque()
     read = read_videos(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from pipeline.artifacts.failures import EXHAUSTED
 from pipeline.inference.given.videos import OwnVideo
 from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.packing.sources.source import UnreadableFeature
@@ -38,6 +39,8 @@ def read_videos(
             waiting.append((UnreadableVideo(error.where, str(error)), False))
             continue
         except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
             waiting.append((UnreadableVideo(each.where, f"the file cannot be read: {error}"), False))
             continue
         waiting.append((let_go, True))

@@ -3,7 +3,6 @@
 import copy
 import functools
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.artifacts.done import check_format
 from pipeline.artifacts.failures import is_refusal
-from pipeline.artifacts.files import read_json
+from pipeline.artifacts.files import read_at, read_json
 from pipeline.config import ConfigError, DatasetConfig, find_by_name, from_dict
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import MOST_FRAMES
@@ -173,7 +172,7 @@ class Index:
         for row in suspects[np.argsort(-self.length[suspects], kind="stable")[:_LOOKED_AT]].tolist():
             try:
                 with self.paths[self.shard[row]].open("rb") as file:
-                    payload = os.pread(file.fileno(), int(self.length[row]), int(self.offset[row]))
+                    payload = read_at(file.fileno(), int(self.length[row]), int(self.offset[row]))
                 if len(parse_features(payload, self.dataset)[0]) > self.dataset.max_frames:
                     return True
             except (OSError, ParseError):  # gone, or changed: whoever reads it says so

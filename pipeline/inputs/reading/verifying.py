@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts.files import read_at
 from pipeline.config.errors import StageError
 from pipeline.inputs.index import Index
 from pipeline.inputs.records import tfrecord
@@ -68,7 +69,7 @@ def _verify(index: Index, shard: int) -> None:
     start, stop = np.searchsorted(index.shard, [shard, shard + 1]).tolist()  # rows lie in the shards' order
     with path.open("rb") as file:
         for row in range(start, stop):
-            payload = os.pread(file.fileno(), int(index.length[row]), int(index.offset[row]))
+            payload = read_at(file.fileno(), int(index.length[row]), int(index.offset[row]))
             if tfrecord.masked_crc(payload) != index.checksums[row]:
                 (id,) = index.ids_of(np.array([row]))
                 raise StageError(

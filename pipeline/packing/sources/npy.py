@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts.files import read_at
 from pipeline.artifacts.npz import LONGEST_HEAD, ArrayFile, ArrayHeader, header_bytes, header_of_array, open_npz
 from pipeline.packing.sources.source import CHANGED, Found, UnreadableFeature, VideoFile
 from pipeline.packing.sources.stacked import Contents, RowArray, pick_array
@@ -22,9 +23,9 @@ def read_head(descriptor: int, offset: int, size: int) -> ArrayHeader:
 
     Raises ValueError if it does not agree with that; the message goes on after "the array".
     """
-    head = os.pread(descriptor, min(_HEAD, size), offset)
+    head = read_at(descriptor, min(_HEAD, size), offset)
     if header_bytes(head) > _HEAD:
-        head = os.pread(descriptor, min(LONGEST_HEAD, size), offset)
+        head = read_at(descriptor, min(LONGEST_HEAD, size), offset)
     return header_of_array(head, size)
 
 

@@ -1,13 +1,13 @@
 """Find the features of videos in files of any kind: which reader reads what, and which videos there are."""
 
 import functools
-import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.artifacts.failures import about, is_refusal
+from pipeline.artifacts.files import read_at
 from pipeline.artifacts.paths import expand_home
 from pipeline.config.errors import StageError
 from pipeline.inputs.index.sources import in_order, named_files
@@ -119,7 +119,7 @@ def _by_kind(path: Path, feature: str, id_column: str | None) -> Contents:
     if not stat.S_ISREG(mode):
         return Contents(Found.none(path, "it is neither a file nor a folder: remove it, or name other files"))
     with opened(path) as descriptor:
-        if os.pread(descriptor, len(MAGIC), 0) == MAGIC:
+        if read_at(descriptor, len(MAGIC), 0) == MAGIC:
             return open_npy(path, descriptor)
     kind = kind_of_file(path)
     if kind is None:

@@ -1,13 +1,13 @@
 """Features in WebDataset's tars: an .npy a video, among members of other kinds."""
 
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.artifacts.files import read_at
 from pipeline.artifacts.hidden import is_hidden
 from pipeline.artifacts.npz import ArrayHeader
 from pipeline.packing.sources.npy import opened, read_bytes, read_head
@@ -99,7 +99,7 @@ def _members(path: Path, faults: list[tuple[str, str]]) -> Iterator[tarfile.TarI
                 yield member
             end = tar.offset
         with opened(path) as descriptor:
-            if os.pread(descriptor, _BLOCK, end) != bytes(_BLOCK):
+            if read_at(descriptor, _BLOCK, end) != bytes(_BLOCK):
                 faults.append((str(path), f"it has no end mark, so that the last videos may be missing; {ANEW}"))
     except FAULTS as error:
         faults.append((str(path), f"it is damaged after byte {max(reached, 0):,} ({str(error)[:100]}); {ANEW}"))
