@@ -1,6 +1,8 @@
 """The rules of the tree: who may import whom, and what every file says of itself."""
 
 import ast
+import functools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +124,40 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
+
+
+@functools.cache
+def bound(path: Path) -> set[str]:
+    """The names that a file binds anywhere, and the modules of a room."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    inside = path.parent.iterdir() if path.stem == "__init__" else ()
+    return names | {each.stem for each in inside}
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "notebooks"])
+def test_every_name_of_the_pipeline_that_is_imported_is_there(folder):
+    """No other test runs all of these."""
+    lacking, asked = [], 0
+    for path in [*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.ipynb")]:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+            lines = "".join("".join(cell["source"]) + "\n" for cell in cells).splitlines()
+            text = "\n".join(line for line in lines if line.startswith("from pipeline"))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "pipeline":
+                module = ROOT / node.module.replace(".", "/")
+                file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+                there = bound(file) if file.exists() else set()
+                asked += len(node.names)
+                lacking += [f"{path}: {node.module}.{alias.name}" for alias in node.names if alias.name not in there]
+    assert asked and not lacking
 
 
 def test_what_linux_alone_has_is_asked_for_before_it_is_used():

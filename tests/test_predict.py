@@ -250,7 +250,7 @@ def test_many_videos_with_one_fault_are_counted(run, tmp_path):
     np.savez(tmp_path / "a.npz", **{f"v{number:02}": np.zeros((3, 5), np.uint8) for number in range(23)})
     _, err, error = run(tmp_path / "a.npz", "--run", "average")
     lines = [line for line in err.splitlines() if "5 values" in line]
-    assert len(lines) == 21 and lines[-1].startswith("and 3 others: ") and "array v19" in lines[-2]
+    assert len(lines) == 21 and lines[-1].startswith("and 3 more: ") and "array v19" in lines[-2]
     assert "23 of 23 videos or files could not be read" in str(error)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.submission.like_classes import Classes, listed
+from pipeline.submission.like_classes import Classes, with_near
 
 CLASSES = Classes(["House sparrow", "10", "Robin", "Great tit"])
 
@@ -43,5 +43,5 @@ def test_the_first_five_are_listed_with_what_they_may_stand_for(words, message):
 
 
 def test_a_list_of_some_says_that_there_are_more():
-    assert listed([("a",), ("b", "B")], 2) == "'a', 'b' (near: 'B')"
-    assert listed([(str(number),) for number in range(5)], 6).endswith("'4', ...")
+    assert with_near([("a",), ("b", "B")], 2) == "'a', 'b' (near: 'B')"
+    assert with_near([(str(number),) for number in range(5)], 6).endswith("'4', ...")
