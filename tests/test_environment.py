@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.support import ROOT
+from packaging.markers import Marker
 
 ENVIRONMENT = ROOT / "tools" / "environment.sh"
 UV = next(line.split()[0].removeprefix("uv==") for line in (ROOT / "tools" / "uv.txt").open() if line.startswith("uv="))
@@ -154,16 +155,41 @@ def test_the_tests_run_in_as_many_processes_as_memory_has_room_for(tmp_path):
     assert counted.free_memory(tmp_path / "nothing") > 1 << 20  # as on macOS
 
 
-def test_the_page_of_licenses_lists_what_is_locked_and_the_default_set_may_be_sold():
+def licensed() -> dict[str, list[str]]:
+    """Name of a package -> its license, and what brings it."""
     rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs" / "licences.md").read_text().splitlines()]
-    listed = {row[0].strip("`"): row[1:] for row in rows if row[0].startswith("`") and len(row) == 3}
+    return {row[0].strip("`"): row[1:] for row in rows if row[0].startswith("`") and len(row) == 3}
+
+
+def locked_packages() -> list[dict]:
     with (ROOT / "uv.lock").open("rb") as file:
-        locked = {package["name"] for package in tomllib.load(file)["package"]} - {"learnable-pooling"}
+        return tomllib.load(file)["package"]
+
+
+def test_the_page_of_licenses_lists_what_is_locked_and_the_default_set_may_be_sold():
+    listed = licensed()
+    locked = {package["name"] for package in locked_packages()} - {"learnable-pooling"}
     assert set(listed) == locked & set(listed) and not locked - set(listed) - OF_OTHER_SYSTEMS
     for name, (license, sets) in listed.items():
         if {"base", "tensorflow", "jax"} & set(sets.split(", ")) and name not in OF_OTHER_SYSTEMS:
             assert re.search(r"Apache|MIT|BSD|MPL|Mozilla|Python Software|PSF|HPND|Unlicense|ISC", license), name
             assert not re.search(r"NonCommercial|Non-Commercial|-NC-|GPL|Proprietary", license), name
+
+
+@pytest.mark.parametrize("minor", range(11, 15))
+def test_what_jax_needs_has_wheels_for_every_python(minor):
+    """TensorFlow has none for 3.14."""
+    wanted = {name for name, (_, sets) in licensed().items() if {"base", "jax"} & set(sets.split(", "))}
+    machine = {"python_full_version": f"3.{minor}.0", "sys_platform": "linux"}
+    older = "|".join(f"cp3{each}" for each in range(2, minor + 1))
+    fits = re.compile(rf"-(cp3{minor}-cp3{minor}|({older})-abi3|(py2\.)?py3-none)-(any|manylinux\S+x86_64\S*)\.whl$")
+    found = set()
+    for package in locked_packages():
+        markers = package.get("resolution-markers", ["python_full_version > '3'"])
+        if package["name"] in wanted and any(Marker(marker).evaluate(machine) for marker in markers):
+            assert any(fits.search(wheel["url"]) for wheel in package["wheels"]), package["name"]
+            found.add(package["name"])
+    assert found == wanted
 
 
 @pytest.mark.parametrize(

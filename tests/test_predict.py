@@ -544,10 +544,10 @@ def test_another_backend_says_the_same(backend, small, run, tmp_path):
         pooled, found = (np.stack(pq.read_table(path)[name].to_pylist()) for path in (here, there))
         np.testing.assert_allclose(found, pooled, rtol=2**-9, atol=1e-4)  # as float16
     windows = (tmp_path / "long.npz", "--run", blend, "--json", "--window", 10, "--every", 6, "--threshold", 0.1)
-    (line,), (other,) = (json.loads(out)["intervals"] for out in (run(*windows)[0], elsewhere(*windows)))
-    assert len(line) == len(other) > 2
-    for one, found in zip(line, other):
-        assert found == {**one, "score": pytest.approx(one["score"], abs=1e-4)}
+    intervals, found = (json.loads(out)["intervals"] for out in (run(*windows)[0], elsewhere(*windows)))
+    assert len(found) == len(intervals) > 2
+    for one, other in zip(intervals, found):
+        assert other == {**one, "score": pytest.approx(one["score"], abs=1e-4)}
 
 
 def test_pages_of_one_video_and_of_several(run, tmp_path, monkeypatch):
