@@ -149,6 +149,14 @@ def test_a_folder_of_other_files_is_not_mixed_with_pages(tmp_path):
         pass
 
 
+def test_what_a_killed_command_left_in_the_folder_is_no_other_file(tmp_path):
+    (tmp_path / "videos").mkdir()
+    for name in (".a.html.x0123abcd.part", "..a.html.x0123abcd.part.lock", ".DS_Store"):
+        (tmp_path / "videos" / name).touch()
+    with tag_pages(tmp_path / "videos.html", True, TAGGING):
+        pass
+
+
 def test_times():
     assert [clock(at) for at in (0, 5, 7.5, 59.96, 61, 3599.97, 3723, 36000)] == [
         *("0:00", "0:05", "0:07.5", "1:00", "1:01", "1:00:00", "1:02:03", "10:00:00"),
