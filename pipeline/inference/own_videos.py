@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts.failures import EXHAUSTED
+from pipeline.inference.activations import videos_at_once
 from pipeline.inference.unloaded import UnloadedEnsemble
 from pipeline.inputs.reading.batches import Inputs, batch_videos, sample_video
 from pipeline.inputs.reading.own_records import UnreadableVideo
@@ -48,7 +49,8 @@ def predict_videos(
         is_known: whether a video need not be predicted.
         describe: answer with descriptors too.
 
-    Raises as `Describing.take` and as `Predictor.predict` does, and OSError where no more files can be opened.
+    Raises as `Describing.take`, as `Predictor.predict` and as `videos_at_once` does, and OSError where no more files
+    can be opened.
     """
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]] = deque()
     read = read_videos(
@@ -63,6 +65,8 @@ def predict_videos(
         dataset, samplings = ensemble.dataset, ensemble.samplings
         frames = sum(sampled_length(each.evaluation, each, dataset) for each in samplings)
         batch_size = max(1, min(batch_size, _MOST_VALUES // (dataset.width * frames)))
+        models = [model for member in loaded.members for model in member.models]
+        batch_size = videos_at_once(models, frames, batch_size)
         describing = Describing(loaded) if describe else None
         predictor = Predictor(describing.ensemble if describing else loaded, batch_size)
 
