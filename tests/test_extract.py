@@ -2,6 +2,8 @@
 
 import json
 import re
+import resource
+import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +18,8 @@ from fixtures.support import run_here, stage_here
 from pipeline.artifacts.locks import locked
 from pipeline.config.errors import StageError
 from pipeline.features.backbone import Recipe
+from pipeline.features.decoding import End
+from pipeline.features.extraction import Extracted
 from pipeline.features.finding import choose_backbones
 from pipeline.features.store import Store
 from pipeline.features.tasks import Extraction, extract_files
@@ -309,3 +313,22 @@ def test_a_task_of_a_cluster_stores_what_one_process_does(made, extracted, tmp_p
     expected = features_of(extracted)
     found = features_of(tmp_path)
     assert len(found) == 6 and found == {name: expected[name] for name in found}
+
+
+def test_what_the_disk_does_not_take_of_a_feature_is_an_error(tmp_path):
+    """The last bytes of a file: NumPy itself passes over that they were not written."""
+    (tmp_path / "clip.mkv").write_bytes(b"a video")
+    store = Store(tmp_path / "data", {"rgb": "{}"})
+    store.open(False)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (130, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            store.write(
+                "clip", tmp_path / "clip.mkv", Extracted(0, [np.ones((3, 6), np.float32)], End(3, True, False, ""))
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not [path for path in (tmp_path / "data").rglob("*clip*") if path.is_file()]

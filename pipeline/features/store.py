@@ -1,5 +1,6 @@
 """Features of files as they are extracted: one .npy for each file and feature, and what was found in it."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,8 +88,10 @@ class Store:
         self._record_of(id).unlink(missing_ok=True)
         for name, values in zip(self._recipes, extracted.features):
             if values is not None:
-                with atomic_file(self.place_of(name, id)) as temporary, temporary.open("wb") as file:
-                    np.save(file, values)
+                content = io.BytesIO()  # into a file NumPy writes by the C library, and passes over its last error
+                np.save(content, values)
+                with atomic_file(self.place_of(name, id)) as temporary:
+                    temporary.write_bytes(content.getbuffer())
                 there.append(name)
         found = StoredFile(extracted.end.frames, there, extracted.end.fault)
         if found.frames:

@@ -1,4 +1,20 @@
-"""Tell whether an error says that memory ran out, on any backend."""
+"""How much memory is free, and whether an error says that it ran out, on any backend."""
+
+import os
+from pathlib import Path
+
+
+def free_memory(system: Path = Path("/")) -> int:
+    """Return the bytes of memory that are free, in this container too; where the system does not tell, half of all."""
+    found = []
+    try:
+        fields = dict(line.split(":") for line in (system / "proc/meminfo").read_text(encoding="ascii").splitlines())
+        found.append(int(fields["MemAvailable"].split()[0]) * 1024)
+        limit, used = ((system / f"sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        found.append(int(limit) - int(used))
+    except (OSError, KeyError, ValueError):  # macOS; or no container, or one without a limit
+        pass
+    return max(min(found), 0) if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -8,5 +24,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         return False
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
         return True
-    told = ("RESOURCE_EXHAUSTED", "bad_alloc", "DefaultCPUAllocator")  # of JAX, of TensorFlow, of PyTorch
+    # Of JAX, of TensorFlow, of PyTorch, of ONNX Runtime.
+    told = ("RESOURCE_EXHAUSTED", "bad_alloc", "DefaultCPUAllocator", "Available memory of")
     return any(each in text for each in told) or "out of memory" in text.lower()

@@ -8,24 +8,24 @@ from faults.subjects import SECONDS
 
 PLACES = {
     "synthesize": 80,
-    "ingest": 130,
-    "train": 80,
+    "ingest": 150,
+    "train": 60,
     "soup": 80,
     "infer": 120,
-    "ensemble": 140,
+    "ensemble": 160,
     "threshold": 30,
     "submit": 40,
     "evaluate": 40,
     "report": 40,
     "export": 40,
     "download": 60,
-    "run_all": 40,
-    "pack": 60,
-    "extract": 80,
+    "run_all": 30,
+    "pack": 40,
+    "extract": 60,
     "predict": 60,
-    "predict in windows": 60,
-    "train in folds": 40,
-    "infer in folds": 50,
+    "predict in windows": 40,
+    "train in folds": 30,
+    "infer in folds": 30,
 }
 """At how many places the long form kills each stage: evenly spread, or at all of a stage that has fewer."""
 PART = 60

@@ -195,8 +195,8 @@ class Subjects:
 
 
 def tries(name: str, most: int) -> int:
-    """Return how often a stage is tried: as often as half a minute allows, at least twice and at most so often."""
-    return max(2, min(most, int(30 / SECONDS.get(name, 2))))
+    """Return how often a stage is tried: as often as eight seconds allow, at least twice and at most so often."""
+    return max(2, min(most, int(8 / SECONDS.get(name, 2))))
 
 
 def _stage(name: str) -> str:

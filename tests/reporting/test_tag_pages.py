@@ -147,3 +147,11 @@ def test_a_folder_of_other_files_is_not_mixed_with_pages(tmp_path):
         tag_pages(tmp_path / "videos.html", True, TAGGING),
     ):
         pass
+
+
+def test_what_a_killed_command_left_in_the_folder_is_no_other_file(tmp_path):
+    (tmp_path / "videos").mkdir()
+    for name in (".a.html.x0123abcd.part", "..a.html.x0123abcd.part.lock", ".DS_Store"):
+        (tmp_path / "videos" / name).touch()
+    with tag_pages(tmp_path / "videos.html", True, TAGGING):
+        pass

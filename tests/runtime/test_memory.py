@@ -1,8 +1,8 @@
-"""What says that memory ran out."""
+"""What says that memory ran out, and how much of it is free."""
 
 import pytest
 
-from pipeline.runtime.memory import is_out_of_memory
+from pipeline.runtime.memory import free_memory, is_out_of_memory
 
 ResourceExhaustedError = type("ResourceExhaustedError", (Exception,), {})
 
@@ -14,6 +14,7 @@ ResourceExhaustedError = type("ResourceExhaustedError", (Exception,), {})
         (ResourceExhaustedError("OOM when allocating tensor with shape[8192,1024]"), True),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes"), True),
         (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("Available memory of 5 is smaller than requested bytes of 8"), True),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (ResourceExhaustedError("/runs/tensorboard/events; No space left on device"), False),
@@ -22,3 +23,16 @@ ResourceExhaustedError = type("ResourceExhaustedError", (Exception,), {})
 )
 def test_out_of_memory(error, out):
     assert is_out_of_memory(error) == out
+
+
+def test_free_memory_is_that_of_the_machine_or_of_the_container(tmp_path):
+    assert free_memory(tmp_path) > 1 << 20  # as on macOS
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    5 kB\n")
+    assert free_memory(tmp_path) == 5 * 1024
+    cgroup = tmp_path / "sys" / "fs" / "cgroup"
+    cgroup.mkdir(parents=True)
+    for limit, used, free in (("max", "100", 5 * 1024), ("1100", "100", 1000), ("100", "1100", 0)):
+        (cgroup / "memory.max").write_text(limit + "\n")
+        (cgroup / "memory.current").write_text(used + "\n")
+        assert free_memory(tmp_path) == free

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from pipeline.artifacts.file_names import FileNames
 from pipeline.artifacts.files import atomic_file, sync, temporary_path
+from pipeline.artifacts.hidden import visible
 from pipeline.config.errors import StageError
 from pipeline.inference.answers.subtitles import sub_rip, web_vtt
 from pipeline.inference.given.videos import OwnVideo
@@ -101,12 +102,13 @@ def tag_file(path: Path, several: bool) -> Iterator[TagFile]:
 def check_folder(path: Path, flag: str) -> None:
     """Raise StageError if the folder of a file's name without its end holds anything but subtitles and pages.
 
-    It may be one of videos: what several videos are told in would lie among them.
+    It may be one of videos: what several videos are told in would lie among them. What a killed command left
+    half-written is none of them.
     """
     folder = path.with_suffix("")
     others = [folder] if folder.exists() and not folder.is_dir() else []
     if folder.is_dir():
-        others = sorted(each for each in folder.iterdir() if each.suffix not in (PAGE, *SUBTITLES))
+        others = sorted(each for each in visible(folder, "*") if each.suffix not in (PAGE, *SUBTITLES))
     if others:
         raise StageError(
             f"{flag} {path}: what is said of several videos goes to the folder {folder}, a file each, and {others[0]} "

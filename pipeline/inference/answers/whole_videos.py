@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.inference.activations import videos_at_once
 from pipeline.inference.given.reading import read_videos
 from pipeline.inference.given.videos import OwnVideo
 from pipeline.inference.unloaded import UnloadedEnsemble
@@ -47,7 +48,8 @@ def predict_videos(
         is_known: whether a video need not be predicted.
         describe: answer with descriptors too.
 
-    Raises as `Describing.take` and as `Predictor.predict` does, and OSError where no more files can be opened.
+    Raises as `Describing.take`, as `Predictor.predict` and as `videos_at_once` does, and OSError where no more files
+    can be opened.
     """
     waiting: deque[tuple[OwnVideo | UnreadableVideo, bool]] = deque()
     read = read_videos(
@@ -62,6 +64,8 @@ def predict_videos(
         dataset, samplings = ensemble.dataset, ensemble.samplings
         frames = sum(sampled_length(each.evaluation, each, dataset) for each in samplings)
         batch_size = max(1, min(batch_size, _MOST_VALUES // (dataset.width * frames)))
+        models = [model for member in loaded.members for model in member.models]
+        batch_size = videos_at_once(models, frames, batch_size)
         describing = Describing(loaded) if describe else None
         predictor = Predictor(describing.ensemble if describing else loaded, batch_size)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import DatasetConfig
 from pipeline.config.wording import counted
+from pipeline.inference.activations import values_within
 from pipeline.inference.bundle.container import BundleError, Container, weights_name
 from pipeline.inference.bundle.header import StoredModel, parse_header
 from pipeline.inference.bundle.onnx_container import OnnxContainer
@@ -73,18 +74,10 @@ def _built(container: Container, name: str, stored: StoredModel, dataset: Datase
 
 def _check_work(path: Path, stored: StoredModel, dataset: DatasetConfig) -> None:
     """Raise BundleError if pooling may make more than MOST_VALUES of one video, however few weights it has."""
-    settings = dataclasses.asdict(stored.model.pooling)
     frames = sampled_length(stored.sampling.evaluation, stored.sampling, dataset)
-    widest = max((size for value in settings.values() for size in _sizes(value)), default=1)
-    # Attention has a value for each two frames and head.
-    values = frames * max(widest, frames * max(_sizes(settings.get("heads", 0))))
+    values = values_within(dataclasses.asdict(stored.model.pooling), frames)
     if values > MOST_VALUES:
         raise BundleError(
             f"{path}: its {stored.model.family} makes up to {values:,} values of each video, of {frames:,} "
             f"frames; the most is {MOST_VALUES:,}. Export a model of fewer --sampling.frames"
         )
-
-
-def _sizes(value: object) -> list[int]:
-    """Return the whole numbers in a setting."""
-    return [size for size in (value if isinstance(value, tuple) else (value,)) if isinstance(size, int)] or [0]

@@ -1,7 +1,7 @@
 """The container of a bundle in ONNX's form: an .onnx file whose metadata hold the header, checked before it is run.
 
 Nothing outside the file is read: tensors in other files are refused, and so are operations that ONNX itself does not
-define. How much time and memory the operations take is not bounded, as it is for a zip.
+define. How much memory the operations take is bounded by what is free; how much time is not, as it is for a zip.
 """
 
 import contextlib

@@ -1,5 +1,6 @@
 """One of the models in an .onnx file, run by ONNX Runtime on the processors, without Keras."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from pipeline.inference.bundle.onnx_container import (
     tensor_of_model,
 )
 from pipeline.inputs.reading.batches import Inputs
-from pipeline.runtime.memory import is_out_of_memory
+from pipeline.runtime.memory import free_memory, is_out_of_memory
 from pipeline.runtime.parallel import default_workers
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class OnnxModel:
         options.intra_op_num_threads = default_workers()
         # Threads that wait by spinning take a third more of the processors, and time from whoever reads and ranks.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        _bound_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.log_severity_level = 4  # what fails is told by its exception
         graph = _part(container.model, self._names, dataset).SerializeToString()
         try:
@@ -77,6 +80,16 @@ class OnnxModel:
 
     def _fault(self, error: Exception) -> BundleError:
         return BundleError(f"{self._path} cannot be used by ONNX Runtime: {' '.join(str(error).split())[:300]}")
+
+
+@functools.cache
+def _bound_memory() -> None:
+    """Let ONNX Runtime refuse what is larger than the memory that is free, once for all models of this process."""
+    import onnxruntime as runtime
+
+    kind, default = runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, -1
+    place = runtime.OrtMemoryInfo("Cpu", kind, 0, runtime.OrtMemType.DEFAULT)
+    runtime.create_and_register_allocator(place, runtime.OrtArenaCfg(free_memory(), default, default, default))
 
 
 def _part(model: "onnx.ModelProto", names: list[str], dataset: DatasetConfig) -> "onnx.ModelProto":

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.wording import counted
+from pipeline.inference.activations import videos_at_once
 from pipeline.inference.bundle.onnx_model import OnnxModel
 from pipeline.runtime.memory import is_out_of_memory
 
@@ -46,6 +47,8 @@ class WindowModel:
             starts: the first frame of each window, [W].
             chosen: which frames of a window the model is to see, from its first one on, ascending, [T]. One that is
                 there several times counts as often.
+
+        Raises StageError as `videos_at_once` does.
         """
         if self.halves is None:
             num_frames = np.full(1, len(chosen), np.int32)
@@ -54,7 +57,7 @@ class WindowModel:
                 inputs = {"frames": frames[starts[:, None] + chosen], "num_frames": num_frames.repeat(len(starts))}
                 return self._model.predict_on_batch(inputs)
 
-            return self._of_windows(whole, starts, len(chosen) * frames.shape[1])
+            return self._of_windows(whole, starts, len(chosen) * frames.shape[1], len(chosen))
         first, second = self.halves
         products = _products(first, frames)
         seen, counts = np.unique(chosen, return_counts=True)
@@ -65,13 +68,18 @@ class WindowModel:
             shown = {"places": places.astype(np.int32), "counts": counts.repeat(len(starts), axis=0)}
             return second.predict_on_batch(shown | products)
 
-        return self._of_windows(pooled, starts, len(seen) * sum(each[0].size for each in products.values()))
+        return self._of_windows(pooled, starts, len(seen) * sum(each[0].size for each in products.values()), len(seen))
 
     def _of_windows(
-        self, predict: Callable[[NDArray[np.integer]], np.ndarray], starts: NDArray[np.integer], values: int
+        self,
+        predict: Callable[[NDArray[np.integer]], np.ndarray],
+        starts: NDArray[np.integer],
+        values: int,
+        frames: int,
     ) -> NDArray[np.float32]:
-        """Return what `predict` says of all windows, of which each takes so many values."""
+        """Return what `predict` says of all windows, of which each takes so many values, of so many frames."""
         found, start = [], 0
+        self._batch_size = videos_at_once([self._model], frames, self._batch_size, "window")
         while start < len(starts):
             size = piece(len(starts) - start, max(1, min(self._batch_size, _MOST_VALUES // values)))
             shown = starts[np.minimum(np.arange(start, start + size), len(starts) - 1)]

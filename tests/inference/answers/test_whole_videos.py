@@ -129,3 +129,12 @@ def test_models_that_are_damaged_end_it(ensemble, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "predict_on_batch", lambda inputs: np.full((1, 4), np.nan), raising=False)
     with pytest.raises(StageError, match="not finite"):
         answers(ensemble, tmp_path)
+
+
+def test_a_model_that_makes_more_of_a_video_than_there_is_memory_predicts_none(ensemble, tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", VIDEOS["video 2"])
+    model = ensemble.load().members[0].models[0]
+    monkeypatch.setattr(model, "predict_on_batch", lambda inputs: pytest.fail("it was asked"), raising=False)
+    monkeypatch.setattr("pipeline.inference.activations.free_memory", lambda: 10)
+    with pytest.raises(StageError, match="of memory for a video of 5 frames, and"):
+        answers(ensemble, tmp_path)
