@@ -12,7 +12,7 @@ from faults.stages import NONE, PRESET, Fault, fault_environment, read_calls
 from faults.subjects import STAGES
 from fixtures.support import ROOT, stage_command, stage_environment
 
-QUICK = {"train": 2, "soup": 1, "infer": 2, "export": 1, "ingest": 2}
+QUICK = {"train": 2, "soup": 1, "infer": 2, "export": 1, "ingest": 2, "threshold": 2}
 """How often a stage is killed in the quick form, where that takes long; else 4 times."""
 
 
