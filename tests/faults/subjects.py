@@ -124,6 +124,7 @@ class Subjects:
         return self._made[name]
 
     def _make(self, name: str, begin: Path, *arguments: object) -> Subject:
+        assert name not in self._made, f"{name} would begin with what another stage begins with"
         before, folder = self._root / f"before-{name}", self._folder
         _copy(begin, before)
         _copy(begin, folder)
@@ -176,7 +177,7 @@ class Subjects:
         preset = ("--preset", self._folder / "data" / "clips" / "clips.py")
         short = ("--model", "average", "--training.epochs", 1, "--classifier.hidden", 4)
         self.get("extract").check()
-        self._make("train", self._kept("extracted"), *preset, *short)
+        self._make("train on clips", self._kept("extracted"), *preset, *short)
         begin, out = self._kept("learned"), self._folder / "out"
         arguments = (self._folder / "videos", "--run", "average", "--workers", 1, *preset)
         for name, more in {
