@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pipeline.artifacts.files import read_json, write_json
+from pipeline.artifacts.files import read_json, remove_leftovers, write_json
 from pipeline.artifacts.paths import path_of
 from pipeline.config.errors import ConfigError
 
@@ -35,6 +35,7 @@ def check_owner(runs: Path, preset: str) -> None:
 def note_owner(runs: Path, preset: str) -> None:
     """Write down that runs/<preset>/ belongs to a preset, whose name or file this is."""
     wanted = {"preset": _identity(runs, preset)}
+    remove_leftovers(runs, OWNER)  # it may have been killed after the file was whole
     if not (runs / OWNER).exists() or read_json(runs / OWNER) != wanted:
         write_json(runs / OWNER, wanted)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.artifacts.done import sha256_of
-from pipeline.artifacts.files import atomic_file
+from pipeline.artifacts.files import atomic_file, remove_leftovers
 from pipeline.config.checked import check_value
 from pipeline.config.errors import StageError
 from pipeline.config.ranges import FolderName
@@ -103,6 +103,7 @@ def keep(chosen: Chosen, folder: Path) -> None:
     place = kept_at(folder, chosen.backbone)
     for name in filter(None, (chosen.backbone.file, chosen.backbone.pca)):
         source, kept = chosen.path.with_name(name), place.with_name(name)
+        remove_leftovers(place.parent, name)
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -56,3 +56,11 @@ def test_a_preset_that_comes_with_the_pipeline_is_no_file(runs, tmp_path):
     check_owner(runs, "birds")
     with pytest.raises(ConfigError, match="another preset of this name, birds, "):
         check_owner(runs, a_preset(tmp_path / "a"))
+
+
+def test_what_a_killed_process_left_beside_the_whole_file_is_deleted(runs, tmp_path):
+    preset = a_preset(tmp_path / "a")
+    note_owner(runs, preset)
+    (runs / f"..{OWNER}.x0123abcd.part.lock").touch()
+    note_owner(runs, preset)
+    assert [path.name for path in runs.iterdir()] == [OWNER]
