@@ -191,7 +191,7 @@ def test_on_other_backends_too(backend):
     command = [sys.executable, "-m", "pytest", "-q", "--wide", "-p", "no:cacheprovider", resumed, penalties, *own]
     result = subprocess.run(command, cwd=ROOT, env=on_backend(backend), capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
-    assert ("16 passed" if own else "2 passed") in result.stdout
+    assert " passed" in result.stdout and " skipped" not in result.stdout
 
 
 RESUMED = [
