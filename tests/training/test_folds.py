@@ -7,6 +7,7 @@ import pytest
 from faults import same
 from fixtures.support import run_here, small_preset, write_shard
 
+from pipeline import train
 from pipeline.artifacts.done import Done
 from pipeline.artifacts.files import read_json, write_json
 from pipeline.artifacts.folds import FOLDS, digest_of_folds, fold_folders
@@ -177,3 +178,20 @@ def test_a_run_is_removed_with_its_folds_unless_one_of_them_is_at_work(trained):
     remove_run(trained)
     assert not trained.exists()
     remove_run(trained)  # there is none
+
+
+def test_with_force_a_cluster_begins_folds_of_other_settings_when_all_are_deleted(trained, tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(train.Flags, "ray_cluster", lambda flags, models=False: object())
+    monkeypatch.setattr(
+        train, "train_far", lambda cluster, lines: called.extend((each, list_of(trained)) for each in lines)
+    )
+    run_here("train", tmp_path, "--engine", "ray", "--force", "--training.seed", 1)
+    assert [(each[-2:], "--force" in each, there) for each, there in called] == [
+        (["--fold", "1"], False, []),
+        (["--fold", "2"], False, []),
+    ]
+
+
+def list_of(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
