@@ -196,8 +196,8 @@ class Subjects:
 
 
 def tries(name: str, most: int) -> int:
-    """Return how often a stage is tried: as often as eight seconds allow, at least twice and at most so often."""
-    return max(2, min(most, int(8 / SECONDS.get(name, 2))))
+    """Return how often a stage is tried: at most so often, and of more than twice as often as eight seconds allow."""
+    return min(most, max(2, int(8 / SECONDS.get(name, 2))))
 
 
 def _stage(name: str) -> str:
