@@ -46,6 +46,8 @@ every_family = pytest.mark.parametrize("family", FAMILIES, scope="module")
 """Family by family: one process has all tests of one, and builds its models once."""
 FULL = {"gating": "squeeze_excite", "output_gating": "context", "head_hidden": (12,)}
 """Every kind of layer around the pooling."""
+MOST_STEPS = 240
+"""In which a model is to learn one batch by heart. How many it takes differs: each kind of processor rounds its way."""
 
 
 def small(family: str) -> DatasetConfig:
@@ -270,7 +272,7 @@ def test_gradients_reach_every_weight_and_it_overfits_one_batch(family, head, mo
     ends = np.cumsum([math.prod(weight.shape) for weight in weights])[:-1]
     values = np.concatenate([weight.numpy().ravel() for weight in weights])
     mean, square = np.zeros_like(values), np.zeros_like(values)
-    for step in range(1, 61):
+    for step in range(1, MOST_STEPS + 1):
         gradient = gradients().numpy()
         if step == 1:
             for weight, part in zip(model.trainable_weights, np.split(gradient, ends), strict=True):
@@ -280,7 +282,9 @@ def test_gradients_reach_every_weight_and_it_overfits_one_batch(family, head, mo
         values -= 0.02 * mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-7)
         for weight, value in zip(weights, np.split(values, ends)):
             weight.assign(value.reshape(weight.shape))
-    assert global_average_precision(call(model, inputs), labels()) > 0.99
+        if step % 30 == 0 and (score := global_average_precision(call(model, inputs), labels())) > 0.99:
+            break
+    assert score > 0.99
 
 
 @every_family
