@@ -1,4 +1,4 @@
-"""Choose from which score on a label is said, by class or for all, for a precision, a recall or the best F1.
+"""Choose from which score on a label is assigned, by class or for all, for a precision, a recall or the best F1.
 
 Reads the hold-out's predictions of runs/<preset>/<run>/, a run or the ensemble; writes thresholds.json there, which
 `predict --threshold stored`, `submit --like` and `export` take. Tells what they keep where nothing was chosen.
@@ -132,9 +132,9 @@ def _told(stored: Stored) -> Iterator[str]:
         why = "" if settings.shared else f" of fewer than {counted(settings.least_positives, 'video')}"
         yield f"{counted(others, 'class', 'classes')}{why} share one threshold, {shared}"
     if classes.never:
-        yield f"{counted(classes.never, 'class', 'classes')} never said: no threshold reaches the goal"
+        yield f"{counted(classes.never, 'class', 'classes')} never assigned: no threshold reaches the goal"
     if classes.missed:
-        yield f"{counted(classes.missed, 'class', 'classes')} said whenever kept: too few of their videos are found"
+        yield f"{counted(classes.missed, 'class', 'classes')} assigned whenever kept: too few of their videos are found"
     yield "what they keep where nothing was chosen; of the hold-out each half by thresholds of the other half:"
     yield f"{'':<14}" + "".join(f"{title:>{_width(title)}}" for title in _COLUMNS.values())
     for split, kept in stored.kept.items():

@@ -75,11 +75,11 @@ def test_classes_without_a_threshold_are_counted(made, threshold):
     make_run(made, index, "deaf", 40.0)
     told = threshold("--run", "deaf", *PRECISION).stdout
     never = sum(value > 1 for value in stored(made, "deaf")["thresholds"])
-    assert never and f"{never} class{'es' * (never > 1)} never said: no threshold reaches the goal" in told
+    assert never and f"{never} class{'es' * (never > 1)} never assigned: no threshold reaches the goal" in told
     make_run(made, index, "few", 4.0, kept=1)
     told = threshold("--run", "few", "--threshold.goal", "recall", "--threshold.value", "0.9").stdout
     missed = stored(made, "few")["classes"]["missed"]
-    assert missed and f"{missed} class{'es' * (missed > 1)} said whenever kept: too few of their videos" in told
+    assert missed and f"{missed} class{'es' * (missed > 1)} assigned whenever kept: too few of their videos" in told
 
 
 def test_an_ensemble_has_thresholds_and_a_blend_made_anew_needs_new_ones(made, threshold):

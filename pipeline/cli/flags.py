@@ -181,11 +181,11 @@ class StartFlags(BaseFlags):
 
 @dataclasses.dataclass(frozen=True)
 class ThresholdFlags(BaseFlags):
-    """Flag that says from which score on a label is said."""
+    """Flag that says from which score on a label is assigned."""
 
     threshold: GivenThreshold | None = None
-    """Smallest score of a label that is said: a number for all classes, or `stored`, those that the stage threshold has
-    chosen. Without it: the best labels, whatever their scores."""
+    """Smallest score of a label that is assigned: a number for all classes, or `stored`, those that the stage threshold
+    has chosen. Without it: the best labels, whatever their scores."""
 
 
 @dataclasses.dataclass(frozen=True)

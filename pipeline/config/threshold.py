@@ -1,4 +1,4 @@
-"""Settings of thresholds: from which score on a label is said, and what is to be reached by that."""
+"""Settings of thresholds: from which score on a label is assigned, and what is to be reached by that."""
 
 import math
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ class ThresholdConfig(CheckedFields, section="threshold"):
 
     goal: Literal["f1", "precision", "recall"] = "f1"
     """What is to be reached. f1: the best F1.
-    precision: at least --threshold.value of the labels that are said are right, and as many as possible are said.
-    recall: at least --threshold.value of the true labels are said, and as few others as possible."""
+    precision: at least --threshold.value of the assigned labels are right, and as many as possible are assigned.
+    recall: at least --threshold.value of the true labels are assigned, and as few others as possible."""
     value: Wanted | None = None
     """Precision or recall to reach, with --threshold.goal precision or recall."""
     shared: bool = False

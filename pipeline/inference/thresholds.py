@@ -26,11 +26,11 @@ BROUGHT = "thresholds"
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From which score on each class is said, and how that was chosen."""
+    """From which score on each class is assigned, and how that was chosen."""
 
     settings: ThresholdConfig
     by_class: tuple[float, ...]
-    """A label is said if its score is at least that of its class; above 1 for a class that is never said."""
+    """A label is assigned if its score is at least that of its class; above 1 for a class that is never assigned."""
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) and 0 <= value <= NEVER for value in self.by_class):

@@ -48,7 +48,7 @@ class UnloadedEnsemble:
     def by_class(
         self, given: str | None, goals: dict[str, float | None], settings: ThresholdConfig
     ) -> NDArray[np.float64] | None:
-        """Return from which score on each class is said, [V]; None if from any.
+        """Return from which score on each class is assigned, [V]; None if from any.
 
         Args:
             given: the thresholds that are stored, or a number, see `given_thresholds`.

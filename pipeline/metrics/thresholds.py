@@ -1,4 +1,4 @@
-"""Thresholds: from which score on a label is said, for each class or for all, and what is right of what they keep."""
+"""Thresholds: from which score on a label is assigned, by class or for all, and what is right of what they keep."""
 
 from typing import Literal, NamedTuple
 
@@ -11,14 +11,14 @@ from pipeline.metrics.matching import correct_pairs
 
 Goal = Literal["f1", "precision", "recall"]
 NEVER = 2.0
-"""The threshold of a class that is never said: no score reaches it."""
+"""The threshold of a class that is never assigned: no score reaches it."""
 
 
 class Choice(NamedTuple):
     """The thresholds of V classes, all of scores between 0 and 1, or `NEVER`."""
 
     by_class: NDArray[np.float64]
-    """[V]; a label is said if its score is at least that of its class."""
+    """[V]; a label is assigned if its score is at least that of its class."""
     shared: float
     """The threshold of all classes together."""
     own: NDArray[np.bool_]
@@ -34,11 +34,11 @@ def choose(cuts: Cuts, positives: NDArray[np.integer], goal: Goal, value: float)
 
     * f1: the best F1; of equals the highest threshold.
     * precision: of the thresholds whose precision is at least `value`, the lowest, which finds most. If there is none,
-      the class is never said.
+      the class is never assigned.
     * recall: of the thresholds whose recall is at least `value`, the highest, which is wrong least. If there is none,
       since correct pairs are not among those given, the lowest.
 
-    A class without a correct pair is never said.
+    A class without a correct pair is never assigned.
 
     Args:
         cuts: of `ClassRankings`.
@@ -131,7 +131,7 @@ class Kept:
         """Return the number of `videos`, `labels` a video, videos `without` any, and precision, recall and F1.
 
         `precision`, `recall` and `f1` are those of all pairs. Those with `macro_` are means over the classes that some
-        video has; a class that is never said has a precision of 0. What has nothing to divide by is 0.
+        video has; a class that is never assigned has a precision of 0. What has nothing to divide by is 0.
         """
         correct, said, positives = self._correct, self._said, self._positives
         there = positives > 0
@@ -155,7 +155,7 @@ class Kept:
 def reach(
     labels: NDArray[np.integer], scores: NDArray[np.floating], by_class: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Return which labels, int [..., K], -1 for none, are said: their scores, float [..., K], reach their thresholds.
+    """Return which labels, int [..., K], -1 for none, are assigned: whose scores, float [..., K], reach the thresholds.
 
     Scores and thresholds are compared as float64, so that a threshold which is a float32 score is reached by it.
     """

@@ -56,7 +56,7 @@ class Tagging:
     """Of the classes."""
     settings: WindowSettings
     thresholds: NDArray[np.floating]
-    """From which score on a class is said, [V]."""
+    """From which score on a class is assigned, [V]."""
 
 
 def clock(seconds: float) -> str:

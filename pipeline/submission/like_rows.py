@@ -43,9 +43,9 @@ def write_like(
         top_k: number of labels of a row, or as many as a row of the sample has at most; a column for each class has all
             scores that are stored, and 0 elsewhere.
         gzipped: whether the file is gzipped.
-        thresholds: the smallest score of each class that is said, float64 [V]. A column for each class then has 1 or 0,
-            and a row has the best of the labels that reach theirs. Where none does it is empty, or has the best label
-            if no row of the sample is empty.
+        thresholds: the smallest score with which each class is assigned, float64 [V]. A column for each class then has
+            1 or 0, and a row has the best of the labels that reach theirs. Where none does it is empty, or has the best
+            label if no row of the sample is empty.
 
     Raises:
         StageError: the sample has ids without predictions, or does not show how several labels are written.
@@ -95,11 +95,11 @@ def _lay_out(parts: Iterable[Predictions], file: BinaryIO) -> int:
 
 
 _CellsOf = Callable[[NDArray, NDArray, NDArray[np.bool_]], list[list[str]]]
-"""Makes cells [N,C] of labels and scores [N,K], and of which of them are said."""
+"""Makes cells [N,C] of labels and scores [N,K], and of which of them are assigned."""
 
 
 def _columns(sample: Sample, decide: bool) -> _CellsOf:
-    """Return what writes into each column its score or, to decide, whether it is said; 0 of a class not stored."""
+    """Return what writes into each column its score or, to decide, whether it is assigned; 0 of a class not stored."""
     assert sample.cells.classes is not None
     numbers = np.array(sample.cells.numbers)
     column = np.full(len(sample.cells.classes.names), -1)
@@ -116,7 +116,7 @@ def _columns(sample: Sample, decide: bool) -> _CellsOf:
 
 
 def _one_column(sample: Sample, count: int) -> _CellsOf:
-    """Return what writes the first `count` labels that are said into the one column."""
+    """Return what writes the first `count` labels that are assigned into the one column."""
     cells = sample.cells
     assert cells.classes is not None
     written, step = np.array(cells.classes.written(cells.by_name), object), 2 if cells.form == "pairs" else 1

@@ -174,7 +174,7 @@ def test_classes_that_cannot_reach_it():
 
 
 def test_scores_and_thresholds_are_compared_as_numbers():
-    """0.3 as float32 is larger than 0.3, and 0.7 smaller; padding is never said."""
+    """0.3 as float32 is larger than 0.3, and 0.7 smaller; padding is never assigned."""
     labels = np.array([[0, 1, -1]])
     scores = np.array([[0.7, 0.3, 1]], np.float32)
     assert reach(labels, scores, np.array([0.7, 0.3])).tolist() == [[False, True, False]]

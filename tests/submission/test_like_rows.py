@@ -26,7 +26,7 @@ def test_what_is_written_is_like_the_sample(tmp_path_factory, case, name, top_k,
     sample_path.write_bytes(case.content)
     sample = read_sample(sample_path, Classes(case.names), set(case.predictions.ids))
     top_k = top_k if case.between else None
-    # Classes of odd numbers need less, and one is never said.
+    # Classes of odd numbers need less, and one is never assigned.
     thresholds = [least and (least / (1 + number % 2) if number else 2.0) for number in range(len(case.names))]
     given = None if least is None else np.array(thresholds)
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +81,7 @@ def test_each_form_as_a_host_shows_it(tmp_path, sample, top_k, rows):
     ],
 )
 def test_each_form_of_decisions(tmp_path, sample, rows, below):
-    """A dog is said from 0.5 on; of a robin 0.75 is not enough, and a great tit is never said."""
+    """A dog is assigned from 0.5 on; of a robin 0.75 is not enough, and a great tit is never assigned."""
     sample = read_sample(put(tmp_path / "sample.csv", *sample), CLASSES, set(IDS))
     thresholds = np.array([0.5, 2, 0.8])
     written = write_like(tmp_path / "x.csv", [Predictions(IDS, LABELS, SCORES)], IDS, sample, None, False, thresholds)

@@ -17,7 +17,7 @@ from pipeline.inputs.reading.own_records import UnreadableVideo
 from pipeline.metrics.thresholds import reach
 
 SURE = 0.5
-"""The score from which on a label is said of a window, if no thresholds are given."""
+"""The score from which on a label is assigned to a window, if no thresholds are given."""
 _TOP = 5
 """How many labels are named of a video, if no thresholds are given."""
 
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     descriptors: dict[str, NDArray[np.float16]] | None = None
     """Of each model, by name, if they were asked for."""
     scored: ScoredVideo | None = None
-    """The scores of all windows, where intervals are said."""
+    """The scores of all windows, where intervals are told."""
     intervals: Sequence[Interval] = ()
 
 
@@ -47,7 +47,7 @@ class Asked:
     top: int | None
     """How many labels are named of a video, at most; None for `_TOP`, or for all that reach their thresholds."""
     by_class: NDArray[np.float64] | None
-    """The score from which on each class is said, [V], if that is given."""
+    """The score from which on each class is assigned, [V], if that is given."""
     windows: WindowSettings | None
     """Which windows are scored; None if whole videos are."""
     describe: bool = False
@@ -63,7 +63,7 @@ class Asked:
         return [list(self.names), self._most(), *times, *said]
 
     def thresholds(self) -> NDArray[np.float64]:
-        """Return the score from which on each class is said of a window, [V]."""
+        """Return the score from which on each class is assigned to a window, [V]."""
         return np.full(self.ensemble.dataset.num_classes, SURE) if self.by_class is None else self.by_class
 
     def _most(self) -> int | None:

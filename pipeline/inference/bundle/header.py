@@ -53,7 +53,7 @@ class Header:
     inputs: dict[str, str]
     """The digests of what the bundle was made from."""
     thresholds: Thresholds | None = field(default=None, metadata=LEFT_OUT_AT_DEFAULT)
-    """From which score on each class is said, if that was chosen for the run."""
+    """From which score on each class is assigned, if that was chosen for the run."""
     folds: tuple[int, ...] = field(default=(), metadata=LEFT_OUT_AT_DEFAULT)
     """How many models each of `recipe.used` has, whose probabilities are averaged; left out where each has one."""
 

@@ -1,4 +1,4 @@
-"""Merge neighboring windows that a class is said of to intervals; numbers alone."""
+"""Merge neighboring windows that a class is assigned of to intervals; numbers alone."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,8 +29,8 @@ def find_intervals(
     Args:
         scores: of each class in each window, [W,V].
         windows: of the video; each tells of the time between two of its `edges`.
-        thresholds: from which score on a class is said, [V].
-        top: only the classes with this many highest scores; None for all that are said.
+        thresholds: from which score on a class is assigned, [V].
+        top: only the classes with this many highest scores; None for all that are assigned.
     """
     edges, middles = windows.edges(), windows.middles()
     said = scores >= thresholds
