@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.packing.table_cells import as_text, holds_vectors
@@ -17,6 +17,7 @@ def text(values, kind=None) -> list:
     return as_text(pa.chunked_array([array])).to_pylist()
 
 
+@settings(deadline=None)  # the first array may import pandas
 @given(st.lists(st.none() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats()))
 def test_floats_are_written_so_that_they_are_read_again(values):
     for value, written in zip(
