@@ -32,7 +32,11 @@ def test_free_memory_is_that_of_the_machine_or_of_the_container(tmp_path):
     assert free_memory(tmp_path) == 5 * 1024
     cgroup = tmp_path / "sys" / "fs" / "cgroup"
     cgroup.mkdir(parents=True)
-    for limit, used, free in (("max", "100", 5 * 1024), ("1100", "100", 1000), ("100", "1100", 0)):
+    cases = (("max", "100", 0, 5 * 1024), ("1100", "100", 0, 1000), ("1100", "1090", 90, 100), ("100", "1100", 0, 0))
+    for limit, used, cached, free in cases:
         (cgroup / "memory.max").write_text(limit + "\n")
         (cgroup / "memory.current").write_text(used + "\n")
+        (cgroup / "memory.stat").write_text(f"anon 7\nfile {cached}\ninactive_file {cached - cached // 3}\n")
+        with (cgroup / "memory.stat").open("a") as file:
+            file.write(f"active_file {cached // 3}\nworkingset_refault_file 1000\n")
         assert free_memory(tmp_path) == free
