@@ -8,8 +8,10 @@ import types
 import numpy as np
 import pytest
 from fixtures.hosts import PATIENCE, assert_same, begun_hosts, make_dataset, told_by, train_on_devices
+from fixtures.support import TINY
 
 from pipeline.config.errors import ConfigError, StageError
+from pipeline.models import FAMILIES
 from pipeline.runtime import hosts as runtime_hosts
 
 LAUNCHERS = {
@@ -168,11 +170,11 @@ def test_three_hosts_of_which_one_is_killed_and_two_go_on(tmp_path, lost):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("count", [2, 3])
-def test_hosts_learn_what_one_does(tmp_path, count):
-    """A family with statistics of batch norm, dropout, penalties and clusters, on each of 20 steps."""
-    make_dataset(tmp_path)
-    arguments = ("--model", "netvlad", "--training.epochs", 1.65, "--training.checkpoint-steps", 1)
+@pytest.mark.parametrize(("family", "count"), [*((family, 2) for family in FAMILIES), ("netvlad", 3)])
+def test_hosts_learn_what_one_does(tmp_path, family, count):
+    """The losses of each of 20 steps, and the hold-out's GAP."""
+    make_dataset(tmp_path, TINY.replace("batch_size=16", "batch_size=12"))
+    arguments = ("--model", family, "--training.epochs", 1.65, "--training.checkpoint-steps", 1)
     with begun_hosts(tmp_path, count, *arguments, "--run", "several") as hosts:
         told = told_by(hosts)
     assert [host.returncode for host in hosts] == [0] * count, told
